@@ -1,0 +1,1 @@
+"""Everything around a trial: sweep files, plans, execution, tables, analysis, figures."""
