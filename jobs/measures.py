@@ -1,0 +1,32 @@
+"""What is measured of a point θ: its norms, and its sharpness."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jobs.lanczos import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
+from jobs.objective import Objective
+
+
+def l1_norm(theta: Tensor) -> float:
+    """‖θ‖₁ = Σ|θᵢ|, summed in float64."""
+    return float(theta.abs().sum(dtype=torch.float64))
+
+
+def l2_norm(theta: Tensor) -> float:
+    """‖θ‖₂ = √Σθᵢ², summed in float64."""
+    return float(theta.double().norm())
+
+
+def sharpness(
+    objective: Objective, theta: Tensor, *, rtol: float, ends: Ends = "both"
+) -> ExtremalEigenvalues:
+    """The ends of the spectrum of ∇²L(θ), as :func:`jobs.lanczos.extremal_eigenvalues` finds them.
+
+    The start vector is always the same, so that a measurement depends on θ alone and not on what
+    was measured before it.
+    """
+    hessian = objective.hessian(theta)
+    start = start_vector(hessian.size, theta)
+    return extremal_eigenvalues(hessian.__matmul__, start, rtol=rtol, ends=ends)

@@ -1,0 +1,40 @@
+"""The numerical settings under which a trial runs: exact float32, and the same bits every time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def reproducible(threads: int | None = None) -> Iterator[None]:
+    """Deterministic algorithms, no TF32, ``threads`` threads on the CPU; the old settings after.
+
+    With the same number of threads on the same machine, equal computations then give equal bits.
+    """
+    # cuBLAS reads this when it is first used; without it, it may pick kernels that differ.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    old_threads = torch.get_num_threads()
+    old_precision = torch.get_float32_matmul_precision()
+    old_cudnn = torch.backends.cudnn.allow_tf32
+    old_fill = torch.utils.deterministic.fill_uninitialized_memory
+    old_deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        if threads is not None and threads != old_threads:
+            torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(True)
+        # Filling every new tensor with NaN finds reads of uninitialised memory, at a price.
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        yield
+    finally:
+        if threads is not None and threads != old_threads:
+            torch.set_num_threads(old_threads)
+        torch.set_float32_matmul_precision(old_precision)
+        torch.backends.cudnn.allow_tf32 = old_cudnn
+        torch.use_deterministic_algorithms(old_deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = old_fill

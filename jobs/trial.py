@@ -1,0 +1,302 @@
+"""One trial, from θ0 to its rows: the loop that gradient descent and gradient flow share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jobs import checkpoint as checkpoints
+from jobs import datasets, models
+from jobs.checkpoint import Checkpoint, CheckpointError
+from jobs.descent import GradientDescent
+from jobs.flow import RungeKutta4
+from jobs.lanczos import Ends, ExtremalEigenvalues
+from jobs.losses import LOSS_SUMS
+from jobs.measures import l1_norm, l2_norm, sharpness
+from jobs.numerics import reproducible
+from jobs.objective import Objective
+from jobs.parameterization import initial_parameters
+from jobs.parameters import Layout
+from jobs.records import Crossing, Point, Status, finite
+from jobs.spec import Trial
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a finished trial found: a crossing per threshold, and the recorded trajectory."""
+
+    trial: Trial
+    crossings: tuple[Crossing, ...]
+    trajectory: tuple[Point, ...]
+
+
+def run_trial(trial: Trial, *, device: str = "cpu", threads: int | None = None) -> TrialResult:
+    """Run a trial to its end, here and now.
+
+    Raises:
+        DatasetError: the dataset is not there, or too small.
+    """
+    run = TrialRun(trial, device=device, threads=threads)
+    run.advance()
+    return run.result()
+
+
+class TrialRun:
+    """A trial that can be advanced in slices, saved between them, and taken up again.
+
+    A run that was saved and restored ends with the same bits as one that was not, on the same
+    machine with the same number of threads.
+
+    Args:
+        trial: what to compute.
+        device: a torch device; everything the trial computes happens there.
+        threads: CPU threads; None leaves torch's own number.
+
+    Raises:
+        DatasetError: the dataset is not there, or too small.
+    """
+
+    def __init__(self, trial: Trial, *, device: str = "cpu", threads: int | None = None) -> None:
+        self.trial = trial
+        self._threads = threads
+        self._train, self._test, self._theta0 = _problem(trial, device)
+        self._theta = self._theta0.clone()
+        self._previous = self._theta0.clone()
+        self._method = _method(trial, self._train)
+        self._pending = list(trial.protocol.epsilons)
+        self._crossings: list[Crossing] = []
+        self._trajectory: list[Point] = []
+        self._initial_loss: float | None = None
+        self._max_sharpness: float | None = None
+        self._step, self._time = 0, 0.0
+        self._loss = math.nan
+
+    @property
+    def finished(self) -> bool:
+        """Whether every threshold has its row."""
+        return not self._pending
+
+    @property
+    def step(self) -> int:
+        """How many updates of θ were made."""
+        return self._step
+
+    @property
+    def loss(self) -> float:
+        """The training loss where it was last evaluated; NaN before the first evaluation."""
+        return self._loss
+
+    def result(self) -> TrialResult:
+        """The rows of a finished trial.
+
+        Raises:
+            RuntimeError: the trial is not finished.
+        """
+        if not self.finished:
+            raise RuntimeError(f"trial {self.trial.trial_id} is at step {self._step}, not finished")
+        return TrialResult(self.trial, tuple(self._crossings), tuple(self._trajectory))
+
+    def advance(self, until: Callable[[], bool] | None = None) -> bool:
+        """Go on until the trial is finished, or until ``until()`` is true at a step's edge.
+
+        Returns whether the trial is finished.
+        """
+        with reproducible(self._threads):
+            while not self.finished and not (until is not None and until()):
+                self._loss = self._method.evaluate(self._theta)
+                self._observe()
+                if not self.finished:
+                    self._previous.copy_(self._theta)
+                    self._time += self._method.step(self._theta)
+                    self._step += 1
+        return self.finished
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; the old one stays until the new one is whole."""
+        checkpoints.save(
+            path,
+            Checkpoint(
+                trial_id=self.trial.trial_id,
+                theta=self._theta,
+                previous=self._previous,
+                step=self._step,
+                time=self._time,
+                initial_loss=self._initial_loss,
+                max_sharpness=self._max_sharpness,
+                evaluated=self._method.evaluated,
+                gradients=self._train.gradients,
+                hvps=self._train.hvps,
+                method=self._method.state(),
+                crossings=tuple(self._crossings),
+                trajectory=tuple(self._trajectory),
+            ),
+        )
+
+    def restore(self, path: Path) -> None:
+        """Take up a trial where :meth:`save` left it.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            CheckpointError: it is damaged or belongs to another trial.
+        """
+        saved = checkpoints.load(path, self.trial.trial_id)
+        for tensor in (saved.theta, saved.previous):
+            if tensor.shape != self._theta.shape or tensor.dtype != self._theta.dtype:
+                raise CheckpointError(
+                    f"{path} holds {tensor.dtype} of shape {tuple(tensor.shape)}; this trial needs "
+                    f"{self._theta.dtype} of shape {tuple(self._theta.shape)}"
+                )
+        self._theta.copy_(saved.theta)
+        self._previous.copy_(saved.previous)
+        self._step, self._time = saved.step, saved.time
+        self._initial_loss, self._max_sharpness = saved.initial_loss, saved.max_sharpness
+        self._crossings, self._trajectory = list(saved.crossings), list(saved.trajectory)
+        self._pending = list(self.trial.protocol.epsilons[len(saved.crossings) :])
+        self._method.restore(saved.method)
+        if saved.evaluated:
+            with reproducible(self._threads):
+                self._loss = self._method.evaluate(self._theta)
+        self._train.gradients, self._train.hvps = saved.gradients, saved.hvps
+
+    def _observe(self) -> None:
+        """Record what this step calls for: a trajectory point, crossings, the end."""
+        protocol = self.trial.protocol
+        if self._initial_loss is None:
+            self._initial_loss = self._loss
+        limit = protocol.divergence_factor * self._initial_loss
+        if not self._loss <= limit:
+            self._stop("diverged", None)
+            return
+        crossed = [epsilon for epsilon in self._pending if self._loss <= epsilon]
+        last = self._step >= protocol.max_steps
+        recorded = self._step % protocol.trajectory_every == 0 or bool(crossed) or last
+        measured = None
+        if recorded or self._method.wants_sharpness:
+            measured = self._measure("both" if crossed or last else "dominant")
+        if recorded:
+            self._record(measured)
+        if crossed:
+            self._add_rows("reached", crossed, measured)
+        if last and self._pending:
+            self._stop("max_steps", measured)
+
+    def _measure(self, ends: Ends) -> ExtremalEigenvalues:
+        rtol = self.trial.protocol.sharpness_rtol
+        measured = sharpness(self._train, self._theta, rtol=rtol, ends=ends)
+        self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
+        if isinstance(self._method, RungeKutta4):
+            self._method.see_sharpness(measured.sharpness)
+        return measured
+
+    def _record(self, measured: ExtremalEigenvalues | None) -> None:
+        lambda_min = None
+        if measured is not None and measured.residual_min <= self.trial.protocol.sharpness_rtol:
+            lambda_min = finite(measured.lambda_min)
+        self._trajectory.append(
+            Point(
+                step=self._step,
+                time=self._time,
+                train_loss=finite(self._loss),
+                test_loss=finite(self._test.evaluate(self._theta).loss),
+                sharpness=None if measured is None else finite(measured.sharpness),
+                lambda_min=lambda_min,
+                l1_norm=finite(l1_norm(self._theta)),
+                l2_norm=finite(l2_norm(self._theta)),
+            )
+        )
+
+    def _stop(self, status: Status, measured: ExtremalEigenvalues | None) -> None:
+        if not self._trajectory or self._trajectory[-1].step != self._step:
+            self._record(measured)
+        self._add_rows(status, list(self._pending), measured)
+
+    def _add_rows(
+        self, status: Status, epsilons: list[float], measured: ExtremalEigenvalues | None
+    ) -> None:
+        train = self._train.evaluate(self._theta)
+        test = self._test.evaluate(self._theta)
+        middle = self._sharpness_mid() if measured is not None else None
+        for epsilon in epsilons:
+            self._pending.remove(epsilon)
+            self._crossings.append(
+                Crossing(
+                    epsilon=epsilon,
+                    status=status,
+                    steps=self._step,
+                    time=self._time,
+                    train_loss=finite(self._loss),
+                    train_accuracy=train.accuracy if math.isfinite(train.loss) else None,
+                    test_loss=finite(test.loss),
+                    test_accuracy=test.accuracy if math.isfinite(test.loss) else None,
+                    **_spectrum(measured),
+                    sharpness_mid=middle,
+                    max_sharpness=self._max_sharpness,
+                    hvps=self._train.hvps,
+                    gradients=self._train.gradients,
+                    l1_norm=finite(l1_norm(self._theta)),
+                    l2_norm=finite(l2_norm(self._theta)),
+                    distance_from_init=finite(l2_norm(self._theta - self._theta0)),
+                )
+            )
+
+    def _sharpness_mid(self) -> float | None:
+        """S at the mean of the last two iterates of GD, free of the period-2 oscillation."""
+        if self.trial.kind == "flow" or self._step == 0:
+            return None
+        middle, rtol = (self._theta + self._previous) / 2, self.trial.protocol.sharpness_rtol
+        measured = sharpness(self._train, middle, rtol=rtol, ends="dominant")
+        return finite(measured.sharpness)
+
+
+def slice_of(seconds: float) -> Callable[[], bool]:
+    """A condition for :meth:`TrialRun.advance` that turns true after some seconds from now."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:
+    """The columns of a row that come from the spectrum; None where it was not measured."""
+    if measured is None:
+        names = ("sharpness", "lambda_max", "lambda_min", "sharpness_residual")
+        return {**dict.fromkeys(names), "sharpness_converged": None}
+    return {
+        "sharpness": finite(measured.sharpness),
+        "lambda_max": finite(measured.lambda_max),
+        "lambda_min": finite(measured.lambda_min),
+        "sharpness_residual": finite(max(measured.residual_max, measured.residual_min)),
+        "sharpness_converged": measured.converged,
+    }
+
+
+def _method(trial: Trial, objective: Objective) -> GradientDescent | RungeKutta4:
+    if trial.learning_rate is not None:
+        return GradientDescent(objective, trial.learning_rate)
+    return RungeKutta4(objective, measure_every=trial.protocol.trajectory_every)
+
+
+def _problem(trial: Trial, device: str) -> tuple[Objective, Objective, Tensor]:
+    """The training and test objectives and θ0, on the device and in the problem's dtype."""
+    problem = trial.problem
+    data = datasets.load(problem.dataset, problem.n_train)
+    dtype = getattr(torch, problem.dtype)
+    module = models.build(problem, data.train.inputs.shape[1], data.train.classes)
+    layout = Layout.of(module)
+
+    def objective(samples: datasets.Samples) -> Objective:
+        return Objective(
+            module,
+            layout,
+            LOSS_SUMS[problem.loss],
+            torch.from_numpy(samples.inputs).to(device=device, dtype=dtype),
+            torch.from_numpy(samples.labels).to(device),
+        )
+
+    theta0 = initial_parameters(module, problem).to(device)
+    return objective(data.train), objective(data.test), theta0
