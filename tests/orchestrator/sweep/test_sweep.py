@@ -1,0 +1,327 @@
+"""What a sweep file and its overrides come to: columns, learning rates, names, and a file again."""
+
+import dataclasses
+import itertools
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.spec import ACTIVATIONS, DTYPES, LOSSES, Problem, Protocol, Trial
+from orchestrator.sweep import Axis, EtaGrid, Grid, Resources, Sweep, dump, load, parse
+from orchestrator.sweep.spacing import geometric, linear
+
+QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
+
+
+def rates(sweep: Sweep) -> tuple[float, ...]:
+    return sweep.grids[0].eta.rates
+
+
+def test_the_quickstart_is_the_file_that_the_contract_shows() -> None:
+    sweep = load(QUICKSTART)
+    (column,) = sweep.columns
+    assert sweep.name == "quickstart"
+    assert column.problem == Problem(
+        dataset="mnist-mini",
+        n_train=1000,
+        architecture="fcn",
+        width=64,
+        depth=2,
+        activation="tanh",
+        loss="mse",
+        parameterization="standard",
+        init_scale=1.0,
+        seed=0,
+    )
+    assert column.protocol == Protocol(epsilons=(0.1, 0.05, 0.02), flow_method="rk4")
+    assert column.stop_after_divergences == 2
+    assert column.resources == Resources(workers=1, gpus_per_worker=0, cpus_per_worker=1)
+    (eta,) = column.etas
+    assert (eta.unit, len(eta.rates), eta.rates[0], eta.rates[-1]) == ("eta_c", 16, 0.25, 4.0)
+
+
+def test_what_the_file_leaves_out_has_the_defaults_of_the_science(small: str) -> None:
+    (column,) = parse(small).columns
+    assert column.problem == Problem(dataset="digits", n_train=100, width=64)
+    assert column.protocol == Protocol(epsilons=(0.1,))
+    assert column.etas == (EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0)),)
+    assert column.stop_after_divergences == 2
+    assert column.resources == Resources()
+
+
+def test_axes_multiply_in_the_order_of_the_file(small: str) -> None:
+    sweep = parse(
+        small, ["problem.width=[32, 8, 16]", "problem.seed=[0, 1]", "problem.loss=[mse, ce]"]
+    )
+    found = [(c.problem.width, c.problem.loss, c.problem.seed) for c in sweep.columns]
+    assert found == list(itertools.product([32, 8, 16], ["mse", "ce"], [0, 1]))
+    assert len({c.column_id for c in sweep.columns}) == 12
+
+
+def test_values_given_twice_fall_together(small: str) -> None:
+    sweep = parse(
+        small,
+        [
+            "problem.width=[8, 16, 8]",
+            "problem.init_scale=[1, 1.0]",
+            "eta.values=[2, 1, 2.0]",
+            "stop.epsilon=[0.1, 0.2, 0.1]",
+        ],
+    )
+    assert [c.problem.width for c in sweep.columns] == [8, 16]
+    assert rates(sweep) == (1.0, 2.0)
+    assert sweep.columns[0].protocol.epsilons == (0.2, 0.1)
+
+
+def test_a_whole_number_is_a_number_where_any_number_will_do(small: str) -> None:
+    sweep = parse(small, ["problem.init_scale=2", "stop.epsilon=1", "stop.divergence_factor=10"])
+    (column,) = sweep.columns
+    numbers = (
+        column.problem.init_scale,
+        *column.protocol.epsilons,
+        column.protocol.divergence_factor,
+        *rates(sweep),
+    )
+    assert {type(number) for number in numbers} == {float}
+    assert sweep == parse(
+        small, ["problem.init_scale=2.0", "stop.epsilon=1.0", "stop.divergence_factor=1e1"]
+    )
+
+
+@pytest.mark.parametrize("spelling", ["1e-3", "1E-3", "1.e-3", "0.001", "1.0e-3", ".001"])
+def test_every_spelling_of_a_float_is_a_float(small: str, spelling: str) -> None:
+    (column,) = parse(small, [f"measure.sharpness_rtol={spelling}"]).columns
+    assert column.protocol.sharpness_rtol == 0.001
+
+
+def test_overrides_are_the_same_as_an_edited_file(small: str) -> None:
+    for override, old, new in [
+        ("problem.width=128", "width: 64", "width: 128"),
+        ("problem.width=[64,128]", "width: 64", "width: [64, 128]"),
+        ("problem.dataset=mnist-mini", "dataset: digits", "dataset: mnist-mini"),
+        ("eta.values=[0.5,1,4]", "[0.5, 1, 2]", "[0.5, 1, 4]"),
+        ("eta.values={linear: [1, 2, 3]}", "[0.5, 1, 2]", "{linear: [1, 2, 3]}"),
+        ("eta.values.linear=[1, 2, 3]", "[0.5, 1, 2]", "{linear: [1, 2, 3]}"),
+        ("problem={seed: 3}", "width: 64", "width: 64\n  seed: 3"),
+        ("name=other", "name: small", "name: other"),
+        ("eta.stop_after_divergences=null", "eta:", "eta:\n  stop_after_divergences: null"),
+    ]:
+        edited = small.replace(old, new)
+        assert edited != small
+        assert parse(small, [override]) == parse(edited)
+
+
+def test_an_override_of_a_range_replaces_the_other_kind_of_range() -> None:
+    assert rates(load(QUICKSTART, ["eta.values.linear=[1, 2, 3]"])) == (1.0, 1.5, 2.0)
+
+
+def test_an_override_wins_over_every_block(small: str) -> None:
+    text = small + "grids:\n- problem: {width: 8}\n- problem: {width: 16, seed: 1}\n"
+    columns = parse(text, ["problem.width=32"]).columns
+    assert [(c.problem.width, c.problem.seed) for c in columns] == [(32, 0), (32, 1)]
+    assert len(parse(text, ["grids=[]"]).columns) == 1
+
+
+def test_an_override_mends_a_wrong_value_of_the_file(small: str) -> None:
+    assert parse(small.replace("64", "-64"), ["problem.width=64"]) == parse(small)
+
+
+def test_grids_are_united_and_shared_columns_unite_their_rates(small: str) -> None:
+    sweep = parse(
+        small
+        + """
+grids:
+  - problem: {width: [8, 16]}
+  - problem: {width: [16, 32]}
+    eta: {values: [1, 8]}
+  - problem: {width: 16}
+    eta: {values: [0.25], unit: absolute}
+"""
+    )
+    assert [c.problem.width for c in sweep.columns] == [8, 16, 32]
+    first, shared, last = sweep.columns
+    assert first.etas == (EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0)),)
+    assert last.etas == (EtaGrid(unit="eta_c", rates=(1.0, 8.0)),)
+    assert shared.etas == (
+        EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0, 8.0)),
+        EtaGrid(unit="absolute", rates=(0.25,)),
+    )
+    assert shared.learning_rates(0.5) == (0.25, 0.5, 1.0, 4.0)
+
+
+def test_a_block_overrides_what_it_names_and_nothing_else(small: str) -> None:
+    text = small.replace("epsilon: 0.1", "epsilon: 0.1\n  max_steps: 7")
+    (column,) = parse(text + "grids: [{stop: {epsilon: [0.2]}}]").columns
+    assert column.protocol == Protocol(epsilons=(0.2,), max_steps=7)
+
+
+def test_the_file_may_leave_to_its_blocks_what_each_of_them_says() -> None:
+    sweep = parse(
+        """
+name: halves
+eta: {values: [1]}
+grids:
+  - {problem: {dataset: digits, n_train: 5}, stop: {epsilon: 0.1}}
+  - {problem: {dataset: digits, n_train: 5}, stop: {epsilon: 0.2}}
+"""
+    )
+    assert [c.protocol.epsilons for c in sweep.columns] == [(0.1,), (0.2,)]
+
+
+def test_blocks_may_differ_in_resources_where_they_share_no_column(small: str) -> None:
+    sweep = parse(
+        small
+        + "grids: [{problem: {width: 8}}, {problem: {width: 9}, resources: {cpus_per_worker: 2}}]"
+    )
+    assert [c.resources.cpus_per_worker for c in sweep.columns] == [1, 2]
+
+
+def test_a_column_makes_its_trials(small: str) -> None:
+    (column,) = parse(small).columns
+    flow, gd = column.flow(), column.gd(0.25)
+    assert flow == Trial(problem=column.problem, protocol=column.protocol, kind="flow")
+    assert (gd.kind, gd.learning_rate) == ("gd", 0.25)
+    assert column.column_id == flow.column_id == gd.column_id
+
+
+def test_learning_rates_scale_with_eta_c_in_its_unit_only(small: str) -> None:
+    (relative,) = parse(small).columns
+    (absolute,) = parse(small, ["eta.unit=absolute"]).columns
+    assert relative.learning_rates(0.25) == (0.125, 0.25, 0.5)
+    assert absolute.learning_rates(0.25) == (0.5, 1.0, 2.0)
+    assert relative.column_id == absolute.column_id
+
+
+POSITIVE = st.floats(1e-6, 1e6)
+
+
+@given(POSITIVE, POSITIVE, st.integers(2, 200))
+def test_ranges_keep_their_ends_exactly_and_are_even_between(a: float, b: float, n: int) -> None:
+    low, high = sorted((a, b))
+    if low == high:
+        high = 2 * low
+    by_ratio, by_difference = geometric(low, high, n), linear(low, high, n)
+    for spread in (by_ratio, by_difference):
+        assert (spread[0], spread[-1], len(spread)) == (low, high, n)
+        assert list(spread) == sorted(spread)
+    # A rounding to 15 digits moves a rate by at most 5e-15 of itself.
+    for i, (r, d) in enumerate(zip(by_ratio, by_difference, strict=True)):
+        share = i / (n - 1)
+        assert math.isclose(
+            math.log(r), math.log(low) + share * math.log(high / low), rel_tol=1e-13, abs_tol=1e-13
+        )
+        assert math.isclose(d, low + share * (high - low), rel_tol=1e-13)
+
+
+def test_ranges_of_known_rates() -> None:
+    assert geometric(0.25, 4.0, 5) == (0.25, 0.5, 1.0, 2.0, 4.0)
+    assert geometric(0.001, 1.0, 4) == (0.001, 0.01, 0.1, 1.0)
+    assert linear(0.1, 0.5, 5) == (0.1, 0.2, 0.3, 0.4, 0.5)
+    assert geometric(1e-300, 1e300, 3) == (1e-300, 1.0, 1e300)
+    assert geometric(3.0, 3.0, 1) == linear(3.0, 3.0, 1) == (3.0,)
+
+
+NAMES = st.text("abcXYZ019-_ .é:#'\"{}[]&*!|>%@`,?~=", min_size=1, max_size=12).filter(
+    lambda name: name != "???"
+) | st.sampled_from(
+    ["1e-3", "null", "yes", "0x10", "1_000", "~", " a ", "a: b", "# a", "2020-01-01"]
+)
+
+
+def axis(field: str, values: st.SearchStrategy[str | int | float]) -> st.SearchStrategy[Axis]:
+    listed = st.lists(values, min_size=1, max_size=2, unique=True)
+    return listed.map(lambda chosen: Axis(field=field, values=tuple(chosen)))
+
+
+WHOLE = st.integers(1, 2**63 - 1)
+NUMBER = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
+GRIDS = st.builds(
+    Grid,
+    axes=st.tuples(
+        axis("dataset", NAMES),
+        axis("n_train", WHOLE),
+        axis("architecture", st.just("fcn")),
+        axis("width", WHOLE),
+        axis("depth", WHOLE),
+        axis("activation", st.sampled_from(ACTIVATIONS)),
+        axis("loss", st.sampled_from(LOSSES)),
+        axis("parameterization", st.just("standard")),
+        axis("init_scale", NUMBER),
+        axis("seed", st.integers(0, 2**63 - 1)),
+        axis("dtype", st.sampled_from(DTYPES)),
+    ),
+    protocol=st.builds(
+        Protocol,
+        epsilons=st.lists(NUMBER, min_size=1, max_size=3).map(tuple),
+        max_steps=WHOLE,
+        divergence_factor=st.floats(1, 1e300, exclude_min=True),
+        trajectory_every=WHOLE,
+        sharpness_rtol=st.floats(0, 1, exclude_min=True, exclude_max=True),
+        flow_method=st.just("rk4"),
+    ),
+    eta=st.builds(
+        EtaGrid,
+        unit=st.sampled_from(["eta_c", "absolute"]),
+        rates=st.lists(NUMBER, min_size=1, max_size=4).map(tuple),
+    ),
+    stop_after_divergences=st.none() | WHOLE,
+    resources=st.builds(
+        Resources,
+        workers=st.just(1),
+        gpus_per_worker=st.integers(0, 1),
+        cpus_per_worker=WHOLE,
+    ),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True), GRIDS)
+def test_a_dumped_sweep_reads_back_as_itself(name: str, grid: Grid) -> None:
+    sweep = Sweep(name=name, grids=(grid,))
+    assert parse(dump(sweep)) == sweep
+
+
+@settings(deadline=None, max_examples=30)
+@given(GRIDS, GRIDS)
+def test_a_dumped_union_reads_back_as_itself(first: Grid, second: Grid) -> None:
+    apart = dataclasses.replace(  # the same handling, so that shared columns are no conflict
+        second,
+        stop_after_divergences=first.stop_after_divergences,
+        resources=first.resources,
+    )
+    sweep = Sweep(name="union", grids=(first, apart))
+    assert parse(dump(sweep)) == sweep
+
+
+def test_a_dumped_quickstart_leaves_nothing_to_defaults() -> None:
+    sweep = load(QUICKSTART)
+    text = dump(sweep)
+    assert parse(text) == sweep
+    assert dump(parse(text)) == text
+    for resolved in ("method: rk4", "divergence_factor: 1000.0", "dtype: float32", "- 0.25\n"):
+        assert resolved in text
+
+
+def test_a_hundred_thousand_columns_of_which_half_are_asked_for_twice(small: str) -> None:
+    seeds, widths = list(range(500)), list(range(1, 201))
+    overrides = [f"problem.seed={seeds}", f"grids=[{{}}, {{problem: {{width: {widths}}}}}]"]
+    text = small.replace("width: 64", f"width: {widths[:100]}")
+    columns = parse(text, overrides).columns
+    assert len({column.problem for column in columns}) == len(columns) == 100_000
+
+
+def test_a_list_of_fifty_thousand_values_is_read(small: str) -> None:
+    text = small.replace("[0.5, 1, 2]", str(list(range(1, 50_001))))
+    assert len(rates(parse(text))) == 50_000
+
+
+def test_the_package_stands_alone_without_the_heavy_libraries() -> None:
+    heavy = {"torch", "numpy", "ray", "pyarrow", "duckdb", "pandas", "matplotlib"}
+    code = f"import sys, orchestrator.sweep; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
