@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -17,10 +18,11 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
     """
     # cuBLAS reads this when it is first used; without it, it may pick kernels that differ.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    deterministic: Any = torch.utils.deterministic
     old_threads = torch.get_num_threads()
     old_precision = torch.get_float32_matmul_precision()
     old_cudnn = torch.backends.cudnn.allow_tf32
-    old_fill = torch.utils.deterministic.fill_uninitialized_memory
+    old_fill = deterministic.fill_uninitialized_memory
     old_deterministic = torch.are_deterministic_algorithms_enabled()
     try:
         if threads is not None and threads != old_threads:
@@ -29,7 +31,7 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = False
         torch.use_deterministic_algorithms(True)
         # Filling every new tensor with NaN finds reads of uninitialised memory, at a price.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        deterministic.fill_uninitialized_memory = False
         yield
     finally:
         if threads is not None and threads != old_threads:
@@ -37,4 +39,4 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
         torch.set_float32_matmul_precision(old_precision)
         torch.backends.cudnn.allow_tf32 = old_cudnn
         torch.use_deterministic_algorithms(old_deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = old_fill
+        deterministic.fill_uninitialized_memory = old_fill

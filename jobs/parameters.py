@@ -38,7 +38,7 @@ class Layout:
 
     def split(self, flat: Tensor) -> list[Tensor]:
         """Views of a flat vector of shape (P,), one for each parameter tensor, without a copy."""
-        pieces = torch.split(flat, self.sizes)
+        pieces = torch.split(flat, list(self.sizes))
         return [piece.view(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
     def join(self, tensors: Sequence[Tensor]) -> Tensor:

@@ -22,10 +22,10 @@ class Crossing:
     """The state where the training loss first reached ``epsilon``, or at the stop if it did not.
 
     ``steps`` counts updates of θ; ``time`` is η·steps, or the flow's time. Accuracies are
-    fractions. ``sharpness_residual`` is the larger of the residuals at the two ends of the spectrum,
-    relative to the sharpness. ``sharpness_mid`` is measured at the mean of the last two iterates of
-    GD. ``max_sharpness`` is the largest sharpness measured up to here. ``hvps`` and ``gradients``
-    count the evaluations that the trial needed up to here.
+    fractions. ``sharpness_residual`` is the larger of the residuals at the two ends of the
+    spectrum, relative to the sharpness. ``sharpness_mid`` is measured at the mean of the last two
+    iterates of GD. ``max_sharpness`` is the largest sharpness measured up to here. ``hvps`` and
+    ``gradients`` count the evaluations that the trial needed up to here.
     """
 
     epsilon: float

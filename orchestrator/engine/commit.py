@@ -1,0 +1,45 @@
+"""Putting finished trials into the tables: each part file whole, in an order that kills survive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.engine.rows import Finished, Row, trajectory_rows, trial_rows
+from orchestrator.engine.work import Provenance
+from orchestrator.ledger import attempt_row, part_name, settled_trial, unmark
+from orchestrator.plan import SettledTrial
+from orchestrator.store import write_part
+
+
+def commit(run: Path, finished: Sequence[Finished], provenance: Provenance) -> list[SettledTrial]:
+    """Write the rows of finished trials, one part file a table, and clear up after them.
+
+    ``trials`` is written after ``trajectories``: a trial counts as settled when its rows are there,
+    and then nothing of it is missing. The attempts come last; what a kill leaves out of them, the
+    marks still tell.
+    """
+    by_trial = {item.assignment.trial.trial_id: trial_rows(item, provenance) for item in finished}
+    name = part_name(
+        [(item.assignment.trial.trial_id, item.assignment.attempt) for item in finished]
+    )
+    write_part(run, "trajectories", name, [row for f in finished for row in trajectory_rows(f)])
+    write_part(run, "trials", name, [row for rows in by_trial.values() for row in rows])
+    write_part(run, "attempts", name, [_settled_row(by_trial[t][0], provenance) for t in by_trial])
+    for trial_id in by_trial:
+        unmark(run, trial_id)
+        (run / "checkpoints" / f"{trial_id}.safetensors").unlink(missing_ok=True)
+    return [settled_trial(rows) for rows in by_trial.values()]
+
+
+def _settled_row(row: Row, provenance: Provenance) -> Row:
+    return attempt_row(
+        row["trial_id"],
+        row["attempt"],
+        "settled",
+        hostname=row["hostname"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        slurm_job_id=row["slurm_job_id"],
+        restart_count=provenance.restart_count,
+    )

@@ -1,0 +1,234 @@
+"""What runs next: claims columns, hands out their trials in order, and books what comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.spec import Trial
+from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
+from orchestrator.ledger import Claims, Ledger, Mark, read_marks
+from orchestrator.plan import ColumnProgress, State, first_pack
+from orchestrator.plan.cost import prior_seconds_per_gradient, unknown_gradients
+from orchestrator.sweep import Column
+
+ORPHAN_SECONDS = 15.0
+"""How long a worker may outlive its dead driver before its trial is started anew beside it."""
+
+REPORTS_PER_SECOND = 50
+"""Of all running trials together; Tune's controller handles ten times as many."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a run stands, for those who watch it. Times in seconds."""
+
+    columns: int
+    columns_complete: int
+    trials: int
+    settled: int
+    failed: int
+    to_do: int
+    running: tuple[Running, ...]
+    remaining_s: float | None
+
+
+@dataclass
+class Feed:
+    """Hands out :class:`Work` until every column that this run can claim is complete."""
+
+    run: Path
+    columns: Sequence[Column]
+    claims: Claims
+    ledger: Ledger
+    provenance: Provenance
+    stop_file: Path
+    slots: int = 1
+    warn: Callable[[str], None] = print
+    progress: dict[str, ColumnProgress] = field(init=False)
+    halted: str | None = field(init=False, default=None)
+    _running: dict[str, Running | None] = field(init=False, default_factory=dict)
+    _attempts: dict[str, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.progress = {
+            column.column_id: ColumnProgress(column, self.ledger.settled, self.ledger.failed)
+            for column in self.columns
+        }
+
+    def complete(self) -> bool:
+        """Whether nothing is left to run, here or elsewhere."""
+        return all(column.complete for column in self.progress.values())
+
+    def next_work(self) -> Work | None:
+        """The next trial or pack to run, or None when nothing can start now."""
+        if self.halted is not None:
+            return None
+        ready = self._ready()
+        if not ready and self._claim_more():
+            ready = self._ready()
+        if not ready:
+            return None
+        column, trial, _ = ready[0]
+        alike = [
+            ((c, t), seconds)
+            for c, t, seconds in ready
+            if t.kind == trial.kind and c.column.resources == column.column.resources
+        ]
+        pack = first_pack(alike, self.slots) if trial.kind == "gd" else [(column, trial)]
+        return Work(
+            run=self.run,
+            assignments=tuple(self._assign(progress, item) for progress, item in pack),
+            resources=column.column.resources,
+            provenance=self.provenance,
+            stop_file=self.stop_file,
+            report_seconds=max(1.0, self.slots / REPORTS_PER_SECOND),
+        )
+
+    def take_report(self, work: Work, report: Report) -> None:
+        """Book what an actor says after a slice of work."""
+        self.halted = self.halted or report.halt
+        for warning in report.warnings:
+            self.warn(warning)
+        by_trial = {a.trial.trial_id: self.progress[a.column_id] for a in work.assignments}
+        for settled in report.settled:
+            by_trial[settled.trial_id].settle(settled)
+            self._running.pop(settled.trial_id, None)
+        for trial_id in report.failed:
+            self._running.pop(trial_id, None)
+        if report.failed:
+            self.ledger.refresh()
+            for trial_id in report.failed:
+                self._judge(by_trial[trial_id], trial_id)
+        if report.running is not None:
+            self._running[report.running.trial_id] = report.running
+        self._release_complete()
+
+    def take_end(self, work: Work, error: str | None) -> None:
+        """Book the end of a work; with an error, its process died without a last word."""
+        names = {a.trial.trial_id for a in work.assignments}
+        if error is not None:
+            marks = [mark for mark in read_marks(self.run) if mark.trial_id in names]
+            _wait_for_death(marks)
+            self.ledger.refresh()
+            lost = self.ledger.close(marks, "node_failure", error)
+            for assignment in work.assignments:
+                progress, name = self.progress[assignment.column_id], assignment.trial.trial_id
+                if name in self.ledger.settled:
+                    progress.settle(self.ledger.settled[name])
+                elif name in lost:
+                    self._judge(progress, name)
+        for assignment in work.assignments:
+            self._running.pop(assignment.trial.trial_id, None)
+            self.progress[assignment.column_id].release(assignment.trial.trial_id)
+        self._release_complete()
+
+    def look_around(self) -> None:
+        """Take in what other runs have settled meanwhile."""
+        self.ledger.refresh()
+        for progress in self.progress.values():
+            progress.refresh(self.ledger.settled, self.ledger.failed)
+
+    def claim_more(self) -> bool:
+        """Claim a column that has something to do; whether there is something to start now."""
+        return bool(self._ready()) or self._claim_more()
+
+    def snapshot(self) -> Snapshot:
+        """Where the run stands."""
+        states = [state for p in self.progress.values() for state in p.states().values()]
+        unknown = sum(p.unknown for p in self.progress.values() if not p.blocked)
+        return Snapshot(
+            columns=len(self.progress),
+            columns_complete=sum(p.complete for p in self.progress.values()),
+            trials=len(states) + unknown - states.count(State.SKIPPED),
+            settled=states.count(State.SETTLED),
+            failed=states.count(State.FAILED),
+            to_do=states.count(State.TO_DO) + unknown,
+            running=tuple(running for running in self._running.values() if running is not None),
+            remaining_s=self._remaining_seconds(),
+        )
+
+    def _ready(self) -> list[tuple[ColumnProgress, Trial, float]]:
+        """Flows first, then the trial that is predicted to take longest."""
+        ready = [
+            (progress, trial, _seconds(progress, trial))
+            for column_id in self.claims.held
+            if column_id in self.progress
+            for progress in [self.progress[column_id]]
+            for trial in progress.ready()
+        ]
+        return sorted(ready, key=lambda item: (item[1].kind != "flow", -item[2], item[1].trial_id))
+
+    def _claim_more(self) -> bool:
+        for column_id, progress in self.progress.items():
+            if progress.complete or column_id in self.claims.held:
+                continue
+            if not self.claims.take(column_id):
+                continue
+            marks = [mark for mark in read_marks(self.run) if mark.column_id == column_id]
+            _wait_for_death(marks)
+            self.ledger.refresh()
+            self.ledger.close(mark for mark in marks if mark.owner.is_dead() is not False)
+            self._attempts.update({mark.trial_id: mark.attempt for mark in marks})
+            progress.refresh(self.ledger.settled, self.ledger.failed)
+            if progress.ready():
+                return True
+            self._release_complete()
+        return False
+
+    def _assign(self, progress: ColumnProgress, trial: Trial) -> Assignment:
+        name = trial.trial_id
+        attempt = 1 + max(self.ledger.attempts(name), self._attempts.get(name, 0))
+        self._attempts[name] = attempt
+        self._running[name] = None
+        progress.start(name)
+        sharpness = progress.flow.sharpness if progress.flow is not None else {}
+        return Assignment(trial, progress.column_id, attempt, dict(sharpness))
+
+    def _judge(self, progress: ColumnProgress, trial_id: str) -> None:
+        """A failed trial is tried again, unless its history says that this is of no use."""
+        if trial_id in self.ledger.failed:
+            progress.fail(trial_id)
+        else:
+            progress.release(trial_id)
+
+    def _release_complete(self) -> None:
+        for column_id in self.claims.held:
+            if column_id in self.progress and self.progress[column_id].complete:
+                self.claims.release(column_id)
+
+    def _remaining_seconds(self) -> float | None:
+        """The predicted time to go; None before the first flow is timed."""
+        rates = [p.flow.seconds_per_gradient for p in self.progress.values() if p.flow is not None]
+        if not rates:
+            return None
+        total = 0.0
+        for progress in self.progress.values():
+            if progress.flow is None:
+                column = progress.column
+                total += unknown_gradients(column) * prior_seconds_per_gradient(column)
+            states = progress.states()
+            for trial in progress.trials:
+                if states[trial.trial_id] in (State.TO_DO, State.RUNNING):
+                    running = self._running.get(trial.trial_id)
+                    done = 0 if running is None else running.step
+                    total += _seconds(progress, trial, done)
+        return total / max(self.slots, 1)
+
+
+def _seconds(progress: ColumnProgress, trial: Trial, steps_done: int = 0) -> float:
+    if progress.flow is None:
+        rate = prior_seconds_per_gradient(progress.column)
+    else:
+        rate = progress.flow.seconds_per_gradient
+    gradients = progress.gradients_of(trial)
+    return max(gradients - steps_done, gradients / 20) * rate
+
+
+def _wait_for_death(marks: Iterable[Mark]) -> None:
+    """Give workers whose driver or actor died the time to be gone, so that none computes twice."""
+    end = time.monotonic() + ORPHAN_SECONDS
+    while any(mark.owner.is_dead() is False for mark in marks) and time.monotonic() < end:
+        time.sleep(0.1)

@@ -1,0 +1,81 @@
+"""From what a trial found to the rows of the tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from typing import Any
+
+import torch
+
+from jobs.records import Crossing
+from jobs.trial import TrialResult
+from orchestrator.engine.work import Assignment, Provenance
+from orchestrator.ledger import utc
+
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A trial that ended with a result, and when."""
+
+    assignment: Assignment
+    result: TrialResult
+    device: str
+    started_at: float
+    finished_at: float
+    wall_s: float
+
+
+def trial_rows(finished: Finished, provenance: Provenance) -> list[Row]:
+    """One row of ``trials`` per threshold."""
+    trial, assignment = finished.assignment.trial, finished.assignment
+    origin = dataclasses.asdict(provenance)
+    del origin["restart_count"]
+    shared: Row = {
+        "trial_id": trial.trial_id,
+        "column_id": assignment.column_id,
+        "kind": trial.kind,
+        **dataclasses.asdict(trial.problem),
+        "eta": trial.learning_rate,
+        "attempt": assignment.attempt,
+        "started_at": utc(finished.started_at),
+        "finished_at": utc(finished.finished_at),
+        "wall_s": finished.wall_s,
+        "hostname": socket.gethostname(),
+        "device": finished.device,
+        "world_size": 1,
+        "torch_version": torch.__version__,
+        **origin,
+    }
+    return [
+        {**shared, **dataclasses.asdict(crossing), **_critical(finished, crossing)}
+        for crossing in finished.result.crossings
+    ]
+
+
+def _critical(finished: Finished, crossing: Crossing) -> Row:
+    """s_gf and η_c of the row's own threshold; NULL where the flow did not reach it."""
+    trial = finished.assignment.trial
+    if trial.kind == "flow":
+        sharpness = crossing.max_sharpness if crossing.status == "reached" else None
+    else:
+        sharpness = finished.assignment.flow_sharpness.get(crossing.epsilon)
+    eta_c = 2 / sharpness if sharpness else None
+    eta = trial.learning_rate
+    return {
+        "s_gf": sharpness,
+        "eta_c": eta_c,
+        "eta_over_eta_c": eta / eta_c if eta is not None and eta_c is not None else None,
+    }
+
+
+def trajectory_rows(finished: Finished) -> list[Row]:
+    """One row of ``trajectories`` per recorded step."""
+    names: Row = {
+        "trial_id": finished.assignment.trial.trial_id,
+        "column_id": finished.assignment.column_id,
+        "attempt": finished.assignment.attempt,
+    }
+    return [{**names, **dataclasses.asdict(point)} for point in finished.result.trajectory]

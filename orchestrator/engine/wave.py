@@ -1,0 +1,92 @@
+"""One Tune experiment over a feed: at most so many Tune trials, then a fresh one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+from ray.tune import (
+    Callback,
+    CheckpointConfig,
+    FailureConfig,
+    PlacementGroupFactory,
+    RunConfig,
+    TuneConfig,
+    Tuner,
+)
+
+from orchestrator.cluster import LocalCluster
+from orchestrator.engine.actor import TrialActor
+from orchestrator.engine.feed import Feed
+from orchestrator.engine.searcher import FeedSearcher
+
+
+class _Errors(Callback):
+    """Passes on why a Tune trial died, before its end is booked."""
+
+    def __init__(self, searcher: FeedSearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_pickled_error()
+        if error is not None:
+            self._searcher.errors[trial.trial_id] = str(error)
+
+
+def run_wave(
+    feed: Feed,
+    cluster: LocalCluster,
+    ended: Callable[[], bool],
+    changed: Callable[[], None],
+    most_trials: int,
+) -> None:
+    """Run works of the feed on the cluster until none is left, or so many were handed out."""
+    feed.slots = _slots(feed, cluster)
+    searcher = FeedSearcher(feed, ended, changed)
+    tuner = Tuner(
+        tune.with_resources(TrialActor, _resources),
+        tune_config=TuneConfig(
+            search_alg=searcher,
+            num_samples=most_trials,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+            trial_name_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=RunConfig(
+            name="wave",
+            storage_path=str(cluster.folder / "tune"),
+            failure_config=FailureConfig(max_failures=0),
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[_Errors(searcher)],
+            verbose=0,
+        ),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tuner.fit()
+
+
+def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
+    """What a work occupies: one bundle, for the one process of its trials."""
+    needed = config["work"].resources
+    bundle = {"CPU": needed.cpus_per_worker}
+    if needed.gpus_per_worker:
+        bundle["GPU"] = needed.gpus_per_worker
+    return PlacementGroupFactory([bundle])
+
+
+def _slots(feed: Feed, cluster: LocalCluster) -> int:
+    """How many trials of the smallest kind run at once."""
+    return max(
+        min(
+            cluster.cpus // column.resources.cpus_per_worker,
+            *(
+                [cluster.gpus // column.resources.gpus_per_worker]
+                if column.resources.gpus_per_worker
+                else [cluster.cpus]
+            ),
+        )
+        for column in feed.columns
+    )

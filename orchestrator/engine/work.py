@@ -1,0 +1,80 @@
+"""What is handed to a trial actor: one trial or a pack of tiny ones, and all it must know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.spec import Trial
+from orchestrator.plan import SettledTrial
+from orchestrator.sweep import Resources
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One trial to run, as its ``attempt``-th try.
+
+    ``flow_sharpness`` is s_gf for each threshold that the column's flow reached; empty for a flow.
+    """
+
+    trial: Trial
+    column_id: str
+    attempt: int
+    flow_sharpness: Mapping[float, float]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where numbers come from; the same for all trials of a run."""
+
+    sweep: str
+    version: str
+    git_commit: str | None
+    git_dirty: bool | None
+    slurm_job_id: str | None
+    restart_count: int | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Assignments that one Tune trial carries out one after the other.
+
+    The actor stops at a step's edge when ``stop_file`` appears, and reports every
+    ``report_seconds``.
+    """
+
+    run: Path
+    assignments: tuple[Assignment, ...]
+    resources: Resources
+    provenance: Provenance
+    stop_file: Path
+    report_seconds: float
+
+    def __str__(self) -> str:
+        return self.assignments[0].trial.trial_id
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Running:
+    """How far the trial has come that an actor is working on."""
+
+    trial_id: str
+    column_id: str
+    step: int
+    loss: float
+    learning_rate: float | None
+    eta_over_eta_c: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an actor has to say after a slice of work."""
+
+    settled: tuple[SettledTrial, ...] = ()
+    failed: tuple[str, ...] = ()
+    running: Running | None = None
+    halt: str | None = None
+    warnings: tuple[str, ...] = field(default=())

@@ -1,0 +1,24 @@
+"""Who works on what, and what is settled: claims, marks of running attempts, and the tables."""
+
+from orchestrator.ledger.attempts import attempt_row, commit_attempt, part_name, utc
+from orchestrator.ledger.claims import HEARTBEAT_SECONDS, Claim, Claims, read_claims
+from orchestrator.ledger.ledger import Ledger, settled_trial
+from orchestrator.ledger.marks import Mark, mark_running, read_marks, rearm, unmark
+
+__all__ = [
+    "HEARTBEAT_SECONDS",
+    "Claim",
+    "Claims",
+    "Ledger",
+    "Mark",
+    "attempt_row",
+    "commit_attempt",
+    "mark_running",
+    "part_name",
+    "read_claims",
+    "read_marks",
+    "rearm",
+    "settled_trial",
+    "unmark",
+    "utc",
+]

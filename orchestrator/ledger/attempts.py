@@ -1,0 +1,107 @@
+"""The attempts table: one row per try of a trial, also of the tries that ended without a word."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator.ledger.marks import Mark, unmark
+from orchestrator.plan import FailureClass, Outcome
+from orchestrator.store import write_part
+
+Row = dict[str, Any]
+
+WITHOUT_A_WORD = "the run that worked on it ended without a word; its last checkpoint is kept"
+
+
+def utc(seconds: float) -> datetime:
+    """Seconds since the epoch as a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def attempt_row(
+    trial_id: str,
+    attempt: int,
+    outcome: Outcome,
+    *,
+    hostname: str,
+    started_at: datetime,
+    finished_at: datetime | None,
+    slurm_job_id: str | None = None,
+    restart_count: int | None = None,
+    failure_class: FailureClass | None = None,
+    error: str | None = None,
+) -> Row:
+    """One row of ``attempts``."""
+    return {
+        "trial_id": trial_id,
+        "attempt": attempt,
+        "outcome": outcome,
+        "failure_class": failure_class,
+        "error": error,
+        "hostname": hostname,
+        "slurm_job_id": slurm_job_id,
+        "restart_count": restart_count,
+        "started_at": started_at,
+        "finished_at": finished_at,
+    }
+
+
+def part_name(attempts: Sequence[tuple[str, int]]) -> str:
+    """A part's name for these attempts of trials: equal parts replace each other, others do not."""
+    if len(attempts) == 1:
+        trial_id, attempt = attempts[0]
+        return f"{trial_id}-{attempt}"
+    content = ",".join(f"{trial_id}-{attempt}" for trial_id, attempt in attempts)
+    return f"pack-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def commit_attempt(run: Path, row: Row) -> None:
+    """Write the row of an attempt that did not settle its trial, and remove its mark."""
+    write_part(run, "attempts", part_name([(row["trial_id"], row["attempt"])]), [row])
+    unmark(run, row["trial_id"])
+
+
+def close_marks(
+    run: Path,
+    marks: Sequence[Mark],
+    recorded: Mapping[str, int],
+    settled_attempts: Mapping[str, Row],
+    *,
+    failure_class: FailureClass | None = None,
+    error: str = WITHOUT_A_WORD,
+) -> list[str]:
+    """Write the rows that attempts whose process is gone left unwritten.
+
+    ``recorded`` has the last attempt of each trial that has a row in ``attempts``,
+    ``settled_attempts`` a row of ``trials`` of each settled trial. Returns the trials whose attempt
+    was lost.
+    """
+    lost = []
+    for mark in marks:
+        row = settled_attempts.get(mark.trial_id)
+        if recorded.get(mark.trial_id, 0) >= mark.attempt:
+            unmark(run, mark.trial_id)
+            continue
+        settled = row is not None and row["attempt"] == mark.attempt
+        if not settled:
+            lost.append(mark.trial_id)
+        commit_attempt(
+            run,
+            attempt_row(
+                mark.trial_id,
+                mark.attempt,
+                "settled" if settled else "lost",
+                hostname=mark.owner.hostname,
+                started_at=utc(mark.started_at),
+                finished_at=row["finished_at"] if row is not None and settled else None,
+                slurm_job_id=mark.slurm_job_id,
+                restart_count=mark.restart_count,
+                failure_class=None if settled else failure_class,
+                error=None if settled else error,
+            ),
+        )
+    return lost

@@ -1,0 +1,152 @@
+"""Who works on which column: files made exclusively, kept alive by a heartbeat.
+
+Any number of runs on one run directory share its columns by these files alone. A claim whose owner
+is gone may be taken over; an owner that comes back late changes nothing, because readers take one
+attempt of each trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.whole_file import temporary_name
+from orchestrator.ledger.process import ProcessIdentity
+
+HEARTBEAT_SECONDS = 10.0
+STALE_SECONDS = 90.0
+"""A claim is stale when its heartbeat is older than this, or at once when its process is seen to
+be dead. Long enough for a file server's cache and a slow clock."""
+
+SUFFIX = ".claim"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A column claimed by a run; ``age`` is that of its last heartbeat, in seconds."""
+
+    column_id: str
+    token: str
+    owner: ProcessIdentity
+    slurm_job_id: str | None
+    age: float
+
+    @property
+    def stale(self) -> bool:
+        """Whether the column may be taken over."""
+        return self.owner.is_dead() or self.age > STALE_SECONDS
+
+
+class Claims:
+    """The claims of one run on a run directory."""
+
+    def __init__(self, run: Path, slurm_job_id: str | None = None) -> None:
+        self.token = uuid.uuid4().hex
+        self._folder = run / "claims"
+        self._slurm_job_id = slurm_job_id
+        self._held: set[str] = set()
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The columns that this run holds."""
+        return frozenset(self._held)
+
+    def take(self, column_id: str) -> bool:
+        """Claim a column; False when a living run holds it."""
+        if column_id in self._held:
+            return True
+        path = self._path(column_id)
+        if not self._create(path):
+            holder = read_claim(path)
+            if holder is not None and (not holder.stale or not self._evict(path, holder)):
+                return False
+            if not self._create(path):
+                return False
+        self._held.add(column_id)
+        return True
+
+    def beat(self) -> None:
+        """Say that the claims held are alive; what was taken over meanwhile is let go."""
+        for column_id in tuple(self._held):
+            path = self._path(column_id)
+            holder = read_claim(path)
+            if holder is None or holder.token != self.token:
+                self._held.discard(column_id)
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)
+
+    def release(self, column_id: str) -> None:
+        """Give a column back."""
+        path = self._path(column_id)
+        holder = read_claim(path)
+        if holder is not None and holder.token == self.token:
+            path.unlink(missing_ok=True)
+        self._held.discard(column_id)
+
+    def release_all(self) -> None:
+        """Give everything back."""
+        for column_id in tuple(self._held):
+            self.release(column_id)
+
+    def _path(self, column_id: str) -> Path:
+        return self._folder / f"{column_id}{SUFFIX}"
+
+    def _create(self, path: Path) -> bool:
+        """Make the file with its content in one step, or not at all when it is there."""
+        content = {
+            "token": self.token,
+            "owner": ProcessIdentity.own().as_dict(),
+            "slurm_job_id": self._slurm_job_id,
+        }
+        temporary = temporary_name(path)
+        temporary.write_text(json.dumps(content))
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def _evict(self, path: Path, holder: Claim) -> bool:
+        """Remove a stale claim, unless somebody else was quicker."""
+        aside = temporary_name(path.with_suffix(f".{self.token}"))
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return True
+        try:
+            moved = read_claim(aside)
+            if moved is not None and moved.token != holder.token:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, path)
+                return False
+        finally:
+            aside.unlink(missing_ok=True)
+        return True
+
+
+def read_claim(path: Path) -> Claim | None:
+    """The claim in a file, or None where there is none."""
+    try:
+        content = json.loads(path.read_text())
+        age = time.time() - path.stat().st_mtime
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    owner = ProcessIdentity(**content["owner"])
+    return Claim(path.stem, content["token"], owner, content["slurm_job_id"], max(age, 0.0))
+
+
+def read_claims(run: Path) -> Iterator[Claim]:
+    """All claims on a run directory, stale ones too."""
+    for path in sorted((run / "claims").glob(f"*{SUFFIX}")):
+        claim = read_claim(path)
+        if claim is not None:
+            yield claim

@@ -1,0 +1,104 @@
+"""What is settled, what failed, and how often each trial was tried: read off the tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from orchestrator.ledger.attempts import Row, close_marks
+from orchestrator.ledger.marks import Mark, read_rearmed
+from orchestrator.plan import Attempt, FailureClass, SettledTrial, Threshold, gives_up
+from orchestrator.store import Store
+
+_TRIAL_COLUMNS = (
+    "trial_id",
+    "attempt",
+    "epsilon",
+    "status",
+    "time",
+    "max_sharpness",
+    "gradients",
+    "hvps",
+    "wall_s",
+    "finished_at",
+)
+_ATTEMPT_COLUMNS = ("trial_id", "attempt", "outcome", "failure_class")
+
+
+def settled_trial(rows: Sequence[Row]) -> SettledTrial:
+    """What a plan needs to know of a trial, from its rows of ``trials``."""
+    return SettledTrial(
+        trial_id=rows[0]["trial_id"],
+        thresholds=tuple(
+            Threshold(row["epsilon"], row["status"], row["time"], row["max_sharpness"])
+            for row in sorted(rows, key=lambda row: -float(row["epsilon"]))
+        ),
+        gradients=max(row["gradients"] for row in rows),
+        hvps=max(row["hvps"] for row in rows),
+        wall_s=rows[0]["wall_s"],
+    )
+
+
+class Ledger:
+    """The state of a run directory when it was last refreshed; reads only."""
+
+    def __init__(self, run: Path) -> None:
+        self.store = Store(run)
+        self.settled: dict[str, SettledTrial] = {}
+        self.failed: set[str] = set()
+        self._run = run
+        self._settled_rows: dict[str, Row] = {}
+        self._history: dict[str, list[Attempt]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the tables again."""
+        by_trial: dict[str, list[Row]] = defaultdict(list)
+        for row in self.store.table("trials", _TRIAL_COLUMNS).to_pylist():
+            by_trial[row["trial_id"]].append(row)
+        history: dict[str, list[Attempt]] = defaultdict(list)
+        for row in self.store.table("attempts", _ATTEMPT_COLUMNS).to_pylist():
+            attempt = Attempt(row["attempt"], row["outcome"], row["failure_class"])
+            history[row["trial_id"]].append(attempt)
+        rearmed = read_rearmed(self._run)
+        self.settled = {name: settled_trial(rows) for name, rows in by_trial.items()}
+        self._settled_rows = {name: rows[0] for name, rows in by_trial.items()}
+        self._history = history
+        self.failed = {
+            name
+            for name, attempts in history.items()
+            if name not in self.settled and gives_up(attempts, rearmed.get(name, 0))
+        }
+
+    def attempts(self, trial_id: str) -> int:
+        """The number of the last attempt that is on record; 0 for none."""
+        numbers = [attempt.attempt for attempt in self._history.get(trial_id, [])]
+        row = self._settled_rows.get(trial_id)
+        settled = 0 if row is None else int(row["attempt"])
+        return max([*numbers, settled])
+
+    def failures(self, trial_id: str) -> list[Attempt]:
+        """The attempts on record of one trial."""
+        return sorted(self._history.get(trial_id, []), key=lambda attempt: attempt.attempt)
+
+    def close(
+        self,
+        marks: Iterable[Mark],
+        failure_class: FailureClass | None = None,
+        error: str | None = None,
+    ) -> list[str]:
+        """Put the attempts of these marks, whose processes are gone, on record; and refresh.
+
+        Returns the trials whose attempt was lost.
+        """
+        marks = list(marks)
+        if not marks:
+            return []
+        recorded = {name: max(a.attempt for a in tried) for name, tried in self._history.items()}
+        reason = {} if error is None else {"error": error}
+        lost = close_marks(
+            self._run, marks, recorded, self._settled_rows, failure_class=failure_class, **reason
+        )
+        self.refresh()
+        return lost

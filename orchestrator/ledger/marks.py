@@ -1,0 +1,78 @@
+"""Marks of attempts that have started: what tells a lost attempt from one that never was.
+
+A mark is made when an attempt starts and removed when its row is in the attempts table. A mark
+whose process is dead and whose row is missing is an attempt that was lost.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.whole_file import temporary_name
+from orchestrator.ledger.process import ProcessIdentity
+
+RUNNING, REARMED = ".running", ".rearmed"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An attempt of a trial that has started; ``started_at`` in seconds since the epoch."""
+
+    trial_id: str
+    column_id: str
+    attempt: int
+    owner: ProcessIdentity
+    started_at: float
+    slurm_job_id: str | None = None
+    restart_count: int | None = None
+
+
+def mark_running(
+    run: Path,
+    trial_id: str,
+    column_id: str,
+    attempt: int,
+    slurm_job_id: str | None = None,
+    restart_count: int | None = None,
+) -> Mark:
+    """Note that this process starts an attempt."""
+    owner = ProcessIdentity.own()
+    mark = Mark(trial_id, column_id, attempt, owner, time.time(), slurm_job_id, restart_count)
+    content = {**vars(mark), "owner": owner.as_dict()}
+    _write(run / "claims" / f"{trial_id}{RUNNING}", json.dumps(content))
+    return mark
+
+
+def unmark(run: Path, trial_id: str) -> None:
+    """Note that an attempt has its row in the attempts table."""
+    (run / "claims" / f"{trial_id}{RUNNING}").unlink(missing_ok=True)
+
+
+def read_marks(run: Path) -> Iterator[Mark]:
+    """The attempts that have started and have not ended in order."""
+    for path in sorted((run / "claims").glob(f"*{RUNNING}")):
+        try:
+            content = json.loads(path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue
+        yield Mark(**{**content, "owner": ProcessIdentity(**content["owner"])})
+
+
+def rearm(run: Path, trial_id: str, attempt: int) -> None:
+    """Forgive a trial its failures up to an attempt."""
+    _write(run / "claims" / f"{trial_id}{REARMED}", str(attempt))
+
+
+def read_rearmed(run: Path) -> dict[str, int]:
+    """The attempt up to which each re-armed trial is forgiven."""
+    return {path.stem: int(path.read_text()) for path in (run / "claims").glob(f"*{REARMED}")}
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = temporary_name(path)
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,19 @@
+"""What is missing, what it costs, and who takes what: pure functions of plain values."""
+
+from orchestrator.plan.column_progress import ColumnProgress, State
+from orchestrator.plan.facts import FlowFacts, SettledTrial, Threshold
+from orchestrator.plan.packs import first_pack
+from orchestrator.plan.retry import Attempt, FailureClass, Outcome, gives_up
+
+__all__ = [
+    "Attempt",
+    "ColumnProgress",
+    "FailureClass",
+    "FlowFacts",
+    "Outcome",
+    "SettledTrial",
+    "State",
+    "Threshold",
+    "first_pack",
+    "gives_up",
+]

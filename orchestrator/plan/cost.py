@@ -1,0 +1,49 @@
+"""What trials are expected to cost, from what the column's flow took."""
+
+from __future__ import annotations
+
+from orchestrator.plan.facts import FlowFacts
+from orchestrator.sweep import Column
+
+MEASUREMENT = 20
+"""Gradients that one measurement of the sharpness is worth: the products that Lanczos typically
+needs at a relative residual of 1e-3."""
+
+PRIOR_FLOW_STEPS = 3_000
+"""Steps of the flow that are assumed of a column whose flow has not run: what MNIST with 1,000
+samples and ε = 0.02 needs. A guess that says what is unknown; status and plan call it one."""
+
+PRIOR_SECONDS_PER_FLOP = 1 / 30e9
+"""Assumed of one CPU core until a trial has been timed."""
+
+
+def flow_gradients(column: Column) -> float:
+    """Gradients of a flow that has not run: RK4 takes 4 a step, and measures on the way."""
+    steps = min(PRIOR_FLOW_STEPS, column.protocol.max_steps)
+    return steps * (4 + MEASUREMENT / column.protocol.trajectory_every)
+
+
+def descent_gradients(column: Column, learning_rate: float, flow: FlowFacts | None) -> float:
+    """Gradients of a GD run: the flow's time to the last threshold, in steps of length η.
+
+    Without the flow, η is taken in units of η_c, with the prior number of steps at η = η_c.
+    """
+    limit = column.protocol.max_steps
+    if flow is not None and flow.time is not None:
+        steps = min(flow.time / learning_rate, limit)
+    else:
+        steps = min(PRIOR_FLOW_STEPS / 2 / learning_rate, limit)
+    return steps * (1 + MEASUREMENT / column.protocol.trajectory_every)
+
+
+def unknown_gradients(column: Column) -> float:
+    """Gradients of the GD trials of a column whose flow has not run."""
+    rates = [rate for eta in column.etas for rate in eta.rates]
+    return sum(descent_gradients(column, rate, None) for rate in rates)
+
+
+def prior_seconds_per_gradient(column: Column, features: int = 784, outputs: int = 10) -> float:
+    """Seconds of a gradient from a count of multiplications: 6 for each weight and sample."""
+    width, depth = column.problem.width, column.problem.depth
+    weights = features * width + (depth - 1) * width**2 + width * outputs
+    return 6 * weights * column.problem.n_train * PRIOR_SECONDS_PER_FLOP

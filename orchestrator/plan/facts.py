@@ -1,0 +1,65 @@
+"""What a plan needs to know of trials that were settled before, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How one trial met one loss threshold; ``time`` in units of the flow's time."""
+
+    epsilon: float
+    status: str
+    time: float
+    max_sharpness: float | None
+
+
+@dataclass(frozen=True)
+class SettledTrial:
+    """A trial whose rows are in the tables; its last attempt took ``wall_s`` seconds."""
+
+    trial_id: str
+    thresholds: tuple[Threshold, ...]
+    gradients: int
+    hvps: int
+    wall_s: float
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the trial ended because its loss grew beyond bounds."""
+        return any(threshold.status == "diverged" for threshold in self.thresholds)
+
+    @property
+    def seconds_per_gradient(self) -> float:
+        """What one evaluation of a gradient, or of a Hessian-vector product, took."""
+        return self.wall_s / max(self.gradients + self.hvps, 1)
+
+
+@dataclass(frozen=True)
+class FlowFacts:
+    """What a settled flow says about its column.
+
+    ``sharpness`` is s_gf(ε), the largest sharpness along the flow until loss ε, for every
+    threshold that the flow reached; ``time`` is the flow's time to the smallest of them.
+    """
+
+    sharpness: Mapping[float, float]
+    time: float | None
+    seconds_per_gradient: float
+
+    @classmethod
+    def of(cls, flow: SettledTrial) -> FlowFacts:
+        """Read the facts off a settled flow."""
+        reached = [t for t in flow.thresholds if t.status == "reached" and t.max_sharpness]
+        return cls(
+            sharpness={t.epsilon: t.max_sharpness for t in reached if t.max_sharpness},
+            time=max((t.time for t in reached), default=None),
+            seconds_per_gradient=flow.seconds_per_gradient,
+        )
+
+    def critical_rate(self, epsilon: float) -> float | None:
+        """η_c = 2 / s_gf(ε), or None where the flow did not reach ε."""
+        sharpness = self.sharpness.get(epsilon)
+        return None if sharpness is None else 2 / sharpness

@@ -1,0 +1,52 @@
+"""The tables of a sweep, which are also its ledger: written whole, read by anything, merged.
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> run = Path(tempfile.mkdtemp()) / "first"
+>>> create(run)
+>>> _ = write_part(run, "attempts", "t1", [{"trial_id": "t1", "attempt": 1, "outcome": "settled"}])
+>>> query(run, "SELECT trial_id, outcome FROM attempts").to_pylist()
+[{'trial_id': 't1', 'outcome': 'settled'}]
+"""
+
+from orchestrator.store.compaction import Compaction, compact
+from orchestrator.store.read import Store
+from orchestrator.store.repair import remove_orphaned_temporaries, set_aside
+from orchestrator.store.schema import ATTEMPTS, PHASE, PROVENANCE, TABLES, TRAJECTORIES, TRIALS
+from orchestrator.store.sql import QueryError, connect, describe, query, render, save
+from orchestrator.store.write import (
+    RowError,
+    StoreError,
+    atomic_write,
+    create,
+    write_bytes_whole,
+    write_part,
+    write_table,
+)
+
+__all__ = [
+    "ATTEMPTS",
+    "PHASE",
+    "PROVENANCE",
+    "TABLES",
+    "TRAJECTORIES",
+    "TRIALS",
+    "Compaction",
+    "QueryError",
+    "RowError",
+    "Store",
+    "StoreError",
+    "atomic_write",
+    "compact",
+    "connect",
+    "create",
+    "describe",
+    "query",
+    "remove_orphaned_temporaries",
+    "render",
+    "save",
+    "set_aside",
+    "write_bytes_whole",
+    "write_part",
+    "write_table",
+]

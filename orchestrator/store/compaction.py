@@ -1,0 +1,226 @@
+"""Merging many part files into few, at any moment and killed at any moment, unseen by readers.
+
+A compacted file lists the files whose rows it holds (:mod:`orchestrator.store.parts`). It appears
+whole, readers change over to it at once, and only then are the listed files deleted. A compaction
+that was killed is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.store.parts import (
+    CONTAINS,
+    Identity,
+    UnreadableError,
+    VanishedError,
+    contents,
+    identity,
+    is_compacted,
+    list_parts,
+    read_part,
+)
+from orchestrator.store.read import Selection, Store
+from orchestrator.store.schema import SORTED_BY, TABLES, table_schema
+from orchestrator.store.write import COMPACTED, atomic_write, file_errors
+
+TARGET_BYTES = 128 * 2**20
+"""The files merged into one are at most this large together; half of it is left as it is."""
+
+_ROW_GROUP = 2**16
+_RETIRED = ".retired"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What a compaction did: files merged into ``written``, or nothing as another is at work."""
+
+    merged: int
+    written: tuple[Path, ...]
+    busy: bool = False
+
+
+def compact(run: Path, table: str | None = None) -> Compaction:
+    """Merge the files of a table, or of all, into few sorted ones.
+
+    Rows that no longer count (a newer attempt is there) are left out; files that cannot be read
+    stay as they are. Returns at once, ``busy``, while another compaction holds the lock
+    ``claims/compact.lock``.
+
+    Raises:
+        ValueError: there is no such table.
+        StoreError: the file system refused.
+    """
+    if table is not None:
+        table_schema(table)
+    store = Store(run)
+    with _lock(run / "claims" / "compact.lock") as is_ours:
+        if not is_ours:
+            log.warning("another process is compacting %s", run)
+            return Compaction(0, (), busy=True)
+        done = [
+            store.fresh(lambda name=name: _compact_table(store, name))  # type: ignore[misc]
+            for name in ([table] if table else TABLES)
+        ]
+    return Compaction(
+        merged=sum(one.merged for one in done),
+        written=tuple(path for one in done for path in one.written),
+    )
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    """Whether this process holds the lock; the system releases it when the process ends."""
+    with file_errors(path, "locked"):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        except BlockingIOError:
+            is_ours = False
+        except OSError:
+            os.close(descriptor)
+            raise
+    try:
+        yield is_ours
+    finally:
+        os.close(descriptor)
+
+
+def _compact_table(store: Store, table: str) -> Compaction:
+    folder = store.run / table
+    _put_back_retired(folder)
+    _delete(list_parts(folder).superseded)
+    identities = {path: identity(path) for path in list_parts(folder).live}
+    selections = [one for one in store.selection(table) if identities.get(one.path)]
+    _delete({one.path: identities[one.path] for one in selections if one.rows and not one.kept})
+    merged, written = 0, []
+    for batch in _batches([one for one in selections if one.kept], identities):
+        held = {one.path: identities[one.path] for one in batch}
+        written.append(_merge(store, table, batch, held))
+        merged += len(batch)
+        _delete(held)
+    return Compaction(merged, tuple(written))
+
+
+def _batches(
+    selections: Sequence[Selection], identities: dict[Path, Identity | None]
+) -> Iterator[list[Selection]]:
+    """Groups of files worth merging, each at most the target size, of neighbouring names."""
+    batch: list[Selection] = []
+    size = 0
+    for one in sorted(selections, key=lambda one: (not is_compacted(one.path), one.path.name)):
+        found = identities[one.path]
+        its_size = found.size if found else 0
+        if 2 * its_size >= TARGET_BYTES and one.filter is None:
+            continue
+        if batch and size + its_size > TARGET_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += its_size
+    if len(batch) > 1 or any(one.filter is not None for one in batch):
+        yield batch
+
+
+def _merge(
+    store: Store, table: str, batch: Sequence[Selection], held: dict[Path, Identity | None]
+) -> Path:
+    schema = TABLES[table]
+    parts = []
+    for one in batch:
+        try:
+            part = read_part(one.path, schema, schema.names)
+        except UnreadableError as damage:
+            store.skip(one.path, held[one.path], str(damage))
+            raise VanishedError(one.path) from damage
+        parts.append(part if one.filter is None else part.filter(one.filter))
+    rows = pa.concat_tables(parts).sort_by([(name, "ascending") for name in SORTED_BY[table]])
+    listed = json.dumps({path.name: its for path, its in sorted(held.items())})
+    digest = hashlib.sha256(listed.encode()).hexdigest()[:12]
+    path = store.run / table / f"{COMPACTED}{digest}.parquet"
+    atomic_write(path, lambda temporary: _write_checked(rows, listed, schema, temporary))
+    return path
+
+
+def _write_checked(rows: pa.Table, listed: str, schema: pa.Schema, path: Path) -> None:
+    """Write large row groups, and read all of them back before the sources may be deleted."""
+    with pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=[field.name for field in schema if field.type == pa.string()],
+        write_page_checksum=True,
+        store_schema=False,
+    ) as writer:
+        writer.write_table(rows, row_group_size=_ROW_GROUP)
+        writer.add_key_value_metadata({CONTAINS: listed})
+    try:
+        found = len(read_part(path, schema, schema.names))
+    except UnreadableError as damage:
+        raise OSError(f"it does not read back ({damage})") from damage
+    if found != len(rows):
+        raise OSError(f"it reads back {found} rows instead of {len(rows)}")
+
+
+def _delete(files: dict[Path, Identity | None] | dict[Path, Identity]) -> None:
+    """Delete files that are still the ones meant; compacted ones first.
+
+    A reader that finds a part gone can then rely on it that whatever file held the part's rows
+    before is gone as well, so that it does not mix two moments.
+    """
+    for path in sorted(files, key=lambda path: (not is_compacted(path), path.name)):
+        with file_errors(path, "deleted"):
+            _delete_if_same(path, files[path])
+
+
+def _delete_if_same(path: Path, meant: Identity | None) -> None:
+    """Delete one file unless a newer one has taken its name, even at the last moment."""
+    if meant is None or identity(path) != meant:
+        return
+    retired = path.with_name(f".{path.name}{_RETIRED}")
+    try:
+        path.rename(retired)
+    except FileNotFoundError:
+        return
+    if identity(retired) == meant:
+        retired.unlink()
+    else:
+        _put_back(retired, path)
+
+
+def _put_back_retired(folder: Path) -> None:
+    """Finish what a killed compaction began between its rename and its deletion."""
+    retired = {path: path.name[1 : -len(_RETIRED)] for path in folder.glob(f".*{_RETIRED}")}
+    if not retired:
+        return
+    held = [contents(path) for path in folder.glob(f"{COMPACTED}*.parquet")]
+    for path, name in retired.items():
+        with file_errors(path, "put back"):
+            if any(one.get(name) == identity(path) for one in held):
+                path.unlink()
+            else:
+                _put_back(path, folder / name)
+
+
+def _put_back(retired: Path, path: Path) -> None:
+    """Give a file its name again, unless a newer one has it by now."""
+    try:
+        os.link(retired, path)
+    except FileExistsError:
+        log.info("%s was replaced while it was compacted", path)
+    retired.unlink()

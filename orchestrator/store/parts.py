@@ -1,0 +1,186 @@
+"""Which files of a table's folder hold its rows at one moment, and how one of them is read.
+
+A compacted file names in its metadata the files whose rows it holds. From the moment it appears,
+readers take those rows from it and ignore the files it names. A file is named with its identity,
+because a writer may put a newer file under the same name.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.store.write import COMPACTED, refusal
+
+CONTAINS = b"eos.contains"
+"""The key of a compacted file's metadata: the files it holds, as JSON."""
+
+_GONE = (errno.ENOENT, errno.ESTALE)
+_LISTINGS = 20
+
+
+class VanishedError(Exception):
+    """A listed file is gone: its rows are in a newer file, so the folder must be listed again."""
+
+
+class UnreadableError(Exception):
+    """A file does not hold what a part of its table must hold; says why."""
+
+
+class Identity(NamedTuple):
+    """Tells a file from any other that had or will have its name."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def identity(path: Path) -> Identity | None:
+    """The identity of the file at ``path`` now, or None where there is none."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise
+    return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a table's folder: those that hold its rows, and those held by another file."""
+
+    live: tuple[Path, ...]
+    superseded: dict[Path, Identity]
+
+
+def list_parts(folder: Path) -> Listing:
+    """What the folder holds now; compacted files come first, then parts, each by name.
+
+    Raises:
+        VanishedError: the folder changed all the while.
+    """
+    paths = {folder / name for name in _stable_names(folder)}
+    contained: dict[Path, set[Identity]] = {}
+    for path in sorted(filter(is_compacted, paths)):
+        for name, its_identity in contents(path).items():
+            contained.setdefault(folder / name, set()).add(its_identity)
+    superseded: dict[Path, Identity] = {}
+    for path in paths & contained.keys():
+        now = identity(path)
+        if now is None:
+            paths.discard(path)
+        elif now in contained[path]:
+            paths.discard(path)
+            superseded[path] = now
+    live = sorted(paths, key=lambda path: (not is_compacted(path), path.name))
+    return Listing(tuple(live), superseded)
+
+
+def _stable_names(folder: Path) -> set[str]:
+    """The names seen by two listings between which no compacted file came or went.
+
+    One listing is not enough: it may miss a compacted file that appears behind it and then the
+    parts that are deleted ahead of it.
+    """
+    before = _names(folder)
+    for _ in range(_LISTINGS):
+        after = _names(folder)
+        if all(not name.startswith(COMPACTED) for name in before ^ after):
+            return before | after
+        before = after
+    raise VanishedError(folder)
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 (thousands of names, no paths needed)
+    except FileNotFoundError:
+        return set()
+    return {name for name in names if name.endswith(".parquet") and name[0] not in "._"}
+
+
+def is_compacted(path: Path) -> bool:
+    """Whether the file holds the rows of many parts."""
+    return path.name.startswith(COMPACTED)
+
+
+def contents(path: Path) -> dict[str, Identity]:
+    """The files whose rows a compacted file holds; none where it cannot be read.
+
+    Raises:
+        VanishedError: it is gone.
+    """
+    try:
+        with _open(path) as file:
+            metadata = file.metadata.metadata or {}
+    except UnreadableError:
+        return {}
+    listed = json.loads(metadata.get(CONTAINS, b"{}"))
+    return {name: Identity(*its_identity) for name, its_identity in listed.items()}
+
+
+def check_part(path: Path, schema: pa.Schema) -> None:
+    """Read the footer of a file, and of a part all pages, and compare their checksums.
+
+    A compacted file may be large; its pages are checked when it is written and when it is read.
+
+    Raises:
+        UnreadableError: the file is damaged or has other columns than ``schema``.
+        VanishedError: it is gone.
+    """
+    read_part(path, schema, [] if is_compacted(path) else schema.names)
+
+
+def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a file.
+
+    Raises:
+        UnreadableError: the file is damaged or has other columns than ``schema``.
+        VanishedError: it is gone.
+    """
+    with _open(path) as file:
+        found = file.schema_arrow.remove_metadata()
+        if not found.equals(schema):
+            raise UnreadableError(_difference(found, schema))
+        if not columns:
+            return schema.empty_table().select([])
+        try:
+            return file.read(columns=list(columns), use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise _judged(path, error) from error
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _judged(path, error) from error
+
+
+def _judged(path: Path, error: Exception) -> Exception:
+    """A refusal of the system is no sign of damage; any other error of a reader is."""
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.errno in _GONE:
+            return VanishedError(path)
+        return refusal(path, "read", error)
+    return UnreadableError(" ".join(str(error).split()))
+
+
+def _difference(found: pa.Schema, schema: pa.Schema) -> str:
+    for field in schema:
+        if field.name not in found.names:
+            return f"it has no column {field.name}"
+        type_ = found.field(field.name).type
+        if type_ != field.type:
+            return f"its column {field.name} is a {type_}, not a {field.type}"
+    surplus = [name for name in found.names if name not in schema.names]
+    return f"it has a column {surplus[0]}" if surplus else "its columns are in another order"

@@ -1,0 +1,176 @@
+"""The tables of a run directory as they are at one moment: every key once, from one attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.store.newest import all_but, newest_rows
+from orchestrator.store.parts import (
+    Identity,
+    UnreadableError,
+    VanishedError,
+    check_part,
+    identity,
+    list_parts,
+    read_part,
+)
+from orchestrator.store.repair import DAMAGED, set_aside
+from orchestrator.store.schema import KEYS, TABLES, table_schema
+from orchestrator.store.write import refusal
+
+_LISTINGS = 50
+_READERS = 4
+_KEY_COLUMNS = ("trial_id", "attempt")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What counts of one file: ``kept`` of its ``rows``, those that pass ``filter`` (None: all)."""
+
+    path: Path
+    rows: int
+    kept: int
+    filter: pc.Expression | None
+
+
+class Store:
+    """Reads the tables of a run directory while others write, compact or were killed.
+
+    Of a trial that was computed more than once, only the newest attempt's rows appear. A file that
+    cannot be read is skipped and reported in :attr:`unreadable`.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        if not run.is_dir():
+            raise FileNotFoundError(f"run directory is {str(run)!r}; it must exist")
+        self.run = run
+        self._unreadable: dict[Path, tuple[Identity | None, str]] = {}
+
+    @property
+    def unreadable(self) -> list[tuple[Path, str]]:
+        """The files that this store skipped so far, and why."""
+        return [(path, reason) for path, (_, reason) in sorted(self._unreadable.items())]
+
+    def parts(self, table: str) -> list[Path]:
+        """The files that hold the rows of a table, in the order in which later ones win ties."""
+        table_schema(table)
+        return self.fresh(lambda: list(list_parts(self.run / table).live))
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a table, or some of its columns, in no particular order."""
+        schema = table_schema(name)
+        wanted = list(schema.names if columns is None else columns)
+        for column in wanted:
+            if column not in schema.names:
+                raise ValueError(f"column is {column!r}; it must be in {', '.join(schema.names)}")
+        needed = [*wanted, *(key for key in _KEY_COLUMNS if key not in wanted)]
+        read = self.fresh(lambda: self._read(name, needed))
+        rows = _concatenate(read, schema, needed)
+        counts = newest_rows(rows, [len(part) for _, part in read], KEYS[name])
+        if not counts.all():
+            rows = rows.filter(pa.array(counts))
+        return rows.select(wanted)
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a table as dictionaries."""
+        rows: list[dict[str, Any]] = self.table(name).to_pylist()
+        return rows
+
+    def settled(self) -> set[str]:
+        """The trials whose rows are there."""
+        read = self.fresh(lambda: self._read("trials", ["trial_id"]))
+        return {trial for _, part in read for trial in part.column("trial_id").to_pylist()}
+
+    def damaged(self) -> list[Path]:
+        """The files that were set aside, of all tables."""
+        return sorted(
+            path for table in TABLES for path in (self.run / table).glob(f".*.parquet{DAMAGED}*")
+        )
+
+    def check_parts(self, set_damaged_aside: bool) -> list[tuple[Path, str]]:
+        """Find the damaged files of all tables, and why each is; set them aside if asked to.
+
+        All bytes of the parts are read, and the footers of compacted files.
+        """
+        found = []
+        for table in TABLES:
+            for path in self.parts(table):
+                before = identity(path)
+                try:
+                    check_part(path, TABLES[table])
+                except VanishedError:
+                    continue
+                except UnreadableError as damage:
+                    if set_damaged_aside and identity(path) == before:
+                        set_aside(path, str(damage))
+                    found.append((path, str(damage)))
+        return found
+
+    def selection(self, table: str) -> list[Selection]:
+        """What counts of each file of a table, from its keys alone."""
+        return self.fresh(lambda: self._select(table))
+
+    def _select(self, table: str) -> list[Selection]:
+        read = self._read(table, _KEY_COLUMNS)
+        keys = _concatenate(read, TABLES[table], _KEY_COLUMNS)
+        lengths = [len(part) for _, part in read]
+        counts = newest_rows(keys, lengths, KEYS[table])
+        selections = []
+        for (path, part), mask in zip(read, np.split(counts, np.cumsum(lengths)), strict=False):
+            kept = int(mask.sum())
+            losing = None if kept in (0, len(part)) else all_but(part.filter(pa.array(~mask)))
+            selections.append(Selection(path, len(part), kept, losing))
+        return selections
+
+    def _read(self, table: str, columns: Sequence[str]) -> list[tuple[Path, pa.Table]]:
+        def read(path: Path) -> tuple[Path, pa.Table] | None:
+            before = identity(path)
+            if path in self._unreadable and self._unreadable[path][0] == before:
+                return None
+            try:
+                return path, read_part(path, TABLES[table], columns)
+            except UnreadableError as damage:
+                self.skip(path, before, str(damage))
+                return None
+
+        paths = list_parts(self.run / table).live
+        with ThreadPoolExecutor(_READERS) as pool:
+            return [part for part in pool.map(read, paths) if part is not None]
+
+    def skip(self, path: Path, its_identity: Identity | None, reason: str) -> None:
+        """Report a file as unreadable and take no rows from it until another has its name."""
+        self._unreadable[path] = (its_identity, reason)
+
+    def fresh(self, read: Callable[[], Result]) -> Result:
+        """Call ``read``, and again from a new listing while files vanish under it.
+
+        Raises:
+            StoreError: they vanished too many times.
+        """
+        for _ in range(_LISTINGS):
+            try:
+                return read()
+            except VanishedError:
+                continue
+        raise refusal(self.run, "read", OSError("its files vanish faster than they are read"))
+
+
+def _concatenate(
+    read: Sequence[tuple[Path, pa.Table]], schema: pa.Schema, columns: Sequence[str]
+) -> pa.Table:
+    if not read:
+        return schema.empty_table().select(list(columns))
+    return pa.concat_tables([part for _, part in read])

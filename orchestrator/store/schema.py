@@ -1,0 +1,117 @@
+"""The columns of every table that a sweep leaves behind, in order and with their types."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_TEXT, _COUNT, _NUMBER, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_MOMENT = pa.timestamp("us", tz="UTC")
+
+
+def _columns(type_: pa.DataType, names: str) -> list[tuple[str, pa.DataType]]:
+    return [(name, type_) for name in names.split()]
+
+
+TRIALS: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "trial_id column_id kind sweep dataset"),
+        *_columns(_COUNT, "n_train"),
+        *_columns(_TEXT, "architecture"),
+        *_columns(_COUNT, "width depth"),
+        *_columns(_TEXT, "activation loss parameterization"),
+        *_columns(_NUMBER, "init_scale"),
+        *_columns(_COUNT, "seed"),
+        *_columns(_TEXT, "dtype"),
+        *_columns(_NUMBER, "eta eta_over_eta_c eta_c s_gf epsilon"),
+        *_columns(_TEXT, "status"),
+        *_columns(_COUNT, "steps"),
+        *_columns(_NUMBER, "time train_loss train_accuracy test_loss test_accuracy"),
+        *_columns(_NUMBER, "sharpness lambda_max lambda_min sharpness_residual"),
+        *_columns(_FLAG, "sharpness_converged"),
+        *_columns(_NUMBER, "sharpness_mid max_sharpness"),
+        *_columns(_COUNT, "hvps gradients"),
+        *_columns(_NUMBER, "l1_norm l2_norm distance_from_init distance_from_flow"),
+        *_columns(_COUNT, "attempt"),
+        *_columns(_MOMENT, "started_at finished_at"),
+        *_columns(_NUMBER, "wall_s"),
+        *_columns(_TEXT, "hostname device"),
+        *_columns(_COUNT, "world_size"),
+        *_columns(_TEXT, "slurm_job_id git_commit"),
+        *_columns(_FLAG, "git_dirty"),
+        *_columns(_TEXT, "torch_version version"),
+    ]
+)
+"""One row per (trial_id, epsilon)."""
+
+TRAJECTORIES: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "trial_id column_id"),
+        *_columns(_COUNT, "step"),
+        *_columns(_NUMBER, "time train_loss test_loss sharpness lambda_min l1_norm l2_norm"),
+        *_columns(_COUNT, "attempt"),
+    ]
+)
+"""One row per recorded step of a trial."""
+
+ATTEMPTS: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "trial_id"),
+        *_columns(_COUNT, "attempt"),
+        *_columns(_TEXT, "outcome failure_class error hostname slurm_job_id"),
+        *_columns(_COUNT, "restart_count"),
+        *_columns(_MOMENT, "started_at finished_at"),
+    ]
+)
+"""One row per try of a trial."""
+
+PHASE: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "column_id"),
+        *_columns(_NUMBER, "epsilon eta_c eta_c_fitted flow_sharpness edge_exponent edge_ratio"),
+        *_columns(_NUMBER, "flat_spread l1_flow l1_slope l1_r2 test_loss_best eta_best"),
+        *_columns(_NUMBER, "eta_best_over_eta_c"),
+        *_columns(_FLAG, "u_shaped"),
+        *_columns(_COUNT, "n_gd n_diverged"),
+    ]
+)
+"""One row per (column_id, epsilon), computed from the trials."""
+
+TABLES: dict[str, pa.Schema] = {
+    "trials": TRIALS,
+    "trajectories": TRAJECTORIES,
+    "attempts": ATTEMPTS,
+}
+"""The tables that trials write, each a folder of part files in the run directory."""
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "trials": ("trial_id",),
+    "trajectories": ("trial_id",),
+    "attempts": ("trial_id", "attempt"),
+}
+"""What readers take whole from one file: the newest of each trial, but every attempt."""
+
+SORTED_BY: dict[str, tuple[str, ...]] = {
+    "trials": ("column_id", "trial_id", "epsilon"),
+    "trajectories": ("column_id", "trial_id", "step"),
+    "attempts": ("trial_id", "attempt"),
+}
+"""The order of rows in a compacted file, so that a filter reads few row groups."""
+
+PROVENANCE: frozenset[str] = frozenset(
+    {
+        *("sweep", "attempt", "started_at", "finished_at", "wall_s", "hostname", "device"),
+        *("world_size", "slurm_job_id", "git_commit", "git_dirty", "torch_version", "version"),
+    }
+)
+"""Columns that say where and when; the others are equal whenever a trial is computed again."""
+
+
+def table_schema(table: str) -> pa.Schema:
+    """The columns of a table that trials write.
+
+    Raises:
+        ValueError: there is no such table.
+    """
+    if table not in TABLES:
+        raise ValueError(f"table is {table!r}; it must be one of {', '.join(TABLES)}")
+    return TABLES[table]
