@@ -3,6 +3,7 @@
 from orchestrator.plan.column_progress import ColumnProgress, State
 from orchestrator.plan.facts import FlowFacts, SettledTrial, Threshold
 from orchestrator.plan.packs import first_pack
+from orchestrator.plan.prediction import Prediction, predict
 from orchestrator.plan.retry import Attempt, FailureClass, Outcome, gives_up
 
 __all__ = [
@@ -11,9 +12,11 @@ __all__ = [
     "FailureClass",
     "FlowFacts",
     "Outcome",
+    "Prediction",
     "SettledTrial",
     "State",
     "Threshold",
     "first_pack",
     "gives_up",
+    "predict",
 ]

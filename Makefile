@@ -1,0 +1,43 @@
+# make quickstart   set up .venv and run configs/quickstart.yaml
+# make test         set up .venv and run the tests (TESTS=path narrows them)
+# make check        lint, types and import contracts
+# make format       let ruff rewrite the code
+
+PYTHON ?= python3
+BIN := .venv/bin
+TESTS ?=
+
+.PHONY: quickstart test check format clean
+
+quickstart: .venv/installed
+	$(BIN)/eos run configs/quickstart.yaml
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest $(TESTS)
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python is older than 3.11; give a newer one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv \
+	  || { rm -rf .venv; echo "Debian and Ubuntu keep venv apart: apt install python3-venv"; exit 1; }
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ .venv/installed

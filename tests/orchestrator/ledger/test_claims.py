@@ -1,0 +1,152 @@
+"""Claims: one owner, taken over when the owner is gone, never twice."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.ledger import Claims, mark_running, read_claims, read_marks, unmark
+from orchestrator.ledger.claims import STALE_SECONDS
+from orchestrator.ledger.process import ProcessIdentity
+from orchestrator.store import create, remove_orphaned_temporaries
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    create(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def claim_and_stay(run: Path) -> subprocess.Popen[str]:
+    """Another process that claims column c and lives on until it is killed."""
+    code = (
+        "import sys, time; from pathlib import Path; from orchestrator.ledger import Claims\n"
+        "claims = Claims(Path(sys.argv[1])); print(claims.take('c'), flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, run], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "True\n"
+    return process
+
+
+def test_a_column_has_one_owner(run: Path) -> None:
+    first, second = Claims(run), Claims(run)
+    assert first.take("c")
+    assert first.take("c")
+    assert not second.take("c")
+    first.release("c")
+    assert second.take("c")
+    assert [claim.token for claim in read_claims(run)] == [second.token]
+
+
+def test_the_claim_of_a_killed_process_is_taken_over_at_once(run: Path) -> None:
+    owner = claim_and_stay(run)
+    claims = Claims(run)
+    assert not claims.take("c")
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait(30)
+    assert claims.take("c")
+
+
+def test_the_claim_of_a_process_that_stopped_beating_is_taken_over(run: Path) -> None:
+    owner = claim_and_stay(run)
+    try:
+        path = run / "claims" / "c.claim"
+        old = time.time() - STALE_SECONDS - 1
+        os.utime(path, (old, old))
+        claims = Claims(run)
+        assert claims.take("c")
+        assert read_claims(run).__next__().token == claims.token
+    finally:
+        owner.kill()
+        owner.wait(30)
+
+
+def test_another_host_is_judged_by_its_heartbeat_alone(run: Path) -> None:
+    content = {
+        "token": "t",
+        "owner": {**ProcessIdentity.own().as_dict(), "hostname": "elsewhere", "pid": 1},
+        "slurm_job_id": "7",
+    }
+    path = run / "claims" / "c.claim"
+    path.write_text(json.dumps(content))
+    assert not Claims(run).take("c")
+    old = time.time() - STALE_SECONDS - 1
+    os.utime(path, (old, old))
+    assert Claims(run).take("c")
+
+
+def test_a_heartbeat_keeps_a_claim_fresh_and_sees_that_it_was_lost(run: Path) -> None:
+    claims = Claims(run)
+    claims.take("c")
+    path = run / "claims" / "c.claim"
+    os.utime(path, (0, 0))
+    claims.beat()
+    assert time.time() - path.stat().st_mtime < 30
+    path.unlink()
+    other = Claims(run)
+    assert other.take("c")
+    claims.beat()
+    assert claims.held == frozenset()
+    claims.release("c")
+    assert [claim.token for claim in read_claims(run)] == [other.token]
+
+
+def _race(run: Path, start: float, taken: multiprocessing.Queue[int]) -> None:
+    claims = Claims(run)
+    time.sleep(max(start - time.time(), 0))
+    taken.put(sum(claims.take(f"c{i}") for i in range(30)))
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("left_by_the_dead", [False, True])
+def test_many_processes_never_share_a_column(run: Path, left_by_the_dead: bool) -> None:
+    if left_by_the_dead:
+        dead = {**ProcessIdentity.own().as_dict(), "started": 1}
+        for i in range(30):
+            content = {"token": "dead", "owner": dead, "slurm_job_id": None}
+            (run / "claims" / f"c{i}.claim").write_text(json.dumps(content))
+    context = multiprocessing.get_context("spawn")
+    taken = context.Queue()
+    start = time.time() + 3
+    racers = [context.Process(target=_race, args=(run, start, taken)) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    try:
+        counts = [taken.get(timeout=60) for _ in racers]
+        assert sum(counts) == 30
+        assert len(list(read_claims(run))) == 30
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.join(30)
+    remove_orphaned_temporaries(run)
+    assert list((run / "claims").glob(".*")) == []
+
+
+def test_marks_say_who_runs_what(run: Path) -> None:
+    mark = mark_running(run, "t", "c", 3, "17", 2)
+    assert list(read_marks(run)) == [mark]
+    assert mark.owner.is_dead() is False
+    unmark(run, "t")
+    unmark(run, "t")
+    assert list(read_marks(run)) == []
+
+
+def test_a_process_is_known_by_more_than_its_number() -> None:
+    own = ProcessIdentity.own()
+    again = ProcessIdentity(own.hostname, own.boot, own.namespace, own.pid, own.started + 1)
+    rebooted = ProcessIdentity(own.hostname, "another boot", own.namespace, own.pid, own.started)
+    elsewhere = ProcessIdentity("elsewhere", own.boot, own.namespace, own.pid, own.started)
+    assert own.is_dead() is False
+    assert again.is_dead() is True
+    assert rebooted.is_dead() is True
+    assert elsewhere.is_dead() is None
