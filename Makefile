@@ -7,6 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?=
 
+# Nothing outside of this folder is written to, not even a cache of fonts.
+export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
+
 .PHONY: quickstart test check format clean
 
 quickstart: .venv/installed

@@ -1,0 +1,34 @@
+"""From exceptions to a sentence for the user and an exit status."""
+
+from __future__ import annotations
+
+from jobs.datasets.source import DatasetError
+from orchestrator.store import QueryError, StoreError
+from orchestrator.sweep import SweepError
+
+SETTLED, ERROR, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class UserError(Exception):
+    """A request that cannot be met; its text names the thing, its value and what would be right."""
+
+
+class RunHaltedError(Exception):
+    """A run that could not go on, with what has to be done first."""
+
+
+def exit_status(error: BaseException) -> int:
+    """2 for what the user can put right in the request, 3 for what kept trials from settling."""
+    if isinstance(error, (SweepError, DatasetError, QueryError, UserError)):
+        return BAD_INPUT
+    return SOME_FAILED if isinstance(error, (StoreError, RunHaltedError)) else ERROR
+
+
+def sentence(error: BaseException) -> str:
+    """What to say of an exception."""
+    if isinstance(
+        error, (SweepError, DatasetError, QueryError, UserError, StoreError, RunHaltedError)
+    ):
+        return str(error)
+    last = " ".join(str(error).split()) or "no details"
+    return f"{type(error).__name__}: {last} (--debug shows where)"

@@ -1,0 +1,157 @@
+"""``eos status``, ``eos why``, ``eos logs``: what a run is doing and what went wrong; read-only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli.errors import UserError
+from orchestrator.cli.output import duration, print_json, print_table, shown
+from orchestrator.cli.run import Json, RunArgument
+from orchestrator.ledger import Ledger
+from orchestrator.ledger.status import attributes, read_status, sweep_of
+from orchestrator.logs import read_log
+from orchestrator.store import Store
+
+TrialArgument = Annotated[
+    str, typer.Argument(metavar="TRIAL", help="A trial_id, or its beginning.", show_default=False)
+]
+
+
+def status(run: RunArgument, json: Json = False) -> None:
+    """Show what is settled, running, failed and to do, column by column; changes nothing.
+
+    Example: eos status runs/quickstart
+    """
+    state = read_status(run)
+    if json:
+        print_json(asdict(state))
+        return
+    rows = [
+        {
+            "column": column.label,
+            "settled": column.settled,
+            "running": column.running,
+            "failed": column.failed,
+            "skipped": column.skipped,
+            "to do": column.to_do,
+            "claimed by": column.claimed_by,
+            "heartbeat": None if column.heartbeat_s is None else duration(column.heartbeat_s),
+            "last result": _ago(column.last_result_s),
+        }
+        for column in state.columns
+    ]
+    print_table(rows, list(rows[0]))
+    done = sum(column.settled for column in state.columns)
+    left = sum(column.running + column.to_do for column in state.columns)
+    go = f", about {duration(state.remaining_s)} of one worker to go" if left else ""
+    print(f"{done} trials settled, {left} left{go}")
+    if state.slurm_jobs:
+        print(f"SLURM jobs at work: {', '.join(state.slurm_jobs)}")
+    for column in state.columns:
+        if column.blocked:
+            print(f"{column.label}: {column.blocked}")
+    for path in state.damaged:
+        print(f"damaged: {path}")
+
+
+def why(
+    run: RunArgument,
+    trial: Annotated[
+        str | None,
+        typer.Argument(metavar="[TRIAL]", help="A trial_id, or its beginning.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show why trials failed: class, exception, host and job; of one trial, every attempt.
+
+    Example: eos why runs/quickstart 3cfb7c
+    """
+    ledger = Ledger(run)
+    if trial is None:
+        rows = attributes(sweep_of(run), ledger, ledger.failed)
+        if json:
+            print_json(rows)
+        elif rows:
+            print_table(
+                [{**row, "error": str(row["error"]).partition("\n")[0]} for row in rows],
+                [
+                    "trial_id",
+                    "kind",
+                    "eta",
+                    "failure_class",
+                    "attempt",
+                    "hostname",
+                    "slurm_job_id",
+                    "error",
+                ],
+            )
+            print(
+                f"{len(rows)} failed; eos why {run} TRIAL shows every attempt, and eos resume "
+                f"{run} --failed gives them another chance"
+            )
+        else:
+            print("no trial has failed")
+        return
+    name = _full_name(run, trial)
+    attempts = sorted(
+        (row for row in ledger.store.rows("attempts") if row["trial_id"] == name),
+        key=lambda row: int(row["attempt"]),
+    )
+    if json:
+        print_json(attempts)
+        return
+    for row in attempts:
+        reason = f" ({row['failure_class']})" if row["failure_class"] else ""
+        job = f", job {row['slurm_job_id']}" if row["slurm_job_id"] else ""
+        ended = f" to {_clock(row['finished_at'])}" if row["finished_at"] else ""
+        print(
+            f"attempt {row['attempt']}: {row['outcome']}{reason} on {row['hostname']}{job}, "
+            f"{_clock(row['started_at'])}{ended}"
+        )
+        if row["error"]:
+            print("\n".join("    " + line for line in row["error"].splitlines()))
+    if not attempts:
+        print(f"trial {name} was not tried yet")
+
+
+def logs(run: RunArgument, trial: TrialArgument) -> None:
+    """Print the log of one trial, from every process that worked on it.
+
+    Example: eos logs runs/quickstart 3cfb7c
+    """
+    for line in read_log(run, _full_name(run, trial)):
+        print(line)
+
+
+COMMANDS = {"status": status, "why": why, "logs": logs}
+
+
+def _full_name(run: Path, beginning: str) -> str:
+    """The one trial whose name begins so.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    ledger = Ledger(run)
+    names: set[str] = {row["trial_id"] for row in attributes(sweep_of(run), ledger, None)}
+    names |= Store(run).settled() | {row["trial_id"] for row in Store(run).rows("attempts")}
+    found = sorted(name for name in names if name.startswith(beginning))
+    if len(found) != 1:
+        some = ", ".join(found[:5]) if found else "none"
+        raise UserError(
+            f"TRIAL is {beginning!r}; it must be the beginning of one trial_id in {run} (it fits "
+            f"{some})"
+        )
+    return found[0]
+
+
+def _ago(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{duration(seconds)} ago"
+
+
+def _clock(moment: Any) -> str:
+    return shown(moment.astimezone().strftime("%Y-%m-%d %H:%M:%S"))

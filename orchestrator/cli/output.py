@@ -1,0 +1,60 @@
+"""Data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+WIDE = 10_000
+"""Columns of a line that goes to a file or a pipe: nothing is cut or wrapped there."""
+
+stderr = Console(stderr=True, soft_wrap=True)
+
+
+def stdout() -> Console:
+    """A console for tables: as wide as the terminal, or as wide as they need."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDE)
+
+
+def print_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str | None = None
+) -> None:
+    """Print rows under the given columns, numbers to the right."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for column in columns:
+        numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(shown(row.get(column)) for column in columns))
+    stdout().print(table, markup=False, highlight=False)
+
+
+def print_json(content: object) -> None:
+    """Print JSON; numbers exactly, times as text."""
+    print(json.dumps(content, indent=2, default=str, ensure_ascii=False, allow_nan=False))
+
+
+def shown(value: object) -> str:
+    """A value in a table: a dash for None, numbers to 4 digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else str(value)
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """A length of time for a person: 8 s, 3 min, 2.5 h, 4 days."""
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}" if unit < 3600 else f"{seconds / unit:.1f} {name}"
+    return f"{seconds / 86400:.1f} days"

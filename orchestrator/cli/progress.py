@@ -1,0 +1,104 @@
+"""What a run shows while it runs: a live display in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.output import duration, stderr
+from orchestrator.engine import Running, Snapshot
+
+MOST_SHOWN = 8
+LINE_SECONDS = 5.0
+"""Between plain lines, unless a trial has ended."""
+
+
+class Progress:
+    """Shows snapshots of a run on stderr while the context is open."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._live = Live(console=stderr, refresh_per_second=4) if stderr.is_terminal else None
+        self._started = time.monotonic()
+        self._last_line, self._last_ended = -math.inf, -1
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show where the run stands now."""
+        if self._live is not None:
+            self._live.update(self._display(snapshot))
+            return
+        now, ended = time.monotonic(), snapshot.settled + snapshot.failed
+        # Many trials may end in a second, and a log is read later: one line a second is enough.
+        pause = 1.0 if ended != self._last_ended else LINE_SECONDS
+        if now - self._last_line >= pause or (snapshot.to_do == 0 and not snapshot.running):
+            self._last_line, self._last_ended = now, ended
+            stderr.print(self._line(snapshot), markup=False, highlight=False)
+
+    def warn(self, message: str) -> None:
+        """Say something that the user should know, without disturbing the display."""
+        stderr.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+
+    def _line(self, snapshot: Snapshot) -> str:
+        running = "; ".join(_running(item) for item in snapshot.running[:MOST_SHOWN])
+        failed = f", {snapshot.failed} failed" if snapshot.failed else ""
+        return (
+            f"{time.strftime('%H:%M:%S')} {snapshot.settled}/{snapshot.trials} trials, "
+            f"{snapshot.columns_complete}/{snapshot.columns} columns done{failed}"
+            f"{_time_to_go(snapshot)}{' · ' + running if running else ''}"
+        )
+
+    def _display(self, snapshot: Snapshot) -> RenderableType:
+        bars = Table.grid(padding=(0, 1))
+        for label, done, total in (
+            ("columns", snapshot.columns_complete, snapshot.columns),
+            ("trials", snapshot.settled, snapshot.trials),
+        ):
+            bar = ProgressBar(total=max(total, 1), completed=done, width=40)
+            bars.add_row(label, bar, f"{done}/{total}")
+        failed = Text(f"{snapshot.failed} failed", style="red" if snapshot.failed else "dim")
+        elapsed = duration(time.monotonic() - self._started)
+        head = Text.assemble((self._name, "bold"), f"  {elapsed}{_time_to_go(snapshot)}  ", failed)
+        lines = [Text(_running(item)) for item in snapshot.running[:MOST_SHOWN]]
+        hidden = len(snapshot.running) - MOST_SHOWN
+        if hidden > 0:
+            lines.append(Text(f"and {hidden} more", style="dim"))
+        return Group(head, bars, *lines)
+
+
+def _running(item: Running) -> str:
+    if item.learning_rate is None:
+        name = "flow"
+    elif item.eta_over_eta_c is None:
+        name = f"η {item.learning_rate:.3g}"
+    else:
+        name = f"η/η_c {item.eta_over_eta_c:.3g}"
+    if not math.isfinite(item.loss):
+        return f"{name} starts"
+    return f"{name} step {item.step:,} loss {item.loss:.4g}"
+
+
+def _time_to_go(snapshot: Snapshot) -> str:
+    if snapshot.remaining_s is None or not (snapshot.to_do or snapshot.running):
+        return ""
+    return f", about {duration(snapshot.remaining_s)} to go"

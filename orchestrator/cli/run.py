@@ -1,0 +1,188 @@
+"""``eos plan``, ``eos run`` and ``eos resume``: from a sweep file to its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs import datasets
+from orchestrator import sweep as sweeps
+from orchestrator.cli.errors import INTERRUPTED, SETTLED, SOME_FAILED, RunHaltedError
+from orchestrator.cli.output import duration, print_json, print_table, stderr
+from orchestrator.cli.progress import Progress
+from orchestrator.cli.summary import print_summary
+from orchestrator.engine import execute, prepare
+from orchestrator.ledger import Ledger, rearm
+from orchestrator.ledger.status import attributes, column_label, sweep_of
+from orchestrator.plan import ColumnProgress, State, predict
+from orchestrator.store.select import select_rows
+from orchestrator.sweep import Column, Sweep
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The sweep file (YAML).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE …]", help="Values in place of the file's.", show_default=False
+    ),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--run-dir", help="The run directory; runs/NAME unless given.", show_default=False
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+MOST_COLUMNS_SHOWN = 30
+
+_quiet = [True]
+
+
+def show_everything(debug: bool) -> None:
+    """With ``--debug``: let Ray and Tune say what they have to say."""
+    _quiet[0] = not debug
+
+
+def plan(
+    config: Config, overrides: Overrides = None, run_dir: RunOption = None, json: Json = False
+) -> None:
+    """Show what a sweep consists of and what it will cost, without running it.
+
+    Example: eos plan configs/quickstart.yaml problem.width=[64,128]
+    """
+    sweep = _load(config, overrides)
+    run = run_dir or Path("runs") / sweep.name
+    ledger = Ledger(run) if run.is_dir() else None
+    rows = [_planned(column, ledger) for column in sweep.columns]
+    total = {key: sum(row[key] for row in rows) for key in ("trials", "settled", "to do", "failed")}
+    gradients = sum(row["gradients"] for row in rows)
+    hours = sum(row["device hours"] for row in rows)
+    prior = any(row["guess"] for row in rows)
+    files = 3 * total["to do"]
+    if json:
+        print_json(
+            {
+                "run": str(run),
+                "columns": rows,
+                **total,
+                "gradients": gradients,
+                "device_hours": hours,
+                "files": files,
+                "prior": prior,
+            }
+        )
+        return
+    keys = ["column", "trials", "settled", "failed", "to do", "gradients", "device hours"]
+    shown = [{**row, "gradients": f"{row['gradients']:.2g}"} for row in rows[:MOST_COLUMNS_SHOWN]]
+    print_table(shown, keys)
+    if len(rows) > len(shown):
+        print(f"… and {len(rows) - len(shown)} more columns")
+    note = " (a guess until each column's flow has run)" if prior else ""
+    print(
+        f"{len(rows)} columns, {total['trials']} trials: {total['settled']} settled, "
+        f"{total['to do']} to do\n"
+        f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
+        f"worker{note}\n"
+        f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
+        "eos compact merges them"
+    )
+
+
+def run(
+    config: Config, overrides: Overrides = None, run_dir: RunOption = None, json: Json = False
+) -> None:
+    """Compute all that is missing of a sweep; running it again resumes it.
+
+    Example: eos run configs/quickstart.yaml
+    """
+    sweep = _load(config, overrides)
+    directory = run_dir or Path("runs") / sweep.name
+    prepare(directory, sweep)
+    _execute(directory, sweep, json)
+
+
+def resume(
+    run: RunArgument,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Give failed trials another chance.")
+    ] = False,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the failed trials, only those: SQL over their fields.", metavar="SQL"
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run what is missing in a run directory; with --failed, failed trials too.
+
+    Example: eos resume runs/quickstart --failed --where "width = 64"
+    """
+    sweep = _checked(sweep_of(run))
+    if failed or where is not None:
+        ledger = Ledger(run)
+        rows = attributes(sweep, ledger, ledger.failed)
+        chosen = rows if where is None else select_rows(rows, where)
+        for row in chosen:
+            rearm(run, row["trial_id"], row["attempt"])
+        stderr.print(f"re-armed {len(chosen)} of {len(rows)} failed trials", highlight=False)
+    _execute(run, sweep, json)
+
+
+COMMANDS = {"plan": plan, "run": run, "resume": resume}
+
+
+def _load(config: Path, overrides: Sequence[str] | None) -> Sweep:
+    return _checked(sweeps.load(config, overrides or ()))
+
+
+def _checked(sweep: Sweep) -> Sweep:
+    """The sweep, whose datasets are there.
+
+    Raises:
+        DatasetError: one is not.
+    """
+    needed = {(c.problem.dataset, c.problem.n_train) for c in sweep.columns}
+    for dataset, n_train in sorted(needed):
+        datasets.check(dataset, n_train)
+    return sweep
+
+
+def _execute(directory: Path, sweep: Sweep, json: bool) -> None:
+    with Progress(sweep.name) as progress:
+        outcome = execute(
+            directory,
+            sweep.name,
+            sweep.columns,
+            observe=progress.show,
+            warn=progress.warn,
+            quiet=_quiet[0],
+        )
+    print_summary(directory, sweep, outcome, json=json)
+    if outcome.halted:
+        raise RunHaltedError(outcome.halted)
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(SETTLED if outcome.settled else SOME_FAILED)
+
+
+def _planned(column: Column, ledger: Ledger | None) -> dict[str, Any]:
+    settled = {} if ledger is None else ledger.settled
+    progress = ColumnProgress(column, settled, set() if ledger is None else ledger.failed)
+    states = list(progress.states().values())
+    cost = predict(progress)
+    return {
+        "column": column_label(column),
+        "column_id": column.column_id,
+        "trials": len(states) + progress.unknown - states.count(State.SKIPPED),
+        "settled": states.count(State.SETTLED),
+        "failed": states.count(State.FAILED),
+        "to do": states.count(State.TO_DO) + progress.unknown,
+        "gradients": cost.gradients,
+        "device hours": cost.seconds / 3600,
+        "guess": cost.guess,
+    }

@@ -1,0 +1,139 @@
+"""What a run says at its end: the trials by η, the phase transition, and what to do next."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from orchestrator.analysis import PhaseRow, analyze
+from orchestrator.cli.output import print_json, print_table, shown
+from orchestrator.engine import RunOutcome
+from orchestrator.ledger.status import column_label
+from orchestrator.store import Store
+from orchestrator.sweep import Column, Sweep
+
+MOST_COLUMNS = 3
+"""Of so many columns every η is shown; of more, one line each."""
+
+COLUMNS = ("η/η_c", "status", "steps", "S", "2/η", "S·η/2", "ℓ1", "test loss")
+
+
+def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -> None:
+    """Analyse what is there, draw it if it is little, and print it."""
+    rows = Store(run).rows("trials")
+    phases = analyze(run) if rows else []
+    by_column: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_column[row["column_id"]].append(row)
+    columns = [column for column in sweep.columns if column.column_id in by_column]
+    if json:
+        print_json(_as_json(run, outcome, columns, by_column))
+        return
+    for column in columns[:MOST_COLUMNS]:
+        _print_column(column, by_column[column.column_id])
+    if columns:
+        _print_phases(columns, phases)
+    _print_end(run, outcome, pictures=_draw(run, columns) if outcome.settled else [])
+
+
+def _print_column(column: Column, rows: list[dict[str, Any]]) -> None:
+    epsilon = column.protocol.epsilons[-1]
+    last = sorted(
+        (row for row in rows if row["epsilon"] == epsilon), key=lambda row: row["eta"] or 0.0
+    )
+    title = f"{column_label(column)} · at training loss {epsilon:g}"
+    print_table([_line(row) for row in last], COLUMNS, title=title)
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    """One trial in the summary's columns."""
+    eta, sharpness = row["eta"], row["sharpness"]
+    at_edge = sharpness * eta / 2 if eta is not None and sharpness is not None else None
+    return {
+        "η/η_c": "flow" if eta is None else shown(row["eta_over_eta_c"]),
+        "status": row["status"],
+        "steps": row["steps"],
+        "S": _fixed(sharpness, 2),
+        "2/η": _fixed(None if eta is None else 2 / eta, 2),
+        "S·η/2": _fixed(at_edge, 3),
+        "ℓ1": _fixed(row["l1_norm"] if row["status"] != "diverged" else None, 1),
+        "test loss": _fixed(row["test_loss"] if row["status"] != "diverged" else None, 4),
+    }
+
+
+def _fixed(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
+
+
+def _print_phases(columns: list[Column], phases: list[PhaseRow]) -> None:
+    labels = {column.column_id: column_label(column) for column in columns}
+    lines = [
+        {
+            "column": labels[phase.column_id],
+            "ε": phase.epsilon,
+            "η_c = 2/s_gf": phase.eta_c,
+            "η_c fitted": phase.eta_c_fitted,
+            "S·η/2 above": phase.edge_ratio,
+            "slope above": phase.edge_exponent,
+            "S spread below": phase.flat_spread,
+            "best η/η_c": phase.eta_best_over_eta_c,
+            "U-shaped": phase.u_shaped,
+        }
+        for phase in phases
+        if phase.column_id in labels
+    ]
+    if len(columns) == 1:
+        for line in lines:
+            del line["column"]
+    if lines:
+        print_table(lines, list(lines[0]), title="The phase transition: predicted and fitted")
+
+
+def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path]) -> None:
+    snapshot = outcome.snapshot
+    print(f"{snapshot.settled} of {snapshot.trials} trials settled, {snapshot.failed} failed")
+    for column_id, reason in outcome.blocked:
+        print(f"column {column_id}: {reason}")
+    for path in pictures:
+        print(f"picture  {path}")
+    print(f"tables   {run}/trials  {run}/trajectories  {run}/attempts  {run}/analysis")
+    if outcome.interrupted or outcome.halted:
+        print(f"stopped before its end; go on with\n  eos resume {run}")
+    elif outcome.failed:
+        print(
+            f"see what failed and try it again with\n  eos why {run}\n  eos resume {run} --failed"
+        )
+    else:
+        print(
+            "next\n"
+            f'  eos query {run} "SELECT eta_over_eta_c, epsilon, sharpness, test_loss FROM trials '
+            "WHERE kind = 'gd' ORDER BY eta\"\n"
+            f"  eos run {run}/sweep.yaml --run-dir {run} problem.seed=[0,1,2]\n"
+            f"  eos status {run}"
+        )
+
+
+def _draw(run: Path, columns: list[Column]) -> list[Path]:
+    if len(columns) > MOST_COLUMNS:
+        return []
+    # Matplotlib takes a second to import, which only the end of a run needs.
+    from orchestrator.report import draw_transition
+
+    return draw_transition(run)
+
+
+def _as_json(
+    run: Path,
+    outcome: RunOutcome,
+    columns: list[Column],
+    by_column: dict[str, list[dict[str, Any]]],
+) -> dict[str, Any]:
+    return {
+        "run": str(run),
+        "settled": outcome.settled,
+        "interrupted": outcome.interrupted,
+        "failed": list(outcome.failed),
+        "blocked": dict(outcome.blocked),
+        "trials": [row for column in columns for row in by_column[column.column_id]],
+    }

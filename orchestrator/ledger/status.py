@@ -1,0 +1,166 @@
+"""Where a run directory stands: read off its tables, claims and marks, and never written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator import sweep as sweeps
+from orchestrator.ledger.claims import Claim, read_claims
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.marks import read_marks
+from orchestrator.plan import ColumnProgress, State, predict
+from orchestrator.sweep import Column, Sweep, SweepError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ColumnStatus:
+    """One column. Ages in seconds; None where nothing of the kind was seen."""
+
+    column_id: str
+    label: str
+    settled: int
+    running: int
+    failed: int
+    skipped: int
+    to_do: int
+    blocked: str | None
+    claimed_by: str | None
+    heartbeat_s: float | None
+    last_result_s: float | None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run directory; ``remaining_s`` is predicted, of one worker."""
+
+    columns: tuple[ColumnStatus, ...]
+    remaining_s: float
+    slurm_jobs: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+
+def sweep_of(run: Path) -> Sweep:
+    """The sweep that a run directory stands for.
+
+    Raises:
+        SweepError: it is no run directory.
+    """
+    path = run / "sweep.yaml"
+    if not path.is_file():
+        raise SweepError(f"RUN is {str(run)!r}; it must be a run directory, which eos run makes")
+    return sweeps.load(path)
+
+
+def column_label(column: Column) -> str:
+    """A column in a few words, for people."""
+    p = column.problem
+    scale = "" if p.init_scale == 1 else f" ×{p.init_scale:g}"
+    return (
+        f"{p.dataset}-{p.n_train} {p.architecture} {p.depth}×{p.width} {p.activation} {p.loss} "
+        f"{p.parameterization}{scale} seed {p.seed}"
+    )
+
+
+def read_status(run: Path) -> RunStatus:
+    """Look at a run directory.
+
+    Raises:
+        SweepError: it is no run directory.
+    """
+    sweep, ledger = sweep_of(run), Ledger(run)
+    claims = {claim.column_id: claim for claim in read_claims(run)}
+    marks = [mark for mark in read_marks(run) if not _over(mark.owner.is_dead(), mark, claims)]
+    running = Counter(mark.column_id for mark in marks if mark.trial_id not in ledger.settled)
+    last = _last_results(ledger)
+    columns, remaining = [], 0.0
+    for column in sweep.columns:
+        progress = ColumnProgress(column, ledger.settled, ledger.failed)
+        states = Counter(progress.states().values())
+        to_do = states[State.TO_DO] + (0 if progress.blocked else progress.unknown)
+        works = min(running[column.column_id], to_do)
+        remaining += predict(progress).seconds
+        columns.append(
+            ColumnStatus(
+                column_id=column.column_id,
+                label=column_label(column),
+                settled=states[State.SETTLED],
+                running=works,
+                failed=states[State.FAILED],
+                skipped=states[State.SKIPPED],
+                to_do=to_do - works,
+                blocked=progress.blocked,
+                last_result_s=last.get(column.column_id),
+                **_holder(claims.get(column.column_id)),
+            )
+        )
+    return RunStatus(
+        columns=tuple(columns),
+        remaining_s=remaining,
+        slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims.values() if c.slurm_job_id})),
+        damaged=tuple(str(path) for path in sorted(run.glob("*/*.damaged*"))),
+    )
+
+
+def attributes(sweep: Sweep, ledger: Ledger, wanted: Collection[str] | None) -> list[Row]:
+    """Known trials of a sweep with their problem, η and last attempt; all for ``wanted=None``."""
+    rows = []
+    last = {row["trial_id"]: row for row in _by_attempt(ledger)}
+    for column in sweep.columns:
+        progress = ColumnProgress(column, ledger.settled, ledger.failed)
+        for trial in progress.trials:
+            if wanted is not None and trial.trial_id not in wanted:
+                continue
+            eta, eta_c = trial.learning_rate, progress.critical_rate
+            attempt = last.get(trial.trial_id, {})
+            rows.append(
+                {
+                    "trial_id": trial.trial_id,
+                    "column_id": column.column_id,
+                    "kind": trial.kind,
+                    **dataclasses.asdict(column.problem),
+                    "eta": eta,
+                    "eta_over_eta_c": eta / eta_c if eta and eta_c else None,
+                    "attempt": attempt.get("attempt"),
+                    "outcome": attempt.get("outcome"),
+                    "failure_class": attempt.get("failure_class"),
+                    "error": attempt.get("error"),
+                    "hostname": attempt.get("hostname"),
+                    "slurm_job_id": attempt.get("slurm_job_id"),
+                }
+            )
+    return rows
+
+
+def _over(dead: bool | None, mark: Any, claims: dict[str, Claim]) -> bool:
+    """Whether an attempt that was marked as running is known, or must be presumed, to be over."""
+    claim = claims.get(mark.column_id)
+    return bool(dead) or (dead is None and (claim is None or claim.stale))
+
+
+def _holder(claim: Claim | None) -> dict[str, Any]:
+    if claim is None or claim.stale:
+        return {"claimed_by": None, "heartbeat_s": None}
+    job = f", job {claim.slurm_job_id}" if claim.slurm_job_id else ""
+    owner = f"{claim.owner.hostname} (process {claim.owner.pid}{job})"
+    return {"claimed_by": owner, "heartbeat_s": claim.age}
+
+
+def _last_results(ledger: Ledger) -> dict[str, float]:
+    """The age of the newest row of each column, in seconds."""
+    now, ages = datetime.now(UTC), {}
+    rows = ledger.store.table("trials", ["column_id", "finished_at"]).to_pylist()
+    for row in sorted(rows, key=lambda row: row["finished_at"]):
+        ages[row["column_id"]] = max((now - row["finished_at"]).total_seconds(), 0.0)
+    return ages
+
+
+def _by_attempt(ledger: Ledger) -> list[Row]:
+    return sorted(ledger.store.rows("attempts"), key=lambda row: int(row["attempt"]))

@@ -1,0 +1,180 @@
+"""Real runs of the installed command, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.ledger import read_marks
+from orchestrator.store import PROVENANCE, Store
+
+EOS = Path(sys.executable).with_name("eos")
+RUN_SECONDS = 240
+
+SMALL = """
+name: small
+problem: {dataset: digits, n_train: 300, width: 24, depth: 2, activation: tanh, loss: mse}
+eta:
+  values: [0.4, 0.7, 1.0, 1.4, 1.8]
+stop: {epsilon: [0.2, 0.05], max_steps: 20000}
+measure: {trajectory_every: 20}
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "integration" in item.path.parts:
+            item.add_marker(pytest.mark.integration)
+
+
+class Run:
+    """A sweep file and its run directory, and the command applied to them."""
+
+    def __init__(self, folder: Path, text: str = SMALL) -> None:
+        self.config = folder / "sweep.yaml"
+        self.config.write_text(text)
+        self.path = folder / "run"
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start ``eos`` and go on; its output is kept in files beside the run."""
+        number = len(self.started)
+        with self.config.with_name(f"output-{number}").open("w") as output:
+            process = subprocess.Popen(
+                [EOS, *arguments], stdout=output, stderr=subprocess.STDOUT, text=True
+            )
+        self.started.append(process)
+        return process
+
+    def output(self, process: subprocess.Popen[str]) -> str:
+        """What a started command has printed so far."""
+        number = self.started.index(process)
+        return self.config.with_name(f"output-{number}").read_text()
+
+    def start_run(self, *overrides: str) -> subprocess.Popen[str]:
+        return self.start("run", str(self.config), *overrides, "--run-dir", str(self.path))
+
+    def eos(self, *arguments: str, expect: int = 0) -> str:
+        """Run ``eos`` to its end and return its standard output."""
+        ended = subprocess.run(
+            [EOS, *arguments], capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+        )
+        assert ended.returncode == expect, ended.stdout + ended.stderr
+        self.errors = ended.stderr
+        return ended.stdout
+
+    def run(self, *overrides: str, expect: int = 0) -> str:
+        return self.eos(
+            "run", str(self.config), *overrides, "--run-dir", str(self.path), expect=expect
+        )
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        return Store(self.path).rows(table)
+
+    def science(self) -> list[dict[str, Any]]:
+        """The trials table without provenance, in a fixed order."""
+        rows = [
+            {key: value for key, value in row.items() if key not in PROVENANCE}
+            for row in self.rows("trials")
+        ]
+        return sorted(rows, key=lambda row: (row["trial_id"], -row["epsilon"]))
+
+    def trajectories(self) -> list[dict[str, Any]]:
+        rows = [
+            {key: value for key, value in row.items() if key not in PROVENANCE}
+            for row in self.rows("trajectories")
+        ]
+        return sorted(rows, key=lambda row: (row["trial_id"], row["step"]))
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(
+            self.eos("query", str(self.path), sql, "--format", "json")
+        )
+        return answer
+
+    def worker(self) -> int | None:
+        """The process of a worker that has a trial in hand, if there is one."""
+        for mark in read_marks(self.path):
+            if mark.owner.is_dead() is False:
+                return mark.owner.pid
+        return None
+
+    def kill_worker(self) -> bool:
+        """SIGKILL a worker that this run has started."""
+        pid = self.worker()
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def temporaries(self) -> list[Path]:
+        return [path for path in self.path.rglob("*") if path.name.endswith(".tmp")]
+
+    def assert_settled_once(self) -> None:
+        """No trial was computed again once it was settled, and every trial is settled."""
+        attempts = self.rows("attempts")
+        settled = [row["trial_id"] for row in attempts if row["outcome"] == "settled"]
+        assert len(settled) == len(set(settled))
+        assert set(settled) == {row["trial_id"] for row in self.rows("trials")}
+        for name in set(settled):
+            mine = sorted(
+                (row for row in attempts if row["trial_id"] == name), key=lambda r: r["attempt"]
+            )
+            assert [row["attempt"] for row in mine] == list(range(1, len(mine) + 1))
+            assert mine[-1]["outcome"] == "settled"
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60, every: float = 0.05) -> None:
+    """Wait for an event of another process."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(every)
+
+
+@pytest.fixture(name="wait_until")
+def _wait_until() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    made: list[Run] = []
+
+    def make(name: str = "a", text: str = SMALL) -> Run:
+        folder = tmp_path / name
+        folder.mkdir()
+        made.append(Run(folder, text))
+        return made[-1]
+
+    yield make
+    for run in made:
+        for process in run.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait(30)
+
+
+@pytest.fixture
+def small_run(make_run: Callable[..., Run]) -> Run:
+    return make_run()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The small sweep, run once without any disturbance."""
+    run = Run(tmp_path_factory.mktemp("undisturbed"))
+    run.run()
+    return run

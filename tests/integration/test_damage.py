@@ -1,0 +1,127 @@
+"""Full disks, truncated files, memory that is not there, several runs at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for little more than the sweep file."""
+    if os.getuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], check=True)
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_full_disk_is_a_clear_error_and_the_tables_still_read(
+    make_run: Callable[..., Any], small_disk: Path, undisturbed: Any
+) -> None:
+    run = make_run()
+    run.path = small_disk / "run"
+    run.run("eta.values=[1.0]")
+    settled = run.science()
+    filler = small_disk / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+                file.flush()
+        except OSError:
+            pass
+    text = run.run(expect=3)
+    assert "No space left on device; free some space and run again" in run.errors
+    assert str(small_disk) in run.errors
+    assert "Traceback" not in run.errors + text
+    assert run.science() == settled
+    assert run.temporaries() == []
+    filler.unlink()
+    run.run()
+    assert run.science() == undisturbed.science()
+
+
+def test_a_truncated_part_is_set_aside_and_its_trial_runs_again(
+    make_run: Callable[..., Any],
+) -> None:
+    run = make_run()
+    run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
+    before = run.science()
+    victim = next(
+        path
+        for path in sorted((run.path / "trials").glob("*.parquet"))
+        if any(row["kind"] == "gd" for row in _rows(path))
+    )
+    names = {row["trial_id"] for row in _rows(victim)}
+    data = victim.read_bytes()
+    victim.write_bytes(data[: len(data) // 2])
+    assert len(run.query("SELECT DISTINCT trial_id FROM trials")) == 3 - len(names)
+    run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
+    assert victim.name in run.errors
+    assert "set aside" in run.errors
+    aside = victim.with_name(victim.name + ".damaged")
+    assert aside.read_bytes() == data[: len(data) // 2]
+    assert run.science() == before
+    again = [row for row in run.rows("attempts") if row["attempt"] == 2]
+    assert {row["trial_id"] for row in again} == names
+    assert str(aside) in run.eos("status", str(run.path))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def test_a_truncated_checkpoint_is_set_aside_and_its_trial_starts_anew(
+    make_run: Callable[..., Any], wait_until: Callable[..., None], undisturbed: Any
+) -> None:
+    run = make_run()
+    process = run.start_run()
+    wait_until(lambda: run.path.exists() and run.worker() is not None, seconds=60)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(30) == 130
+    (checkpoint,) = (run.path / "checkpoints").glob("*.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    run.run()
+    assert checkpoint.name in run.errors
+    assert "set aside" in run.errors
+    assert checkpoint.with_name(checkpoint.name + ".damaged").exists()
+    assert run.science() == undisturbed.science()
+
+
+def test_two_runs_at_once_share_the_work(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    overrides = ("problem.width=[8,12,16,20]", "eta.values=[0.5,1.5]", "stop.epsilon=0.2")
+    first = run.start_run(*overrides)
+    second = run.start_run(*overrides)
+    assert first.wait(240) == 0, run.output(first)
+    assert second.wait(240) == 0, run.output(second)
+    assert len(run.rows("trials")) == 12
+    run.assert_settled_once()
+    assert {row["attempt"] for row in run.rows("attempts")} == {1}
+
+
+def test_a_column_that_does_not_fit_in_memory_fails_alone(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    text = run.run("problem.width=[8,3000000]", "eta.values=[1.0]", "stop.epsilon=0.2", expect=3)
+    assert {row["width"] for row in run.rows("trials")} == {8}
+    assert len(run.rows("trials")) == 2
+    (failed,) = [row for row in run.rows("attempts") if row["outcome"] == "failed"]
+    assert failed["failure_class"] == "out_of_memory"
+    assert "its flow failed" in text
+    reason = run.eos("why", str(run.path))
+    assert "out_of_memory" in reason
+    assert failed["trial_id"] in reason
+    run.run("problem.width=[8,3000000]", "eta.values=[1.0]", "stop.epsilon=0.2", expect=3)
+    assert len(run.rows("attempts")) == 3

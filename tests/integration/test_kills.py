@@ -1,0 +1,150 @@
+"""Nothing is lost when processes are killed: the science at the end is that of a quiet run."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+KILLS = 21
+
+LONG = """
+name: long
+problem: {dataset: digits, n_train: 1000, width: 128, depth: 2, activation: tanh, loss: mse}
+eta: {unit: absolute, values: [0.004]}
+stop: {epsilon: [0.25], max_steps: 4000}
+measure: {trajectory_every: 200}
+"""
+
+
+@pytest.mark.timeout(1200)
+def test_kills_at_random_moments_change_no_number(
+    make_run: Callable[..., Any], undisturbed: Any
+) -> None:
+    run, moments = make_run(), random.Random(7)
+    killed = {"worker": 0, "driver": 0, "both": 0}
+    process = None
+    for number in range(KILLS):
+        if process is None or process.poll() is not None:
+            process = run.start_run()
+        victim = ("driver", "worker", "both")[number % 3]
+        # Ray needs about 5 s to start; later moments find trials in every state.
+        time.sleep(moments.uniform(1.0, 4.0) if victim == "worker" else moments.uniform(3.0, 9.0))
+        if victim in ("worker", "both"):
+            deadline = time.monotonic() + 20
+            while not run.kill_worker() and process.poll() is None:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.01)
+        if victim in ("driver", "both"):
+            process.kill()
+            process.wait(30)
+        killed[victim] += 1
+    if process is not None and process.poll() is None:
+        process.wait(240)
+    run.run()
+    assert sum(killed.values()) == KILLS
+    assert run.science() == undisturbed.science()
+    assert run.trajectories() == undisturbed.trajectories()
+    run.assert_settled_once()
+    outcomes = {row["outcome"] for row in run.rows("attempts")}
+    assert outcomes == {"settled", "lost"}
+    assert run.temporaries() == []
+    assert not list((run.path / "claims").glob("*.running"))
+    assert not list((run.path / "claims").glob("*.claim"))
+
+
+def test_a_killed_trial_goes_on_from_its_checkpoint(
+    make_run: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
+    run = make_run(text=LONG)
+    process = run.start_run()
+    checkpoints = run.path / "checkpoints"
+    wait_until(lambda: list(checkpoints.glob("*.safetensors")), seconds=90)
+    assert run.kill_worker()
+    process.kill()
+    process.wait(30)
+    run.run(expect=0)
+    (resumed,) = {row["trial_id"] for row in run.rows("attempts") if row["outcome"] == "lost"}
+    log = run.eos("logs", str(run.path), resumed)
+    assert "attempt 2 resumes at step " in log
+    assert "resumes at step 0" not in log
+    quiet = make_run("quiet", LONG)
+    quiet.run()
+    assert run.science() == quiet.science()
+    assert run.trajectories() == quiet.trajectories()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_orderly_and_quick(
+    make_run: Callable[..., Any],
+    wait_until: Callable[..., None],
+    undisturbed: Any,
+    number: signal.Signals,
+) -> None:
+    run = make_run()
+    process = run.start_run()
+    wait_until(lambda: run.path.exists() and run.worker() is not None, seconds=60)
+    os.kill(process.pid, number)
+    start = time.monotonic()
+    assert process.wait(30) == 130
+    assert time.monotonic() - start < 15
+    text = run.output(process)
+    assert "trials settled" in text
+    assert f"eos resume {run.path}" in text
+    assert "preempted" in {row["outcome"] for row in run.rows("attempts")}
+    assert list((run.path / "checkpoints").glob("*.safetensors"))
+    assert not list((run.path / "claims").glob("*.claim"))
+    run.eos("resume", str(run.path))
+    assert run.science() == undisturbed.science()
+    assert run.trajectories() == undisturbed.trajectories()
+    run.assert_settled_once()
+    assert run.temporaries() == []
+
+
+def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
+    make_run: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
+    run = make_run(text=LONG.replace("values: [0.004]", "values: [0.001, 0.3]"))
+    process = run.start_run()
+    for kills in (1, 2, 3):
+        wait_until(lambda: process.poll() is not None or _slow_trial(run), seconds=90)
+        victim = _slow_trial(run)
+        assert victim is not None, run.output(process)
+        os.kill(victim[1], signal.SIGKILL)
+        wait_until(functools.partial(_tried, run, victim[0], kills), seconds=60)
+    assert process.wait(240) == 3
+    reasons = [row["failure_class"] for row in run.rows("attempts") if row["outcome"] == "lost"]
+    assert reasons == ["node_failure"] * 3
+    settled = {row["eta"] for row in run.rows("trials")}
+    assert settled == {None, 0.3}
+    assert victim[0] in run.eos("why", str(run.path))
+    details = run.eos("why", str(run.path), victim[0][:8])
+    assert details.count("lost (node_failure)") == 3
+    run.eos("resume", str(run.path), "--failed", "--where", "eta = 0.5", expect=3)
+    run.eos("resume", str(run.path), "--failed", "--where", "eta = 0.001")
+    assert {row["eta"] for row in run.rows("trials")} == {None, 0.001, 0.3}
+    assert max(row["attempt"] for row in run.rows("attempts")) == 4
+
+
+def _slow_trial(run: Any) -> tuple[str, int] | None:
+    """Trial and process of the GD run at the small rate, while it is in hand."""
+    from orchestrator.ledger import read_marks
+    from orchestrator.ledger.status import sweep_of
+
+    (column,) = sweep_of(run.path).columns
+    name = column.gd(0.001).trial_id
+    for mark in read_marks(run.path):
+        if mark.trial_id == name and mark.owner.is_dead() is False:
+            return name, mark.owner.pid
+    return None
+
+
+def _tried(run: Any, name: str, times: int) -> bool:
+    return sum(row["trial_id"] == name for row in run.rows("attempts")) >= times
