@@ -18,7 +18,7 @@ from orchestrator.engine import execute, prepare
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.status import attributes, column_label, sweep_of
 from orchestrator.plan import ColumnProgress, State, predict
-from orchestrator.store.select import select_rows
+from orchestrator.store.choice import select_rows
 from orchestrator.sweep import Column, Sweep
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The sweep file (YAML).")]

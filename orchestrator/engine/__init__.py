@@ -2,5 +2,6 @@
 
 from orchestrator.engine.feed import Snapshot
 from orchestrator.engine.run import RunOutcome, execute, prepare
+from orchestrator.engine.work import Running
 
-__all__ = ["RunOutcome", "Snapshot", "execute", "prepare"]
+__all__ = ["RunOutcome", "Running", "Snapshot", "execute", "prepare"]

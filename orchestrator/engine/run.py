@@ -92,7 +92,8 @@ def execute(
     origin = provenance(name)
     claims = Claims(run, origin.slurm_job_id)
     with Interruption(run, claims.token) as interruption, _heartbeat(claims):
-        feed = Feed(run, columns, claims, Ledger(run), origin, interruption.stop_file, warn=warn)
+        ledger = Ledger(run, new_run=True)
+        feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
         observe(feed.snapshot())
         try:
             _run_waves(feed, interruption, observe, quiet)

@@ -41,16 +41,23 @@ def settled_trial(rows: Sequence[Row]) -> SettledTrial:
 
 
 class Ledger:
-    """The state of a run directory when it was last refreshed; reads only."""
+    """The state of a run directory when it was last refreshed.
 
-    def __init__(self, run: Path) -> None:
+    For ``new_run``, the deaths of trials' processes before now do not count as failures.
+    """
+
+    def __init__(self, run: Path, *, new_run: bool = False) -> None:
         self.store = Store(run)
         self.settled: dict[str, SettledTrial] = {}
         self.failed: set[str] = set()
         self._run = run
         self._settled_rows: dict[str, Row] = {}
         self._history: dict[str, list[Attempt]] = {}
+        self._before: dict[str, int] = {}
         self.refresh()
+        if new_run:
+            self._before = {name: self.attempts(name) for name in self._history}
+            self.refresh()
 
     def refresh(self) -> None:
         """Read the tables again."""
@@ -68,7 +75,8 @@ class Ledger:
         self.failed = {
             name
             for name, attempts in history.items()
-            if name not in self.settled and gives_up(attempts, rearmed.get(name, 0))
+            if name not in self.settled
+            and gives_up(attempts, rearmed.get(name, 0), self._before.get(name, 0))
         }
 
     def attempts(self, trial_id: str) -> int:

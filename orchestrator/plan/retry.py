@@ -10,15 +10,15 @@ from typing import Literal
 Outcome = Literal["settled", "failed", "preempted", "lost"]
 FailureClass = Literal["out_of_memory", "time_limit", "node_failure", "numerics", "exception"]
 
-MOST_TRIES: dict[str | None, int] = {
-    "node_failure": 3,
-    "exception": 2,
-    "out_of_memory": 1,
-    "numerics": 1,
-}
+MOST_TRIES: dict[str | None, int] = {"exception": 2, "out_of_memory": 1, "numerics": 1}
 """How often a trial may end in a failure of a class before it counts as failed. What would end the
 same way again is not repeated; an exception gets one more try, for the transient ones. A time limit
-and an attempt whose whole run went away say nothing about the trial, and never count."""
+says nothing about the trial, and never counts."""
+
+MOST_DEATHS = 3
+"""How often in a row the process of a trial may die within one run. An attempt that was preempted,
+or whose run went away, breaks the row: the machine is to blame then, not the trial. For the same
+reason the next run begins to count anew."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,18 @@ class Attempt:
     failure_class: str | None
 
 
-def gives_up(history: Iterable[Attempt], rearmed_after: int = 0) -> bool:
-    """Whether a trial counts as failed, after the attempts numbered above ``rearmed_after``."""
-    failures = Counter(
-        attempt.failure_class
-        for attempt in history
-        if attempt.attempt > rearmed_after and attempt.outcome in ("failed", "lost")
+def gives_up(history: Iterable[Attempt], rearmed_after: int = 0, run_began_after: int = 0) -> bool:
+    """Whether a trial counts as failed.
+
+    Failures up to attempt ``rearmed_after`` are forgiven, deaths of its process also up to
+    ``run_began_after``, the last attempt before the run that asks.
+    """
+    counted = sorted(
+        (attempt for attempt in history if attempt.attempt > rearmed_after),
+        key=lambda attempt: attempt.attempt,
     )
-    return any(failures[name] >= most for name, most in MOST_TRIES.items())
+    failures = Counter(attempt.failure_class for attempt in counted)
+    if any(failures[name] >= most for name, most in MOST_TRIES.items()):
+        return True
+    last = [a.failure_class for a in counted if a.attempt > run_began_after][-MOST_DEATHS:]
+    return last == ["node_failure"] * MOST_DEATHS

@@ -24,7 +24,6 @@ CONTAINS = b"eos.contains"
 """The key of a compacted file's metadata: the files it holds, as JSON."""
 
 _GONE = (errno.ENOENT, errno.ESTALE)
-_LISTINGS = 20
 
 
 class VanishedError(Exception):
@@ -65,10 +64,13 @@ class Listing:
 def list_parts(folder: Path) -> Listing:
     """What the folder holds now; compacted files come first, then parts, each by name.
 
+    One listing is not enough: it may miss a compacted file that appears behind it and then the
+    parts that are deleted ahead of it. The second one sees that file, as it begins after.
+
     Raises:
-        VanishedError: the folder changed all the while.
+        VanishedError: a compacted file is gone by now.
     """
-    paths = {folder / name for name in _stable_names(folder)}
+    paths = {folder / name for name in _names(folder) | _names(folder)}
     contained: dict[Path, set[Identity]] = {}
     for path in sorted(filter(is_compacted, paths)):
         for name, its_identity in contents(path).items():
@@ -83,21 +85,6 @@ def list_parts(folder: Path) -> Listing:
             superseded[path] = now
     live = sorted(paths, key=lambda path: (not is_compacted(path), path.name))
     return Listing(tuple(live), superseded)
-
-
-def _stable_names(folder: Path) -> set[str]:
-    """The names seen by two listings between which no compacted file came or went.
-
-    One listing is not enough: it may miss a compacted file that appears behind it and then the
-    parts that are deleted ahead of it.
-    """
-    before = _names(folder)
-    for _ in range(_LISTINGS):
-        after = _names(folder)
-        if all(not name.startswith(COMPACTED) for name in before ^ after):
-            return before | after
-        before = after
-    raise VanishedError(folder)
 
 
 def _names(folder: Path) -> set[str]:

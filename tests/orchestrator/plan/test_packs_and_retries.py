@@ -40,10 +40,19 @@ def test_running_out_of_memory_is_not_repeated() -> None:
     assert gives_up(attempts(("failed", "out_of_memory")))
 
 
-def test_a_worker_may_die_twice() -> None:
+def test_a_worker_may_die_twice_in_a_row() -> None:
     died = ("lost", "node_failure")
     assert not gives_up(attempts(died, died))
     assert gives_up(attempts(died, died, died))
+    assert not gives_up(attempts(died, died, ("preempted", None), died))
+    assert not gives_up(attempts(died, ("lost", None), died, died))
+
+
+def test_every_run_counts_deaths_anew_but_not_failures() -> None:
+    died, failed = ("lost", "node_failure"), ("failed", "out_of_memory")
+    assert not gives_up(attempts(died, died, died), run_began_after=1)
+    assert gives_up(attempts(died, died, died, died), run_began_after=1)
+    assert gives_up(attempts(failed), run_began_after=1)
 
 
 def test_preempted_and_lost_runs_never_count() -> None:

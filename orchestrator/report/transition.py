@@ -1,0 +1,257 @@
+"""The figure of the transition: sharpness, ℓ1 norm and test loss of a column against η."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from orchestrator.report.look import (
+    GREY,
+    INK,
+    SMALL,
+    TEXT,
+    Look,
+    dress,
+    look,
+    tick_logarithmically,
+)
+from orchestrator.report.series import (
+    MEASURES,
+    Row,
+    Series,
+    critical_rate,
+    series_by_epsilon,
+    title,
+)
+
+_INCHES = (7.2, 9.0)
+_AROUND = 4.0
+"""Without GD, the figure shows η from η_c over this to η_c times this."""
+
+_MAGNITUDES = 10.0
+"""Largest over smallest value from which an axis is logarithmic."""
+
+_EDGE_NAME = r"edge of stability $2/\eta$"
+
+_FLOW: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 1.5}
+_DIVERGED: dict[str, Any] = {
+    "marker": "x",
+    "markersize": 7,
+    "markeredgewidth": 1.8,
+    "linestyle": "none",
+}
+_SHORT: dict[str, Any] = {
+    "marker": "|",
+    "markersize": 5.5,
+    "markeredgewidth": 1.8,
+    "linestyle": "none",
+}
+_HOLLOW: dict[str, Any] = {"markersize": 6, "markerfacecolor": "white", "linestyle": "none"}
+_EDGE: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 2.5)), "linewidth": 1.3}
+_CRITICAL: dict[str, Any] = {"color": GREY, "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.2}
+
+
+def transition_figure(rows: Sequence[Row]) -> Figure:
+    """Draw the rows of ``trials`` of one column; they need the columns in ``series.READ``.
+
+    Panels from the top: final sharpness S with the curve 2/η, ‖θ‖₁, and test loss, all against η
+    and, on the upper axis, η/η_c at the smallest ε. Colours and markers tell the thresholds apart;
+    hollow markers are sharpnesses that did not converge; level lines are the gradient flow; marks
+    at the top are runs that diverged, at the bottom those that stopped short of ε.
+
+    Raises:
+        ValueError: there are no rows, or they are of several columns.
+    """
+    columns = {row["column_id"] for row in rows}
+    if len(columns) != 1:
+        raise ValueError(f"the rows are of {len(columns)} columns; they must be of one")
+    figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.07))
+    panels: list[Axes] = list(figure.subplots(3, 1, sharex=True, height_ratios=(1.7, 1, 1)))
+    series = series_by_epsilon(rows)
+    critical = critical_rate(rows)
+    for number, one in enumerate(series):
+        for axes, measure in zip(panels, MEASURES, strict=True):
+            _draw(axes, one, measure, look(number))
+    _mark(panels[0], series)
+    _lay_out_rates(panels[0], series, critical)
+    _lay_out_sharpness(panels[0], series, critical)
+    _lay_out(panels[1], series, "l1_norm", r"final norm  $\Vert\theta\Vert_1$")
+    _lay_out(panels[2], series, "test_loss", "final test loss")
+    _draw_theory(panels, critical)
+    panels[-1].set_xlabel(r"learning rate  $\eta$", fontsize=TEXT)
+    figure.align_ylabels(panels)
+    figure.suptitle(title(rows[0]), fontsize=TEXT, parse_math=False)
+    figure.legend(
+        handles=_legend(series, critical),
+        loc="outside lower center",
+        ncols=3,
+        fontsize=SMALL,
+        frameon=False,
+    )
+    return figure
+
+
+def _draw(axes: Axes, series: Series, measure: str, its: Look) -> None:
+    """One measure at one threshold: GD as markers on a thin line, the flow as a level line."""
+    level = series.level(measure)
+    if level is not None:
+        axes.axhline(level, color=its.color, **_FLOW)
+    eta, values = series.points(measure)
+    axes.plot(
+        eta,
+        values,
+        color=its.color,
+        marker=its.marker,
+        markersize=5.5,
+        linewidth=0.9,
+        label=_name(series),
+    )
+    if measure == "sharpness":
+        axes.plot(*series.uncertain(), color=its.color, marker=its.marker, **_HOLLOW)
+
+
+def _mark(axes: Axes, series: Sequence[Series]) -> None:
+    """Runs without a point at a threshold: along the frame, a row of marks per threshold."""
+    across = axes.get_xaxis_transform()
+    step = _step(series)
+    for number, one in enumerate(series):
+        for rates, style, height in (
+            (one.diverged, _DIVERGED, 1 - step * (number + 1)),
+            (one.short, _SHORT, step * (number + 1)),
+        ):
+            heights = [height] * len(rates)
+            axes.plot(rates, heights, color=look(number).color, transform=across, **style)
+
+
+def _step(series: Sequence[Series]) -> float:
+    """Between rows of marks, as a share of the panel's height."""
+    return min(0.035, 0.16 / len(series))
+
+
+def _lay_out_rates(
+    axes: Axes, series: Sequence[Series], critical: tuple[float, float] | None
+) -> None:
+    """The common axis of η, and that of η/η_c where η_c is known."""
+    rates = [rate for one in series for rate in one.rates()]
+    eta_c = None if critical is None else critical[1]
+    if not rates and eta_c is not None:
+        rates = [eta_c / _AROUND, eta_c * _AROUND]
+    low, high = (min(rates) / 1.12, max(rates) * 1.12) if rates else (0.1, 1.0)
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    tick_logarithmically(axes.xaxis, low, high)
+    axes.tick_params(labelbottom=False)
+    if eta_c is None:
+        return
+    above = axes.secondary_xaxis("top", functions=_units_of(eta_c))
+    tick_logarithmically(above.xaxis, low / eta_c, high / eta_c)
+    above.set_xlabel(r"$\eta\,/\,\eta_c$", fontsize=TEXT)
+    above.tick_params(labelsize=SMALL)
+
+
+def _units_of(eta_c: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """From η to η/η_c and back."""
+
+    def ratio(eta: Any) -> Any:
+        return eta / eta_c
+
+    def rate(ratio: Any) -> Any:
+        return ratio * eta_c
+
+    return ratio, rate
+
+
+def _lay_out_sharpness(
+    axes: Axes, series: Sequence[Series], critical: tuple[float, float] | None
+) -> None:
+    """A log axis for what was measured and the bend at η_c, with room for the rows of marks."""
+    dress(axes, "final sharpness  $S$")
+    values = [value for one in series for value in _values(one, "sharpness") if value > 0]
+    if critical is not None:
+        values.append(2 / critical[1])
+    if not values:
+        values = [2 / eta for eta in axes.get_xlim()]
+    rows = _step(series) * (len(series) + 1)
+    above = rows if any(one.diverged for one in series) else 0.0
+    below = rows if any(one.short for one in series) else 0.0
+    margin = 1.2
+    span = margin**2 * max(values) / min(values)
+    span **= 1 / (1 - above - below)
+    low = min(values) / margin / span**below
+    axes.set_ylim(low, low * span)
+    axes.set_yscale("log")
+    tick_logarithmically(axes.yaxis, low, low * span)
+
+
+def _lay_out(axes: Axes, series: Sequence[Series], measure: str, label: str) -> None:
+    """A linear axis, or a logarithmic one for values of several magnitudes."""
+    dress(axes, label)
+    axes.margins(y=0.1)
+    values = [value for one in series for value in _values(one, measure)]
+    if not values:
+        axes.set_yticks([])
+        middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.5, "nothing was measured", fontsize=SMALL, color=GREY, **middle)
+    elif 0 < _MAGNITUDES * min(values) < max(values):
+        axes.set_yscale("log")
+        tick_logarithmically(axes.yaxis, *axes.get_ylim())
+
+
+def _values(series: Series, measure: str) -> list[float]:
+    level = series.level(measure)
+    return [*series.points(measure)[1], *([] if level is None else [level])]
+
+
+def _draw_theory(panels: Sequence[Axes], critical: tuple[float, float] | None) -> None:
+    """The edge of stability 2/η, and the η_c at which the flow says that it begins to matter."""
+    sharpness = panels[0]
+    eta = np.geomspace(*sharpness.get_xlim(), 200)
+    sharpness.plot(eta, 2 / eta, scaley=False, label=_EDGE_NAME, zorder=1.5, **_EDGE)
+    if critical is not None:
+        for axes in panels:
+            axes.axvline(critical[1], zorder=1.2, label=_critical_name(critical), **_CRITICAL)
+
+
+def _name(series: Series) -> str:
+    return rf"$\varepsilon$ = {series.epsilon:g}"
+
+
+def _critical_name(critical: tuple[float, float]) -> str:
+    epsilon, eta_c = critical
+    return rf"$\eta_c = 2/s_{{\mathrm{{gf}}}}$ = {eta_c:.3g} ($\varepsilon$ = {epsilon:g})"
+
+
+def _legend(series: Sequence[Series], critical: tuple[float, float] | None) -> list[Line2D]:
+    """An entry for everything that the figure shows, and for nothing else."""
+    entries = [
+        Line2D(
+            [],
+            [],
+            color=look(number).color,
+            marker=look(number).marker,
+            markersize=5.5,
+            linewidth=0.9,
+            label=_name(one),
+        )
+        for number, one in enumerate(series)
+    ]
+    if any(one.flow for one in series):
+        entries.append(Line2D([], [], color=GREY, label="gradient flow", **_FLOW))
+    entries.append(Line2D([], [], label=_EDGE_NAME, **_EDGE))
+    if critical is not None:
+        entries.append(Line2D([], [], label=_critical_name(critical), **_CRITICAL))
+    if any(one.diverged for one in series):
+        entries.append(Line2D([], [], color=GREY, label="diverged", **_DIVERGED))
+    if any(one.short for one in series):
+        entries.append(
+            Line2D([], [], color=GREY, label=r"stopped short of $\varepsilon$", **_SHORT)
+        )
+    if any(one.uncertain()[0] for one in series):
+        entries.append(Line2D([], [], color=GREY, marker="o", label="$S$ not converged", **_HOLLOW))
+    return entries

@@ -1,0 +1,262 @@
+import dataclasses
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from jobs import TrialRun, checkpoint, run_trial
+from jobs.checkpoint import CheckpointError
+
+KINDS = pytest.mark.parametrize("learning_rate", [0.08, None], ids=["gd", "flow"])
+SEVERAL = {"n_train": 20, "epsilons": (0.4, 0.3, 0.2), "trajectory_every": 7}
+
+
+def _advanced(spec, step):
+    run = TrialRun(spec, threads=1)
+    run.advance(lambda: run.step >= step)
+    return run
+
+
+def _restored(spec, path):
+    run = TrialRun(spec, threads=1)
+    run.restore(path)
+    return run
+
+
+@pytest.mark.parametrize(("learning_rate", "dtype"), [(0.08, "float64"), (None, "float32")])
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(trial, tmp_path, learning_rate, dtype):
+    spec = trial(learning_rate, dtype=dtype, **SEVERAL)
+    whole = run_trial(spec, threads=1)
+    crossed = [crossing.steps for crossing in whole.crossings]
+    assert len(set(crossed)) == 3
+    around = {step + shift for step in crossed for shift in (-1, 0, 1)}
+    for step in sorted({0, 1, 7} | around):
+        run = _advanced(spec, step)
+        run.save(tmp_path / "checkpoint")
+        again = _restored(spec, tmp_path / "checkpoint")
+        assert again.step == run.step
+        assert again.finished == run.finished
+        again.advance()
+        # Crossings hold the counters of gradients and products, too.
+        assert again.result() == whole
+
+
+@KINDS
+def test_saving_does_not_change_the_run_itself(trial, tmp_path, learning_rate):
+    spec = trial(learning_rate, **SEVERAL)
+    run = TrialRun(spec, threads=1)
+    while not run.finished:
+        run.save(tmp_path / "checkpoint")
+        goal = run.step + 6
+        run.advance(lambda goal=goal: run.step >= goal)
+    assert run.result() == run_trial(spec, threads=1)
+
+
+@KINDS
+def test_a_run_may_be_interrupted_many_times(trial, tmp_path, learning_rate):
+    spec = trial(learning_rate, **SEVERAL)
+    run = TrialRun(spec, threads=1)
+    interruptions = 0
+    while not run.finished:
+        run.save(tmp_path / "checkpoint")
+        run = _restored(spec, tmp_path / "checkpoint")
+        goal = run.step + 5
+        run.advance(lambda run=run, goal=goal: run.step >= goal)
+        interruptions += 1
+    assert interruptions > 5
+    assert run.result() == run_trial(spec, threads=1)
+
+
+@KINDS
+def test_a_finished_run_can_be_saved_and_restored(trial, tmp_path, learning_rate):
+    spec = trial(learning_rate, **SEVERAL)
+    run = _advanced(spec, 10**9)
+    run.save(tmp_path / "checkpoint")
+    again = _restored(spec, tmp_path / "checkpoint")
+    assert again.finished
+    assert again.result() == run.result()
+
+
+@KINDS
+def test_a_run_can_go_back_to_its_own_checkpoint(trial, tmp_path, learning_rate):
+    spec = trial(learning_rate, **SEVERAL)
+    run = _advanced(spec, 9)
+    run.save(tmp_path / "checkpoint")
+    run.advance(lambda: run.step >= 30)
+    run.restore(tmp_path / "checkpoint")
+    assert run.step == 9
+    run.advance()
+    assert run.result() == run_trial(spec, threads=1)
+
+
+def test_a_run_that_diverged_or_ran_out_of_steps_can_be_restored(trial, tmp_path):
+    for spec in (trial(5.0, **SEVERAL), trial(0.05, max_steps=3, **SEVERAL)):
+        run = _advanced(spec, 10**9)
+        assert run.result().crossings[-1].status != "reached"
+        run.save(tmp_path / "checkpoint")
+        assert _restored(spec, tmp_path / "checkpoint").result() == run.result()
+
+
+def test_what_is_loaded_is_what_was_saved(trial, tmp_path):
+    spec = trial(**SEVERAL)
+    run = _advanced(spec, 25)
+    run.save(tmp_path / "one")
+    loaded = checkpoint.load(tmp_path / "one", spec.trial_id)
+    checkpoint.save(tmp_path / "two", loaded)
+    again = checkpoint.load(tmp_path / "two", spec.trial_id)
+    for field in dataclasses.fields(loaded):
+        one, two = getattr(loaded, field.name), getattr(again, field.name)
+        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
+    assert loaded.step == 25
+    assert loaded.trial_id == spec.trial_id
+    # Every seventh step, and where a threshold was crossed.
+    crossed = {crossing.steps for crossing in loaded.crossings}
+    assert len(crossed) >= 1
+    assert {point.step for point in loaded.trajectory} == {0, 7, 14, 21} | crossed
+
+
+def test_the_file_is_plain_safetensors(trial, tmp_path):
+    spec = trial(**SEVERAL)
+    _advanced(spec, 25).save(tmp_path / "checkpoint")
+    with safe_open(tmp_path / "checkpoint", framework="np") as file:
+        assert set(file.keys()) == {"theta", "previous", "trajectory"}
+        assert file.get_tensor("theta").shape == (64 * 8 + 8 + 8 * 10 + 10,)
+        assert file.get_tensor("theta").dtype == "float64"
+        state = json.loads(file.metadata()["state"])
+    assert state["step"] == 25
+    assert state["trial_id"] == spec.trial_id
+
+
+def test_without_a_checkpoint_the_run_stays_as_it_was(trial, tmp_path):
+    run = TrialRun(trial(), threads=1)
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        run.restore(tmp_path / "nothing")
+    run.advance()
+    assert run.result() == run_trial(trial(), threads=1)
+
+
+def _rewritten(path, change):
+    """The same file with its tensors and metadata changed."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = dict(file.metadata())
+    state = json.loads(metadata["state"])
+    change(tensors, state, metadata)
+    save_file(tensors, path, metadata | {"state": json.dumps(state)})
+
+
+DAMAGES = {
+    "no trajectory": lambda tensors, state, metadata: tensors.pop("trajectory"),
+    "no theta": lambda tensors, state, metadata: tensors.pop("theta"),
+    "no step": lambda tensors, state, metadata: state.pop("step"),
+    "a new field": lambda tensors, state, metadata: state.update(more=1),
+    "a broken row": lambda tensors, state, metadata: state.update(crossings=[{"epsilon": 0.3}]),
+    "another format": lambda tensors, state, metadata: metadata.update(format="999"),
+    "no format": lambda tensors, state, metadata: metadata.pop("format"),
+    "a column too many": lambda tensors, state, metadata: tensors.update(
+        trajectory=torch.zeros(2, 9, dtype=torch.float64)
+    ),
+    "float32": lambda tensors, state, metadata: tensors.update(theta=tensors["theta"].float()),
+    "short previous": lambda tensors, state, metadata: tensors.update(
+        previous=tensors["previous"][:-1].clone()
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_file_with_other_contents_is_refused_by_name(trial, tmp_path, damage):
+    path = tmp_path / "checkpoint"
+    _advanced(trial(), 25).save(path)
+    _rewritten(path, DAMAGES[damage])
+    _refused(trial(), path)
+
+
+def _refused(spec, path, match=None):
+    run = TrialRun(spec, threads=1)
+    with pytest.raises(CheckpointError, match=match) as caught:
+        run.restore(path)
+    assert str(path) in str(caught.value)
+    # Nothing of the file was taken up.
+    run.advance()
+    assert run.result() == run_trial(spec, threads=1)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 8, 9, 100, 0.3, 0.5, 0.9, -1])
+def test_a_truncated_file_is_refused(trial, tmp_path, kept):
+    path = tmp_path / "checkpoint"
+    _advanced(trial(), 25).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    _refused(trial(), path, "damaged")
+
+
+@pytest.mark.parametrize("position", [0, 3, 7, 8, 20])
+def test_a_damaged_header_is_refused(trial, tmp_path, position):
+    path = tmp_path / "checkpoint"
+    _advanced(trial(), 25).save(path)
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0xFF
+    path.write_bytes(content)
+    _refused(trial(), path)
+
+
+def test_a_checkpoint_of_another_trial_is_refused(trial, tmp_path):
+    path = tmp_path / "checkpoint"
+    other = trial(0.07)
+    _advanced(other, 25).save(path)
+    _refused(trial(), path, f"{other.trial_id}.*{trial().trial_id}")
+
+
+def test_a_foreign_safetensors_file_is_refused(trial, tmp_path):
+    path = tmp_path / "checkpoint"
+    save_file({"weight": torch.zeros(3)}, path)
+    _refused(trial(), path)
+
+
+class _Payload:
+    def __init__(self, path):
+        self._path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self._path),)
+
+
+@pytest.mark.parametrize("write", [pickle.dump, torch.save], ids=["pickle", "torch"])
+def test_a_pickle_is_refused_and_never_run(trial, tmp_path, write):
+    path, mark = tmp_path / "checkpoint", tmp_path / "was-run"
+    with path.open("wb") as file:
+        write(_Payload(mark), file)
+    _refused(trial(), path, "damaged")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_checkpoint(trial, tmp_path, monkeypatch, error):
+    path, spec = tmp_path / "checkpoint", trial()
+    run = _advanced(spec, 10)
+    run.save(path)
+    before = path.read_bytes()
+    run.advance(lambda: run.step >= 20)
+
+    def fail(tensors, temporary, metadata):
+        temporary.write_bytes(b"half of it")
+        raise error
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(type(error)):
+        run.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    assert _restored(spec, path).step == 10
+    # The run itself goes on unharmed.
+    run.advance()
+    assert run.result() == run_trial(spec, threads=1)
+
+
+def test_a_folder_that_is_not_there_is_an_error(trial, tmp_path):
+    with pytest.raises(Exception, match="No such file"):
+        TrialRun(trial(), threads=1).save(tmp_path / "missing" / "checkpoint")

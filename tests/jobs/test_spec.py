@@ -1,0 +1,310 @@
+import dataclasses
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jobs
+from jobs import Problem, Protocol, SpecError, Trial
+from jobs.spec import canonical_json, column_id
+
+ROOT = Path(jobs.__file__).parent.parent
+
+# Computed once. A change here means that finished trials would be computed again: raise
+# SCHEMA_VERSION on purpose, never by accident.
+GOLDEN = """\
+from jobs.spec import Problem, Protocol, Trial
+trials = {
+    ("f2507b4eee2d5476", "af76adcf3aa4bacd"): Trial(
+        problem=Problem(dataset="mnist-mini", n_train=4000),
+        protocol=Protocol(epsilons=(0.1,)),
+        kind="gd",
+        learning_rate=0.1,
+    ),
+    ("242654476b25aba9", "c0f43536068c74bd"): Trial(
+        problem=Problem(
+            dataset="digits", n_train=50, width=8, depth=0, activation="gelu", loss="ce",
+            init_scale=1 / 3, seed=7, dtype="float64",
+        ),
+        protocol=Protocol(
+            epsilons=(0.3, 0.1, 1e-3), max_steps=10, divergence_factor=2.5,
+            trajectory_every=7, sharpness_rtol=1e-6,
+        ),
+        kind="gd",
+        learning_rate=1e-3,
+    ),
+    ("bc4c4d95b52b40e9", "ae6cedc901966fe1"): Trial(
+        problem=Problem(dataset="mnist-mini", n_train=1, activation="relu", init_scale=5e-324),
+        protocol=Protocol(epsilons=(0.1 + 0.2, 1e300)),
+        kind="flow",
+    ),
+    ("ce32338ffcec53d8", "b46b1b3dbb8cb673"): Trial(
+        problem=Problem(dataset="Ziffern-\\u00c4", n_train=3),
+        protocol=Protocol(epsilons=(2,)),
+        kind="gd",
+        learning_rate=1 / 3,
+    ),
+}
+found = {(trial.trial_id, trial.column_id) for trial in trials.values()}
+assert found == set(trials), found
+"""
+
+BASE = Trial(
+    problem=Problem(dataset="digits", n_train=50),
+    protocol=Protocol(epsilons=(0.1,)),
+    kind="gd",
+    learning_rate=0.1,
+)
+
+OTHER_PROBLEM = {
+    "dataset": "mnist-mini",
+    "n_train": 51,
+    "architecture": "other",
+    "width": 201,
+    "depth": 3,
+    "activation": "relu",
+    "loss": "ce",
+    "parameterization": "other",
+    "init_scale": math.nextafter(1, 2),
+    "seed": 1,
+    "dtype": "float64",
+}
+OTHER_PROTOCOL = {
+    "epsilons": (math.nextafter(0.1, 1),),
+    "max_steps": 100_001,
+    "divergence_factor": 1001.0,
+    "trajectory_every": 51,
+    "sharpness_rtol": 2e-3,
+    "flow_method": "other",
+}
+
+
+@pytest.fixture
+def more_choices(monkeypatch):
+    """Second choices where there is only one so far."""
+    for name in ("ARCHITECTURES", "PARAMETERIZATIONS", "FLOW_METHODS"):
+        monkeypatch.setattr(f"jobs.spec.{name}", (*getattr(jobs.spec, name), "other"))
+
+
+def test_ids_are_the_golden_ones():
+    exec(GOLDEN, {})
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
+def test_ids_do_not_depend_on_the_hash_seed(hash_seed):
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "LC_ALL": "C"}
+    subprocess.run([sys.executable, "-c", GOLDEN], cwd=ROOT, env=environment, check=True)
+
+
+@pytest.mark.parametrize("minor", [11, 12, 13, 14, 15])
+def test_ids_are_the_same_in_every_other_python(minor):
+    name = f"python3.{minor}"
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not on PATH")
+    # pyenv's launchers need to be told which version they stand for; -S keeps out the packages.
+    environment = {**os.environ, "PYENV_VERSION": f"3.{minor}"}
+    probe = [name, "-S", "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+    probed = subprocess.run(probe, env=environment, capture_output=True, text=True, check=False)
+    if probed.stdout.strip() != f"3.{minor}":
+        pytest.skip(f"{name} does not run")
+    subprocess.run([name, "-S", "-c", GOLDEN], cwd=ROOT, env=environment, check=True)
+
+
+def test_an_id_is_sixteen_hexadecimal_digits():
+    assert len(BASE.trial_id) == 16
+    assert set(BASE.trial_id + BASE.column_id) <= set("0123456789abcdef")
+
+
+def test_int_and_float_spellings_of_a_number_are_one_trial():
+    def make(one, two):
+        return Trial(
+            problem=Problem(dataset="digits", n_train=50, init_scale=one),
+            protocol=Protocol(epsilons=(one, two), divergence_factor=two),
+            kind="gd",
+            learning_rate=two,
+        )
+
+    assert make(1, 2) == make(1.0, 2.0)
+    assert make(1, 2).trial_id == make(1.0, 2.0).trial_id
+    assert make(1, 2).column_id == make(1.0, 2.0).column_id
+
+
+@settings(max_examples=50, derandomize=True, deadline=None)
+@given(
+    epsilons=st.lists(st.floats(min_value=1e-9, max_value=10), min_size=1, max_size=6),
+    random=st.randoms(use_true_random=False),
+)
+def test_order_and_repetition_of_thresholds_do_not_matter(epsilons, random):
+    shuffled = epsilons + epsilons[:2]
+    random.shuffle(shuffled)
+    one, two = Protocol(epsilons=tuple(epsilons)), Protocol(epsilons=tuple(shuffled))
+    assert one == two
+    assert list(one.epsilons) == sorted(set(epsilons), reverse=True)
+    assert column_id(BASE.problem, one) == column_id(BASE.problem, two)
+
+
+def test_a_list_of_thresholds_is_as_good_as_a_tuple():
+    assert Protocol(epsilons=[0.1, 0.2]) == Protocol(epsilons=(0.2, 0.1))
+
+
+@pytest.mark.usefixtures("more_choices")
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Problem)])
+def test_every_field_of_the_problem_changes_the_ids(field):
+    changed = dataclasses.replace(BASE.problem, **{field: OTHER_PROBLEM[field]})
+    other = dataclasses.replace(BASE, problem=changed)
+    assert other.trial_id != BASE.trial_id
+    assert other.column_id != BASE.column_id
+
+
+@pytest.mark.usefixtures("more_choices")
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Protocol)])
+def test_every_field_of_the_protocol_changes_the_flows_id_and_the_columns(field):
+    flow = dataclasses.replace(BASE, kind="flow", learning_rate=None)
+    changed = dataclasses.replace(BASE.protocol, **{field: OTHER_PROTOCOL[field]})
+    other = dataclasses.replace(flow, protocol=changed)
+    assert other.trial_id != flow.trial_id
+    assert other.column_id != flow.column_id
+
+
+@pytest.mark.usefixtures("more_choices")
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Protocol)])
+def test_every_field_of_the_protocol_but_the_flow_method_changes_the_id_of_gd(field):
+    changed = dataclasses.replace(BASE.protocol, **{field: OTHER_PROTOCOL[field]})
+    other = dataclasses.replace(BASE, protocol=changed)
+    assert (other.trial_id == BASE.trial_id) == (field == "flow_method")
+
+
+def test_the_learning_rate_changes_the_trial_and_not_the_column():
+    other = dataclasses.replace(BASE, learning_rate=math.nextafter(0.1, 1))
+    flow = dataclasses.replace(BASE, kind="flow", learning_rate=None)
+    assert len({BASE.trial_id, other.trial_id, flow.trial_id, BASE.column_id}) == 4
+    assert BASE.column_id == other.column_id == flow.column_id
+
+
+def test_the_column_of_a_trial_is_that_of_its_problem_and_protocol():
+    assert BASE.column_id == column_id(BASE.problem, BASE.protocol)
+
+
+def test_the_schema_version_is_part_of_every_id(monkeypatch):
+    before = BASE.trial_id, BASE.column_id
+    monkeypatch.setattr("jobs.spec.SCHEMA_VERSION", jobs.spec.SCHEMA_VERSION + 1)
+    assert BASE.trial_id != before[0]
+    assert BASE.column_id != before[1]
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.floats(allow_nan=False))
+def test_the_canonical_spelling_of_a_float_is_exact(value):
+    spelling = canonical_json({"value": value})
+    assert float.fromhex(spelling.split('"')[3]) == value
+
+
+def test_the_canonical_spelling_keeps_int_and_float_apart_and_sorts_keys():
+    assert canonical_json({"b": 1, "a": (1.0, None)}) == (
+        '{"a":["0x1.0000000000000p+0",null],"b":1}'
+    )
+
+
+NOT_POSITIVE = [0, 0.0, -1, -0.1, math.nan, math.inf, -math.inf, True, "1", None, [1.0]]
+NOT_COUNTS = [-1, 1.0, 2.5, math.nan, True, "3", None]
+HUGE = pytest.param(10**400, id="10**400")
+
+
+@pytest.mark.parametrize("value", [*NOT_POSITIVE, HUGE])
+def test_init_scale_must_be_positive(value):
+    _refused(lambda: Problem(dataset="digits", n_train=1, init_scale=value), "init_scale", value)
+
+
+@pytest.mark.parametrize("value", [*NOT_POSITIVE, HUGE])
+def test_a_learning_rate_must_be_positive(value):
+    _refused(lambda: dataclasses.replace(BASE, learning_rate=value), "learning_rate", value)
+
+
+@pytest.mark.parametrize("value", NOT_POSITIVE)
+def test_a_threshold_must_be_positive(value):
+    _refused(lambda: Protocol(epsilons=(0.1, value)), "epsilon", value)
+
+
+def test_there_must_be_a_threshold():
+    _refused(lambda: Protocol(epsilons=()), "epsilon", [])
+
+
+@pytest.mark.parametrize("value", [0.1, None, 5])
+def test_thresholds_must_come_in_a_sequence(value):
+    _refused(lambda: Protocol(epsilons=value), "epsilon", value)
+
+
+@pytest.mark.parametrize("value", [*NOT_POSITIVE, 1, 1.0, 0.5])
+def test_the_divergence_factor_must_be_above_one(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), divergence_factor=value), "divergence_factor", value)
+
+
+@pytest.mark.parametrize("value", [*NOT_POSITIVE, 1, 1.5])
+def test_the_tolerance_must_lie_between_zero_and_one(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), sharpness_rtol=value), "sharpness_rtol", value)
+
+
+@pytest.mark.parametrize("field", ["max_steps", "trajectory_every"])
+@pytest.mark.parametrize("value", [0, *NOT_COUNTS])
+def test_counts_of_steps_must_be_whole_and_positive(field, value):
+    _refused(lambda: Protocol(epsilons=(0.1,), **{field: value}), field, value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(field, 0) for field in ("n_train", "width")],
+        *[(field, v) for field in ("n_train", "width", "depth", "seed") for v in NOT_COUNTS],
+    ],
+)
+def test_sizes_and_seeds_must_be_whole(field, value):
+    values = {"dataset": "digits", "n_train": 1} | {field: value}
+    _refused(lambda: Problem(**values), field, value)
+
+
+def test_a_seed_must_fit_into_torchs_generator():
+    # torch.Generator.manual_seed takes 64 bits.
+    assert Problem(dataset="digits", n_train=1, seed=2**63 - 1).seed == 2**63 - 1
+    _refused(lambda: Problem(dataset="digits", n_train=1, seed=2**64), "seed", 2**64)
+
+
+@pytest.mark.parametrize(
+    "field", ["architecture", "activation", "loss", "parameterization", "dtype"]
+)
+@pytest.mark.parametrize("value", ["", "nonsense", "RELU", None, 3, ["relu"]])
+def test_names_must_be_known(field, value):
+    _refused(lambda: Problem(dataset="digits", n_train=1, **{field: value}), field, value)
+
+
+@pytest.mark.parametrize("value", ["", None, 3])
+def test_a_dataset_must_have_a_name(value):
+    _refused(lambda: Problem(dataset=value, n_train=1), "dataset", value)
+
+
+def test_the_flow_method_must_be_known():
+    _refused(lambda: Protocol(epsilons=(0.1,), flow_method="euler"), "flow_method", "euler")
+
+
+@pytest.mark.parametrize("value", ["sgd", None, ""])
+def test_the_kind_must_be_known(value):
+    _refused(lambda: dataclasses.replace(BASE, kind=value), "kind", value)
+
+
+def test_a_flow_has_no_learning_rate():
+    _refused(lambda: dataclasses.replace(BASE, kind="flow"), "learning_rate", 0.1)
+
+
+def _refused(make, field, value):
+    with pytest.raises(SpecError) as caught:
+        make()
+    error = caught.value
+    assert error.field == field
+    assert repr(error.value) == repr(value)
+    assert str(error) == f"{field} is {value!r}; it must be {error.expected}"
+    assert error.expected

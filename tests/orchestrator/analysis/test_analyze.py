@@ -1,0 +1,103 @@
+"""From the trials of a run directory to its table of phases."""
+
+from dataclasses import astuple
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.analysis import Measured, analyze
+from orchestrator.store import PHASE, StoreError, compact, query
+
+ETAS = (0.02, 0.04, 0.08, 0.15, 0.25, 0.4)
+
+
+def fill(run, column_id: str, eta_c: dict[float, float]) -> None:
+    """A flow and GD that bends at another η_c for every ε; the largest rate diverges."""
+    run.trial(
+        column_id,
+        "flow",
+        {
+            e: Measured(status="reached", s_gf=2 / rate, sharpness=2 / rate, l1_norm=1 / e)
+            for e, rate in eta_c.items()
+        },
+    )
+    for eta in ETAS:
+        run.trial(
+            column_id,
+            "gd",
+            {
+                e: Measured(
+                    status="reached", eta=eta, sharpness=2 / max(eta, c), sharpness_converged=True
+                )
+                for e, c in eta_c.items()
+            },
+        )
+    run.trial(column_id, "gd", {e: Measured(status="diverged", eta=0.9) for e in eta_c})
+
+
+def test_an_empty_run_has_an_empty_table_with_all_columns(run) -> None:
+    assert analyze(run.path) == []
+    written = pq.read_table(run.path / "analysis" / "phase.parquet")
+    assert written.schema.equals(PHASE)
+    assert written.num_rows == 0
+
+
+def test_a_missing_run_is_named(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        analyze(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_every_column_and_threshold_has_its_own_row(run) -> None:
+    """Seeds are columns of their own."""
+    fill(run, "seed-1", {0.1: 0.06, 0.05: 0.1})
+    fill(run, "seed-0", {0.1: 0.07, 0.02: 0.11})
+    rows = analyze(run.path)
+    assert [(row.column_id, row.epsilon) for row in rows] == [
+        *(("seed-0", 0.02), ("seed-0", 0.1), ("seed-1", 0.05), ("seed-1", 0.1))
+    ]
+    assert [row.eta_c for row in rows] == pytest.approx([0.11, 0.07, 0.1, 0.06])
+    assert [row.eta_c_fitted for row in rows] == pytest.approx([0.11, 0.07, 0.1, 0.06], rel=1e-6)
+    assert [row.l1_flow for row in rows] == pytest.approx([50, 10, 20, 10])
+    assert {(row.n_gd, row.n_diverged) for row in rows} == {(7, 1)}
+
+
+def test_the_table_holds_the_rows_and_sql_finds_them(run) -> None:
+    fill(run, "a", {0.1: 0.06})
+    (row,) = analyze(run.path)
+    written = pq.read_table(run.path / "analysis" / "phase.parquet")
+    assert written.schema.equals(PHASE)
+    assert [tuple(one.values()) for one in written.to_pylist()] == [astuple(row)]
+    found = query(run.path, "SELECT eta_c_fitted, n_diverged, u_shaped FROM phase").to_pylist()
+    assert found == [{"eta_c_fitted": row.eta_c_fitted, "n_diverged": 1, "u_shaped": None}]
+
+
+def test_analyzing_again_replaces_the_table_and_leaves_nothing_else(run) -> None:
+    fill(run, "a", {0.1: 0.06})
+    first = analyze(run.path)
+    compact(run.path)
+    assert analyze(run.path) == first
+    fill(run, "b", {0.1: 0.07})
+    assert len(analyze(run.path)) == 2
+    assert [path.name for path in (run.path / "analysis").iterdir()] == ["phase.parquet"]
+
+
+def test_the_newest_attempt_counts(run) -> None:
+    fill(run, "a", {0.1: 0.06})
+    again = Measured(status="reached", s_gf=10.0, sharpness=10.0)
+    run.trial("a", "flow", {0.1: again}, trial_id="0001", attempt=2)
+    assert [row.flow_sharpness for row in analyze(run.path)] == [10.0]
+
+
+def test_gd_before_its_flow_and_a_flow_before_its_gd(run) -> None:
+    run.trial("a", "gd", {0.1: Measured(status="max_steps", eta=0.1)})
+    run.trial("b", "flow", {0.1: Measured(status="reached", s_gf=4.0, sharpness=4.0)})
+    first, second = analyze(run.path)
+    assert (first.eta_c, first.n_gd) == (None, 1)
+    assert (second.eta_c, second.n_gd) == (0.5, 0)
+
+
+def test_a_folder_that_cannot_be_made_is_named(run) -> None:
+    (run.path / "analysis").write_text("in the way")
+    with pytest.raises(StoreError, match="analysis could not be made"):
+        analyze(run.path)

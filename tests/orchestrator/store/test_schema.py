@@ -1,0 +1,81 @@
+"""The tables have the columns that users rely on."""
+
+import pyarrow as pa
+import pytest
+
+from orchestrator.store import ATTEMPTS, PHASE, PROVENANCE, TABLES, TRAJECTORIES, TRIALS
+from orchestrator.store.schema import table_schema
+
+TRIAL_COLUMNS = """
+trial_id column_id kind sweep
+dataset n_train architecture width depth activation loss parameterization init_scale seed dtype
+eta eta_over_eta_c eta_c s_gf
+epsilon status steps time
+train_loss train_accuracy test_loss test_accuracy
+sharpness lambda_max lambda_min sharpness_residual sharpness_converged sharpness_mid max_sharpness
+hvps gradients
+l1_norm l2_norm distance_from_init distance_from_flow
+attempt started_at finished_at wall_s hostname device world_size slurm_job_id git_commit git_dirty
+torch_version version
+"""
+
+TRAJECTORY_COLUMNS = """
+trial_id column_id step time train_loss test_loss sharpness lambda_min l1_norm l2_norm attempt
+"""
+
+ATTEMPT_COLUMNS = """
+trial_id attempt outcome failure_class error hostname slurm_job_id restart_count
+started_at finished_at
+"""
+
+PHASE_COLUMNS = """
+column_id epsilon eta_c eta_c_fitted flow_sharpness edge_exponent edge_ratio flat_spread
+l1_flow l1_slope l1_r2 test_loss_best eta_best eta_best_over_eta_c u_shaped n_gd n_diverged
+"""
+
+
+@pytest.mark.parametrize(
+    ("schema", "columns"),
+    [
+        (TRIALS, TRIAL_COLUMNS),
+        (TRAJECTORIES, TRAJECTORY_COLUMNS),
+        (ATTEMPTS, ATTEMPT_COLUMNS),
+        (PHASE, PHASE_COLUMNS),
+    ],
+    ids=["trials", "trajectories", "attempts", "phase"],
+)
+def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -> None:
+    assert schema.names == columns.split()
+
+
+@pytest.mark.parametrize(
+    ("type_", "columns"),
+    [
+        (pa.int64(), "n_train width depth seed steps hvps gradients attempt world_size"),
+        (pa.bool_(), "sharpness_converged git_dirty"),
+        (pa.timestamp("us", tz="UTC"), "started_at finished_at"),
+        (
+            pa.string(),
+            "trial_id column_id kind sweep dataset architecture activation loss parameterization "
+            "dtype status hostname device slurm_job_id git_commit torch_version version",
+        ),
+    ],
+)
+def test_exactly_these_columns_of_trials_are_not_numbers(type_, columns) -> None:
+    assert {field.name for field in TRIALS if field.type == type_} == set(columns.split())
+
+
+def test_every_other_column_of_trials_is_a_number() -> None:
+    others = [pa.int64(), pa.bool_(), pa.timestamp("us", tz="UTC"), pa.string()]
+    assert {field.type for field in TRIALS} - set(others) == {pa.float64()}
+
+
+def test_provenance_names_columns_and_no_result() -> None:
+    assert set(TRIALS.names) >= PROVENANCE
+    assert not PROVENANCE & {"trial_id", "epsilon", "status", "steps", "sharpness", "hvps"}
+
+
+def test_an_unknown_table_is_named() -> None:
+    assert list(TABLES) == ["trials", "trajectories", "attempts"]
+    with pytest.raises(ValueError, match=r"'trails'.*trials, trajectories, attempts"):
+        table_schema("trails")
