@@ -56,10 +56,12 @@ def query(
         if output is None:
             raise UserError("--format is parquet; it must come with -o FILE")
         save(result, output)
-    elif output is None:
-        print(render(result, wanted.value), end="")
     else:
-        write_bytes_whole(output, render(result, wanted.value).encode())
+        text = render(result, "csv" if wanted is Format.csv else "json")
+        if output is None:
+            print(text, end="")
+        else:
+            write_bytes_whole(output, text.encode())
     if output is not None:
         stderr.print(f"{result.num_rows} rows in {output}", highlight=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,15 @@ from pathlib import Path
 
 from jobs.spec import Trial
 from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
-from orchestrator.ledger import Claims, Ledger, Mark, read_marks
+from orchestrator.ledger import (
+    Claims,
+    Ledger,
+    Mark,
+    attempt_row,
+    commit_attempt,
+    read_marks,
+    utc,
+)
 from orchestrator.plan import ColumnProgress, State, first_pack
 from orchestrator.plan.cost import prior_seconds_per_gradient, unknown_gradients
 from orchestrator.sweep import Column
@@ -114,6 +123,9 @@ class Feed:
             _wait_for_death(marks)
             self.ledger.refresh()
             lost = self.ledger.close(marks, "node_failure", error)
+            if not marks and not names & self.ledger.settled.keys():
+                # It died before it could mark what it took up: that counts against the first.
+                lost = [self._book_death(work.assignments[0], error)]
             for assignment in work.assignments:
                 progress, name = self.progress[assignment.column_id], assignment.trial.trial_id
                 if name in self.ledger.settled:
@@ -186,6 +198,26 @@ class Feed:
         progress.start(name)
         sharpness = progress.flow.sharpness if progress.flow is not None else {}
         return Assignment(trial, progress.column_id, attempt, dict(sharpness))
+
+    def _book_death(self, assignment: Assignment, error: str) -> str:
+        name, now = assignment.trial.trial_id, utc(time.time())
+        commit_attempt(
+            self.run,
+            attempt_row(
+                name,
+                assignment.attempt,
+                "lost",
+                hostname=socket.gethostname(),
+                started_at=now,
+                finished_at=now,
+                slurm_job_id=self.provenance.slurm_job_id,
+                restart_count=self.provenance.restart_count,
+                failure_class="node_failure",
+                error=error,
+            ),
+        )
+        self.ledger.refresh()
+        return name
 
     def _judge(self, progress: ColumnProgress, trial_id: str) -> None:
         """A failed trial is tried again, unless its history says that this is of no use."""

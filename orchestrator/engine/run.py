@@ -86,6 +86,7 @@ def execute(
 
     Returns when everything is settled or given up, here or elsewhere, or after an interruption.
     """
+    run = run.resolve()  # workers have working directories of their own
     remove_orphaned_temporaries(run)
     for path, reason in Store(run).check_parts(set_damaged_aside=True):
         warn(f"{path} is damaged and was set aside as {path.name}.damaged ({reason})")
