@@ -88,7 +88,9 @@ def load(path: Path, trial_id: str) -> Checkpoint:
             trajectory=_unpack(tensors["trajectory"]),
             **state,
         )
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except CheckpointError:
+        raise
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error})") from error
 
 

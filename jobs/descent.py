@@ -28,8 +28,11 @@ class GradientDescent:
             self._loss, self._gradient = self._objective.gradient(theta)
         return self._loss
 
-    def step(self, theta: Tensor) -> float:
-        """Move θ in place from where it was evaluated; returns the time that passed, η."""
+    def step(self, theta: Tensor, threshold: float) -> float:
+        """Move θ in place from where it was evaluated; returns the time that passed, η.
+
+        A step of GD is what it is, wherever the next loss threshold lies.
+        """
         assert self._gradient is not None
         theta.sub_(self._gradient, alpha=self._learning_rate)
         self._gradient = None
@@ -41,3 +44,4 @@ class GradientDescent:
 
     def restore(self, state: dict[str, float]) -> None:
         """Take up the state that :meth:`state` gave."""
+        self._gradient = None

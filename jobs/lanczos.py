@@ -86,7 +86,8 @@ def extremal_eigenvalues(
         remainder -= known.mT @ (known @ remainder)
         beta = float(remainder.double().norm())
         found = _ritz_ends(alphas, betas, beta, start, rtol, ends)
-        if found.converged or len(alphas) >= limit or not math.isfinite(found.sharpness):
+        over = beta == 0 or len(alphas) >= limit or not math.isfinite(found.sharpness)
+        if found.converged or over:
             return found
         betas.append(beta)
         vector = remainder / beta
@@ -98,24 +99,24 @@ def _ritz_ends(
     """The extremal Ritz pairs of the space spanned so far, judged."""
     count = len(alphas)
     tridiagonal = np.diag(alphas) + np.diag(betas, 1) + np.diag(betas, -1)
-    if not np.isfinite(tridiagonal).all():
+    if not (np.isfinite(tridiagonal).all() and math.isfinite(beta)):
         return ExtremalEigenvalues(math.nan, math.nan, math.nan, math.nan, False, count)
     values, vectors = np.linalg.eigh(tridiagonal)
     low, high = float(values[0]), float(values[-1])
     norm = max(abs(low), abs(high))
     rounding = torch.finfo(start.dtype).eps
     invariant = beta <= 10 * rounding * norm or count == start.numel()
-    reach = 0.0 if invariant else beta / norm
-    at_high = max(rounding, reach * abs(float(vectors[-1, -1]))) if norm > 0 else 0.0
-    at_low = max(rounding, reach * abs(float(vectors[-1, 0]))) if norm > 0 else 0.0
+    reach = 0.0 if invariant else beta / norm if norm > 0 else math.inf
+    floor = rounding if beta > 0 or norm > 0 else 0.0
+    at_high = max(floor, reach * abs(float(vectors[-1, -1])))
+    at_low = max(floor, reach * abs(float(vectors[-1, 0])))
     if ends == "both":
         accurate = max(at_high, at_low) <= rtol
     else:
         dominant, other = (at_high, at_low) if abs(high) >= abs(low) else (at_low, at_high)
-        accurate = dominant <= rtol and min(abs(low), abs(high)) + other * norm < norm
+        settled = other <= rtol or min(abs(low), abs(high)) + other * norm < norm
+        accurate = dominant <= rtol and settled
     enough = invariant or count >= LEAST_ITERATIONS
-    if ends == "dominant" and invariant:
-        accurate = max(at_high, at_low) <= rtol
     return ExtremalEigenvalues(high, low, at_high, at_low, bool(enough and accurate), count)
 
 

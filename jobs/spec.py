@@ -7,9 +7,11 @@ device, the host, the order or the time. This module needs the standard library 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +23,7 @@ ACTIVATIONS = ("relu", "tanh", "gelu")
 LOSSES = ("mse", "ce")
 PARAMETERIZATIONS = ("standard",)
 DTYPES = ("float32", "float64")
-FLOW_METHODS = ("rk4",)
+FLOW_METHODS = ("rkc2", "rk4")
 
 Kind = Literal["gd", "flow"]
 
@@ -42,11 +44,13 @@ def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
 def _whole(field: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SpecError(field, value, f"a whole number of at least {least}")
+    if value >= 2**63:
+        raise SpecError(field, value, "a whole number below 2^63")
 
 
 def _positive(field: str, value: object) -> float:
     number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-    if not (math.isfinite(number) and number > 0):
+    if not 0 < number <= sys.float_info.max:
         raise SpecError(field, value, "a finite number above 0")
     return float(number)
 
@@ -105,9 +109,11 @@ class Protocol:
     divergence_factor: float = 1e3
     trajectory_every: int = 50
     sharpness_rtol: float = 1e-3
-    flow_method: str = "rk4"
+    flow_method: str = "rkc2"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.epsilons, (list, tuple)):
+            raise SpecError("epsilon", self.epsilons, "a sequence of loss thresholds")
         if not self.epsilons:
             raise SpecError("epsilon", list(self.epsilons), "at least one loss threshold")
         positive = {_positive("epsilon", epsilon) for epsilon in self.epsilons}
@@ -148,7 +154,7 @@ class Trial:
         else:
             raise SpecError("kind", self.kind, "one of gd, flow")
 
-    @property
+    @functools.cached_property
     def trial_id(self) -> str:
         """16 hex digits that name what this trial computes."""
         protocol = dataclasses.asdict(self.protocol)
@@ -163,7 +169,7 @@ class Trial:
             }
         )
 
-    @property
+    @functools.cached_property
     def column_id(self) -> str:
         """16 hex digits that all trials of one column share: problem and protocol, without η."""
         return column_id(self.problem, self.protocol)

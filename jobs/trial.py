@@ -16,7 +16,7 @@ from jobs import checkpoint as checkpoints
 from jobs import datasets, models
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.descent import GradientDescent
-from jobs.flow import RungeKutta4
+from jobs.flow import METHODS, Integrator
 from jobs.lanczos import Ends, ExtremalEigenvalues
 from jobs.losses import LOSS_SUMS
 from jobs.measures import l1_norm, l2_norm, sharpness
@@ -114,7 +114,7 @@ class TrialRun:
                 self._observe()
                 if not self.finished:
                     self._previous.copy_(self._theta)
-                    self._time += self._method.step(self._theta)
+                    self._time += self._method.step(self._theta, self._pending[0])
                     self._step += 1
         return self.finished
 
@@ -171,7 +171,7 @@ class TrialRun:
         if self._initial_loss is None:
             self._initial_loss = self._loss
         limit = protocol.divergence_factor * self._initial_loss
-        if not self._loss <= limit:
+        if not (math.isfinite(self._loss) and self._loss <= limit):
             self._stop("diverged", None)
             return
         crossed = [epsilon for epsilon in self._pending if self._loss <= epsilon]
@@ -191,7 +191,7 @@ class TrialRun:
         rtol = self.trial.protocol.sharpness_rtol
         measured = sharpness(self._train, self._theta, rtol=rtol, ends=ends)
         self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
-        if isinstance(self._method, RungeKutta4):
+        if isinstance(self._method, Integrator):
             self._method.see_sharpness(measured.sharpness)
         return measured
 
@@ -275,10 +275,11 @@ def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:
     }
 
 
-def _method(trial: Trial, objective: Objective) -> GradientDescent | RungeKutta4:
+def _method(trial: Trial, objective: Objective) -> GradientDescent | Integrator:
     if trial.learning_rate is not None:
         return GradientDescent(objective, trial.learning_rate)
-    return RungeKutta4(objective, measure_every=trial.protocol.trajectory_every)
+    protocol = trial.protocol
+    return METHODS[protocol.flow_method](objective, protocol.trajectory_every)
 
 
 def _problem(trial: Trial, device: str) -> tuple[Objective, Objective, Tensor]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.errors import UserError
-from orchestrator.cli.output import duration, print_json, print_table, shown
+from orchestrator.cli.output import command, duration, print_json, print_table, shown
 from orchestrator.cli.run import Json, RunArgument
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.status import attributes, read_status, sweep_of
@@ -90,7 +90,7 @@ def why(
                 ],
             )
             print(
-                f"{len(rows)} failed; eos why {run} TRIAL shows every attempt, and eos resume "
+                f"{len(rows)} failed; {command()} why {run} TRIAL shows every attempt, and {command()} resume "
                 f"{run} --failed gives them another chance"
             )
         else:

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -14,6 +15,13 @@ from rich.table import Table
 
 WIDE = 10_000
 """Columns of a line that goes to a file or a pipe: nothing is cut or wrapped there."""
+
+
+def command() -> str:
+    """How the user called this program, for commands to try next."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "eos" else "eos"
+
 
 stderr = Console(stderr=True, soft_wrap=True)
 
@@ -27,13 +35,16 @@ def print_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str | None = None
 ) -> None:
     """Print rows under the given columns, numbers to the right."""
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    console = stdout()
+    if title is not None:
+        console.print(f"\n{title}", style="bold", markup=False, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(shown(row.get(column)) for column in columns))
-    stdout().print(table, markup=False, highlight=False)
+    console.print(table, markup=False, highlight=False)
 
 
 def print_json(content: object) -> None:

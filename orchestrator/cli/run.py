@@ -11,7 +11,7 @@ import typer
 from jobs import datasets
 from orchestrator import sweep as sweeps
 from orchestrator.cli.errors import INTERRUPTED, SETTLED, SOME_FAILED, RunHaltedError
-from orchestrator.cli.output import duration, print_json, print_table, stderr
+from orchestrator.cli.output import command, duration, print_json, print_table, stderr
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_summary
 from orchestrator.engine import execute, prepare
@@ -88,7 +88,7 @@ def plan(
         f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
         f"worker{note}\n"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
-        "eos compact merges them"
+        f"{command()} compact merges them"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.analysis import PhaseRow, analyze
-from orchestrator.cli.output import print_json, print_table, shown
+from orchestrator.cli.output import command, print_json, print_table, shown
 from orchestrator.engine import RunOutcome
 from orchestrator.ledger.status import column_label
 from orchestrator.store import Store
@@ -91,7 +91,7 @@ def _print_phases(columns: list[Column], phases: list[PhaseRow]) -> None:
 
 
 def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path]) -> None:
-    snapshot = outcome.snapshot
+    snapshot, eos = outcome.snapshot, command()
     print(f"{snapshot.settled} of {snapshot.trials} trials settled, {snapshot.failed} failed")
     for column_id, reason in outcome.blocked:
         print(f"column {column_id}: {reason}")
@@ -99,18 +99,18 @@ def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path]) -> None:
         print(f"picture  {path}")
     print(f"tables   {run}/trials  {run}/trajectories  {run}/attempts  {run}/analysis")
     if outcome.interrupted or outcome.halted:
-        print(f"stopped before its end; go on with\n  eos resume {run}")
+        print(f"stopped before its end; go on with\n  {eos} resume {run}")
     elif outcome.failed:
         print(
-            f"see what failed and try it again with\n  eos why {run}\n  eos resume {run} --failed"
+            f"see what failed and try it again with\n  {eos} why {run}\n  {eos} resume {run} --failed"
         )
     else:
         print(
             "next\n"
             f'  eos query {run} "SELECT eta_over_eta_c, epsilon, sharpness, test_loss FROM trials '
             "WHERE kind = 'gd' ORDER BY eta\"\n"
-            f"  eos run {run}/sweep.yaml --run-dir {run} problem.seed=[0,1,2]\n"
-            f"  eos status {run}"
+            f"  {eos} run {run}/sweep.yaml --run-dir {run} problem.seed=[0,1,2]\n"
+            f"  {eos} status {run}"
         )
 
 

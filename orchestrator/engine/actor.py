@@ -119,7 +119,6 @@ class TrialActor(tune.Trainable):
             origin.slurm_job_id,
             origin.restart_count,
         )
-        self._started, self._last_save = time.monotonic(), time.monotonic()
         run = TrialRun(
             assignment.trial, device=self._device, threads=self._work.resources.cpus_per_worker
         )
@@ -138,6 +137,8 @@ class TrialActor(tune.Trainable):
                 assignment.trial, device=self._device, threads=self._work.resources.cpus_per_worker
             )
         self._run = run
+        # What reading the dataset took says nothing about the next trial.
+        self._started, self._last_save = time.monotonic(), time.monotonic()
 
     def _finish(self, assignment: Assignment) -> None:
         assert self._run is not None

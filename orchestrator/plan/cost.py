@@ -9,30 +9,31 @@ MEASUREMENT = 20
 """Gradients that one measurement of the sharpness is worth: the products that Lanczos typically
 needs at a relative residual of 1e-3."""
 
-PRIOR_FLOW_STEPS = 3_000
-"""Steps of the flow that are assumed of a column whose flow has not run: what MNIST with 1,000
-samples and ε = 0.02 needs. A guess that says what is unknown; status and plan call it one."""
+PRIOR_FLOW_GRADIENTS = {"rkc2": 1_000, "rk4": 13_000}
+PRIOR_DESCENT_STEPS = 2_000
+"""Assumed of a column whose flow has not run: the gradients and products of its flow, by method,
+and the steps of GD at η_c. MNIST with 1,000 samples and ε = 0.02 needs about as many; what rests on
+them is called a guess."""
 
 PRIOR_SECONDS_PER_FLOP = 1 / 30e9
 """Assumed of one CPU core until a trial has been timed."""
 
 
 def flow_gradients(column: Column) -> float:
-    """Gradients of a flow that has not run: RK4 takes 4 a step, and measures on the way."""
-    steps = min(PRIOR_FLOW_STEPS, column.protocol.max_steps)
-    return steps * (4 + MEASUREMENT / column.protocol.trajectory_every)
+    """Gradients of a flow that has not run."""
+    return PRIOR_FLOW_GRADIENTS[column.protocol.flow_method]
 
 
 def descent_gradients(column: Column, learning_rate: float, flow: FlowFacts | None) -> float:
     """Gradients of a GD run: the flow's time to the last threshold, in steps of length η.
 
-    Without the flow, η is taken in units of η_c, with the prior number of steps at η = η_c.
+    Without the flow, η is taken in units of η_c, with the prior number of steps at η_c.
     """
     limit = column.protocol.max_steps
     if flow is not None and flow.time is not None:
         steps = min(flow.time / learning_rate, limit)
     else:
-        steps = min(PRIOR_FLOW_STEPS / 2 / learning_rate, limit)
+        steps = min(PRIOR_DESCENT_STEPS / learning_rate, limit)
     return steps * (1 + MEASUREMENT / column.protocol.trajectory_every)
 
 

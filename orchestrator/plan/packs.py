@@ -7,11 +7,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PACK_SECONDS = 1.0
-"""A pack is filled until it is predicted to take this long: long beside what a Tune trial costs to
-start, short beside what a lost pack costs to repeat."""
+PACK_SECONDS = 5.0
+"""A pack is filled until it is predicted to take this long. That is long beside what a Tune trial
+costs, and longer than a worker takes to start: Tune gives a trial that waits for a new worker the
+first one that becomes free, and drops the new one, so that shorter packs would keep a single worker
+busy and all others from starting. Rows are committed every second in any case."""
 
-PACKS_PER_SLOT = 4
+PACKS_PER_SLOT = 2
 """While work is scarce, packs are made smaller, so that every slot gets this many."""
 
 

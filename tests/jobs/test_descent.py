@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 
 from jobs import TrialRun, run_trial
 from jobs.descent import GradientDescent
-from jobs.flow import LARGEST_STEP, RungeKutta4
+from jobs.flow import RungeKutta4
+from jobs.flow.integrator import LARGEST_STEP
 from jobs.measures import sharpness
 
 

@@ -11,16 +11,16 @@ def test_long_trials_run_alone() -> None:
     assert first_pack([("a", 60.0), ("b", 50.0)], slots=2) == ["a"]
 
 
-def test_tiny_trials_share_a_pack_of_about_a_second() -> None:
+def test_tiny_trials_share_a_pack_of_about_five_seconds() -> None:
     ready = [(str(i), 0.01) for i in range(10_000)]
     pack = first_pack(ready, slots=2)
     assert pack == [str(i) for i in range(len(pack))]
-    assert len(pack) == pytest.approx(100, abs=1)
+    assert len(pack) == pytest.approx(500, abs=1)
 
 
 def test_scarce_work_is_spread_over_the_slots() -> None:
     ready = [(str(i), 0.01) for i in range(16)]
-    assert len(first_pack(ready, slots=2)) == 2
+    assert len(first_pack(ready, slots=2)) == 4
 
 
 def test_a_pack_is_never_empty() -> None:

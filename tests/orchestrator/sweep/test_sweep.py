@@ -38,7 +38,7 @@ def test_the_quickstart_is_the_file_that_the_contract_shows() -> None:
         init_scale=1.0,
         seed=0,
     )
-    assert column.protocol == Protocol(epsilons=(0.1, 0.05, 0.02), flow_method="rk4")
+    assert column.protocol == Protocol(epsilons=(0.1, 0.05, 0.02), trajectory_every=100)
     assert column.stop_after_divergences == 2
     assert column.resources == Resources(workers=1, gpus_per_worker=0, cpus_per_worker=1)
     (eta,) = column.etas
@@ -262,7 +262,7 @@ GRIDS = st.builds(
         divergence_factor=st.floats(1, 1e300, exclude_min=True),
         trajectory_every=WHOLE,
         sharpness_rtol=st.floats(0, 1, exclude_min=True, exclude_max=True),
-        flow_method=st.just("rk4"),
+        flow_method=st.sampled_from(["rkc2", "rk4"]),
     ),
     eta=st.builds(
         EtaGrid,
@@ -303,7 +303,7 @@ def test_a_dumped_quickstart_leaves_nothing_to_defaults() -> None:
     text = dump(sweep)
     assert parse(text) == sweep
     assert dump(parse(text)) == text
-    for resolved in ("method: rk4", "divergence_factor: 1000.0", "dtype: float32", "- 0.25\n"):
+    for resolved in ("method: rkc2", "divergence_factor: 1000.0", "dtype: float32", "- 0.25\n"):
         assert resolved in text
 
 

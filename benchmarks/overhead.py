@@ -1,0 +1,145 @@
+"""What orchestration costs: the wall time per trial above the bare computation.
+
+    .venv/bin/python benchmarks/overhead.py [--trials 500]
+
+The same GD trials of some milliseconds each run four times, one after the other in one worker of one
+thread: bare, in a loop; by this package in packs; by this package with one
+Tune trial each; and by plain Ray Tune (a class Trainable with reuse_actors, a grid search, its
+default loggers), which stores nothing but what its loggers write. Starting Ray, importing torch and
+reading the dataset are not counted: the clock starts with the first GD trial (for plain Tune, when
+the first trial has ended) and stops when the last one has ended.
+
+Overhead of a trial = (wall time of all − bare wall time of all) / trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def rates(trials: int) -> list[float]:
+    """Learning rates of trials that all take about as long."""
+    return [0.06 + 0.06 * i / trials for i in range(trials)]
+
+
+def sweep_text(trials: int) -> str:
+    """A sweep of so many tiny trials."""
+    return f"""
+name: overhead
+problem: {{dataset: digits, n_train: 20, width: 8, depth: 1, activation: tanh, loss: mse}}
+eta: {{unit: absolute, values: {rates(trials)}}}
+stop: {{epsilon: 0.4, max_steps: 1000}}
+measure: {{trajectory_every: 1000}}
+"""
+
+
+def bare_trial(rate: float) -> float:
+    """One trial without any orchestration; when it ended."""
+    from jobs import Problem, Protocol, Trial, run_trial
+
+    problem = Problem(dataset="digits", n_train=20, width=8, depth=1)
+    protocol = Protocol(epsilons=(0.4,), max_steps=1000, trajectory_every=1000)
+    trial = Trial(problem=problem, protocol=protocol, kind="gd", learning_rate=rate)
+    run_trial(trial, threads=1)
+    return time.time()
+
+
+def bare(trials: int) -> float:
+    """Seconds for all trials in a loop."""
+    bare_trial(rates(trials)[0])  # torch and the dataset are there now
+    start = time.time()
+    for rate in rates(trials):
+        bare_trial(rate)
+    return time.time() - start
+
+
+def ours(trials: int, packs: bool) -> float:
+    """Seconds from the start of the first GD trial to the end of the last, by this package."""
+    from orchestrator import plan, sweep
+    from orchestrator.engine import execute, prepare
+    from orchestrator.store import Store
+
+    if not packs:
+        plan.packs.PACK_SECONDS = 0.0
+    os.sched_getaffinity = lambda pid: {0}  # one slot for trials; the driver has the other CPUs
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        whole = prepare(run, sweep.parse(sweep_text(trials)))
+        execute(run, whole.name, whole.columns, observe=lambda snapshot: None, warn=print)
+        rows = [row for row in Store(run).rows("trials") if row["kind"] == "gd"]
+        assert len(rows) == trials, len(rows)
+        first = min(row["started_at"] for row in rows)
+        last = max(row["finished_at"] for row in rows)
+    return (last - first).total_seconds()
+
+
+def plain_tune(trials: int) -> float:
+    """Seconds from the first trial's end to the last, by Ray Tune as its documentation shows it."""
+    import ray
+    from ray import tune
+
+    class Plain(tune.Trainable):
+        def step(self) -> dict[str, object]:
+            return {"ended": bare_trial(self.config["rate"]), "done": True}
+
+        def reset_config(self, new_config: dict[str, object]) -> bool:
+            self.config = new_config
+            return True
+
+        def save_checkpoint(self, folder: str) -> None:
+            return None
+
+    with tempfile.TemporaryDirectory() as folder:
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        results = tune.Tuner(
+            Plain,
+            param_space={"rate": tune.grid_search(rates(trials))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+        ends = [result.metrics["ended"] for result in results]
+        ray.shutdown()
+    return max(ends) - min(ends)
+
+
+CASES = {
+    "bare": bare,
+    "packs": lambda trials: ours(trials, packs=True),
+    "one by one": lambda trials: ours(trials, packs=False),
+    "plain Tune": plain_tune,
+}
+
+
+def main() -> None:
+    """Run every case in a process of its own and print what each costs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--case", choices=list(CASES))
+    arguments = parser.parse_args()
+    if arguments.case:
+        print(json.dumps(CASES[arguments.case](arguments.trials)))
+        return
+    seconds = {}
+    for case in CASES:
+        ended = subprocess.run(
+            [sys.executable, __file__, "--trials", str(arguments.trials), "--case", case],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        seconds[case] = float(json.loads(ended.stdout.splitlines()[-1]))
+    print(f"{arguments.trials} trials in one worker")
+    for case, took in seconds.items():
+        over = (took - seconds["bare"]) / arguments.trials * 1e3
+        print(f"{case:11} {took:7.2f} s  {over:6.1f} ms a trial above bare")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""``rk4``: the classical Runge-Kutta method, the reference for the others."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from jobs.flow.integrator import Candidate, Integrator
+
+
+class RungeKutta4(Integrator):
+    """Steps of length h = 1/S, S the sharpness (Cohen et al. 2021).
+
+    The method is stable on the real axis up to h S ≈ 2.785, so that h = 1/S leaves room for S to
+    grow between measurements.
+    """
+
+    def _take(self, theta: Tensor) -> Candidate:
+        h = self._stable_step()
+        candidate = self._runge_kutta_4(theta, h)
+        while self._rises(candidate):
+            h, self._remaining = h / 2, 1
+            candidate = self._runge_kutta_4(theta, h)
+        return candidate
+
+    def _exactly(self, theta: Tensor, h: float) -> Candidate:
+        return self._runge_kutta_4(theta, h)
