@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/overhead.py [--trials 500]
 
-The same GD trials of some milliseconds each run four times, one after the other in one worker of one
-thread: bare, in a loop; by this package in packs; by this package with one
-Tune trial each; and by plain Ray Tune (a class Trainable with reuse_actors, a grid search, its
-default loggers), which stores nothing but what its loggers write. Starting Ray, importing torch and
-reading the dataset are not counted: the clock starts with the first GD trial (for plain Tune, when
-the first trial has ended) and stops when the last one has ended.
+The same GD trials of some milliseconds each run four times, one after the other in one worker of
+one thread: bare, in a loop; by this package in packs; by this package with one Tune trial each; and
+by plain Ray Tune (a class Trainable with reuse_actors, a grid search, its default loggers), which
+stores nothing but what its loggers write. Starting Ray, importing torch and reading the dataset are
+not counted: the clock starts with the first GD trial (for plain Tune, when the first trial has
+ended) and stops when the last one has ended.
 
 Overhead of a trial = (wall time of all − bare wall time of all) / trials.
 """

@@ -40,11 +40,9 @@ class Integrator(ABC):
     """Advances θ along the flow in steps whose length follows the sharpness S.
 
     S is measured again after at most ``measure_every`` steps, sooner while it changes fast: the
-    number of steps between measurements doubles when S changed by less than the fraction
-    ``steady``, and halves when it changed by more than ``moved``.
+    number of steps between measurements doubles when S changed little, and halves when it changed
+    much.
     """
-
-    steady, moved = 0.05, 0.10
 
     def __init__(self, objective: Objective, measure_every: int) -> None:
         self._objective, self._measure_every = objective, measure_every
@@ -73,9 +71,10 @@ class Integrator(ABC):
         """Take in a measurement of S at the current θ."""
         if self._sharpness is not None:
             change = abs(sharpness - self._sharpness) / max(sharpness, self._sharpness, 1e-300)
-            if change < self.steady:
+            steady, moved = self._looks()
+            if change < steady:
                 self._interval = min(2 * self._interval, self._measure_every)
-            elif change > self.moved:
+            elif change > moved:
                 self._interval = max(self._interval // 2, 1)
         self._sharpness = sharpness
         self._remaining = self._interval
@@ -107,6 +106,10 @@ class Integrator(ABC):
         self._gradient = None
         self._sharpness = None if state["sharpness"] < 0 else state["sharpness"]
         self._interval, self._remaining = int(state["interval"]), int(state["remaining"])
+
+    def _looks(self) -> tuple[float, float]:
+        """The changes of S, as fractions, that count as little and as much."""
+        return 0.02, 0.05
 
     @abstractmethod
     def _take(self, theta: Tensor) -> Candidate:

@@ -33,8 +33,6 @@ class RungeKuttaChebyshev2(Integrator):
     Where accuracy asks for steps so short that RK4 with h = 1/S costs less, RK4 it is.
     """
 
-    steady, moved = 0.01, 0.03
-
     def __init__(self, objective: Objective, measure_every: int) -> None:
         super().__init__(objective, measure_every)
         self._h: float | None = None
@@ -51,6 +49,7 @@ class RungeKuttaChebyshev2(Integrator):
     def _take(self, theta: Tensor) -> Candidate:
         unit = self._stable_step()
         h = unit if self._h is None else self._h
+        longest = LONGER
         while True:
             stages = self._stages(h)
             h = min(h, self._reach(stages))
@@ -59,16 +58,24 @@ class RungeKuttaChebyshev2(Integrator):
                 self._runge_kutta_4(theta, unit) if cheaper else self._chebyshev(theta, h, stages)
             )
             change = self._change_of_step(theta, candidate)
-            if not self._rises(candidate) and (cheaper or change >= SAFETY):
+            rises = self._rises(candidate)
+            if not rises and (cheaper or change >= SAFETY):
                 break
-            h, self._remaining = candidate.h * min(change, 0.5), 1
+            if rises:
+                self._remaining = 1  # S may be out of date: look at it after this step
+            h, longest = candidate.h * min(change, 0.5), 1.0
             if cheaper:
                 unit = h
-        self._h = candidate.h * change
+        self._h = candidate.h * min(change, longest)
         return candidate
 
     def _exactly(self, theta: Tensor, h: float) -> Candidate:
         return self._chebyshev(theta, h, self._stages(h))
+
+    def _looks(self) -> tuple[float, float]:
+        """A long step passes over much of the flow: S is looked at more often than by default."""
+        long = self._h is not None and self._h > self._stable_step()
+        return (0.01, 0.03) if long else super()._looks()
 
     def _stages(self, h: float) -> int:
         """The fewest stages with which a step of length h is stable."""

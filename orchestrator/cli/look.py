@@ -89,10 +89,8 @@ def why(
                     "error",
                 ],
             )
-            print(
-                f"{len(rows)} failed; {command()} why {run} TRIAL shows every attempt, and {command()} resume "
-                f"{run} --failed gives them another chance"
-            )
+            print(f"{len(rows)} failed; every attempt, and another chance, with")
+            print(f"  {command()} why {run} TRIAL\n  {command()} resume {run} --failed")
         else:
             print("no trial has failed")
         return

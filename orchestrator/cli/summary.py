@@ -101,17 +101,16 @@ def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path]) -> None:
     if outcome.interrupted or outcome.halted:
         print(f"stopped before its end; go on with\n  {eos} resume {run}")
     elif outcome.failed:
-        print(
-            f"see what failed and try it again with\n  {eos} why {run}\n  {eos} resume {run} --failed"
-        )
+        print("see what failed, and try it again, with")
+        print(f"  {eos} why {run}\n  {eos} resume {run} --failed")
     else:
-        print(
-            "next\n"
-            f'  eos query {run} "SELECT eta_over_eta_c, epsilon, sharpness, test_loss FROM trials '
-            "WHERE kind = 'gd' ORDER BY eta\"\n"
-            f"  {eos} run {run}/sweep.yaml --run-dir {run} problem.seed=[0,1,2]\n"
-            f"  {eos} status {run}"
+        sql = (
+            "SELECT eta_over_eta_c, epsilon, sharpness, test_loss FROM trials "
+            "WHERE kind = 'gd' ORDER BY eta"
         )
+        print(f'next\n  {eos} query {run} "{sql}"')
+        print(f"  {eos} run {run}/sweep.yaml --run-dir {run} problem.seed=[0,1,2]")
+        print(f"  {eos} status {run}")
 
 
 def _draw(run: Path, columns: list[Column]) -> list[Path]:
