@@ -101,7 +101,8 @@ def _ritz_ends(
     tridiagonal = np.diag(alphas) + np.diag(betas, 1) + np.diag(betas, -1)
     if not (np.isfinite(tridiagonal).all() and math.isfinite(beta)):
         return ExtremalEigenvalues(math.nan, math.nan, math.nan, math.nan, False, count)
-    values, vectors = np.linalg.eigh(tridiagonal)
+    # torch's own routine keeps to the number of threads that the trial was given.
+    values, vectors = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(tridiagonal)))
     low, high = float(values[0]), float(values[-1])
     norm = max(abs(low), abs(high))
     rounding = torch.finfo(start.dtype).eps

@@ -95,8 +95,9 @@ class Protocol:
     """When the trials of a column stop and what they measure on the way.
 
     ``epsilons`` are the loss thresholds; they are kept distinct and in descending order, the order
-    in which a run crosses them. ``max_steps`` bounds the steps of GD and of the flow alike. A trial
-    has diverged when its loss is not finite or above ``divergence_factor`` times the initial loss.
+    in which a run crosses them. ``max_steps`` bounds the steps of GD and of the flow alike, and the
+    flow's gradients to ten times as many. A trial has diverged when its loss is not finite or above
+    ``divergence_factor`` times the initial loss.
     ``trajectory_every`` is in steps. ``sharpness_rtol`` is the residual ‖Hv − λv‖ asked of every
     eigenpair, relative to the operator norm of H.
 

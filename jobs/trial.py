@@ -27,6 +27,9 @@ from jobs.parameters import Layout
 from jobs.records import Crossing, Point, Status, finite
 from jobs.spec import Trial
 
+MOST_GRADIENTS = 10
+"""Of a flow, for each of ``max_steps``: above the four of a step of RK4 and those of measuring."""
+
 
 @dataclass(frozen=True)
 class TrialResult:
@@ -175,7 +178,7 @@ class TrialRun:
             self._stop("diverged", None)
             return
         crossed = [epsilon for epsilon in self._pending if self._loss <= epsilon]
-        last = self._step >= protocol.max_steps
+        last = self._step >= protocol.max_steps or self._flow_is_spent()
         recorded = self._step % protocol.trajectory_every == 0 or bool(crossed) or last
         measured = None
         if recorded or self._method.wants_sharpness:
@@ -186,6 +189,14 @@ class TrialRun:
             self._add_rows("reached", crossed, measured)
         if last and self._pending:
             self._stop("max_steps", measured)
+
+    def _flow_is_spent(self) -> bool:
+        """Whether a flow took more gradients than ``max_steps`` steps of RK4 would.
+
+        A stabilised method may need a hundred for one of its own steps.
+        """
+        allowed = MOST_GRADIENTS * self.trial.protocol.max_steps
+        return self.trial.kind == "flow" and self._train.gradients >= allowed
 
     def _measure(self, ends: Ends) -> ExtremalEigenvalues:
         rtol = self.trial.protocol.sharpness_rtol

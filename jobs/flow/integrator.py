@@ -11,7 +11,7 @@ from torch import Tensor
 from jobs.objective import Objective
 
 LARGEST_STEP = 1e3
-"""Bounds h where the loss is almost flat (S near 0), in units of time."""
+"""What 1/S is taken for where the loss is almost flat (S near 0), in units of time."""
 
 SMALLEST_STEP = 1e-3
 """In units of 1/S: a step this short is taken whatever it does to the loss."""
@@ -28,12 +28,16 @@ rounding cannot do, was too long."""
 
 @dataclass
 class Candidate:
-    """Where a step of length ``h`` would end: θ, with its loss and gradient."""
+    """Where a step of length ``h`` would end: θ, with its loss and gradient.
+
+    ``stages`` are those of the Chebyshev method; 0 says that the step was one of RK4.
+    """
 
     h: float
     theta: Tensor
     loss: float
     gradient: Tensor
+    stages: int = 0
 
 
 class Integrator(ABC):
@@ -116,8 +120,8 @@ class Integrator(ABC):
         """The step to take from θ."""
 
     @abstractmethod
-    def _exactly(self, theta: Tensor, h: float) -> Candidate:
-        """A step of this length from θ, at most as long as the one that was taken."""
+    def _exactly(self, theta: Tensor, h: float, taken: Candidate) -> Candidate:
+        """A step of this length from θ by the formula of a longer one that was taken."""
 
     def _crossing(self, theta: Tensor, beyond: Candidate, threshold: float) -> Candidate:
         """The step from θ that ends where the loss has just reached the threshold.
@@ -134,7 +138,7 @@ class Integrator(ABC):
                 break
             share = at_low / (at_low - at_high)
             h = low + (high - low) * min(max(share, 0.02), 0.98)
-            tried = self._exactly(theta, h)
+            tried = self._exactly(theta, h, beyond)
             value = _log(tried.loss) - goal
             if tried.loss <= threshold:
                 best = tried

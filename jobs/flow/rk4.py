@@ -22,5 +22,5 @@ class RungeKutta4(Integrator):
             candidate = self._runge_kutta_4(theta, h)
         return candidate
 
-    def _exactly(self, theta: Tensor, h: float) -> Candidate:
+    def _exactly(self, theta: Tensor, h: float, taken: Candidate) -> Candidate:
         return self._runge_kutta_4(theta, h)

@@ -69,8 +69,10 @@ class RungeKuttaChebyshev2(Integrator):
         self._h = candidate.h * min(change, longest)
         return candidate
 
-    def _exactly(self, theta: Tensor, h: float) -> Candidate:
-        return self._chebyshev(theta, h, self._stages(h))
+    def _exactly(self, theta: Tensor, h: float, taken: Candidate) -> Candidate:
+        if taken.stages == 0:
+            return self._runge_kutta_4(theta, h)
+        return self._chebyshev(theta, h, taken.stages)
 
     def _looks(self) -> tuple[float, float]:
         """A long step passes over much of the flow: S is looked at more often than by default."""
@@ -97,7 +99,7 @@ class RungeKuttaChebyshev2(Integrator):
             after = theta.mul(1 - c.mu - c.nu).add_(current, alpha=c.mu).add_(before, alpha=c.nu)
             after.sub_(g, alpha=c.mu_tilde * h).sub_(g0, alpha=c.gamma_tilde * h)
             before, current = current, after
-        return Candidate(h, current, *self._objective.gradient(current))
+        return Candidate(h, current, *self._objective.gradient(current), stages)
 
     def _change_of_step(self, theta: Tensor, candidate: Candidate) -> float:
         """The factor on h with which the next step is expected to meet the tolerance."""

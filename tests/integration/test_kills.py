@@ -17,8 +17,8 @@ KILLS = 21
 LONG = """
 name: long
 problem: {dataset: digits, n_train: 1000, width: 128, depth: 2, activation: tanh, loss: mse}
-eta: {unit: absolute, values: [0.004]}
-stop: {epsilon: [0.25], max_steps: 4000}
+eta: {unit: absolute, values: [0.0005]}
+stop: {epsilon: [0.05], max_steps: 12000}
 measure: {trajectory_every: 200}
 """
 
@@ -111,7 +111,7 @@ def test_an_interruption_is_orderly_and_quick(
 def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
     make_run: Callable[..., Any], wait_until: Callable[..., None]
 ) -> None:
-    run = make_run(text=LONG.replace("values: [0.004]", "values: [0.001, 0.3]"))
+    run = make_run(text=LONG.replace("[0.0005]", "[0.0005, 0.3]"))
     process = run.start_run()
     for kills in (1, 2, 3):
         wait_until(lambda: process.poll() is not None or _slow_trial(run), seconds=90)
@@ -128,8 +128,8 @@ def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
     details = run.eos("why", str(run.path), victim[0][:8])
     assert details.count("lost (node_failure)") == 3
     run.eos("resume", str(run.path), "--failed", "--where", "eta = 0.5", expect=3)
-    run.eos("resume", str(run.path), "--failed", "--where", "eta = 0.001")
-    assert {row["eta"] for row in run.rows("trials")} == {None, 0.001, 0.3}
+    run.eos("resume", str(run.path), "--failed", "--where", "eta = 0.0005")
+    assert {row["eta"] for row in run.rows("trials")} == {None, 0.0005, 0.3}
     assert max(row["attempt"] for row in run.rows("attempts")) == 4
 
 
@@ -138,8 +138,10 @@ def _slow_trial(run: Any) -> tuple[str, int] | None:
     from orchestrator.ledger import read_marks
     from orchestrator.ledger.status import sweep_of
 
+    if not (run.path / "sweep.yaml").exists():
+        return None
     (column,) = sweep_of(run.path).columns
-    name = column.gd(0.001).trial_id
+    name = column.gd(0.0005).trial_id
     for mark in read_marks(run.path):
         if mark.trial_id == name and mark.owner.is_dead() is False:
             return name, mark.owner.pid

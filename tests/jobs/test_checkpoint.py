@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from jobs import TrialRun, checkpoint, run_trial
 from jobs.checkpoint import CheckpointError
 
-KINDS = pytest.mark.parametrize("learning_rate", [0.08, None], ids=["gd", "flow"])
+GD = {"learning_rate": 0.08}
+RK4, RKC2 = ({"learning_rate": None, "flow_method": name} for name in ("rk4", "rkc2"))
+KINDS = pytest.mark.parametrize("kind", [GD, RK4, RKC2], ids=["gd", "rk4", "rkc2"])
 SEVERAL = {"n_train": 20, "epsilons": (0.4, 0.3, 0.2), "trajectory_every": 7}
 
 
@@ -27,9 +29,13 @@ def _restored(spec, path):
     return run
 
 
-@pytest.mark.parametrize(("learning_rate", "dtype"), [(0.08, "float64"), (None, "float32")])
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(trial, tmp_path, learning_rate, dtype):
-    spec = trial(learning_rate, dtype=dtype, **SEVERAL)
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [(GD, "float64"), (RK4, "float32"), (RKC2, "float32"), (RKC2, "float64")],
+    ids=["gd", "rk4", "rkc2-single", "rkc2-double"],
+)
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(trial, tmp_path, kind, dtype):
+    spec = trial(**kind, dtype=dtype, **SEVERAL)
     whole = run_trial(spec, threads=1)
     crossed = [crossing.steps for crossing in whole.crossings]
     assert len(set(crossed)) == 3
@@ -46,8 +52,8 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(trial, tmp_path, lea
 
 
 @KINDS
-def test_saving_does_not_change_the_run_itself(trial, tmp_path, learning_rate):
-    spec = trial(learning_rate, **SEVERAL)
+def test_saving_does_not_change_the_run_itself(trial, tmp_path, kind):
+    spec = trial(**kind, **SEVERAL)
     run = TrialRun(spec, threads=1)
     while not run.finished:
         run.save(tmp_path / "checkpoint")
@@ -57,8 +63,8 @@ def test_saving_does_not_change_the_run_itself(trial, tmp_path, learning_rate):
 
 
 @KINDS
-def test_a_run_may_be_interrupted_many_times(trial, tmp_path, learning_rate):
-    spec = trial(learning_rate, **SEVERAL)
+def test_a_run_may_be_interrupted_many_times(trial, tmp_path, kind):
+    spec = trial(**kind, **SEVERAL)
     run = TrialRun(spec, threads=1)
     interruptions = 0
     while not run.finished:
@@ -72,8 +78,8 @@ def test_a_run_may_be_interrupted_many_times(trial, tmp_path, learning_rate):
 
 
 @KINDS
-def test_a_finished_run_can_be_saved_and_restored(trial, tmp_path, learning_rate):
-    spec = trial(learning_rate, **SEVERAL)
+def test_a_finished_run_can_be_saved_and_restored(trial, tmp_path, kind):
+    spec = trial(**kind, **SEVERAL)
     run = _advanced(spec, 10**9)
     run.save(tmp_path / "checkpoint")
     again = _restored(spec, tmp_path / "checkpoint")
@@ -82,8 +88,8 @@ def test_a_finished_run_can_be_saved_and_restored(trial, tmp_path, learning_rate
 
 
 @KINDS
-def test_a_run_can_go_back_to_its_own_checkpoint(trial, tmp_path, learning_rate):
-    spec = trial(learning_rate, **SEVERAL)
+def test_a_run_can_go_back_to_its_own_checkpoint(trial, tmp_path, kind):
+    spec = trial(**kind, **SEVERAL)
     run = _advanced(spec, 9)
     run.save(tmp_path / "checkpoint")
     run.advance(lambda: run.step >= 30)
@@ -91,6 +97,21 @@ def test_a_run_can_go_back_to_its_own_checkpoint(trial, tmp_path, learning_rate)
     assert run.step == 9
     run.advance()
     assert run.result() == run_trial(spec, threads=1)
+
+
+def test_the_length_of_the_next_step_is_kept(trial, tmp_path):
+    spec, path = trial(**RKC2, **SEVERAL), tmp_path / "checkpoint"
+    lengths = []
+    for step in (0, 1, 12, 25):
+        _advanced(spec, step).save(path)
+        lengths.append(checkpoint.load(path, spec.trial_id).method["h"])
+        # Saved again without a step in between, it is still the same.
+        _restored(spec, path).save(path)
+        assert checkpoint.load(path, spec.trial_id).method["h"] == lengths[-1]
+    # None is known before the first step; later it is what the error of the last one allows.
+    assert lengths[0] < 0
+    assert min(lengths[1:]) > 0
+    assert len(set(lengths)) == 4
 
 
 def test_a_run_that_diverged_or_ran_out_of_steps_can_be_restored(trial, tmp_path):

@@ -1,0 +1,333 @@
+"""What every method of the flow must do, and what RK4 does on the linear model exactly."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from jobs import TrialRun, run_trial
+from jobs.flow import METHODS, RungeKutta4
+from jobs.flow.integrator import CROSSING_RTOL, LARGEST_STEP
+from jobs.measures import sharpness
+from jobs.spec import FLOW_METHODS
+
+NAMES = pytest.mark.parametrize("name", ["rk4", "rkc2"])
+NETWORKS = pytest.mark.parametrize(
+    "network",
+    [
+        {"activation": "tanh"},
+        {"activation": "relu", "loss": "ce"},
+        {"activation": "gelu", "seed": 1},
+    ],
+    ids=["tanh-mse", "relu-ce", "gelu-mse"],
+)
+
+
+def _random_theta(size, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(size, generator=generator, dtype=torch.float64) / 4
+
+
+def _minimum(linear_model):
+    return linear_model.decayed(_random_theta(650), torch.zeros(65, dtype=torch.float64))
+
+
+def test_the_methods_are_those_that_a_protocol_may_name():
+    assert set(METHODS) == set(FLOW_METHODS) == {"rk4", "rkc2"}
+
+
+def _flow(objective, theta, steps):
+    """RK4 as a trial drives it; yields the step lengths."""
+    method = RungeKutta4(objective, 50)
+    for _ in range(steps):
+        method.evaluate(theta)
+        if method.wants_sharpness:
+            method.see_sharpness(sharpness(objective, theta, rtol=1e-9).sharpness)
+        yield method.step(theta, 0.0)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 100])
+def test_rk4_is_the_fourth_order_polynomial_of_the_exponential(linear_model, steps):
+    theta0 = _random_theta(650)
+    theta = theta0.clone()
+    lengths = list(_flow(linear_model.objective, theta, steps))
+    h = 1 / linear_model.sharpness
+    assert lengths == pytest.approx([h] * steps, rel=1e-9)
+    z = -h * linear_model.eigenvalues
+    polynomial = 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24
+    expected = linear_model.decayed(theta0, polynomial**steps)
+    assert float((theta - expected).norm()) <= 1e-8 * float(expected.norm())
+
+
+def test_rk4_follows_the_exponential_at_the_recorded_times(linear_model, trial, tmp_path):
+    changes = {"depth": 0, "epsilons": (1e-9,), "max_steps": 300, "trajectory_every": 10}
+    run = TrialRun(trial(None, flow_method="rk4", **changes), threads=1)
+    run.save(tmp_path / "0")
+    run.advance()
+    theta0 = load_file(tmp_path / "0")["theta"]
+    result = run.result()
+    for point in result.trajectory:
+        exact = linear_model.decayed(theta0, torch.exp(-point.time * linear_model.eigenvalues))
+        # The error of a mode is that of the polynomial, at most z⁵/120 of e^-z for z ≤ 1, a step:
+        # k z⁵/120 e^-kz ≤ (5/e)⁵ /120 k⁻⁴, that is 2e-5 of the initial distance at k = 10.
+        assert point.train_loss == pytest.approx(linear_model.loss(exact), rel=1e-4)
+        assert point.l2_norm == pytest.approx(float(exact.norm()), rel=1e-4)
+    # S is the same everywhere, so that every step is 1/S to the tolerance of its measurement.
+    row = result.crossings[0]
+    assert row.max_sharpness == pytest.approx(linear_model.sharpness, rel=1e-3)
+    assert row.sharpness == pytest.approx(linear_model.sharpness, rel=1e-3)
+    for before, after in itertools.pairwise(result.trajectory):
+        assert after.time - before.time == pytest.approx(10 / linear_model.sharpness, rel=1e-3)
+
+
+def test_rk4_steps_by_one_over_the_sharpness_until_a_threshold_is_near(trial):
+    changes = {"epsilons": (0.05,), "max_steps": 60, "trajectory_every": 1}
+    points = run_trial(trial(None, flow_method="rk4", **changes), threads=1).trajectory
+    for before, after in itertools.pairwise(points):
+        if after is points[-1]:
+            assert after.time - before.time <= 1.001 / before.sharpness
+        else:
+            assert after.time - before.time == pytest.approx(1 / before.sharpness, rel=1e-9)
+
+
+@pytest.mark.parametrize("too_small", [10, 1000])
+def test_a_step_of_rk4_that_is_too_long_is_halved_until_the_loss_does_not_rise(
+    linear_model, too_small
+):
+    # Along the sharpest mode alone RK4 shrinks the distance where h S < 2.785, and nowhere else.
+    theta = _along_the_sharpest_mode(linear_model)
+    method = RungeKutta4(linear_model.objective, 50)
+    before = method.evaluate(theta)
+    method.see_sharpness(linear_model.sharpness / too_small)
+    h = method.step(theta, 0.0)
+    halvings = next(k for k in range(20) if too_small / 2**k < 2.785)
+    assert h == pytest.approx(too_small / 2**halvings / linear_model.sharpness, rel=1e-12)
+    assert method.evaluate(theta) < before
+    assert method.wants_sharpness
+
+
+def _along_the_sharpest_mode(linear_model):
+    theta = _minimum(linear_model)
+    weight, bias = linear_model.layout.split(theta)
+    weight += linear_model.basis[:-1, -1]
+    bias += linear_model.basis[-1, -1]
+    return theta
+
+
+@NAMES
+@pytest.mark.parametrize("too_small", [10, 1000])
+def test_a_step_that_raised_the_loss_is_shortened_and_s_measured_again(
+    linear_model, name, too_small
+):
+    theta = _along_the_sharpest_mode(linear_model)
+    method = METHODS[name](linear_model.objective, 50)
+    # Of two steps the first gives rkc2 its own length; both begin with a sharpness too small.
+    for _ in range(2):
+        before = method.evaluate(theta)
+        method.see_sharpness(linear_model.sharpness / too_small)
+        assert method.step(theta, 0.0) < too_small / linear_model.sharpness
+        assert method.wants_sharpness
+        assert method.evaluate(theta) < before
+
+
+@NAMES
+def test_where_the_loss_is_flat_the_step_is_bounded(name):
+    class Plain:
+        """The same loss everywhere."""
+
+        def gradient(self, theta):
+            return 0.5, torch.zeros_like(theta)
+
+    method, theta, lengths = METHODS[name](Plain(), 50), _random_theta(9), []
+    for _ in range(12):
+        method.evaluate(theta)
+        method.see_sharpness(0.0)
+        lengths.append(method.step(theta, 0.1))
+    # RKC takes h ≤ 0.65 s² / ρ with ρ ≥ 1/LARGEST_STEP and at most 100 stages.
+    assert max(lengths) <= LARGEST_STEP * {"rk4": 1, "rkc2": 6_500}[name]
+    # A hundred stages add up to θ again, but for rounding: 12 s² ε.
+    assert torch.allclose(theta, _random_theta(9), rtol=1e-10, atol=0)
+
+
+@NAMES
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_sharpness_that_is_not_finite_is_an_error_by_name(linear_model, name, bad):
+    method, theta = METHODS[name](linear_model.objective, 50), _random_theta(650)
+    method.evaluate(theta)
+    method.see_sharpness(bad)
+    with pytest.raises(ValueError, match=f"sharpness is {bad}"):
+        method.step(theta, 0.0)
+
+
+@NAMES
+def test_a_step_before_any_measurement_is_an_error_by_name(linear_model, name):
+    method, theta = METHODS[name](linear_model.objective, 50), _random_theta(650)
+    method.evaluate(theta)
+    with pytest.raises(ValueError, match="sharpness is None"):
+        method.step(theta, 0.0)
+
+
+@NAMES
+def test_a_loss_that_is_not_a_number_anywhere_brings_the_step_to_an_end(name):
+    class Exploded:
+        """A loss that is finite at first and not a number wherever one goes."""
+
+        calls = 0
+
+        def gradient(self, theta):
+            self.calls += 1
+            assert self.calls < 2_000, "the step is shortened for ever"
+            return (1.0 if self.calls == 1 else math.nan), torch.full_like(theta, math.nan)
+
+    theta = torch.ones(3)
+    method = METHODS[name](Exploded(), 50)
+    method.evaluate(theta)
+    method.see_sharpness(1.0)
+    method.step(theta, 0.0)
+    assert math.isnan(method.evaluate(theta))
+
+
+@NAMES
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_flow_from_an_absurd_point_ends_without_an_exception(trial, name, dtype):
+    # Losses of 1e19 and more; in float32 they are infinite, and the trial has diverged at once.
+    changes = {"activation": "relu", "init_scale": 1e10, "dtype": dtype, "max_steps": 12}
+    result = run_trial(trial(None, flow_method=name, **changes), threads=1)
+    (row,) = result.crossings
+    assert row.status == ("diverged" if dtype == "float32" else "max_steps")
+    if dtype == "float64":
+        assert row.train_loss < result.trajectory[0].train_loss
+        assert row.gradients < 12 * 101
+
+
+@NAMES
+def test_the_time_between_measurements_adapts_to_how_fast_s_changes(linear_model, name):
+    method, theta = METHODS[name](linear_model.objective, 6), _random_theta(650)
+
+    def steps_until_the_next_measurement(measured):
+        method.see_sharpness(measured)
+        for count in itertools.count(1):
+            method.evaluate(theta)
+            method.step(theta, 0.0)
+            if method.wants_sharpness:
+                return count
+        raise AssertionError
+
+    s = linear_model.sharpness
+    assert method.wants_sharpness
+    counts = [steps_until_the_next_measurement(s) for _ in range(5)]
+    assert counts == [1, 2, 4, 6, 6]
+    assert steps_until_the_next_measurement(1.2 * s) == 3
+    if name == "rk4":
+        assert steps_until_the_next_measurement(1.2 * 1.03 * s) == 3
+    assert steps_until_the_next_measurement(1.6 * s) == 1
+
+
+@NAMES
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"activation": "tanh"},
+        {"activation": "relu", "depth": 2},
+        {"activation": "gelu", "loss": "ce"},
+        {"activation": "relu", "loss": "ce", "depth": 2, "init_scale": 6, "width": 16},
+        {"activation": "relu", "depth": 2, "init_scale": 6, "dtype": "float32"},
+    ],
+)
+def test_the_flow_never_raises_the_loss(trial, name, changes):
+    spec = trial(
+        None, epsilons=(1e-3,), max_steps=55, trajectory_every=1, flow_method=name, **changes
+    )
+    losses = [point.train_loss for point in run_trial(spec, threads=1).trajectory]
+    assert len(losses) > 50
+    assert all(after <= before for before, after in itertools.pairwise(losses))
+
+
+def _just_reached(loss, threshold):
+    # Rounding of the bound itself: 1e-9.
+    return threshold * (1 - CROSSING_RTOL) * (1 - 1e-9) <= loss <= threshold
+
+
+def _steps_that_meet(trial, name, network, thresholds_of):
+    """From 25 points along a flow, a step for each threshold between its two ends' losses.
+
+    Yields the threshold, the loss where the step ended, its length, and that of the whole step.
+    """
+    spec = trial(None, epsilons=(1e-9,), trajectory_every=1, depth=2, flow_method=name, **network)
+    run = TrialRun(spec, threads=1)
+    for step in range(25):
+        run.advance(lambda step=step: run.step >= step)
+        state, start, objective = run._method.state(), run._theta, run._train
+
+        def taken(threshold, state=state, start=start, objective=objective):
+            method, theta = METHODS[name](objective, 1), start.clone()
+            method.restore(state)
+            loss = method.evaluate(theta)
+            method.see_sharpness(sharpness(objective, theta, rtol=1e-3).sharpness)
+            length = method.step(theta, threshold)
+            return loss, method.evaluate(theta), length
+
+        before, after, whole = taken(0.0)
+        assert after < before
+        for threshold in thresholds_of(before, after):
+            if after < threshold < before:
+                _, loss, length = taken(threshold)
+                yield threshold, loss, length, whole
+
+
+@NAMES
+@NETWORKS
+def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, network):
+    def thresholds(before, after):
+        shares = (0.02, 0.5, 0.9)
+        return [before * (1 - 1e-6), *[before - share * (before - after) for share in shares]]
+
+    met = list(_steps_that_meet(trial, name, network, thresholds))
+    assert len(met) > 75
+    assert all(_just_reached(loss, threshold) for threshold, loss, _, _ in met)
+    assert all(0 < length <= whole for _, _, length, whole in met)
+
+
+@NAMES
+@NETWORKS
+def test_a_threshold_near_the_end_of_a_step_is_met_as_closely(trial, name, network):
+    def thresholds(before, after):
+        return [after * (1 + 5e-4), after / (1 - 1.01e-3), after * (1 + 1.2e-3)]
+
+    met = list(_steps_that_meet(trial, name, network, thresholds))
+    assert len(met) > 50
+    assert all(_just_reached(loss, threshold) for threshold, loss, _, _ in met)
+
+
+@NAMES
+def test_several_thresholds_within_one_step_are_each_met(trial, name):
+    start = run_trial(trial(None, max_steps=1), threads=1).trajectory[0].train_loss
+    epsilons = tuple(start * (1 - share) for share in (0.01, 0.02, 0.04, 0.07))
+    coarse = run_trial(trial(None, flow_method=name, epsilons=epsilons[-1:]), threads=1)
+    assert coarse.crossings[0].steps == 1
+    apart = run_trial(trial(None, flow_method=name, epsilons=epsilons), threads=1).crossings
+    assert [(row.epsilon, row.steps) for row in apart] == list(
+        zip(epsilons, (1, 2, 3, 4), strict=True)
+    )
+    assert all(_just_reached(row.train_loss, row.epsilon) for row in apart)
+    assert apart[-1].time == pytest.approx(coarse.crossings[0].time, rel=2e-2)
+
+
+@NAMES
+def test_thresholds_closer_than_the_tolerance_share_a_step(trial, name):
+    rows = run_trial(trial(None, flow_method=name, epsilons=(0.3, 0.3 - 1e-9)), threads=1).crossings
+    assert rows[0].steps == rows[1].steps
+    assert rows[0].sharpness == rows[1].sharpness
+
+
+@NAMES
+@pytest.mark.parametrize("below", [1e-12, 1e-6, 1e-3, 1e-2])
+def test_a_threshold_may_be_reached_within_the_first_step(trial, name, below):
+    start = run_trial(trial(None, max_steps=1), threads=1).trajectory[0]
+    epsilon = start.train_loss * (1 - below)
+    (row,) = run_trial(trial(None, flow_method=name, epsilons=(epsilon,)), threads=1).crossings
+    assert (row.status, row.steps) == ("reached", 1)
+    assert _just_reached(row.train_loss, epsilon)
+    assert 0 < row.time < 1 / start.sharpness
