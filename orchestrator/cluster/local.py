@@ -65,6 +65,8 @@ class LocalCluster:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         import ray
 
+        # Ray prints deaths of workers on stdout, where our data goes, and has no setting for it.
+        ray._private.worker._worker_logs_enabled = not quiet
         folder = _private_folder()
         level = logging.CRITICAL if quiet else logging.INFO
         try:

@@ -131,6 +131,7 @@ class Feed:
                 if name in self.ledger.settled:
                     progress.settle(self.ledger.settled[name])
                 elif name in lost:
+                    self.warn(f"the process of trial {name} died: {_first_line(error)}")
                     self._judge(progress, name)
         for assignment in work.assignments:
             self._running.pop(assignment.trial.trial_id, None)
@@ -222,6 +223,7 @@ class Feed:
     def _judge(self, progress: ColumnProgress, trial_id: str) -> None:
         """A failed trial is tried again, unless its history says that this is of no use."""
         if trial_id in self.ledger.failed:
+            self.warn(f"trial {trial_id} failed and is not tried again in this run")
             progress.fail(trial_id)
         else:
             progress.release(trial_id)
@@ -248,6 +250,11 @@ class Feed:
                     done = 0 if running is None else running.step
                     total += _seconds(progress, trial, done)
         return total / max(self.slots, 1)
+
+
+def _first_line(text: str) -> str:
+    """What an error says first."""
+    return text.strip().partition("\n")[0]
 
 
 def _seconds(progress: ColumnProgress, trial: Trial, steps_done: int = 0) -> float:

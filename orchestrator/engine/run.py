@@ -89,7 +89,7 @@ def execute(
     run = run.resolve()  # workers have working directories of their own
     remove_orphaned_temporaries(run)
     for path, reason in Store(run).check_parts(set_damaged_aside=True):
-        warn(f"{path} is damaged and was set aside as {path.name}.damaged ({reason})")
+        warn(f"{path} is damaged ({reason}); it was set aside as .{path.name}.damaged")
     origin = provenance(name)
     claims = Claims(run, origin.slurm_job_id)
     with Interruption(run, claims.token) as interruption, _heartbeat(claims):

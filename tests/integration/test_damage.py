@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,12 +15,12 @@ import pytest
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for little more than the sweep file."""
+    """A file system with room for a few trials and a picture."""
     if os.getuid() != 0:
         pytest.skip("mounting a small tmpfs needs root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
     yield disk
     subprocess.run(["umount", "-l", disk], check=True)
 
@@ -32,13 +33,9 @@ def test_a_full_disk_is_a_clear_error_and_the_tables_still_read(
     run.run("eta.values=[1.0]")
     settled = run.science()
     filler = small_disk / "filler"
-    with filler.open("wb") as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
-        except OSError:
-            pass
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
     text = run.run(expect=3)
     assert "No space left on device; free some space and run again" in run.errors
     assert str(small_disk) in run.errors
@@ -68,7 +65,7 @@ def test_a_truncated_part_is_set_aside_and_its_trial_runs_again(
     run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
     assert victim.name in run.errors
     assert "set aside" in run.errors
-    aside = victim.with_name(victim.name + ".damaged")
+    aside = victim.with_name(f".{victim.name}.damaged")
     assert aside.read_bytes() == data[: len(data) // 2]
     assert run.science() == before
     again = [row for row in run.rows("attempts") if row["attempt"] == 2]
@@ -96,7 +93,7 @@ def test_a_truncated_checkpoint_is_set_aside_and_its_trial_starts_anew(
     run.run()
     assert checkpoint.name in run.errors
     assert "set aside" in run.errors
-    assert checkpoint.with_name(checkpoint.name + ".damaged").exists()
+    assert checkpoint.with_name(f".{checkpoint.name}.damaged").exists()
     assert run.science() == undisturbed.science()
 
 
@@ -123,5 +120,10 @@ def test_a_column_that_does_not_fit_in_memory_fails_alone(make_run: Callable[...
     reason = run.eos("why", str(run.path))
     assert "out_of_memory" in reason
     assert failed["trial_id"] in reason
-    run.run("problem.width=[8,3000000]", "eta.values=[1.0]", "stop.epsilon=0.2", expect=3)
+    # Running again does not repeat what would fail again; re-arming does.
+    run.eos("resume", str(run.path), expect=3)
+    run.eos("resume", str(run.path), "--failed", "--where", "width = 8", expect=3)
     assert len(run.rows("attempts")) == 3
+    run.eos("resume", str(run.path), "--where", "width > 8", expect=3)
+    again = [row for row in run.rows("attempts") if row["outcome"] == "failed"]
+    assert [row["attempt"] for row in sorted(again, key=lambda row: row["attempt"])] == [1, 2]

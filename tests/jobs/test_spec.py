@@ -108,7 +108,7 @@ def test_ids_do_not_depend_on_the_hash_seed(hash_seed):
 
 
 def _other_pythons():
-    """How to start every Python ≥ 3.11 on PATH, by version; pyenv's launchers must be told theirs."""
+    """How to start every Python ≥ 3.11 on PATH; pyenv's launchers must be told which they are."""
     for minor in range(11, 20):
         name = f"python3.{minor}"
         if shutil.which(name) is None:
