@@ -31,6 +31,9 @@ WAVE = 1_000
 WAIT_SECONDS = 2.0
 """Between looks at the tables while other runs work on the columns that are left."""
 
+SHOW_SECONDS = 0.25
+"""Between two snapshots for those who watch: making one takes longer than booking a tiny trial."""
+
 Observer = Callable[[Snapshot], None]
 
 
@@ -104,6 +107,7 @@ def execute(
             claims.release_all()
         feed.look_around()
         snapshot = feed.snapshot()
+        observe(snapshot)
         return RunOutcome(
             settled=all(progress.flawless for progress in feed.progress.values()),
             interrupted=interruption.signalled,
@@ -130,6 +134,14 @@ def _run_waves(feed: Feed, interruption: Interruption, observe: Observer, quiet:
             interruption.request()
         return interruption.requested
 
+    shown = -SHOW_SECONDS
+
+    def changed() -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= SHOW_SECONDS:
+            shown = time.monotonic()
+            observe(feed.snapshot())
+
     def work_is_ready() -> bool:
         while not ended() and not feed.complete():
             if feed.claim_more():
@@ -147,7 +159,7 @@ def _run_waves(feed: Feed, interruption: Interruption, observe: Observer, quiet:
 
         interruption.reinstall()
         while work_is_ready():
-            run_wave(feed, cluster, ended, lambda: observe(feed.snapshot()), WAVE)
+            run_wave(feed, cluster, ended, changed, WAVE)
             interruption.reinstall()
 
 

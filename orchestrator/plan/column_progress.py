@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Collection, Mapping
 from enum import Enum
 
@@ -43,6 +44,7 @@ class ColumnProgress:
         self._failed: set[str] = set()
         self._running: set[str] = set()
         self._descents: tuple[Trial, ...] = ()
+        self._first_above = 0
         self.refresh(settled, failed)
 
     @property
@@ -105,6 +107,8 @@ class ColumnProgress:
             if not self.blocked:
                 rates = self.column.learning_rates(self.critical_rate)
                 self._descents = tuple(self.column.gd(rate) for rate in rates)
+                limit = STABLE_LIMIT * (self.critical_rate or 0.0)
+                self._first_above = bisect.bisect_right(rates, limit)
 
     def fail(self, trial_id: str) -> None:
         """Note that a trial failed and is not tried again."""
@@ -164,17 +168,14 @@ class ColumnProgress:
     def _first_after(self, *kinds: str) -> int:
         """Index of the first GD trial above enough neighbours that are all of these kinds."""
         needed = self.column.stop_after_divergences
+        if needed is None:
+            return len(self._descents)
         length = 0
-        for index, trial in enumerate(self._descents):
-            if needed is not None and length >= needed:
+        for index in range(self._first_above, len(self._descents)):
+            if length >= needed:
                 return index
-            if self._above_limit(trial):
-                length = length + 1 if self._kind(trial) in kinds else 0
+            length = length + 1 if self._kind(self._descents[index]) in kinds else 0
         return len(self._descents)
-
-    def _above_limit(self, trial: Trial) -> bool:
-        assert trial.learning_rate is not None
-        return self.critical_rate is None or trial.learning_rate > STABLE_LIMIT * self.critical_rate
 
     def _kind(self, trial: Trial) -> str:
         settled = self._settled.get(trial.trial_id)
