@@ -70,9 +70,9 @@ def why(
 
     Example: eos why runs/quickstart 3cfb7c
     """
-    ledger = Ledger(run)
+    sweep, ledger = sweep_of(run), Ledger(run)
     if trial is None:
-        rows = attributes(sweep_of(run), ledger, ledger.failed)
+        rows = attributes(sweep, ledger, ledger.failed)
         if json:
             print_json(rows)
         elif rows:
@@ -134,8 +134,8 @@ def _full_name(run: Path, beginning: str) -> str:
     Raises:
         UserError: there is none, or more than one.
     """
-    ledger = Ledger(run)
-    names: set[str] = {row["trial_id"] for row in attributes(sweep_of(run), ledger, None)}
+    sweep, ledger = sweep_of(run), Ledger(run)
+    names: set[str] = {row["trial_id"] for row in attributes(sweep, ledger, None)}
     names |= Store(run).settled() | {row["trial_id"] for row in Store(run).rows("attempts")}
     found = sorted(name for name in names if name.startswith(beginning))
     if len(found) != 1:

@@ -1,4 +1,4 @@
-"""An orderly end on Ctrl-C, SIGTERM and SIGHUP: one flag that all trials see at a step's edge."""
+"""An orderly end on a signal: one flag that all trials see at a step's edge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from jobs.whole_file import temporary_name
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Ctrl-C, a polite kill, a closed terminal, and what clusters send before a time limit."""
 
 GRACE_SECONDS = 10.0
 """What trials get to checkpoint before the run ends without them; the last checkpoint stays."""

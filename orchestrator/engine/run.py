@@ -130,6 +130,7 @@ def _run_waves(feed: Feed, interruption: Interruption, observe: Observer, quiet:
     """Start Ray when there is something to run, and keep it until nothing is left."""
 
     def ended() -> bool:
+        interruption.reinstall()  # Tune puts a handler of its own in while it runs
         if feed.halted is not None:
             interruption.request()
         return interruption.requested

@@ -81,7 +81,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     assert run.trajectories() == quiet.trajectories()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_an_interruption_is_orderly_and_quick(
     make_run: Callable[..., Any],
     wait_until: Callable[..., None],

@@ -1,0 +1,73 @@
+"""A run directory made without Ray, by the code that workers run, and the command in-process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs.trial import run_trial
+from orchestrator import sweep as sweeps
+from orchestrator.cli.app import app
+from orchestrator.cli.errors import exit_status, sentence
+from orchestrator.engine import prepare
+from orchestrator.engine.commit import commit
+from orchestrator.engine.provenance import provenance
+from orchestrator.engine.rows import Finished
+from orchestrator.engine.work import Assignment
+from orchestrator.plan import ColumnProgress
+
+TEXT = """
+name: small
+problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
+eta: {values: [0.5, 1.0, 1.5]}
+stop: {epsilon: [0.3, 0.2], max_steps: 2000}
+"""
+
+
+class Answer:
+    """What a command printed, and its exit status."""
+
+    def __init__(self, out: str, status: int, error: str) -> None:
+        self.out, self.status, self.error = out, status, error
+
+
+@pytest.fixture
+def eos() -> Callable[..., Answer]:
+    def call(*arguments: object) -> Answer:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is None or isinstance(result.exception, SystemExit):
+            return Answer(result.output, result.exit_code, "")
+        return Answer(result.output, exit_status(result.exception), sentence(result.exception))
+
+    return call
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def half_done(tmp_path: Path, config: Path) -> Path:
+    """A run directory with the flow and one of three GD trials in it."""
+    run = tmp_path / "run"
+    sweep = prepare(run, sweeps.load(config))
+    (column,) = sweep.columns
+    progress = ColumnProgress(column, {})
+    origin = provenance(sweep.name)
+    for _ in range(2):
+        trial = progress.ready()[0]
+        began = time.time()
+        result = run_trial(trial, threads=1)
+        sharpness = {} if progress.flow is None else dict(progress.flow.sharpness)
+        assignment = Assignment(trial, column.column_id, 1, sharpness)
+        finished = Finished(assignment, result, "cpu", began, time.time(), time.time() - began)
+        (settled,) = commit(run, [finished], origin)
+        progress.settle(settled)
+    return run

@@ -1,0 +1,155 @@
+"""The commands: what they print, their exit status, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+Eos = Callable[..., Any]
+COMMANDS = [
+    "plan", "run", "resume", "status", "why", "logs", "query", "analyze", "report", "compact",
+]  # fmt: skip
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(eos: Eos, command: str) -> None:
+    answer = eos(command, "--help")
+    assert answer.status == 0
+    assert f"Example: eos {command} " in answer.out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["problem.widht=3"], "problem.widht is not a known key; did you mean problem.width?"),
+        (["problem.width=-3"], "problem.width is -3; it must be a whole number of at least 1"),
+        (["problem.dataset=cifar"], "dataset is 'cifar'; it must be one of mnist-mini, digits"),
+        (["problem.n_train=5000"], "n_train is 5000; it must be at most 1297 for dataset digits"),
+        (["stop.epsilon=.nan"], "stop.epsilon"),
+        (["eta.values=[]"], "eta.values"),
+        (["problem.seed=1", "problem.seed=2"], "problem.seed"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_bad_sweep_is_one_sentence_and_writes_nothing(
+    eos: Eos, config: Path, tmp_path: Path, command: str, overrides: list[str], said: str
+) -> None:
+    before = everything(tmp_path)
+    answer = eos(command, config, *overrides, "--run-dir", tmp_path / "new")
+    assert answer.status == 2
+    assert said in answer.error
+    assert "\n" not in answer.error
+    assert everything(tmp_path) == before
+
+
+def test_unreadable_files_are_one_sentence(eos: Eos, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("name: [x\nproblem: }")
+    for path in ("broken.yaml", "missing.yaml"):
+        answer = eos("plan", tmp_path / path)
+        assert answer.status == 2
+        assert path in answer.error
+        assert "\n" not in answer.error
+
+
+def test_plan_counts_what_is_done_and_to_do(eos: Eos, config: Path, half_done: Path) -> None:
+    fresh = json.loads(eos("plan", config, "--run-dir", half_done / "no", "--json").out)
+    assert (fresh["trials"], fresh["settled"], fresh["to do"]) == (4, 0, 4)
+    assert fresh["prior"] is True
+    plan = json.loads(eos("plan", config, "--run-dir", half_done, "--json").out)
+    assert (plan["trials"], plan["settled"], plan["to do"]) == (4, 2, 2)
+    assert plan["prior"] is False
+    assert plan["gradients"] > 0
+    assert plan["files"] == 6
+    assert "2 settled, 2 to do" in eos("plan", config, "--run-dir", half_done).out
+
+
+def test_looking_never_writes(eos: Eos, config: Path, half_done: Path) -> None:
+    before = everything(half_done)
+    trial = json.loads(eos("query", half_done, "SELECT trial_id FROM trials", "--json").out)[0]
+    for arguments in (
+        ("status", half_done),
+        ("why", half_done),
+        ("why", half_done, trial["trial_id"]),
+        ("logs", half_done, trial["trial_id"]),
+        ("plan", config, "--run-dir", half_done),
+        ("query", half_done, "SELECT * FROM trajectories"),
+        ("query", half_done),
+    ):
+        assert eos(*arguments).status == 0, arguments
+    assert everything(half_done) == before
+
+
+def test_status_tells_settled_from_to_do(eos: Eos, half_done: Path) -> None:
+    status = json.loads(eos("status", half_done, "--json").out)
+    (column,) = status["columns"]
+    counts = {key: column[key] for key in ("settled", "running", "failed", "skipped", "to_do")}
+    assert counts == {"settled": 2, "running": 0, "failed": 0, "skipped": 0, "to_do": 2}
+    assert column["last_result_s"] >= 0
+    assert "2 trials settled, 2 left" in eos("status", half_done).out
+
+
+def test_query_gives_every_format(eos: Eos, half_done: Path, tmp_path: Path) -> None:
+    sql = "SELECT kind, epsilon FROM trials ORDER BY kind, epsilon"
+    rows = [{"kind": kind, "epsilon": eps} for kind in ("flow", "gd") for eps in (0.2, 0.3)]
+    assert json.loads(eos("query", half_done, sql, "--format", "json").out) == rows
+    assert eos("query", half_done, sql, "--format", "csv").out.splitlines()[:2] == [
+        "kind,epsilon",
+        "flow,0.2",
+    ]
+    assert "epsilon" in eos("query", half_done, sql).out
+    path = tmp_path / "out.parquet"
+    assert eos("query", half_done, sql, "--format", "parquet", "-o", path).status == 0
+    assert pd.read_parquet(path).to_dict("records") == rows
+    refused = eos("query", half_done, sql, "--format", "parquet")
+    assert (refused.status, "-o FILE" in refused.error) == (2, True)
+
+
+def test_bad_sql_is_one_sentence(eos: Eos, half_done: Path) -> None:
+    answer = eos("query", half_done, "SELECT nothing FROM trials")
+    assert answer.status == 2
+    assert "nothing" in answer.error
+    assert "\n" not in answer.error
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "resume", "query", "why", "analyze", "report", "compact"]
+)
+def test_what_is_no_run_directory_is_named(eos: Eos, tmp_path: Path, command: str) -> None:
+    answer = eos(command, tmp_path / "nowhere")
+    assert answer.status == 2
+    assert "nowhere" in answer.error
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_trial_is_named_by_its_beginning(eos: Eos, half_done: Path) -> None:
+    (row,) = json.loads(
+        eos("query", half_done, "SELECT DISTINCT trial_id FROM trials LIMIT 1", "--json").out
+    )
+    answer = eos("why", half_done, row["trial_id"][:8])
+    assert "attempt 1: settled" in answer.out
+    unknown = eos("why", half_done, "zzz")
+    assert (unknown.status, "'zzz'" in unknown.error) == (2, True)
+    assert eos("logs", half_done, "").status == 2
+
+
+def test_another_sweep_does_not_get_into_the_directory(
+    eos: Eos, config: Path, half_done: Path
+) -> None:
+    answer = eos("run", config, "name=other", "--run-dir", half_done)
+    assert answer.status == 2
+    assert "belongs to sweep 'small'" in answer.error
+
+
+def test_analyze_prints_a_row_per_threshold(eos: Eos, half_done: Path) -> None:
+    rows = json.loads(eos("analyze", half_done, "--json").out)
+    assert [row["epsilon"] for row in rows] == [0.2, 0.3]
+    assert all(row["n_gd"] == 1 for row in rows)
