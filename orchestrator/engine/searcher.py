@@ -49,6 +49,16 @@ class FeedSearcher(Searcher):
         self._feed.take_end(work, reason)
         self._changed()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune keeps a pickle of its settings, of which this is one, and never reads it.
+
+        What a feed holds on to, such as a live display, cannot be pickled.
+        """
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FeedSearcher:
+        return self
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the tables are the ledger."""
 
