@@ -69,6 +69,9 @@ def extremal_eigenvalues(
     The process ends when both ends satisfy ``rtol``, relative to the operator norm; or, with
     ``ends="dominant"``, when the end of larger |λ| does and the other cannot overtake it. It also
     ends when the space is invariant, and after ``max_iterations`` products.
+
+    A residual proves that an eigenvalue is near, not that no larger one is: where two extreme
+    eigenvalues are so close that the space has not told them apart, the lower may be found.
     """
     limit = min(start.numel(), max_iterations)
     basis = start.new_empty((0, start.numel()))
