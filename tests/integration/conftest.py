@@ -45,13 +45,11 @@ class Run:
         self.path = folder / "run"
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
         """Start ``eos`` and go on; its output is kept in files beside the run."""
         number = len(self.started)
         with self.config.with_name(f"output-{number}").open("w") as output:
-            process = subprocess.Popen(
-                [EOS, *arguments], stdout=output, stderr=subprocess.STDOUT, text=True
-            )
+            process = subprocess.Popen([EOS, *arguments], stdout=output, stderr=stderr, text=True)
         self.started.append(process)
         return process
 
@@ -60,8 +58,10 @@ class Run:
         number = self.started.index(process)
         return self.config.with_name(f"output-{number}").read_text()
 
-    def start_run(self, *overrides: str) -> subprocess.Popen[str]:
-        return self.start("run", str(self.config), *overrides, "--run-dir", str(self.path))
+    def start_run(self, *overrides: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
+        return self.start(
+            "run", str(self.config), *overrides, "--run-dir", str(self.path), stderr=stderr
+        )
 
     def eos(self, *arguments: str, expect: int = 0) -> str:
         """Run ``eos`` to its end and return its standard output."""

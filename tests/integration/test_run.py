@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import pty
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -139,3 +141,40 @@ def test_nothing_is_left_running_and_home_is_untouched(
     assert list(home.iterdir()) == []
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert str(run.path) not in processes.stdout
+
+
+def test_in_a_terminal_the_display_is_live(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    terminal, end = pty.openpty()
+    process = run.start_run("eta.values=[0.5,1.0]", "stop.epsilon=0.2", stderr=end)
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # the last process that held the terminal has ended
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(terminal)
+    assert process.wait(60) == 0, run.output(process)
+    text = shown.decode()
+    assert "columns" in text
+    assert "3/3" in text
+    assert "\x1b[" in text  # it is drawn over, not written below
+    assert "3 of 3 trials settled" in run.output(process)
+
+
+def test_tiny_trials_share_part_files(make_run: Callable[..., Any]) -> None:
+    run = make_run()
+    rates = [0.3 + 0.01 * i for i in range(120)]
+    run.run(
+        "problem.n_train=20", "problem.width=4", "problem.depth=1", f"eta.values={rates}",
+        "stop.epsilon=0.4", "measure.trajectory_every=1000",
+    )  # fmt: skip
+    assert len(run.rows("trials")) == 121
+    parts = [path for table in ("trials", "trajectories", "attempts")
+             for path in (run.path / table).glob("*.parquet")]  # fmt: skip
+    assert len(parts) < 121
+    run.assert_settled_once()
