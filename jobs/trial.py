@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,12 +263,6 @@ class TrialRun:
         middle, rtol = (self._theta + self._previous) / 2, self.trial.protocol.sharpness_rtol
         measured = sharpness(self._train, middle, rtol=rtol, ends="dominant")
         return finite(measured.sharpness)
-
-
-def slice_of(seconds: float) -> Callable[[], bool]:
-    """A condition for :meth:`TrialRun.advance` that turns true after some seconds from now."""
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
 
 
 def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:

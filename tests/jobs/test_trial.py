@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from jobs import Trial, TrialRun, datasets, run_trial
-from jobs.trial import slice_of
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -294,13 +293,13 @@ def test_a_run_can_be_advanced_in_slices(trial):
     spec = trial()
     run = TrialRun(spec, threads=1)
     assert math.isnan(run.loss)
-    assert not run.advance(slice_of(0.0))
+    assert not run.advance(lambda: True)
     assert run.step == 0
     with pytest.raises(RuntimeError, match=f"{spec.trial_id} is at step 0"):
         run.result()
     assert not run.advance(lambda: run.step >= 5)
     assert run.step == 5
-    assert run.advance(slice_of(1e6))
+    assert run.advance(lambda: False)
     assert run.finished
     assert run.advance()
     assert run.result() == run_trial(spec, threads=1)
