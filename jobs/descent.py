@@ -5,28 +5,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from jobs.objective import Objective
+from jobs.stepper import Stepper
 
 
-class GradientDescent:
+class GradientDescent(Stepper):
     """One step at a constant learning rate η."""
 
-    wants_sharpness = False
-
     def __init__(self, objective: Objective, learning_rate: float) -> None:
-        self._objective, self._learning_rate = objective, learning_rate
-        self._gradient: Tensor | None = None
-        self._loss = 0.0
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether loss and gradient at the current θ are at hand."""
-        return self._gradient is not None
-
-    def evaluate(self, theta: Tensor) -> float:
-        """L(θ); its gradient is kept for the step."""
-        if self._gradient is None:
-            self._loss, self._gradient = self._objective.gradient(theta)
-        return self._loss
+        super().__init__(objective)
+        self._learning_rate = learning_rate
 
     def step(self, theta: Tensor, threshold: float) -> float:
         """Move θ in place from where it was evaluated; returns the time that passed, η.
@@ -37,11 +24,3 @@ class GradientDescent:
         theta.sub_(self._gradient, alpha=self._learning_rate)
         self._gradient = None
         return self._learning_rate
-
-    def state(self) -> dict[str, float]:
-        """What a checkpoint must keep besides θ: nothing."""
-        return {}
-
-    def restore(self, state: dict[str, float]) -> None:
-        """Take up the state that :meth:`state` gave."""
-        self._gradient = None

@@ -8,23 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from jobs import checkpoint as checkpoints
-from jobs import datasets, models
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.descent import GradientDescent
-from jobs.flow import METHODS, Integrator
+from jobs.flow import METHODS
 from jobs.lanczos import Ends, ExtremalEigenvalues
-from jobs.losses import LOSS_SUMS
 from jobs.measures import l1_norm, l2_norm, sharpness
 from jobs.numerics import reproducible
 from jobs.objective import Objective
-from jobs.parameterization import initial_parameters
-from jobs.parameters import Layout
+from jobs.problem import pose
 from jobs.records import Crossing, Point, Status, finite
 from jobs.spec import Trial
+from jobs.stepper import Stepper
 
 MOST_GRADIENTS = 10
 """Of a flow, for each of ``max_steps``: above the four of a step of RK4 and those of measuring."""
@@ -68,7 +63,7 @@ class TrialRun:
     def __init__(self, trial: Trial, *, device: str = "cpu", threads: int | None = None) -> None:
         self.trial = trial
         self._threads = threads
-        self._train, self._test, self._theta0 = _problem(trial, device)
+        self._train, self._test, self._theta0 = pose(trial.problem, device)
         self._theta = self._theta0.clone()
         self._previous = self._theta0.clone()
         self._method = _method(trial, self._train)
@@ -142,7 +137,7 @@ class TrialRun:
         )
 
     def restore(self, path: Path) -> None:
-        """Take up a trial where :meth:`save` left it.
+        """Take up a trial where :meth:`save` left it; a checkpoint that is refused changes nothing.
 
         Raises:
             FileNotFoundError: there is no checkpoint.
@@ -201,8 +196,7 @@ class TrialRun:
         rtol = self.trial.protocol.sharpness_rtol
         measured = sharpness(self._train, self._theta, rtol=rtol, ends=ends)
         self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
-        if isinstance(self._method, Integrator):
-            self._method.see_sharpness(measured.sharpness)
+        self._method.see_sharpness(measured.sharpness)
         return measured
 
     def _record(self, measured: ExtremalEigenvalues | None) -> None:
@@ -279,29 +273,8 @@ def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:
     }
 
 
-def _method(trial: Trial, objective: Objective) -> GradientDescent | Integrator:
+def _method(trial: Trial, objective: Objective) -> Stepper:
     if trial.learning_rate is not None:
         return GradientDescent(objective, trial.learning_rate)
     protocol = trial.protocol
     return METHODS[protocol.flow_method](objective, protocol.trajectory_every)
-
-
-def _problem(trial: Trial, device: str) -> tuple[Objective, Objective, Tensor]:
-    """The training and test objectives and θ0, on the device and in the problem's dtype."""
-    problem = trial.problem
-    data = datasets.load(problem.dataset, problem.n_train)
-    dtype = getattr(torch, problem.dtype)
-    module = models.build(problem, data.train.inputs.shape[1], data.train.classes)
-    layout = Layout.of(module)
-
-    def objective(samples: datasets.Samples) -> Objective:
-        return Objective(
-            module,
-            layout,
-            LOSS_SUMS[problem.loss],
-            torch.from_numpy(samples.inputs).to(device=device, dtype=dtype),
-            torch.from_numpy(samples.labels).to(device),
-        )
-
-    theta0 = initial_parameters(module, problem).to(device)
-    return objective(data.train), objective(data.test), theta0

@@ -26,9 +26,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
-    except BaseException:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
 
 
 def _flush(path: Path) -> None:

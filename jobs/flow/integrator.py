@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from jobs.objective import Objective
+from jobs.stepper import Stepper
 
 LARGEST_STEP = 1e3
 """What 1/S is taken for where the loss is almost flat (S near 0), in units of time."""
@@ -40,7 +41,7 @@ class Candidate:
     stages: int = 0
 
 
-class Integrator(ABC):
+class Integrator(Stepper):
     """Advances θ along the flow in steps whose length follows the sharpness S.
 
     S is measured again after at most ``measure_every`` steps, sooner while it changes fast: the
@@ -49,27 +50,15 @@ class Integrator(ABC):
     """
 
     def __init__(self, objective: Objective, measure_every: int) -> None:
-        self._objective, self._measure_every = objective, measure_every
-        self._loss = math.nan
-        self._gradient: Tensor | None = None
+        super().__init__(objective)
+        self._measure_every = measure_every
         self._sharpness: float | None = None
         self._interval, self._remaining = 1, 0
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether loss and gradient at the current θ are at hand."""
-        return self._gradient is not None
 
     @property
     def wants_sharpness(self) -> bool:
         """Whether S must be measured before the next step."""
         return self._remaining == 0
-
-    def evaluate(self, theta: Tensor) -> float:
-        """L(θ); its gradient is kept for the step."""
-        if self._gradient is None:
-            self._loss, self._gradient = self._objective.gradient(theta)
-        return self._loss
 
     def see_sharpness(self, sharpness: float) -> None:
         """Take in a measurement of S at the current θ."""
@@ -107,7 +96,7 @@ class Integrator(ABC):
 
     def restore(self, state: dict[str, float]) -> None:
         """Take up the state that :meth:`state` gave."""
-        self._gradient = None
+        super().restore(state)
         self._sharpness = None if state["sharpness"] < 0 else state["sharpness"]
         self._interval, self._remaining = int(state["interval"]), int(state["remaining"])
 
