@@ -42,9 +42,8 @@ def main() -> None:
     """Run the command line. ``--debug``, anywhere on it, shows tracebacks and Ray's messages."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
-    run.show_everything(debug)
     try:
-        app(arguments, prog_name="eos")
+        app(arguments, prog_name="eos", obj=debug)
     except Exception as error:
         if debug:
             traceback.print_exc()

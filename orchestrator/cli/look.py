@@ -14,7 +14,7 @@ from orchestrator.cli.run import Json, RunArgument
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.status import attributes, read_status, sweep_of
 from orchestrator.logs import read_log
-from orchestrator.store import Store
+from orchestrator.sweep import Sweep
 
 TrialArgument = Annotated[
     str, typer.Argument(metavar="TRIAL", help="A trial_id, or its beginning.", show_default=False)
@@ -94,7 +94,7 @@ def why(
         else:
             print("no trial has failed")
         return
-    name = _full_name(run, trial)
+    name = _full_name(run, sweep, ledger, trial)
     attempts = sorted(
         (row for row in ledger.store.rows("attempts") if row["trial_id"] == name),
         key=lambda row: int(row["attempt"]),
@@ -121,23 +121,22 @@ def logs(run: RunArgument, trial: TrialArgument) -> None:
 
     Example: eos logs runs/quickstart 3cfb7c
     """
-    for line in read_log(run, _full_name(run, trial)):
+    name = _full_name(run, sweep_of(run), Ledger(run), trial)
+    for line in read_log(run, name):
         print(line)
 
 
 COMMANDS = {"status": status, "why": why, "logs": logs}
 
 
-def _full_name(run: Path, beginning: str) -> str:
+def _full_name(run: Path, sweep: Sweep, ledger: Ledger, beginning: str) -> str:
     """The one trial whose name begins so.
 
     Raises:
         UserError: there is none, or more than one.
     """
-    sweep, ledger = sweep_of(run), Ledger(run)
-    names: set[str] = {row["trial_id"] for row in attributes(sweep, ledger, None)}
-    names |= Store(run).settled() | {row["trial_id"] for row in Store(run).rows("attempts")}
-    found = sorted(name for name in names if name.startswith(beginning))
+    planned = {row["trial_id"] for row in attributes(sweep, ledger, None)}
+    found = sorted(name for name in planned | ledger.known if name.startswith(beginning))
     if len(found) != 1:
         some = ", ".join(found[:5]) if found else "none"
         raise UserError(

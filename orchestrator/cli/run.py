@@ -18,7 +18,7 @@ from orchestrator.engine import execute, prepare
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.status import attributes, column_label, sweep_of
 from orchestrator.plan import ColumnProgress, State, predict
-from orchestrator.store.choice import select_rows
+from orchestrator.store import select_rows
 from orchestrator.sweep import Column, Sweep
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The sweep file (YAML).")]
@@ -38,13 +38,6 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The run direct
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 MOST_COLUMNS_SHOWN = 30
-
-_quiet = [True]
-
-
-def show_everything(debug: bool) -> None:
-    """With ``--debug``: let Ray and Tune say what they have to say."""
-    _quiet[0] = not debug
 
 
 def plan(
@@ -93,7 +86,11 @@ def plan(
 
 
 def run(
-    config: Config, overrides: Overrides = None, run_dir: RunOption = None, json: Json = False
+    context: typer.Context,
+    config: Config,
+    overrides: Overrides = None,
+    run_dir: RunOption = None,
+    json: Json = False,
 ) -> None:
     """Compute all that is missing of a sweep; running it again resumes it.
 
@@ -102,10 +99,11 @@ def run(
     sweep = _load(config, overrides)
     directory = run_dir or Path("runs") / sweep.name
     prepare(directory, sweep)
-    _execute(directory, sweep, json)
+    _execute(directory, sweep, json, debug=bool(context.obj))
 
 
 def resume(
+    context: typer.Context,
     run: RunArgument,
     failed: Annotated[
         bool, typer.Option("--failed", help="Give failed trials another chance.")
@@ -130,7 +128,7 @@ def resume(
         for row in chosen:
             rearm(run, row["trial_id"], row["attempt"])
         stderr.print(f"re-armed {len(chosen)} of {len(rows)} failed trials", highlight=False)
-    _execute(run, sweep, json)
+    _execute(run, sweep, json, debug=bool(context.obj))
 
 
 COMMANDS = {"plan": plan, "run": run, "resume": resume}
@@ -152,7 +150,8 @@ def _checked(sweep: Sweep) -> Sweep:
     return sweep
 
 
-def _execute(directory: Path, sweep: Sweep, json: bool) -> None:
+def _execute(directory: Path, sweep: Sweep, json: bool, *, debug: bool) -> None:
+    """Run what is missing and say how it ended; ``debug`` lets Ray and Tune speak too."""
     with Progress(sweep.name) as progress:
         outcome = execute(
             directory,
@@ -160,7 +159,7 @@ def _execute(directory: Path, sweep: Sweep, json: bool) -> None:
             sweep.columns,
             observe=progress.show,
             warn=progress.warn,
-            quiet=_quiet[0],
+            quiet=not debug,
         )
     print_summary(directory, sweep, outcome, json=json)
     if outcome.halted:

@@ -13,6 +13,7 @@ from orchestrator.analysis import analyze as analyze_run
 from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import print_json, print_table, stderr
 from orchestrator.cli.run import Json, RunArgument
+from orchestrator.ledger.status import no_run
 from orchestrator.store import compact as compact_run
 from orchestrator.store import describe, render, save, write_bytes_whole
 from orchestrator.store import query as query_run
@@ -128,4 +129,4 @@ COMMANDS = {"query": query, "analyze": analyze, "report": report, "compact": com
 
 def _must_exist(run: Path) -> None:
     if not (run / "trials").is_dir():
-        raise UserError(f"RUN is {str(run)!r}; it must be a run directory, which eos run makes")
+        raise no_run(run)

@@ -6,7 +6,6 @@ import logging
 import socket
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -16,9 +15,9 @@ from jobs.trial import TrialRun
 from orchestrator.engine.commit import commit
 from orchestrator.engine.failures import classify, describe, full_storage
 from orchestrator.engine.rows import Finished
-from orchestrator.engine.work import Assignment, Report, Running, Work
+from orchestrator.engine.work import Assignment, Report, Running, Work, checkpoint_path
 from orchestrator.ledger import Mark, attempt_row, commit_attempt, mark_running, utc
-from orchestrator.logs import open_log
+from orchestrator.logs import NAME, open_log
 from orchestrator.plan import Outcome, SettledTrial
 from orchestrator.store import set_aside
 
@@ -28,7 +27,7 @@ COMMIT_SECONDS = 1.0
 
 POLL_SECONDS = 0.2
 
-log = logging.getLogger("eos.trial")
+log = logging.getLogger(NAME)
 
 
 class TrialActor(tune.Trainable):
@@ -72,7 +71,7 @@ class TrialActor(tune.Trainable):
         self._device = "cuda" if work.resources.gpus_per_worker else "cpu"
         self._run: TrialRun | None = None
         self._mark: Mark | None = None
-        self._finished: list[tuple[Finished, Mark]] = []
+        self._finished: list[Finished] = []
         self._last_commit = self._last_poll = self._last_save = time.monotonic()
         self._stop_seen = False
         open_log(work.run)
@@ -102,7 +101,7 @@ class TrialActor(tune.Trainable):
         except Exception as error:
             if full_storage(error):
                 raise
-            log.error("failed: %s", describe(error), extra={"trial_id": name})
+            log.error("failed: %s", describe(error), extra=_tag(name))
             self._end_attempt("failed", error)
             self._failed.append(name)
             self._todo.popleft()
@@ -122,7 +121,7 @@ class TrialActor(tune.Trainable):
         run = TrialRun(
             assignment.trial, device=self._device, threads=self._work.resources.cpus_per_worker
         )
-        path = self._checkpoint_path(assignment)
+        path = checkpoint_path(self._work.run, assignment.trial)
         try:
             run.restore(path)
             log.info(
@@ -133,9 +132,6 @@ class TrialActor(tune.Trainable):
         except CheckpointError as error:
             aside = set_aside(path, str(error))
             self._warnings.append(f"checkpoint {path.name} is damaged; it was set aside as {aside}")
-            run = TrialRun(
-                assignment.trial, device=self._device, threads=self._work.resources.cpus_per_worker
-            )
         self._run = run
         # What reading the dataset took says nothing about the next trial.
         self._started, self._last_save = time.monotonic(), time.monotonic()
@@ -148,15 +144,16 @@ class TrialActor(tune.Trainable):
         log.info(
             "%s after %d steps", last.status, last.steps, extra=_tag(assignment.trial.trial_id)
         )
-        finished = Finished(
-            assignment,
-            result,
-            self._device,
-            self._mark.started_at,
-            time.time(),
-            time.monotonic() - self._started,
+        self._finished.append(
+            Finished(
+                assignment,
+                result,
+                self._device,
+                self._mark.started_at,
+                time.time(),
+                time.monotonic() - self._started,
+            )
         )
-        self._finished.append((finished, self._mark))
         self._run = self._mark = None
         self._todo.popleft()
         if time.monotonic() - self._last_commit > COMMIT_SECONDS:
@@ -165,8 +162,7 @@ class TrialActor(tune.Trainable):
     def _commit(self) -> None:
         """Write the rows of what is finished, and forget its checkpoints and marks."""
         if self._finished:
-            finished = [item for item, _ in self._finished]
-            self._settled += commit(self._work.run, finished, self._work.provenance)
+            self._settled += commit(self._work.run, self._finished, self._work.provenance)
             self._finished = []
         self._last_commit = time.monotonic()
 
@@ -178,7 +174,7 @@ class TrialActor(tune.Trainable):
 
     def _save(self) -> None:
         assert self._run is not None
-        self._run.save(self._checkpoint_path(self._todo[0]))
+        self._run.save(checkpoint_path(self._work.run, self._todo[0].trial))
         self._last_save = time.monotonic()
 
     def _end_attempt(self, outcome: Outcome, error: BaseException | None) -> None:
@@ -198,22 +194,20 @@ class TrialActor(tune.Trainable):
             commit_attempt(self._work.run, row)
         self._run = self._mark = None
 
-    def _checkpoint_path(self, assignment: Assignment) -> Path:
-        return self._work.run / "checkpoints" / f"{assignment.trial.trial_id}.safetensors"
-
     def _progress(self) -> Running | None:
         if self._run is None or not self._todo:
             return None
         assignment = self._todo[0]
-        eta = assignment.trial.learning_rate
-        sharpness = assignment.flow_sharpness.get(assignment.trial.protocol.epsilons[-1])
+        eta, flow = assignment.trial.learning_rate, assignment.flow
+        smallest = assignment.trial.protocol.epsilons[-1]
+        eta_c = None if flow is None else flow.critical_rate(smallest)
         return Running(
             trial_id=assignment.trial.trial_id,
             column_id=assignment.column_id,
             step=self._run.step,
             loss=self._run.loss,
             learning_rate=eta,
-            eta_over_eta_c=eta * sharpness / 2 if eta and sharpness else None,
+            eta_over_eta_c=eta / eta_c if eta and eta_c else None,
         )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.engine.rows import Finished, Row, trajectory_rows, trial_rows
-from orchestrator.engine.work import Provenance
-from orchestrator.ledger import attempt_row, part_name, settled_trial, unmark
+from orchestrator.engine.rows import Finished, trajectory_rows, trial_rows
+from orchestrator.engine.work import Provenance, checkpoint_path
+from orchestrator.ledger import Row, attempt_row, part_name, settled_trial, unmark
 from orchestrator.plan import SettledTrial
 from orchestrator.store import write_part
 
@@ -26,9 +26,9 @@ def commit(run: Path, finished: Sequence[Finished], provenance: Provenance) -> l
     write_part(run, "trajectories", name, [row for f in finished for row in trajectory_rows(f)])
     write_part(run, "trials", name, [row for rows in by_trial.values() for row in rows])
     write_part(run, "attempts", name, [_settled_row(by_trial[t][0], provenance) for t in by_trial])
-    for trial_id in by_trial:
-        unmark(run, trial_id)
-        (run / "checkpoints" / f"{trial_id}.safetensors").unlink(missing_ok=True)
+    for item in finished:
+        unmark(run, item.assignment.trial.trial_id)
+        checkpoint_path(run, item.assignment.trial).unlink(missing_ok=True)
     return [settled_trial(rows) for rows in by_trial.values()]
 
 

@@ -19,8 +19,7 @@ from orchestrator.ledger import (
     read_marks,
     utc,
 )
-from orchestrator.plan import ColumnProgress, State, first_pack
-from orchestrator.plan.cost import prior_seconds_per_gradient, unknown_gradients
+from orchestrator.plan import ColumnProgress, State, first_pack, predict, seconds_per_gradient
 from orchestrator.sweep import Column
 
 ORPHAN_SECONDS = 15.0
@@ -166,7 +165,7 @@ class Feed:
     def _ready(self) -> list[tuple[ColumnProgress, Trial, float]]:
         """Flows first, then the trial that is predicted to take longest."""
         ready = [
-            (progress, trial, _seconds(progress, trial))
+            (progress, trial, progress.gradients_of(trial) * seconds_per_gradient(progress))
             for column_id in self.claims.held
             if column_id in self.progress
             for progress in [self.progress[column_id]]
@@ -197,8 +196,7 @@ class Feed:
         self._attempts[name] = attempt
         self._running[name] = None
         progress.start(name)
-        sharpness = progress.flow.sharpness if progress.flow is not None else {}
-        return Assignment(trial, progress.column_id, attempt, dict(sharpness))
+        return Assignment(trial, progress.column_id, attempt, progress.flow)
 
     def _book_death(self, assignment: Assignment, error: str) -> str:
         name, now = assignment.trial.trial_id, utc(time.time())
@@ -235,35 +233,16 @@ class Feed:
 
     def _remaining_seconds(self) -> float | None:
         """The predicted time to go; None before the first flow is timed."""
-        rates = [p.flow.seconds_per_gradient for p in self.progress.values() if p.flow is not None]
-        if not rates:
+        if all(progress.flow is None for progress in self.progress.values()):
             return None
-        total = 0.0
-        for progress in self.progress.values():
-            if progress.flow is None:
-                column = progress.column
-                total += unknown_gradients(column) * prior_seconds_per_gradient(column)
-            states = progress.states()
-            for trial in progress.trials:
-                if states[trial.trial_id] in (State.TO_DO, State.RUNNING):
-                    running = self._running.get(trial.trial_id)
-                    done = 0 if running is None else running.step
-                    total += _seconds(progress, trial, done)
+        done = {name: running.step for name, running in self._running.items() if running}
+        total = sum(predict(progress, done).seconds for progress in self.progress.values())
         return total / max(self.slots, 1)
 
 
 def _first_line(text: str) -> str:
     """What an error says first."""
     return text.strip().partition("\n")[0]
-
-
-def _seconds(progress: ColumnProgress, trial: Trial, steps_done: int = 0) -> float:
-    if progress.flow is None:
-        rate = prior_seconds_per_gradient(progress.column)
-    else:
-        rate = progress.flow.seconds_per_gradient
-    gradients = progress.gradients_of(trial)
-    return max(gradients - steps_done, gradients / 20) * rate
 
 
 def _wait_for_death(marks: Iterable[Mark]) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from typing import Any
 
 import torch
 
 from jobs.records import Crossing
 from jobs.trial import TrialResult
 from orchestrator.engine.work import Assignment, Provenance
-from orchestrator.ledger import utc
-
-Row = dict[str, Any]
+from orchestrator.ledger import Row, utc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +54,11 @@ def trial_rows(finished: Finished, provenance: Provenance) -> list[Row]:
 
 def _critical(finished: Finished, crossing: Crossing) -> Row:
     """s_gf and η_c of the row's own threshold; NULL where the flow did not reach it."""
-    trial = finished.assignment.trial
-    if trial.kind == "flow":
-        sharpness = crossing.max_sharpness if crossing.status == "reached" else None
+    trial, flow = finished.assignment.trial, finished.assignment.flow
+    if flow is not None:
+        sharpness = flow.sharpness.get(crossing.epsilon)
     else:
-        sharpness = finished.assignment.flow_sharpness.get(crossing.epsilon)
+        sharpness = crossing.max_sharpness if crossing.status == "reached" else None
     eta_c = 2 / sharpness if sharpness else None
     eta = trial.learning_rate
     return {

@@ -59,20 +59,16 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
         StoreError: the directory cannot be written to.
     """
     path = run / "sweep.yaml"
-    whole = sweep
-    if path.exists():
-        old = sweeps.load(path)
-        if old.name != sweep.name:
-            raise sweeps.SweepError(
-                f"run directory {run} belongs to sweep {old.name!r}; sweep {sweep.name!r} must "
-                "have another (--run-dir)"
-            )
-        whole = old.extended_by(sweep)
-        if whole == old:
-            create(run)
-            return whole
+    old = sweeps.load(path) if path.exists() else None
+    if old is not None and old.name != sweep.name:
+        raise sweeps.SweepError(
+            f"run directory {run} belongs to sweep {old.name!r}; sweep {sweep.name!r} must have "
+            "another (--run-dir)"
+        )
+    whole = sweep if old is None else old.extended_by(sweep)
     create(run)
-    write_bytes_whole(path, sweeps.dump(whole).encode())
+    if whole != old:
+        write_bytes_whole(path, sweeps.dump(whole).encode())
     return whole
 
 
@@ -130,7 +126,7 @@ def _run_waves(feed: Feed, interruption: Interruption, observe: Observer, quiet:
     """Start Ray when there is something to run, and keep it until nothing is left."""
 
     def ended() -> bool:
-        interruption.reinstall()  # Tune puts a handler of its own in while it runs
+        interruption.reinstall()  # Ray and Tune each put handlers of their own in
         if feed.halted is not None:
             interruption.request()
         return interruption.requested
@@ -158,10 +154,8 @@ def _run_waves(feed: Feed, interruption: Interruption, observe: Observer, quiet:
         # Ray must not be imported before its settings are made.
         from orchestrator.engine.wave import run_wave
 
-        interruption.reinstall()
         while work_is_ready():
             run_wave(feed, cluster, ended, changed, WAVE)
-            interruption.reinstall()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from orchestrator.cluster import LocalCluster
 from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.searcher import FeedSearcher
+from orchestrator.sweep import Resources
 
 
 class _Errors(Callback):
@@ -79,14 +80,11 @@ def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
 
 def _slots(feed: Feed, cluster: LocalCluster) -> int:
     """How many trials of the smallest kind run at once."""
-    return max(
-        min(
-            cluster.cpus // column.resources.cpus_per_worker,
-            *(
-                [cluster.gpus // column.resources.gpus_per_worker]
-                if column.resources.gpus_per_worker
-                else [cluster.cpus]
-            ),
-        )
-        for column in feed.columns
-    )
+    return max(_fitting(column.resources, cluster) for column in feed.columns)
+
+
+def _fitting(resources: Resources, cluster: LocalCluster) -> int:
+    by_cpus = cluster.cpus // resources.cpus_per_worker
+    if not resources.gpus_per_worker:
+        return by_cpus
+    return min(by_cpus, cluster.gpus // resources.gpus_per_worker)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.spec import Trial
-from orchestrator.plan import SettledTrial
+from orchestrator.plan import FlowFacts, SettledTrial
 from orchestrator.sweep import Resources
 
 
@@ -15,13 +14,13 @@ from orchestrator.sweep import Resources
 class Assignment:
     """One trial to run, as its ``attempt``-th try.
 
-    ``flow_sharpness`` is s_gf for each threshold that the column's flow reached; empty for a flow.
+    ``flow`` is what the column's flow said; None for a flow.
     """
 
     trial: Trial
     column_id: str
     attempt: int
-    flow_sharpness: Mapping[float, float]
+    flow: FlowFacts | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,11 @@ class Work:
     __repr__ = __str__
 
 
+def checkpoint_path(run: Path, trial: Trial) -> Path:
+    """Where a trial's checkpoint lies, whoever writes it or takes it up."""
+    return run / "checkpoints" / f"{trial.trial_id}.safetensors"
+
+
 @dataclass(frozen=True)
 class Running:
     """How far the trial has come that an actor is working on."""
@@ -77,4 +81,4 @@ class Report:
     failed: tuple[str, ...] = ()
     running: Running | None = None
     halt: str | None = None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Who works on what, and what is settled: claims, marks of running attempts, and the tables."""
 
-from orchestrator.ledger.attempts import attempt_row, commit_attempt, part_name, utc
+from orchestrator.ledger.attempts import Row, attempt_row, commit_attempt, part_name, utc
 from orchestrator.ledger.claims import HEARTBEAT_SECONDS, Claim, Claims, read_claims
 from orchestrator.ledger.ledger import Ledger, settled_trial
 from orchestrator.ledger.marks import Mark, mark_running, read_marks, rearm, unmark
@@ -11,6 +11,7 @@ __all__ = [
     "Claims",
     "Ledger",
     "Mark",
+    "Row",
     "attempt_row",
     "commit_attempt",
     "mark_running",

@@ -57,7 +57,7 @@ class Ledger:
         self.refresh()
         if new_run:
             self._before = {name: self.attempts(name) for name in self._history}
-            self.refresh()
+            self._judge()
 
     def refresh(self) -> None:
         """Read the tables again."""
@@ -68,16 +68,25 @@ class Ledger:
         for row in self.store.table("attempts", _ATTEMPT_COLUMNS).to_pylist():
             attempt = Attempt(row["attempt"], row["outcome"], row["failure_class"])
             history[row["trial_id"]].append(attempt)
-        rearmed = read_rearmed(self._run)
         self.settled = {name: settled_trial(rows) for name, rows in by_trial.items()}
         self._settled_rows = {name: rows[0] for name, rows in by_trial.items()}
         self._history = history
+        self._judge()
+
+    def _judge(self) -> None:
+        """Say which trials failed, by their history."""
+        rearmed = read_rearmed(self._run)
         self.failed = {
             name
-            for name, attempts in history.items()
+            for name, attempts in self._history.items()
             if name not in self.settled
             and gives_up(attempts, rearmed.get(name, 0), self._before.get(name, 0))
         }
+
+    @property
+    def known(self) -> set[str]:
+        """The trials that are settled or were tried."""
+        return self.settled.keys() | self._history.keys()
 
     def attempts(self, trial_id: str) -> int:
         """The number of the last attempt that is on record; 0 for none."""
@@ -85,10 +94,6 @@ class Ledger:
         row = self._settled_rows.get(trial_id)
         settled = 0 if row is None else int(row["attempt"])
         return max([*numbers, settled])
-
-    def failures(self, trial_id: str) -> list[Attempt]:
-        """The attempts on record of one trial."""
-        return sorted(self._history.get(trial_id, []), key=lambda attempt: attempt.attempt)
 
     def close(
         self,

@@ -73,6 +73,7 @@ def read_rearmed(run: Path) -> dict[str, int]:
 
 
 def _write(path: Path, text: str) -> None:
+    """Whole, but not flushed to disk: a mark matters only as long as the machine stays up."""
     temporary = temporary_name(path)
     temporary.write_text(text)
     temporary.replace(path)

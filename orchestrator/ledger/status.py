@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import sweep as sweeps
+from orchestrator.ledger.attempts import Row
 from orchestrator.ledger.claims import Claim, read_claims
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import read_marks
 from orchestrator.plan import ColumnProgress, State, predict
 from orchestrator.sweep import Column, Sweep, SweepError
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,13 @@ def sweep_of(run: Path) -> Sweep:
     """
     path = run / "sweep.yaml"
     if not path.is_file():
-        raise SweepError(f"RUN is {str(run)!r}; it must be a run directory, which eos run makes")
+        raise no_run(run)
     return sweeps.load(path)
+
+
+def no_run(run: Path) -> SweepError:
+    """What to say of a path that is no run directory."""
+    return SweepError(f"RUN is {str(run)!r}; it must be a run directory, which eos run makes")
 
 
 def column_label(column: Column) -> str:
@@ -105,7 +109,7 @@ def read_status(run: Path) -> RunStatus:
         columns=tuple(columns),
         remaining_s=remaining,
         slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims.values() if c.slurm_job_id})),
-        damaged=tuple(str(path) for path in sorted(run.glob("*/*.damaged*"))),
+        damaged=tuple(str(path) for path in ledger.store.damaged()),
     )
 
 

@@ -3,7 +3,7 @@
 from orchestrator.plan.column_progress import ColumnProgress, State
 from orchestrator.plan.facts import FlowFacts, SettledTrial, Threshold
 from orchestrator.plan.packs import first_pack
-from orchestrator.plan.prediction import Prediction, predict
+from orchestrator.plan.prediction import Prediction, predict, seconds_per_gradient
 from orchestrator.plan.retry import Attempt, FailureClass, Outcome, gives_up
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "first_pack",
     "gives_up",
     "predict",
+    "seconds_per_gradient",
 ]

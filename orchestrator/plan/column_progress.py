@@ -81,17 +81,18 @@ class ColumnProgress:
     @property
     def unknown(self) -> int:
         """GD trials whose η is not known yet."""
-        return 0 if self._descents or self.flow is not None else self.column.n_rates
+        return self.column.n_rates if self.flow is None else 0
 
     def refresh(self, settled: Mapping[str, SettledTrial], failed: Collection[str] = ()) -> None:
         """Take in what the tables say now."""
         if self.flow is None and self.flow_trial.trial_id in settled:
             self.settle(settled[self.flow_trial.trial_id])
         for trial in self.trials:
-            if trial.trial_id in settled:
-                self.settle(settled[trial.trial_id])
-            elif trial.trial_id in failed:
-                self.fail(trial.trial_id)
+            name = trial.trial_id
+            if name in settled and name not in self._settled:
+                self.settle(settled[name])
+            elif name in failed and name not in settled:
+                self.fail(name)
 
     def start(self, trial_id: str) -> None:
         """Note that a trial runs."""

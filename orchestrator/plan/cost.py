@@ -15,8 +15,9 @@ PRIOR_DESCENT_STEPS = 2_000
 and the steps of GD at η_c. MNIST with 1,000 samples and ε = 0.02 needs about as many; what rests on
 them is called a guess."""
 
+PRIOR_FEATURES, PRIOR_OUTPUTS = 784, 10
 PRIOR_SECONDS_PER_FLOP = 1 / 30e9
-"""Assumed of one CPU core until a trial has been timed."""
+"""Assumed of the data and of one CPU core until a trial has been timed."""
 
 
 def flow_gradients(column: Column) -> float:
@@ -43,8 +44,8 @@ def unknown_gradients(column: Column) -> float:
     return sum(descent_gradients(column, rate, None) for rate in rates)
 
 
-def prior_seconds_per_gradient(column: Column, features: int = 784, outputs: int = 10) -> float:
+def prior_seconds_per_gradient(column: Column) -> float:
     """Seconds of a gradient from a count of multiplications: 6 for each weight and sample."""
     width, depth = column.problem.width, column.problem.depth
-    weights = features * width + (depth - 1) * width**2 + width * outputs
+    weights = PRIOR_FEATURES * width + (depth - 1) * width**2 + width * PRIOR_OUTPUTS
     return 6 * weights * column.problem.n_train * PRIOR_SECONDS_PER_FLOP

@@ -52,10 +52,14 @@ class FlowFacts:
     @classmethod
     def of(cls, flow: SettledTrial) -> FlowFacts:
         """Read the facts off a settled flow."""
-        reached = [t for t in flow.thresholds if t.status == "reached" and t.max_sharpness]
+        sharpness = {
+            t.epsilon: t.max_sharpness
+            for t in flow.thresholds
+            if t.status == "reached" and t.max_sharpness
+        }
         return cls(
-            sharpness={t.epsilon: t.max_sharpness for t in reached if t.max_sharpness},
-            time=max((t.time for t in reached), default=None),
+            sharpness=sharpness,
+            time=max((t.time for t in flow.thresholds if t.epsilon in sharpness), default=None),
             seconds_per_gradient=flow.seconds_per_gradient,
         )
 

@@ -9,6 +9,7 @@
 [{'trial_id': 't1', 'outcome': 'settled'}]
 """
 
+from orchestrator.store.choice import select_rows
 from orchestrator.store.compaction import Compaction, compact
 from orchestrator.store.read import Store
 from orchestrator.store.repair import remove_orphaned_temporaries, set_aside
@@ -45,6 +46,7 @@ __all__ = [
     "remove_orphaned_temporaries",
     "render",
     "save",
+    "select_rows",
     "set_aside",
     "write_bytes_whole",
     "write_part",

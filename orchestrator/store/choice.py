@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from orchestrator.store.sql import QueryError
+from orchestrator.store.sql import QueryError, sentence
 
 
 def select_rows(rows: Sequence[Mapping[str, Any]], condition: str) -> list[dict[str, Any]]:
@@ -25,6 +25,5 @@ def select_rows(rows: Sequence[Mapping[str, Any]], condition: str) -> list[dict[
             found = connection.sql(f"SELECT * FROM candidates WHERE ({condition})")
             chosen: list[dict[str, Any]] = found.to_arrow_table().to_pylist()
         except (duckdb.Error, AttributeError) as error:
-            message = " ".join(str(error).split("\n\nLINE ")[0].split())
-            raise QueryError(f"--where is {condition!r}; {message}") from error
+            raise QueryError(f"--where is {condition!r}; {sentence(error)}") from error
     return chosen

@@ -95,10 +95,8 @@ class Store:
         return {trial for _, part in read for trial in part.column("trial_id").to_pylist()}
 
     def damaged(self) -> list[Path]:
-        """The files that were set aside, of all tables."""
-        return sorted(
-            path for table in TABLES for path in (self.run / table).glob(f".*.parquet{DAMAGED}*")
-        )
+        """The files that were set aside: parts of tables, and checkpoints."""
+        return sorted(self.run.glob(f"*/.*{DAMAGED}*"))
 
     def check_parts(self, set_damaged_aside: bool) -> list[tuple[Path, str]]:
         """Find the damaged files of all tables, and why each is; set them aside if asked to.

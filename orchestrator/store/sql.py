@@ -82,7 +82,7 @@ def _query(store: Store, named: Collection[str], sql: str) -> pa.Table:
         except duckdb.Error as error:
             if isinstance(error, _SCAN_ERRORS) and _find_changed(store, files):
                 raise VanishedError(store.run) from error
-            raise QueryError(_sentence(error)) from error
+            raise QueryError(sentence(error)) from error
 
 
 def _distinct(table: pa.Table) -> pa.Table:
@@ -98,7 +98,7 @@ def _distinct(table: pa.Table) -> pa.Table:
     return table.rename_columns(names)
 
 
-def _sentence(error: duckdb.Error) -> str:
+def sentence(error: Exception) -> str:
     """DuckDB's message on one line, without its drawing of the place."""
     return " ".join(str(error).split("\n\nLINE ")[0].split())
 

@@ -65,8 +65,7 @@ def half_done(tmp_path: Path, config: Path) -> Path:
         trial = progress.ready()[0]
         began = time.time()
         result = run_trial(trial, threads=1)
-        sharpness = {} if progress.flow is None else dict(progress.flow.sharpness)
-        assignment = Assignment(trial, column.column_id, 1, sharpness)
+        assignment = Assignment(trial, column.column_id, 1, progress.flow)
         finished = Finished(assignment, result, "cpu", began, time.time(), time.time() - began)
         (settled,) = commit(run, [finished], origin)
         progress.settle(settled)
