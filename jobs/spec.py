@@ -48,7 +48,12 @@ def _whole(field: str, value: object, least: int) -> None:
         raise SpecError(field, value, "a whole number below 2^63")
 
 
-def _positive(field: str, value: object) -> float:
+def positive(field: str, value: object) -> float:
+    """The value as a float.
+
+    Raises:
+        SpecError: it is no finite number above 0.
+    """
     number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
     if not 0 < number <= sys.float_info.max:
         raise SpecError(field, value, "a finite number above 0")
@@ -85,7 +90,7 @@ class Problem:
         _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("loss", self.loss, LOSSES)
         _one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
-        object.__setattr__(self, "init_scale", _positive("init_scale", self.init_scale))
+        object.__setattr__(self, "init_scale", positive("init_scale", self.init_scale))
         _whole("seed", self.seed, 0)
         _one_of("dtype", self.dtype, DTYPES)
 
@@ -117,15 +122,15 @@ class Protocol:
             raise SpecError("epsilon", self.epsilons, "a sequence of loss thresholds")
         if not self.epsilons:
             raise SpecError("epsilon", list(self.epsilons), "at least one loss threshold")
-        positive = {_positive("epsilon", epsilon) for epsilon in self.epsilons}
-        object.__setattr__(self, "epsilons", tuple(sorted(positive, reverse=True)))
+        distinct = {positive("epsilon", epsilon) for epsilon in self.epsilons}
+        object.__setattr__(self, "epsilons", tuple(sorted(distinct, reverse=True)))
         _whole("max_steps", self.max_steps, 1)
-        factor = _positive("divergence_factor", self.divergence_factor)
+        factor = positive("divergence_factor", self.divergence_factor)
         if factor <= 1:
             raise SpecError("divergence_factor", self.divergence_factor, "a finite number above 1")
         object.__setattr__(self, "divergence_factor", factor)
         _whole("trajectory_every", self.trajectory_every, 1)
-        rtol = _positive("sharpness_rtol", self.sharpness_rtol)
+        rtol = positive("sharpness_rtol", self.sharpness_rtol)
         if rtol >= 1:
             raise SpecError("sharpness_rtol", self.sharpness_rtol, "between 0 and 1")
         object.__setattr__(self, "sharpness_rtol", rtol)
@@ -147,7 +152,7 @@ class Trial:
 
     def __post_init__(self) -> None:
         if self.kind == "gd":
-            eta = _positive("learning_rate", self.learning_rate)
+            eta = positive("learning_rate", self.learning_rate)
             object.__setattr__(self, "learning_rate", eta)
         elif self.kind == "flow":
             if self.learning_rate is not None:

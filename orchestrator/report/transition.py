@@ -106,14 +106,16 @@ def _draw(axes: Axes, series: Series, measure: str, its: Look) -> None:
     axes.plot(
         eta,
         values,
-        color=its.color,
-        marker=its.marker,
-        markersize=5.5,
-        linewidth=0.9,
         label=_name(series),
+        **_points(its),
     )
     if measure == "sharpness":
         axes.plot(*series.uncertain(), color=its.color, marker=its.marker, **_HOLLOW)
+
+
+def _points(its: Look) -> dict[str, Any]:
+    """How GD at one threshold is drawn, in a panel and in the legend."""
+    return {"color": its.color, "marker": its.marker, "markersize": 5.5, "linewidth": 0.9}
 
 
 def _mark(axes: Axes, series: Sequence[Series]) -> None:
@@ -230,15 +232,7 @@ def _critical_name(critical: tuple[float, float]) -> str:
 def _legend(series: Sequence[Series], critical: tuple[float, float] | None) -> list[Line2D]:
     """An entry for everything that the figure shows, and for nothing else."""
     entries = [
-        Line2D(
-            [],
-            [],
-            color=look(number).color,
-            marker=look(number).marker,
-            markersize=5.5,
-            linewidth=0.9,
-            label=_name(one),
-        )
+        Line2D([], [], label=_name(one), **_points(look(number)))
         for number, one in enumerate(series)
     ]
     if any(one.flow for one in series):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -18,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.spec import FLOW_METHODS, Problem, Protocol, SpecError
+from jobs.spec import FLOW_METHODS, Problem, Protocol, SpecError, positive
 from orchestrator.sweep.spacing import geometric, linear
 
 MOST_RATES = 100_000
@@ -243,11 +242,7 @@ KEYS = {key.path: key for key in _keys_of(File)}
 
 def _rate(field: str, value: object) -> float:
     _refuse_too_large(field, value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SpecError(field, value, "a finite number above 0")
-    if not (math.isfinite(value) and value > 0):
-        raise SpecError(field, value, "a finite number above 0")
-    return float(value)
+    return positive(field, value)
 
 
 def _is_whole(value: object, most: int) -> bool:
