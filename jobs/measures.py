@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from jobs.hessian import Hessian
 from jobs.lanczos import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
 from jobs.objective import Objective
 
@@ -27,6 +28,6 @@ def sharpness(
     The start vector is always the same, so that a measurement depends on θ alone and not on what
     was measured before it.
     """
-    hessian = objective.hessian(theta)
+    hessian = Hessian(objective, theta)
     start = start_vector(hessian.size, theta)
     return extremal_eigenvalues(hessian.__matmul__, start, rtol=rtol, ends=ends)

@@ -1,16 +1,21 @@
-"""The training loss L(θ) of the whole training set, its gradient and its exact Hessian."""
+"""The training loss L(θ) of the whole training set, and its gradient, as sums over all samples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from jobs.admission import refuse_unfit
 from jobs.losses import Loss, correct
+from jobs.memory import Chunks
 from jobs.parameters import Layout
+from jobs.ranks import Alone, Ranks
 
 
 @dataclass(frozen=True)
@@ -21,19 +26,35 @@ class Evaluation:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class PartialGradient:
+    """The part of some samples in L and ∇L: the loss, a tensor for each parameter tensor, and the
+    leaves with respect to which they were taken.
+    """
+
+    loss: Tensor
+    tensors: tuple[Tensor, ...]
+    leaves: list[Tensor]
+
+
 class Objective:
-    """L(θ) = 1/n Σᵢ ℓ(f(θ, xᵢ), yᵢ) over n samples.
+    """L(θ) = 1/n Σᵢ ℓ(f(θ, xᵢ), yᵢ) over n samples, of which each rank holds a share.
 
     Args:
-        module: the network's structure; its own parameters are never read.
+        module: the network's structure; its trainable parameters are never read.
         layout: where its tensors lie in θ.
         loss_sum: the loss summed over the samples that it is given.
-        inputs: shape (n, …).
-        labels: shape (n,).
-        chunk_size: samples that go through the network at once; None takes all. The result is
+        inputs: this rank's share, shape (samples, …).
+        labels: its labels, shape (samples,).
+        samples: n, the samples of all ranks; None where there is one rank.
+        chunks: how the samples go through the network; None takes them all at once. The result is
             the same up to the order of summation.
+        ranks: the processes that hold the other shares.
 
     ``gradients`` counts the gradient evaluations so far, ``hvps`` the Hessian-vector products.
+
+    Raises:
+        NetworkError: the loss of the network is not a sum over samples.
     """
 
     def __init__(
@@ -43,120 +64,89 @@ class Objective:
         loss_sum: Loss,
         inputs: Tensor,
         labels: Tensor,
-        chunk_size: int | None = None,
+        *,
+        samples: int | None = None,
+        chunks: Chunks | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         if len(inputs) != len(labels) or len(inputs) == 0:
             raise ValueError(f"{len(inputs)} inputs and {len(labels)} labels; need as many, ≥ 1")
+        refuse_unfit(module)
         self.module, self.layout, self.loss_sum = module, layout, loss_sum
         self.inputs, self.labels = inputs, labels
-        self.chunk_size = chunk_size or len(inputs)
+        self.samples = samples or len(inputs)
+        self.chunks = chunks or Chunks(len(inputs), retained=1)
+        self.ranks = ranks or Alone()
         self.gradients = 0
         self.hvps = 0
 
     def gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """L(θ) and ∇L(θ) of shape (P,)."""
-        self.gradients += 1
-        total, gradient = 0.0, None
-        for inputs, labels in self._chunks():
-            loss, tensors, _ = self._chunk_gradient(theta, inputs, labels, create_graph=False)
-            total += loss
-            flat = self.layout.join(tensors)
-            gradient = flat if gradient is None else gradient.add_(flat)
-        assert gradient is not None
-        return total, gradient
+        packed = self.packed_gradient(theta)
+        return self.unpack_loss(packed), packed[: self.layout.size]
 
-    def hessian(self, theta: Tensor) -> Hessian:
-        """∇²L(θ) as an operator on vectors of shape (P,)."""
-        return Hessian(self, theta)
+    def packed_gradient(self, theta: Tensor) -> Tensor:
+        """∇L(θ), L(θ) and the ranks' votes in one vector of shape (P + 2,), for one all-reduce.
+
+        Nothing is copied to the host: a GPU goes on while this returns.
+        """
+        self.gradients += 1
+        packed = theta.new_empty(0)
+        for inputs, labels in self.split():
+            part = self.partial_gradient(theta, inputs, labels, create_graph=False)
+            if not len(packed):
+                vote = theta.new_full((1,), float(self.ranks.wants_stop))
+                packed = self.layout.join([*part.tensors, part.loss, vote])
+            else:
+                self.layout.add_(packed, part.tensors)
+                packed[self.layout.size] += part.loss
+        return self.ranks.sum_(packed)
+
+    def unpack_loss(self, packed: Tensor) -> float:
+        """The loss of a packed gradient; the votes that came with it are counted."""
+        loss, votes = packed[self.layout.size :].tolist()
+        self.ranks.stop_agreed = votes > 0
+        return float(loss)
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """Mean loss and accuracy at θ, without a gradient."""
-        loss, right = 0.0, 0
-        with torch.no_grad():
-            views = dict(zip(self.layout.names, self.layout.split(theta), strict=True))
-            for inputs, labels in self._chunks():
+        sums = torch.zeros(2, dtype=torch.float64, device=theta.device)
+        with torch.no_grad(), exact_attention():
+            views = self.layout.named(theta)
+            for inputs, labels in self.split():
                 outputs = functional_call(self.module, views, (inputs,))
-                loss += float(self.loss_sum(outputs, labels)) / len(self.inputs)
-                right += correct(outputs, labels)
-        return Evaluation(loss, right / len(self.inputs))
+                sums[0] += self.loss_sum(outputs, labels)
+                sums[1] += correct(outputs, labels)
+        loss, right = self.ranks.sum_(sums).tolist()
+        return Evaluation(loss / self.samples, right / self.samples)
 
-    def _chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def agree(self, values: Tensor) -> Tensor:
+        """Rank 0's values of a small tensor on every rank: for numbers that steer a loop."""
+        return self.ranks.agree(values)
+
+    def split(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """This rank's inputs and labels, chunk by chunk."""
         yield from zip(
-            torch.split(self.inputs, self.chunk_size),
-            torch.split(self.labels, self.chunk_size),
+            torch.split(self.inputs, self.chunks.size),
+            torch.split(self.labels, self.chunks.size),
             strict=True,
         )
 
-    def _chunk_gradient(
+    def partial_gradient(
         self, theta: Tensor, inputs: Tensor, labels: Tensor, *, create_graph: bool
-    ) -> tuple[float, tuple[Tensor, ...], list[Tensor]]:
-        """A chunk's part of L and of ∇L, and the leaves with respect to which it was taken."""
+    ) -> PartialGradient:
+        """The part of some samples in L and ∇L, with the graph of ∇L where that is asked for."""
         leaves = [view.detach().requires_grad_() for view in self.layout.split(theta)]
         views = dict(zip(self.layout.names, leaves, strict=True))
-        outputs = functional_call(self.module, views, (inputs,))
-        loss = self.loss_sum(outputs, labels) / len(self.inputs)
+        with exact_attention():
+            outputs = functional_call(self.module, views, (inputs,))
+        loss = self.loss_sum(outputs, labels) / self.samples
         tensors = torch.autograd.grad(
             loss, leaves, create_graph=create_graph, allow_unused=True, materialize_grads=True
         )
-        return float(loss.detach()), tensors, leaves
+        return PartialGradient(loss.detach(), tensors, leaves)
 
 
-class Hessian:
-    """H = ∇²L(θ) at a fixed θ, by reverse-over-reverse differentiation.
-
-    When all samples go through the network at once, the graph of the gradient is built once and
-    serves every product; in chunks, it is built anew for each chunk of each product, so that
-    memory stays that of one chunk. θ must not change while the operator is in use.
-    """
-
-    def __init__(self, objective: Objective, theta: Tensor) -> None:
-        self._objective, self._theta = objective, theta
-        self._retained = None
-        if objective.chunk_size >= len(objective.inputs):
-            _, tensors, leaves = objective._chunk_gradient(
-                theta, objective.inputs, objective.labels, create_graph=True
-            )
-            objective.gradients += 1
-            self._retained = tensors, leaves
-
-    @property
-    def size(self) -> int:
-        """P: the operator is P×P."""
-        return self._objective.layout.size
-
-    def __matmul__(self, vector: Tensor) -> Tensor:
-        """H v for v of shape (P,)."""
-        objective = self._objective
-        objective.hvps += 1
-        if self._retained is not None:
-            tensors, leaves = self._retained
-            return self._product(tensors, leaves, vector, retain_graph=True)
-        product = torch.zeros_like(vector)
-        for inputs, labels in objective._chunks():
-            _, tensors, leaves = objective._chunk_gradient(
-                self._theta, inputs, labels, create_graph=True
-            )
-            product += self._product(tensors, leaves, vector, retain_graph=False)
-        return product
-
-    def _product(
-        self,
-        tensors: tuple[Tensor, ...],
-        leaves: list[Tensor],
-        vector: Tensor,
-        *,
-        retain_graph: bool,
-    ) -> Tensor:
-        dependent = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]
-        if not dependent:
-            return torch.zeros_like(vector)
-        directions = self._objective.layout.split(vector)
-        products = torch.autograd.grad(
-            [tensors[i] for i in dependent],
-            leaves,
-            [directions[i] for i in dependent],
-            retain_graph=retain_graph,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        return self._objective.layout.join(products)
+def exact_attention() -> AbstractContextManager[None]:
+    """Attention by plain matrix products: the fused kernels have no second derivative."""
+    return sdpa_kernel(SDPBackend.MATH)

@@ -19,8 +19,12 @@ class Layout:
 
     @classmethod
     def of(cls, module: nn.Module) -> Layout:
-        """The layout of a module; a tensor that is used twice is there once."""
-        named = list(module.named_parameters())
+        """The layout of a module's trainable parameters.
+
+        A tensor that is used twice is there once; a frozen one (``requires_grad`` false) is a
+        constant of the network and not part of θ.
+        """
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         return cls(
             names=tuple(name for name, _ in named),
             shapes=tuple(tuple(parameter.shape) for _, parameter in named),
@@ -41,6 +45,18 @@ class Layout:
         pieces = torch.split(flat, list(self.sizes))
         return [piece.view(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
+    def named(self, flat: Tensor) -> dict[str, Tensor]:
+        """The views of :meth:`split` by their names in the module."""
+        return dict(zip(self.names, self.split(flat), strict=True))
+
+    def add_(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
+        """Add tensors of the layout's shapes to the first P entries of a flat vector, in place.
+
+        No tensors at all stand for zeros.
+        """
+        if tensors:
+            torch._foreach_add_(self.split(flat[: self.size]), list(tensors))
+
     def join(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The inverse of :meth:`split`, as a new vector of shape (P,)."""
+        """The inverse of :meth:`split`, as a new vector; what follows the P entries is appended."""
         return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -2,36 +2,117 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import math
+
 import torch
 from torch import Tensor
 
-from jobs import datasets, models
+from jobs import datasets, memory, models
+from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
+from jobs.memory import Footprint
 from jobs.objective import Objective
 from jobs.parameterization import initial_parameters
 from jobs.parameters import Layout
+from jobs.ranks import Alone, Ranks
 from jobs.spec import Problem
 
+CHUNK_BYTES = {"cpu": 96 * 2**20, "cuda": 2 * 2**30}
+"""Of the graph of one chunk, by kind of device (``benchmarks/README.md`` has the measurements)."""
 
-def pose(problem: Problem, device: str) -> tuple[Objective, Objective, Tensor]:
+PROBED_SAMPLES = (2, 6)
+
+
+class PlacementError(ValueError):
+    """A problem that cannot be computed where it was put; says what would be right."""
+
+
+def check_placement(problem: Problem, device: str, ranks: int = 1) -> None:
+    """Make sure that a device is there, computes in the problem's dtype, and no rank is idle.
+
+    Raises:
+        PlacementError: it is not so.
+    """
+    kind = torch.device(device).type
+    if kind not in CHUNK_BYTES:
+        raise PlacementError(f"device is {device!r}; it must be cpu or cuda (float32 and float64)")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise PlacementError(f"device is {device!r}; it must be cpu, for torch finds no GPU here")
+    if ranks > problem.n_train:
+        raise PlacementError(
+            f"workers is {ranks}; it must be at most {problem.n_train}, the number of training "
+            "samples (n_train), so that each worker has one"
+        )
+
+
+def pose(
+    problem: Problem, device: str = "cpu", ranks: Ranks | None = None, budget: int | None = None
+) -> tuple[Objective, Objective, Tensor]:
     """The training objective, the test objective and θ0, on the device, in the problem's dtype.
+
+    Args:
+        problem: what to compute.
+        device: where.
+        ranks: the processes that share the samples; None for this one alone.
+        budget: bytes of memory for this rank; None for :func:`jobs.memory.default_budget`.
 
     Raises:
         DatasetError: the dataset is not there, or too small.
+        PlacementError: as in :func:`check_placement`.
+        MemoryBudgetError: not even one sample fits into the budget.
     """
+    ranks = ranks or Alone()
+    check_placement(problem, device, ranks.size)
     data = datasets.load(problem.dataset, problem.n_train)
+    train = _objective(problem, data.train, device, ranks)
+    test = _objective(problem, data.test, device, ranks)
+    shape = dataclasses.replace(problem, seed=0, init_scale=1.0, n_train=1)
+    needed = _footprint(shape, data.train.inputs.shape[1], data.train.classes, device)
+    budget = budget or memory.default_budget(device)
+    chunk_bytes = CHUNK_BYTES[torch.device(device).type]
+    for objective in (train, test):
+        samples = len(objective.inputs)
+        objective.chunks = memory.plan(needed, samples, budget, chunk_bytes)
+    return train, test, initial_parameters(train.module, problem).to(device)
+
+
+def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: Ranks) -> Objective:
+    """The mean loss over samples, of which this rank takes its share."""
+    module = models.build(problem, samples.inputs.shape[1], samples.classes)
+    share = ranks.share(len(samples.inputs))
     dtype = getattr(torch, problem.dtype)
-    module = models.build(problem, data.train.inputs.shape[1], data.train.classes)
+    return Objective(
+        module,
+        Layout.of(module),
+        LOSS_SUMS[problem.loss],
+        torch.from_numpy(samples.inputs[share]).to(device=device, dtype=dtype),
+        torch.from_numpy(samples.labels[share]).to(device),
+        samples=len(samples.inputs),
+        ranks=ranks,
+    )
+
+
+@functools.cache
+def _footprint(problem: Problem, features: int, classes: int, device: str) -> Footprint:
+    """What a network of these shapes allocates, whatever its parameters."""
+    module = models.build(problem, features, classes)
     layout = Layout.of(module)
+    dtype = getattr(torch, problem.dtype)
+    most = max(PROBED_SAMPLES)
+    inputs = torch.ones(most, features, device=device, dtype=dtype)
+    labels = torch.zeros(most, device=device, dtype=torch.int64)
+    theta = initial_parameters(module, problem).to(device)
 
-    def objective(samples: datasets.Samples) -> Objective:
-        return Objective(
-            module,
-            layout,
-            LOSS_SUMS[problem.loss],
-            torch.from_numpy(samples.inputs).to(device=device, dtype=dtype),
-            torch.from_numpy(samples.labels).to(device),
-        )
+    def objective(count: int) -> Objective:
+        loss = LOSS_SUMS[problem.loss]
+        return Objective(module, layout, loss, inputs[:count], labels[:count])
 
-    theta0 = initial_parameters(module, problem).to(device)
-    return objective(data.train), objective(data.test), theta0
+    return memory.footprint(
+        PROBED_SAMPLES,
+        math.prod(theta.shape) * theta.element_size(),
+        lambda count: objective(count).gradient(theta),
+        lambda count: Hessian(objective(count), theta),
+        lambda hessian: hessian @ theta,
+    )

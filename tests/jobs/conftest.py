@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jobs import Problem, Protocol, Trial, datasets, models
 from jobs.losses import LOSS_SUMS
+from jobs.memory import Chunks
 from jobs.objective import Objective
 from jobs.parameters import Layout
 
@@ -68,6 +69,7 @@ def random_objective() -> Callable[..., tuple[Objective, Tensor]]:
         width: int = 5,
         samples: int = 9,
         chunk_size: int | None = None,
+        retained: int = 0,
         seed: int = 0,
     ) -> tuple[Objective, Tensor]:
         network = models.build(
@@ -78,7 +80,8 @@ def random_objective() -> Callable[..., tuple[Objective, Tensor]]:
         labels = torch.randint(3, (samples,), generator=generator)
         layout = Layout.of(network)
         theta = torch.randn(layout.size, generator=generator, dtype=torch.float64) * 0.7
-        return Objective(network, layout, LOSS_SUMS[loss], inputs, labels, chunk_size), theta
+        chunks = Chunks(chunk_size, retained) if chunk_size else None
+        return Objective(network, layout, LOSS_SUMS[loss], inputs, labels, chunks=chunks), theta
 
     return make
 

@@ -1,0 +1,218 @@
+"""What a network's gradients and Hessian products occupy, measured; and what fits into a budget."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+Graph = TypeVar("Graph")
+
+MARGIN = 1.25
+"""Room for what kernels allocate inside themselves, which the probe does not see."""
+
+WORKING_VECTORS = 72
+"""Vectors of the size of θ beside the graphs: iterates, gradients, the basis of the eigensolver."""
+
+
+class MemoryBudgetError(ValueError):
+    """A memory budget into which not even one sample fits; says how much would do."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Bytes as a function of the samples that go through the network at once."""
+
+    fixed: float
+    per_sample: float
+
+    @classmethod
+    def through(
+        cls, few: int, at_few: int, more: int, at_more: int, least_slope: float = 0.0
+    ) -> Line:
+        """The line through two measurements, or a steeper one through the first."""
+        slope = max((at_more - at_few) / (more - few), least_slope)
+        return cls(max(at_few - slope * few, 0.0), slope)
+
+    def at(self, samples: int) -> float:
+        """Bytes for so many samples."""
+        return self.fixed + self.per_sample * samples
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a chunk: the peak of its gradient, the graph of the gradient that serves Hessian
+    products, and the peak of building that graph and of one product, graph included.
+
+    ``vector`` is the size of θ.
+    """
+
+    gradient: Line
+    graph: Line
+    product: Line
+    vector: int
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How samples go through the network: ``size`` at once; the gradient graphs of the first
+    ``retained`` chunks are kept for all Hessian products at a θ, those of the others are built anew
+    for each.
+    """
+
+    size: int
+    retained: int
+
+
+def default_budget(device: str) -> int:
+    """Bytes for a trial that is told of no budget: half of the machine's memory, 0.8 of a GPU's.
+
+    It depends on what there is, not on what is free at the moment, so that a repetition goes
+    through the same chunks.
+    """
+    if torch.device(device).type == "cuda":
+        return int(0.8 * torch.cuda.get_device_properties(device).total_memory)
+    return machine_memory() // 2
+
+
+def machine_memory() -> int:
+    """Bytes that this process may use on this machine: its control group's limit, or all."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):
+        return physical
+    return min(limit, physical)
+
+
+def footprint(
+    samples: tuple[int, int],
+    vector: int,
+    gradient: Callable[[int], object],
+    graph: Callable[[int], Graph],
+    product: Callable[[Graph], object],
+) -> Footprint:
+    """Measure, at two numbers of samples, what gradients, their graphs and products allocate.
+
+    Args:
+        samples: a small number of samples, and a larger one.
+        vector: bytes of θ.
+        gradient: evaluates the gradient over so many samples.
+        graph: builds the graph of the gradient over so many samples, and returns what holds it.
+        product: makes a Hessian product with what ``graph`` returned.
+    """
+    few, more = samples
+    at_few, at_more = (_measure(count, gradient, graph, product) for count in samples)
+    graphs = Line.through(few, at_few.graph, more, at_more.graph)
+    # With few samples a peak may be that of the parameters, which hides the samples' own: a
+    # gradient needs at most what its graph holds, a product as much again.
+    slope = graphs.per_sample
+    gradients = Line.through(few, at_few.gradient, more, at_more.gradient, slope)
+    products = Line.through(few, at_few.product, more, at_more.product, 2 * slope)
+    return Footprint(gradients, graphs, products, vector)
+
+
+def plan(needed: Footprint, samples: int, budget: int, chunk_bytes: float) -> Chunks:
+    """The chunks for n samples within a budget of bytes.
+
+    Chunks are so large that the graph of one takes ``chunk_bytes``, smaller where the budget asks
+    for it, and all of nearly the same size. As many graphs are retained as fit beside the work on
+    one chunk.
+
+    Raises:
+        MemoryBudgetError: a single sample does not fit.
+    """
+
+    def working(size: int) -> float:
+        vectors = WORKING_VECTORS * needed.vector
+        return vectors + MARGIN * max(needed.gradient.at(size), needed.product.at(size))
+
+    if working(1) > budget:
+        raise MemoryBudgetError(
+            f"memory_gib is {budget / 2**30:.3g}; it must be at least "
+            f"{1.01 * working(1) / 2**30:.3g} for one sample of this problem at a time"
+        )
+    preferred = (chunk_bytes - needed.graph.fixed) / max(needed.graph.per_sample, 1.0)
+    per_sample = MARGIN * max(needed.gradient.per_sample, needed.product.per_sample)
+    fitting = 1 + (budget - working(1)) / max(per_sample, 1.0)
+    most = int(min(max(preferred, 1), max(fitting, 1), samples))
+    chunks = -(-samples // most)
+    size = -(-samples // chunks)
+    left = budget - working(size)
+    retained = min(chunks, int(left / (MARGIN * max(needed.graph.at(size), 1.0))))
+    if chunks == 1:  # what is in work is what is retained
+        retained = 1
+    return Chunks(size, retained)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    gradient: int
+    graph: int
+    product: int
+
+
+def _measure(
+    count: int,
+    gradient: Callable[[int], object],
+    graph: Callable[[int], Graph],
+    product: Callable[[Graph], object],
+) -> _Measured:
+    with _Allocations() as allocations:
+        gradient(count)
+        of_gradient = allocations.restart()
+        held = graph(count)
+        of_graph = allocations.current
+        product(held)
+        of_product = allocations.peak
+        del held
+    return _Measured(of_gradient, of_graph, of_product)
+
+
+class _Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages that operations bring into being while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.current = self.peak = 0
+        self._alive: set[int] = set()
+
+    def restart(self) -> int:
+        """The peak so far; from here on, what is alive now does not count."""
+        peak, self.current, self.peak = self.peak, 0, 0
+        self._alive = set()
+        return peak
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._watch(leaf)
+        return result
+
+    def _watch(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._alive:
+            return
+        alive = self._alive
+        alive.add(key)
+        self.current += size
+        self.peak = max(self.peak, self.current)
+
+        def gone() -> None:
+            alive.discard(key)
+            if alive is self._alive:
+                self.current -= size
+
+        weakref.finalize(storage, gone)

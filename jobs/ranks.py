@@ -1,0 +1,93 @@
+"""The processes that compute one trial together: each holds θ whole and its share of the samples.
+
+Every rank runs the same loop. What depends on the samples is summed over the ranks; what steers the
+loop besides (norms, eigenvalues) is taken from rank 0, so that all ranks take the same decisions
+whatever their hardware rounds to.
+"""
+
+from __future__ import annotations
+
+import datetime
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch._C._distributed_c10d import Store
+
+
+class Ranks(ABC):
+    """This process among those of its trial: number ``rank`` of ``size``.
+
+    ``wants_stop`` is this rank's vote for an orderly end of the trial. Votes travel with the
+    gradients; once a gradient has carried one, ``stop_agreed`` is true on every rank.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+        self.wants_stop = False
+        self.stop_agreed = False
+
+    def share(self, samples: int) -> slice:
+        """Which of n samples are this rank's: shares are contiguous and differ by one at most."""
+        each, over = divmod(samples, self.size)
+        start = self.rank * each + min(self.rank, over)
+        return slice(start, start + each + (self.rank < over))
+
+    @abstractmethod
+    def sum_(self, values: Tensor) -> Tensor:
+        """The sum over the ranks, in place and the same everywhere; one all-reduce."""
+
+    @abstractmethod
+    def agree(self, values: Tensor) -> Tensor:
+        """Rank 0's values, in place, on every rank."""
+
+
+class Alone(Ranks):
+    """The one process of a trial that needs no other."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def sum_(self, values: Tensor) -> Tensor:
+        """The values themselves."""
+        return values
+
+    def agree(self, values: Tensor) -> Tensor:
+        """The values themselves."""
+        return values
+
+
+class ProcessGroup(Ranks):
+    """One of several processes, joined by torch.distributed: NCCL for GPUs, gloo for CPUs.
+
+    Args:
+        store: where the processes find each other; every rank gives one of the same server.
+        rank: this process.
+        size: the number of processes.
+        timeout: seconds after which a collective that some rank does not join fails on the others.
+    """
+
+    def __init__(self, store: Store, rank: int, size: int, *, timeout: float) -> None:
+        super().__init__(rank, size)
+        dist.init_process_group(
+            backend="cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            store=store,
+            rank=rank,
+            world_size=size,
+            timeout=datetime.timedelta(seconds=timeout),
+        )
+
+    def sum_(self, values: Tensor) -> Tensor:
+        """The sum over the ranks, by one all-reduce outside of autograd."""
+        dist.all_reduce(values)
+        return values
+
+    def agree(self, values: Tensor) -> Tensor:
+        """Rank 0's values, by one broadcast."""
+        dist.broadcast(values, src=0)
+        return values
+
+    def leave(self) -> None:
+        """Close the connections, so that ranks that wait for this one fail at once."""
+        dist.destroy_process_group()
