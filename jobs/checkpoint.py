@@ -16,7 +16,8 @@ from torch import Tensor
 from jobs.records import Crossing, Point
 from jobs.whole_file import write_whole
 
-FORMAT = 1
+FORMAT = 2
+TENSORS = ("theta", "previous", "eigenvectors")
 
 
 class CheckpointError(ValueError):
@@ -27,13 +28,17 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """All that a trial needs to go on as if it had never stopped.
 
-    ``theta`` and ``previous`` are the last two iterates, shape (P,). ``evaluated`` says whether the
-    gradient at ``theta`` is already among ``gradients``. ``method`` is the integrator's own state.
+    ``theta`` is the last iterate, shape (P,), and ``previous`` the one before, of methods that need
+    it. ``eigenvectors``, shape (k, P), are those of the last measurement of the sharpness, which
+    was number ``since_audit`` after one that started cold. ``evaluated`` says whether the gradient
+    at ``theta`` is already among ``gradients``. ``method`` is the integrator's own state.
     """
 
     trial_id: str
     theta: Tensor
-    previous: Tensor
+    previous: Tensor | None
+    eigenvectors: Tensor | None
+    since_audit: int
     step: int
     time: float
     initial_loss: float | None
@@ -51,14 +56,14 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     state = {
         field.name: getattr(checkpoint, field.name)
         for field in dataclasses.fields(checkpoint)
-        if field.name not in ("theta", "previous", "crossings", "trajectory")
+        if field.name not in (*TENSORS, "crossings", "trajectory")
     }
     state["crossings"] = [dataclasses.asdict(crossing) for crossing in checkpoint.crossings]
-    tensors = {
-        "theta": checkpoint.theta.detach().cpu().contiguous(),
-        "previous": checkpoint.previous.detach().cpu().contiguous(),
-        "trajectory": _pack(checkpoint.trajectory),
-    }
+    tensors = {"trajectory": _pack(checkpoint.trajectory)}
+    for name in TENSORS:
+        tensor = getattr(checkpoint, name)
+        if tensor is not None:
+            tensors[name] = tensor.detach().cpu().contiguous()
     metadata = {"format": str(FORMAT), "state": json.dumps(state)}
     write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
@@ -84,7 +89,8 @@ def load(path: Path, trial_id: str) -> Checkpoint:
         state["crossings"] = tuple(Crossing(**crossing) for crossing in state["crossings"])
         return Checkpoint(
             theta=tensors["theta"],
-            previous=tensors["previous"],
+            previous=tensors.get("previous"),
+            eigenvectors=tensors.get("eigenvectors"),
             trajectory=_unpack(tensors["trajectory"]),
             **state,
         )

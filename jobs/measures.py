@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from jobs.eigenvalues import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
 from jobs.hessian import Hessian
-from jobs.lanczos import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
 from jobs.objective import Objective
 
 
@@ -23,11 +23,13 @@ def l2_norm(theta: Tensor) -> float:
 def sharpness(
     objective: Objective, theta: Tensor, *, rtol: float, ends: Ends = "both"
 ) -> ExtremalEigenvalues:
-    """The ends of the spectrum of ∇²L(θ), as :func:`jobs.lanczos.extremal_eigenvalues` finds them.
+    """The ends of the spectrum of ∇²L(θ); see :func:`jobs.eigenvalues.extremal_eigenvalues`.
 
     The start vector is always the same, so that a measurement depends on θ alone and not on what
     was measured before it.
     """
     hessian = Hessian(objective, theta)
     start = start_vector(hessian.size, theta)
-    return extremal_eigenvalues(hessian.__matmul__, start, rtol=rtol, ends=ends)
+    return extremal_eigenvalues(
+        hessian.products, start, rtol=rtol, ends=ends, agree=objective.agree
+    )

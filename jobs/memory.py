@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from collections.abc import Callable
@@ -24,7 +25,14 @@ WORKING_VECTORS = 72
 
 
 class MemoryBudgetError(ValueError):
-    """A memory budget into which not even one sample fits; says how much would do."""
+    """A memory budget into which not even one sample fits; ``needed`` bytes would do."""
+
+    def __init__(self, budget: int, needed: int) -> None:
+        self.needed = needed
+        super().__init__(
+            f"memory is {budget / 2**30:.3g} GiB; it must be at least {needed / 2**30:.3g} GiB for "
+            "one sample of this problem at a time"
+        )
 
 
 @dataclass(frozen=True)
@@ -136,10 +144,7 @@ def plan(needed: Footprint, samples: int, budget: int, chunk_bytes: float) -> Ch
         return vectors + MARGIN * max(needed.gradient.at(size), needed.product.at(size))
 
     if working(1) > budget:
-        raise MemoryBudgetError(
-            f"memory_gib is {budget / 2**30:.3g}; it must be at least "
-            f"{1.01 * working(1) / 2**30:.3g} for one sample of this problem at a time"
-        )
+        raise MemoryBudgetError(budget, math.ceil(1.01 * working(1)))
     preferred = (chunk_bytes - needed.graph.fixed) / max(needed.graph.per_sample, 1.0)
     per_sample = MARGIN * max(needed.gradient.per_sample, needed.product.per_sample)
     fitting = 1 + (budget - working(1)) / max(per_sample, 1.0)

@@ -83,7 +83,8 @@ class Objective:
     def gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """L(θ) and ∇L(θ) of shape (P,)."""
         packed = self.packed_gradient(theta)
-        return self.unpack_loss(packed), packed[: self.layout.size]
+        size = self.layout.size
+        return self.read_losses(packed[None, size:])[0], packed[:size]
 
     def packed_gradient(self, theta: Tensor) -> Tensor:
         """∇L(θ), L(θ) and the ranks' votes in one vector of shape (P + 2,), for one all-reduce.
@@ -102,11 +103,14 @@ class Objective:
                 packed[self.layout.size] += part.loss
         return self.ranks.sum_(packed)
 
-    def unpack_loss(self, packed: Tensor) -> float:
-        """The loss of a packed gradient; the votes that came with it are counted."""
-        loss, votes = packed[self.layout.size :].tolist()
-        self.ranks.stop_agreed = votes > 0
-        return float(loss)
+    def read_losses(self, tails: Tensor) -> list[float]:
+        """The losses of packed gradients whose last two entries are the rows of ``tails``.
+
+        Waits for the device. The votes that came with them are counted.
+        """
+        readings = tails.tolist()
+        self.ranks.stop_agreed |= any(votes > 0 for _, votes in readings)
+        return [loss for loss, _ in readings]
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """Mean loss and accuracy at θ, without a gradient."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from jobs import datasets, memory, models
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
-from jobs.memory import Footprint
+from jobs.memory import Chunks, Footprint
 from jobs.objective import Objective
 from jobs.parameterization import initial_parameters
 from jobs.parameters import Layout
@@ -68,14 +68,31 @@ def pose(
     data = datasets.load(problem.dataset, problem.n_train)
     train = _objective(problem, data.train, device, ranks)
     test = _objective(problem, data.test, device, ranks)
-    shape = dataclasses.replace(problem, seed=0, init_scale=1.0, n_train=1)
-    needed = _footprint(shape, data.train.inputs.shape[1], data.train.classes, device)
-    budget = budget or memory.default_budget(device)
-    chunk_bytes = CHUNK_BYTES[torch.device(device).type]
     for objective in (train, test):
         samples = len(objective.inputs)
-        objective.chunks = memory.plan(needed, samples, budget, chunk_bytes)
+        objective.chunks = _chunks(problem, data.train, samples, device, budget)
     return train, test, initial_parameters(train.module, problem).to(device)
+
+
+def check_memory(problem: Problem, budget: int) -> None:
+    """Make sure that one sample at a time fits into a budget of bytes.
+
+    Raises:
+        DatasetError: the dataset is not there, or too small.
+        MemoryBudgetError: it does not.
+    """
+    data = datasets.load(problem.dataset, problem.n_train)
+    _chunks(problem, data.train, problem.n_train, "cpu", budget)
+
+
+def _chunks(
+    problem: Problem, data: datasets.Samples, samples: int, device: str, budget: int | None
+) -> Chunks:
+    """How so many samples go through the problem's network."""
+    shape = dataclasses.replace(problem, seed=0, init_scale=1.0, n_train=1)
+    needed = _footprint(shape, data.inputs.shape[1], data.classes, device)
+    budget = budget or memory.default_budget(device)
+    return memory.plan(needed, samples, budget, CHUNK_BYTES[torch.device(device).type])
 
 
 def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: Ranks) -> Objective:

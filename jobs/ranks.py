@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import datetime
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 from torch._C._distributed_c10d import Store
+
+
+class RankError(RuntimeError):
+    """A collective that failed, because another rank is gone or did not join in time."""
 
 
 class Ranks(ABC):
@@ -66,6 +72,8 @@ class ProcessGroup(Ranks):
         rank: this process.
         size: the number of processes.
         timeout: seconds after which a collective that some rank does not join fails on the others.
+
+    Its methods raise :class:`RankError` when another rank is gone.
     """
 
     def __init__(self, store: Store, rank: int, size: int, *, timeout: float) -> None:
@@ -80,14 +88,26 @@ class ProcessGroup(Ranks):
 
     def sum_(self, values: Tensor) -> Tensor:
         """The sum over the ranks, by one all-reduce outside of autograd."""
-        dist.all_reduce(values)
+        with self._together():
+            dist.all_reduce(values)
         return values
 
     def agree(self, values: Tensor) -> Tensor:
         """Rank 0's values, by one broadcast."""
-        dist.broadcast(values, src=0)
+        with self._together():
+            dist.broadcast(values, src=0)
         return values
 
     def leave(self) -> None:
         """Close the connections, so that ranks that wait for this one fail at once."""
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            raise RankError(
+                f"rank {self.rank} of {self.size} waited for another rank in vain: {error}"
+            ) from error

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from jobs import checkpoint as checkpoints
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.descent import GradientDescent
+from jobs.eigenvalues import Ends, ExtremalEigenvalues
 from jobs.flow import METHODS
-from jobs.lanczos import Ends, ExtremalEigenvalues
-from jobs.measures import l1_norm, l2_norm, sharpness
+from jobs.measures import l1_norm, l2_norm
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.problem import pose
+from jobs.ranks import Alone, Ranks
 from jobs.records import Crossing, Point, Status, finite
+from jobs.sharpness import SharpnessMeter
 from jobs.spec import Trial
-from jobs.stepper import Stepper
+from jobs.stepper import Bounds, Stepper
 
 MOST_GRADIENTS = 10
 """Of a flow, for each of ``max_steps``: above the four of a step of RK4 and those of measuring."""
@@ -55,18 +59,35 @@ class TrialRun:
         trial: what to compute.
         device: a torch device; everything the trial computes happens there.
         threads: CPU threads; None leaves torch's own number.
+        ranks: the processes that compute it together, each with a run of its own for the same
+            trial; None for this process alone.
+        memory: bytes that this process may use for it; None leaves the choice to
+            :func:`jobs.memory.default_budget`.
 
     Raises:
         DatasetError: the dataset is not there, or too small.
+        PlacementError: the device is not there, or there are more ranks than samples.
+        MemoryBudgetError: not even one sample fits into the memory.
     """
 
-    def __init__(self, trial: Trial, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        ranks: Ranks | None = None,
+        memory: int | None = None,
+    ) -> None:
         self.trial = trial
-        self._threads = threads
-        self._train, self._test, self._theta0 = pose(trial.problem, device)
+        self.ranks = ranks or Alone()
+        self.ranks.wants_stop = self.ranks.stop_agreed = False
+        self.threads = threads
+        with reproducible(threads):
+            self._train, self._test, self._theta0 = pose(trial.problem, device, self.ranks, memory)
         self._theta = self._theta0.clone()
-        self._previous = self._theta0.clone()
-        self._method = _method(trial, self._train)
+        self._meter = SharpnessMeter(self._train, trial.protocol.sharpness_rtol)
+        self.method = _method(trial, self._train)
         self._pending = list(trial.protocol.epsilons)
         self._crossings: list[Crossing] = []
         self._trajectory: list[Point] = []
@@ -86,6 +107,11 @@ class TrialRun:
         return self._step
 
     @property
+    def theta(self) -> Tensor:
+        """θ, shape (P,); a step makes a new one."""
+        return self._theta
+
+    @property
     def loss(self) -> float:
         """The training loss where it was last evaluated; NaN before the first evaluation."""
         return self._loss
@@ -103,34 +129,62 @@ class TrialRun:
     def advance(self, until: Callable[[], bool] | None = None) -> bool:
         """Go on until the trial is finished, or until ``until()`` is true at a step's edge.
 
-        Returns whether the trial is finished.
+        Among several ranks, any may pause so while the others wait for it. They end together at
+        the edge where ``ranks.stop_agreed`` comes true. Returns whether the trial is finished.
         """
-        with reproducible(self._threads):
-            while not self.finished and not (until is not None and until()):
-                self._loss = self._method.evaluate(self._theta)
-                self._observe()
+        with reproducible(self.threads):
+            while not (self.finished or self.ranks.stop_agreed or (until is not None and until())):
+                self.look()
                 if not self.finished:
-                    self._previous.copy_(self._theta)
-                    self._time += self._method.step(self._theta, self._pending[0])
-                    self._step += 1
+                    moved = self.method.move(self._theta, self.bounds())
+                    self.go_to(moved.theta, moved.steps, moved.time)
         return self.finished
 
+    def look(self) -> None:
+        """Evaluate the loss where the run stands, and record what this step calls for."""
+        self._loss = self.method.evaluate(self._theta)
+        self._observe()
+
+    def bounds(self) -> Bounds:
+        """How far the run may go before it must be looked at again."""
+        protocol = self.trial.protocol
+        to_record = protocol.trajectory_every - self._step % protocol.trajectory_every
+        return Bounds(
+            threshold=self._pending[0],
+            divergence=self._divergence(),
+            steps=min(to_record, protocol.max_steps - self._step),
+        )
+
+    def go_to(self, theta: Tensor, steps: int, time: float) -> None:
+        """Stand at θ, so many steps and so much time further."""
+        self._theta = theta
+        self._step += steps
+        eta = self.trial.learning_rate
+        # GD's time in one product: sums would depend on how its steps came in blocks.
+        self._time = self._time + time if eta is None else eta * self._step
+
     def save(self, path: Path) -> None:
-        """Write a checkpoint; the old one stays until the new one is whole."""
+        """Write a checkpoint; the old one stays until the new one is whole.
+
+        It is that of the trial, not of a rank: any number of ranks can take it up.
+        """
+        since_audit, eigenvectors = self._meter.state()
         checkpoints.save(
             path,
             Checkpoint(
                 trial_id=self.trial.trial_id,
                 theta=self._theta,
-                previous=self._previous,
+                previous=self.method.previous,
+                eigenvectors=eigenvectors,
+                since_audit=since_audit,
                 step=self._step,
                 time=self._time,
                 initial_loss=self._initial_loss,
                 max_sharpness=self._max_sharpness,
-                evaluated=self._method.evaluated,
+                evaluated=self.method.evaluated,
                 gradients=self._train.gradients,
                 hvps=self._train.hvps,
-                method=self._method.state(),
+                method=self.method.state(),
                 crossings=tuple(self._crossings),
                 trajectory=tuple(self._trajectory),
             ),
@@ -144,39 +198,54 @@ class TrialRun:
             CheckpointError: it is damaged or belongs to another trial.
         """
         saved = checkpoints.load(path, self.trial.trial_id)
-        for tensor in (saved.theta, saved.previous):
-            if tensor.shape != self._theta.shape or tensor.dtype != self._theta.dtype:
-                raise CheckpointError(
-                    f"{path} holds {tensor.dtype} of shape {tuple(tensor.shape)}; this trial needs "
-                    f"{self._theta.dtype} of shape {tuple(self._theta.shape)}"
-                )
-        self._theta.copy_(saved.theta)
-        self._previous.copy_(saved.previous)
+        theta, previous, eigenvectors = (
+            self._like_theta(path, tensor)
+            for tensor in (saved.theta, saved.previous, saved.eigenvectors)
+        )
+        assert theta is not None
+        self._theta = theta
+        self._meter.restore(saved.since_audit, eigenvectors)
         self._step, self._time = saved.step, saved.time
         self._initial_loss, self._max_sharpness = saved.initial_loss, saved.max_sharpness
         self._crossings, self._trajectory = list(saved.crossings), list(saved.trajectory)
         self._pending = list(self.trial.protocol.epsilons[len(saved.crossings) :])
-        self._method.restore(saved.method)
-        if saved.evaluated:
-            with reproducible(self._threads):
-                self._loss = self._method.evaluate(self._theta)
-        self._train.gradients, self._train.hvps = saved.gradients, saved.hvps
+        self.method.restore(saved.method)
+        self.method.previous = previous
+        # The gradient at θ is not saved: it is evaluated again, and not counted twice.
+        self._train.gradients = saved.gradients - saved.evaluated
+        self._train.hvps = saved.hvps
+
+    def _like_theta(self, path: Path, tensor: Tensor | None) -> Tensor | None:
+        """A tensor of a checkpoint on this run's device, after a look at its dtype and shape."""
+        own = self._theta
+        if tensor is None:
+            return None
+        if tensor.shape[-1:] != own.shape or tensor.dtype != own.dtype:
+            raise CheckpointError(
+                f"{path} holds {tensor.dtype} of shape {tuple(tensor.shape)}; this trial needs "
+                f"{own.dtype} of shape {tuple(own.shape)}"
+            )
+        return tensor.to(own.device)
+
+    def _divergence(self) -> float:
+        """The loss above which the trial has diverged."""
+        assert self._initial_loss is not None
+        return self.trial.protocol.divergence_factor * self._initial_loss
 
     def _observe(self) -> None:
         """Record what this step calls for: a trajectory point, crossings, the end."""
         protocol = self.trial.protocol
         if self._initial_loss is None:
             self._initial_loss = self._loss
-        limit = protocol.divergence_factor * self._initial_loss
-        if not (math.isfinite(self._loss) and self._loss <= limit):
+        if not self._loss <= self._divergence() or not math.isfinite(self._loss):
             self._stop("diverged", None)
             return
         crossed = [epsilon for epsilon in self._pending if self._loss <= epsilon]
         last = self._step >= protocol.max_steps or self._flow_is_spent()
         recorded = self._step % protocol.trajectory_every == 0 or bool(crossed) or last
         measured = None
-        if recorded or self._method.wants_sharpness:
-            measured = self._measure("both" if crossed or last else "dominant")
+        if recorded or self.method.wants_sharpness:
+            measured = self._measure(of_row=bool(crossed) or last)
         if recorded:
             self._record(measured)
         if crossed:
@@ -192,11 +261,12 @@ class TrialRun:
         allowed = MOST_GRADIENTS * self.trial.protocol.max_steps
         return self.trial.kind == "flow" and self._train.gradients >= allowed
 
-    def _measure(self, ends: Ends) -> ExtremalEigenvalues:
-        rtol = self.trial.protocol.sharpness_rtol
-        measured = sharpness(self._train, self._theta, rtol=rtol, ends=ends)
+    def _measure(self, *, of_row: bool) -> ExtremalEigenvalues:
+        """S at θ. What goes into a row depends on θ alone, and both ends are measured."""
+        ends: Ends = "both" if of_row else "dominant"
+        measured = self._meter.measure(self._theta, ends, audit=of_row)
         self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
-        self._method.see_sharpness(measured.sharpness)
+        self.method.see_sharpness(measured.sharpness)
         return measured
 
     def _record(self, measured: ExtremalEigenvalues | None) -> None:
@@ -252,11 +322,10 @@ class TrialRun:
 
     def _sharpness_mid(self) -> float | None:
         """S at the mean of the last two iterates of GD, free of the period-2 oscillation."""
-        if self.trial.kind == "flow" or self._step == 0:
+        if self.method.previous is None:
             return None
-        middle, rtol = (self._theta + self._previous) / 2, self.trial.protocol.sharpness_rtol
-        measured = sharpness(self._train, middle, rtol=rtol, ends="dominant")
-        return finite(measured.sharpness)
+        middle = (self._theta + self.method.previous) / 2
+        return finite(self._meter.measure(middle, audit=True).sharpness)
 
 
 def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:

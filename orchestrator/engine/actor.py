@@ -14,6 +14,7 @@ from jobs.checkpoint import CheckpointError
 from jobs.trial import TrialRun
 from orchestrator.engine.commit import commit
 from orchestrator.engine.failures import classify, describe, full_storage
+from orchestrator.engine.gang import Gang
 from orchestrator.engine.rows import Finished
 from orchestrator.engine.work import Assignment, Report, Running, Work, checkpoint_path
 from orchestrator.ledger import Mark, attempt_row, commit_attempt, mark_running, utc
@@ -35,6 +36,7 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take up the first work."""
+        self._gang: Gang | None = None
         self._take(config["work"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -101,12 +103,17 @@ class TrialActor(tune.Trainable):
         except Exception as error:
             if full_storage(error):
                 raise
+            if self._gang is not None:
+                error = self._gang.cause(error)
             log.error("failed: %s", describe(error), extra=_tag(name))
             self._end_attempt("failed", error)
             self._failed.append(name)
             self._todo.popleft()
-            if self._device != "cpu":
-                raise  # a CUDA error can poison the process: let it end
+            if self._device != "cpu" or self._gang is not None:
+                # A CUDA error can poison the process, and ranks that lost one cannot go on: let it
+                # end, and the other ranks with it.
+                self._commit()
+                raise
 
     def _begin(self, assignment: Assignment) -> None:
         origin, name = self._work.provenance, assignment.trial.trial_id
@@ -118,12 +125,21 @@ class TrialActor(tune.Trainable):
             origin.slurm_job_id,
             origin.restart_count,
         )
+        resources = self._work.resources
+        if resources.workers > 1 and self._gang is None:
+            self._gang = Gang(resources, self._work.memory)
         run = TrialRun(
-            assignment.trial, device=self._device, threads=self._work.resources.cpus_per_worker
+            assignment.trial,
+            device=self._device,
+            threads=resources.cpus_per_worker,
+            ranks=self._gang.ranks if self._gang else None,
+            memory=self._work.memory,
         )
         path = checkpoint_path(self._work.run, assignment.trial)
+        checkpoint = None
         try:
             run.restore(path)
+            checkpoint = path.read_bytes()
             log.info(
                 "attempt %d resumes at step %d", assignment.attempt, run.step, extra=_tag(name)
             )
@@ -132,6 +148,8 @@ class TrialActor(tune.Trainable):
         except CheckpointError as error:
             aside = set_aside(path, str(error))
             self._warnings.append(f"checkpoint {path.name} is damaged; it was set aside as {aside}")
+        if self._gang is not None:
+            self._gang.begin(assignment.trial, checkpoint)
         self._run = run
         # What reading the dataset took says nothing about the next trial.
         self._started, self._last_save = time.monotonic(), time.monotonic()
@@ -139,6 +157,8 @@ class TrialActor(tune.Trainable):
     def _finish(self, assignment: Assignment) -> None:
         assert self._run is not None
         assert self._mark is not None
+        if self._gang is not None:
+            self._gang.end()
         result = self._run.result()
         last = result.crossings[-1]
         log.info(
@@ -149,6 +169,7 @@ class TrialActor(tune.Trainable):
                 assignment,
                 result,
                 self._device,
+                self._work.resources.workers,
                 self._mark.started_at,
                 time.time(),
                 time.monotonic() - self._started,
@@ -168,6 +189,12 @@ class TrialActor(tune.Trainable):
 
     def _preempt(self) -> None:
         """Save the trial in hand, so that whoever takes it up next goes on from here."""
+        if self._run is not None and self._gang is not None:
+            self._run.ranks.wants_stop = True
+            if self._run.advance():
+                self._finish(self._todo[0])
+            else:
+                self._gang.end()
         if self._run is not None:
             self._save()
             self._end_attempt("preempted", None)

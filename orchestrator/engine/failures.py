@@ -8,6 +8,7 @@ import traceback
 import numpy as np
 import torch
 
+from jobs.ranks import RankError
 from orchestrator.plan import FailureClass
 
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -19,6 +20,8 @@ def classify(error: BaseException) -> FailureClass:
         error
     ):
         return "out_of_memory"
+    if isinstance(error, RankError):
+        return "node_failure"
     if isinstance(error, (ArithmeticError, np.linalg.LinAlgError)):
         return "numerics"
     return "exception"

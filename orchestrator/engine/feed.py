@@ -20,7 +20,7 @@ from orchestrator.ledger import (
     utc,
 )
 from orchestrator.plan import ColumnProgress, State, first_pack, predict, seconds_per_gradient
-from orchestrator.sweep import Column
+from orchestrator.sweep import Column, Resources
 
 ORPHAN_SECONDS = 15.0
 """How long a worker may outlive its dead driver before its trial is started anew beside it."""
@@ -54,6 +54,7 @@ class Feed:
     provenance: Provenance
     stop_file: Path
     slots: int = 1
+    memory_per_cpu: int | None = None
     warn: Callable[[str], None] = print
     progress: dict[str, ColumnProgress] = field(init=False)
     halted: str | None = field(init=False, default=None)
@@ -93,6 +94,7 @@ class Feed:
             provenance=self.provenance,
             stop_file=self.stop_file,
             report_seconds=max(1.0, self.slots / REPORTS_PER_SECOND),
+            memory=self._memory(column.column.resources),
         )
 
     def take_report(self, work: Work, report: Report) -> None:
@@ -122,13 +124,20 @@ class Feed:
             _wait_for_death(marks)
             self.ledger.refresh()
             lost = self.ledger.close(marks, "node_failure", error)
-            if not marks and not names & self.ledger.settled.keys():
+            tried = {
+                assignment.trial.trial_id
+                for assignment in work.assignments
+                if self.ledger.attempts(assignment.trial.trial_id) >= assignment.attempt
+            }
+            if not tried:
                 # It died before it could mark what it took up: that counts against the first.
                 lost = [self._book_death(work.assignments[0], error)]
             for assignment in work.assignments:
                 progress, name = self.progress[assignment.column_id], assignment.trial.trial_id
                 if name in self.ledger.settled:
                     progress.settle(self.ledger.settled[name])
+                elif name in tried - set(lost):
+                    self._judge(progress, name)  # it failed, said so, and took its process with it
                 elif name in lost:
                     self.warn(f"the process of trial {name} died: {_first_line(error)}")
                     self._judge(progress, name)
@@ -161,6 +170,17 @@ class Feed:
             running=tuple(running for running in self._running.values() if running is not None),
             remaining_s=self._remaining_seconds(),
         )
+
+    def _memory(self, resources: Resources) -> int | None:
+        """Bytes for each process of a trial: what was asked for, or a share by CPUs.
+
+        A process that has a GPU to itself works in the GPU's memory.
+        """
+        if resources.memory_gib_per_worker is not None:
+            return int(resources.memory_gib_per_worker * 2**30)
+        if resources.gpus_per_worker or self.memory_per_cpu is None:
+            return None
+        return resources.cpus_per_worker * self.memory_per_cpu
 
     def _ready(self) -> list[tuple[ColumnProgress, Trial, float]]:
         """Flows first, then the trial that is predicted to take longest."""

@@ -20,6 +20,7 @@ class Finished:
     assignment: Assignment
     result: TrialResult
     device: str
+    world_size: int
     started_at: float
     finished_at: float
     wall_s: float
@@ -42,7 +43,7 @@ def trial_rows(finished: Finished, provenance: Provenance) -> list[Row]:
         "wall_s": finished.wall_s,
         "hostname": socket.gethostname(),
         "device": finished.device,
-        "world_size": 1,
+        "world_size": finished.world_size,
         "torch_version": torch.__version__,
         **origin,
     }

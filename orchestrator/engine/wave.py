@@ -17,11 +17,15 @@ from ray.tune import (
     Tuner,
 )
 
+from jobs.memory import machine_memory
 from orchestrator.cluster import LocalCluster
 from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.searcher import FeedSearcher
 from orchestrator.sweep import Resources
+
+MEMORY_SHARE = 0.8
+"""Of the machine's memory, for all trials together; the rest is for Ray and for the system."""
 
 
 class _Errors(Callback):
@@ -45,6 +49,7 @@ def run_wave(
 ) -> None:
     """Run works of the feed on the cluster until none is left, or so many were handed out."""
     feed.slots = _slots(feed, cluster)
+    feed.memory_per_cpu = int(MEMORY_SHARE * machine_memory()) // cluster.cpus
     searcher = FeedSearcher(feed, ended, changed)
     tuner = Tuner(
         tune.with_resources(TrialActor, _resources),
@@ -70,12 +75,12 @@ def run_wave(
 
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
-    """What a work occupies: one bundle, for the one process of its trials."""
+    """What a work occupies: a bundle for each of its processes, on as few nodes as possible."""
     needed = config["work"].resources
     bundle = {"CPU": needed.cpus_per_worker}
     if needed.gpus_per_worker:
         bundle["GPU"] = needed.gpus_per_worker
-    return PlacementGroupFactory([bundle])
+    return PlacementGroupFactory([bundle] * needed.workers, strategy="PACK")
 
 
 def _slots(feed: Feed, cluster: LocalCluster) -> int:
@@ -84,7 +89,7 @@ def _slots(feed: Feed, cluster: LocalCluster) -> int:
 
 
 def _fitting(resources: Resources, cluster: LocalCluster) -> int:
-    by_cpus = cluster.cpus // resources.cpus_per_worker
+    by_cpus = cluster.cpus // (resources.workers * resources.cpus_per_worker)
     if not resources.gpus_per_worker:
         return by_cpus
-    return min(by_cpus, cluster.gpus // resources.gpus_per_worker)
+    return min(by_cpus, cluster.gpus // (resources.workers * resources.gpus_per_worker))

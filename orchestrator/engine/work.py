@@ -40,7 +40,8 @@ class Work:
     """Assignments that one Tune trial carries out one after the other.
 
     The actor stops at a step's edge when ``stop_file`` appears, and reports every
-    ``report_seconds``.
+    ``report_seconds``. Each of its processes may use ``memory`` bytes; None leaves that to the
+    trial.
     """
 
     run: Path
@@ -49,6 +50,7 @@ class Work:
     provenance: Provenance
     stop_file: Path
     report_seconds: float
+    memory: int | None
 
     def __str__(self) -> str:
         return self.assignments[0].trial.trial_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs.spec import Problem, Protocol, SpecError, Trial
+from jobs.spec import Problem, Protocol, SpecError, Trial, check_reachable
 from jobs.spec import column_id as name_of_column
 from orchestrator.sweep.sentences import SweepError, shown, wrong
 
@@ -20,11 +21,15 @@ Unit = Literal["eta_c", "absolute"]
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one trial occupies while it runs."""
+    """What one trial occupies while it runs: processes that share its samples, and what each needs.
+
+    Without ``memory_gib_per_worker``, a worker takes its share of the machine's memory.
+    """
 
     workers: int = 1
     gpus_per_worker: int = 0
     cpus_per_worker: int = 1
+    memory_gib_per_worker: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,14 @@ class Grid:
     eta: EtaGrid
     stop_after_divergences: int | None
     resources: Resources
+
+    def handled_as(self, other: Grid) -> Grid:
+        """This grid, its trials handled as those of another one."""
+        return dataclasses.replace(
+            self,
+            stop_after_divergences=other.stop_after_divergences,
+            resources=other.resources,
+        )
 
     def __len__(self) -> int:
         return math.prod(len(axis.values) for axis in self.axes)
@@ -155,10 +168,19 @@ class Sweep:
     def extended_by(self, other: Sweep) -> Sweep:
         """This sweep and another one of the same name, as one.
 
+        Where both have the same problems under the same protocol, the other one says how their
+        trials are handled and what they occupy: that may change from run to run.
+
         Raises:
-            SweepError: the two want one column handled differently.
+            SweepError: the two want one column handled differently otherwise.
         """
-        united = Sweep(name=self.name, grids=tuple(dict.fromkeys((*self.grids, *other.grids))))
+        handled = {(grid.axes, grid.protocol): grid for grid in other.grids}
+        kept = [
+            grid if new is None else grid.handled_as(new)
+            for grid in self.grids
+            for new in [handled.get((grid.axes, grid.protocol))]
+        ]
+        united = Sweep(name=self.name, grids=tuple(dict.fromkeys((*kept, *other.grids))))
         _ = united.columns
         return united
 
@@ -166,6 +188,18 @@ class Sweep:
         first = self.grids[numbers[0]]
         for number in numbers[1:]:
             _refuse_conflict(numbers[0], first, number, self.grids[number])
+        block = f"grids[{numbers[0]}]." if len(self.grids) > 1 else ""
+        try:
+            check_reachable(problem, protocol)
+        except SpecError as error:
+            raise wrong(f"{block}measure.{error.field}", error.value, error.expected) from None
+        if first.resources.workers > problem.n_train:
+            raise wrong(
+                f"{block}resources.workers",
+                first.resources.workers,
+                f"at most {problem.n_train}, the number of training samples, so that each worker "
+                "has one",
+            )
         grids = [self.grids[number] for number in numbers]
         return Column(
             problem=problem,
@@ -189,7 +223,7 @@ def _refuse_conflict(number: int, first: Grid, other_number: int, other: Grid) -
         ("eta.stop_after_divergences", first.stop_after_divergences, other.stop_after_divergences),
         *(
             (f"resources.{name}", getattr(first.resources, name), getattr(other.resources, name))
-            for name in ("workers", "gpus_per_worker", "cpus_per_worker")
+            for name in vars(first.resources)
         ),
     ):
         if mine != theirs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def _grid(content: Mapping[Any, Any], path: _Path = ()) -> Grid:
 
 
 def _content(grid: Grid) -> dict[str, Any]:
-    protocol, resources = grid.protocol, grid.resources
+    protocol = grid.protocol
     return {
         "problem": {
             axis.field: axis.values[0] if len(axis.values) == 1 else list(axis.values)
@@ -172,9 +173,5 @@ def _content(grid: Grid) -> dict[str, Any]:
             "trajectory_every": protocol.trajectory_every,
             "sharpness_rtol": protocol.sharpness_rtol,
         },
-        "resources": {
-            "workers": resources.workers,
-            "gpus_per_worker": resources.gpus_per_worker,
-            "cpus_per_worker": resources.cpus_per_worker,
-        },
+        "resources": dataclasses.asdict(grid.resources),
     }

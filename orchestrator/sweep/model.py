@@ -170,15 +170,15 @@ class FlowKeys(_Keys):
 class ResourcesKeys(_Keys):
     """What one trial occupies while it runs."""
 
-    workers: int = Field(
-        default=1,
-        ge=1,
-        le=1,
-        description="1, for trials spread over several workers come with a later release",
-    )
+    workers: int = Field(default=1, ge=1, lt=_TOO_LARGE, description="a whole number of at least 1")
     gpus_per_worker: int = Field(default=0, ge=0, le=1, description="0 or 1")
     cpus_per_worker: int = Field(
         default=1, ge=1, lt=_TOO_LARGE, description="a whole number of at least 1"
+    )
+    memory_gib_per_worker: float | None = Field(
+        default=None,
+        gt=0,
+        description="a finite number above 0, or null for a fair share of what there is",
     )
 
 

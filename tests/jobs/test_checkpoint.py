@@ -144,7 +144,7 @@ def test_the_file_is_plain_safetensors(trial, tmp_path):
     spec = trial(**SEVERAL)
     _advanced(spec, 25).save(tmp_path / "checkpoint")
     with safe_open(tmp_path / "checkpoint", framework="np") as file:
-        assert set(file.keys()) == {"theta", "previous", "trajectory"}
+        assert set(file.keys()) == {"theta", "previous", "eigenvectors", "trajectory"}
         assert file.get_tensor("theta").shape == (64 * 8 + 8 + 8 * 10 + 10,)
         assert file.get_tensor("theta").dtype == "float64"
         state = json.loads(file.metadata()["state"])

@@ -1,6 +1,7 @@
 """GD on the linear model, where it has a closed form, and beside the flow where it has none."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from jobs import TrialRun, run_trial
 from jobs.descent import GradientDescent
 from jobs.flow import RungeKutta4
 from jobs.measures import sharpness
+from jobs.stepper import Bounds
+
+NO_BOUNDS = Bounds(threshold=0.0, divergence=math.inf, steps=1)
 
 
 def _random_theta(size, seed=0):
@@ -19,10 +23,9 @@ def _random_theta(size, seed=0):
 
 def _descend(objective, theta, learning_rate, steps):
     method = GradientDescent(objective, learning_rate)
-    theta = theta.clone()
     for _ in range(steps):
         method.evaluate(theta)
-        method.step(theta, 0.0)
+        theta = method.move(theta, NO_BOUNDS).theta
     return theta
 
 
@@ -43,20 +46,45 @@ def test_a_gd_step_takes_one_gradient_and_eta_of_time(linear_model):
     for _ in range(5):
         loss = method.evaluate(theta)
         assert method.evaluate(theta) == loss == pytest.approx(linear_model.loss(theta), rel=1e-12)
+        moved = method.move(theta, NO_BOUNDS)
         assert method.evaluated
-        assert method.step(theta, 0.0) == 0.01
-        assert not method.evaluated
-    assert linear_model.objective.gradients == before + 5
+        assert (moved.steps, moved.time) == (1, 0.01)
+        assert method.previous is theta
+        theta = moved.theta
+    assert linear_model.objective.gradients == before + 6  # that of the last point is at hand
 
 
-def test_a_gd_step_is_the_same_wherever_the_next_threshold_lies(linear_model):
+@pytest.mark.parametrize("block", [2, 7, 64])
+@pytest.mark.parametrize("stop", [0.0, 0.5, 0.9])
+def test_in_blocks_gd_ends_at_the_same_step_with_the_same_bits(linear_model, block, stop):
+    theta0, counts = _random_theta(650), []
     ends = []
-    for share in (0.0, 0.9, 0.999999, 2.0):
-        method, theta = GradientDescent(linear_model.objective, 0.01), _random_theta(650)
-        loss = method.evaluate(theta)
-        assert method.step(theta, share * loss) == 0.01
-        ends.append(theta)
-    assert all(torch.equal(end, ends[0]) for end in ends)
+    for size in (1, block):
+        objective = linear_model.objective
+        method, theta = GradientDescent(objective, 0.02, size), theta0
+        threshold, steps = stop * method.evaluate(theta), 0
+        before = objective.gradients
+        while method.evaluate(theta) > threshold and steps < 100:
+            moved = method.move(theta, Bounds(threshold, math.inf, 100 - steps))
+            theta, steps = moved.theta, steps + moved.steps
+            assert moved.time == pytest.approx(0.02 * moved.steps, rel=1e-14)
+        ends.append((theta, method.previous, steps, method.evaluate(theta)))
+        counts.append(objective.gradients - before)
+    (one, one_before, one_steps, one_loss), (many, many_before, many_steps, many_loss) = ends
+    assert (one_steps, one_loss, counts[0]) == (many_steps, many_loss, counts[1])
+    assert torch.equal(one, many)
+    assert torch.equal(one_before, many_before)
+    assert stop == 0.0 or 0 < one_steps < 100
+
+
+def test_a_block_ends_where_the_loss_is_no_longer_finite(linear_model):
+    method = GradientDescent(linear_model.objective, 1e150, 50)
+    theta = _random_theta(650)
+    bounds = Bounds(0.0, 1e3 * method.evaluate(theta), 50)
+    moved = method.move(theta, bounds)
+    assert moved.steps == 1
+    assert bounds.broken_by(method.evaluate(moved.theta))
+    assert bounds.broken_by(math.nan)
 
 
 @pytest.mark.parametrize(("edge", "status"), [(0.98, "max_steps"), (1.02, "diverged")])

@@ -259,7 +259,7 @@ def _steps_that_meet(trial, name, network, thresholds_of):
     run = TrialRun(spec, threads=1)
     for step in range(25):
         run.advance(lambda step=step: run.step >= step)
-        state, start, objective = run._method.state(), run._theta, run._train
+        state, start, objective = run.method.state(), run._theta, run._train
 
         def taken(threshold, state=state, start=start, objective=objective):
             method, theta = METHODS[name](objective, 1), start.clone()

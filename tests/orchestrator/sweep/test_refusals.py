@@ -122,8 +122,11 @@ BY_OVERRIDE = {
     "eta.values.linear=[-1, 2, 3]": f"eta.values.linear is -1; it must be {POSITIVE}",
     "eta.values.linear=[1, .inf, 3]": f"eta.values.linear is .inf; it must be {POSITIVE}",
     # resources
-    "resources.workers=2": "resources.workers is 2; it must be 1, "
-    "for trials spread over several workers come with a later release",
+    "resources.workers=0": f"resources.workers is 0; it must be {WHOLE}",
+    "resources.memory_gib_per_worker=0": "resources.memory_gib_per_worker is 0; "
+    "it must be a finite number above 0, or null for a fair share of what there is",
+    "resources.memory_gib_per_worker=2GB": "resources.memory_gib_per_worker is '2GB'; "
+    "it must be a finite number above 0, or null for a fair share of what there is",
     "resources.gpus_per_worker=2": "resources.gpus_per_worker is 2; it must be 0 or 1",
     "resources.cpus_per_worker=0": f"resources.cpus_per_worker is 0; it must be {WHOLE}",
     # blocks

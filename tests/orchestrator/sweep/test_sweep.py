@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.spec import ACTIVATIONS, DTYPES, LOSSES, Problem, Protocol, Trial
-from orchestrator.sweep import Axis, EtaGrid, Grid, Resources, Sweep, dump, load, parse
+from orchestrator.sweep import Axis, EtaGrid, Grid, Resources, Sweep, SweepError, dump, load, parse
 from orchestrator.sweep.spacing import geometric, linear
 
 QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
@@ -52,6 +52,50 @@ def test_what_the_file_leaves_out_has_the_defaults_of_the_science(small: str) ->
     assert column.etas == (EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0)),)
     assert column.stop_after_divergences == 2
     assert column.resources == Resources()
+
+
+def test_resources_read_back_as_they_were_written(small: str) -> None:
+    sweep = parse(small, ["resources.workers=4", "resources.memory_gib_per_worker=2.5"])
+    assert sweep.columns[0].resources == Resources(workers=4, memory_gib_per_worker=2.5)
+    assert parse(dump(sweep)) == sweep
+
+
+def test_a_later_run_may_handle_the_same_columns_in_another_way(small: str) -> None:
+    before = parse(small)
+    later = parse(small, ["resources.workers=2", "eta.values=[0.5, 3]"])
+    (column,) = before.extended_by(later).columns
+    assert column.resources == Resources(workers=2)
+    assert column.etas == (EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0, 3.0)),)
+    assert before.extended_by(parse(small, ["resources.workers=2"])).grids == (
+        dataclasses.replace(before.grids[0], resources=Resources(workers=2)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["resources.workers=101"],
+            "resources.workers is 101; it must be at most 100, the number of training samples, "
+            "so that each worker has one",
+        ),
+        (
+            ["measure.sharpness_rtol=1e-8"],
+            "measure.sharpness_rtol is 1e-08; it must be at least 1e-05 in float32, "
+            "or dtype float64",
+        ),
+        (
+            ["measure.sharpness_rtol=1e-15", "problem.dtype=float64"],
+            "measure.sharpness_rtol is 1e-15; it must be at least 1e-13 in float64",
+        ),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(
+    small: str, overrides: list[str], sentence: str
+) -> None:
+    with pytest.raises(SweepError) as refused:
+        parse(small, overrides).columns  # noqa: B018
+    assert str(refused.value) == sentence
 
 
 def test_axes_multiply_in_the_order_of_the_file(small: str) -> None:
@@ -261,7 +305,7 @@ GRIDS = st.builds(
         max_steps=WHOLE,
         divergence_factor=st.floats(1, 1e300, exclude_min=True),
         trajectory_every=WHOLE,
-        sharpness_rtol=st.floats(0, 1, exclude_min=True, exclude_max=True),
+        sharpness_rtol=st.floats(1e-5, 1, exclude_max=True),
         flow_method=st.sampled_from(["rkc2", "rk4"]),
     ),
     eta=st.builds(
@@ -272,9 +316,10 @@ GRIDS = st.builds(
     stop_after_divergences=st.none() | WHOLE,
     resources=st.builds(
         Resources,
-        workers=st.just(1),
+        workers=st.just(1),  # never more than there are samples
         gpus_per_worker=st.integers(0, 1),
         cpus_per_worker=WHOLE,
+        memory_gib_per_worker=st.none() | NUMBER,
     ),
 )
 

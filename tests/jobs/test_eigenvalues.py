@@ -6,8 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import lanczos
-from jobs.lanczos import LEAST_ITERATIONS, extremal_eigenvalues, start_vector
+from jobs.eigenvalues import (
+    LEAST_PRODUCTS,
+    ExtremalEigenvalues,
+    extremal_eigenvalues,
+    start_vector,
+)
 
 
 def _rotated(eigenvalues, seed=0):
@@ -20,9 +24,14 @@ def _rotated(eigenvalues, seed=0):
     return (matrix + matrix.T) / 2
 
 
+def _rows(matrix):
+    """The operator of a symmetric matrix, applied to the rows of another one."""
+    return lambda rows: rows @ matrix
+
+
 def _ends(matrix, rtol, **options):
     start = start_vector(len(matrix), matrix)
-    return extremal_eigenvalues(matrix.__matmul__, start, rtol=rtol, **options)
+    return extremal_eigenvalues(_rows(matrix), start, rtol=rtol, **options)
 
 
 @pytest.mark.parametrize(
@@ -95,28 +104,37 @@ def test_spectra(spectrum, lowest, highest, ends):
 
 
 def test_sharpness_is_the_larger_magnitude_and_residual_belongs_to_it():
-    found = lanczos.ExtremalEigenvalues(1.0, -3.0, 0.5, 0.25, True, 2)
+    found = ExtremalEigenvalues(1.0, -3.0, 0.5, 0.25, True, 2)
     assert found.sharpness == 3.0
     assert found.residual == 0.25
-    found = lanczos.ExtremalEigenvalues(3.0, -1.0, 0.5, 0.25, True, 2)
+    found = ExtremalEigenvalues(3.0, -1.0, 0.5, 0.25, True, 2)
     assert found.sharpness == 3.0
     assert found.residual == 0.5
 
 
 @pytest.mark.parametrize("ends", ["both", "dominant"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_identity_takes_two_products_at_most(dtype, ends):
-    found = _ends(torch.eye(200, dtype=dtype), 1e-3, ends=ends)
+@pytest.mark.parametrize("scale", [1.0, -3.0])
+def test_a_multiple_of_the_identity_takes_one_product(dtype, ends, scale):
+    found = _ends(scale * torch.eye(200, dtype=dtype), 1e-3, ends=ends)
     assert found.converged
-    assert found.sharpness == pytest.approx(1, rel=1e-6)
-    assert found.products <= 2
+    assert found.lambda_max == pytest.approx(scale, rel=1e-6)
+    assert found.lambda_min == pytest.approx(scale, rel=1e-6)
+    assert found.products == 1
+
+
+@pytest.mark.parametrize("value", [5.0, -2.0, 0.0])
+def test_one_by_one_takes_one_product(value):
+    found = _ends(torch.tensor([[value]], dtype=torch.float64), 1e-3)
+    assert (found.lambda_max, found.lambda_min, found.converged) == (value, value, True)
+    assert found.products == 1
 
 
 @pytest.mark.parametrize("ends", ["both", "dominant"])
 @pytest.mark.parametrize("size", [1, 50])
 def test_the_zero_matrix_takes_one_product(size, ends):
     found = _ends(torch.zeros(size, size), 1e-3, ends=ends)
-    assert found == lanczos.ExtremalEigenvalues(0.0, 0.0, 0.0, 0.0, True, 1)
+    assert found == ExtremalEigenvalues(0.0, 0.0, 0.0, 0.0, True, 1)
     assert found.sharpness == 0
 
 
@@ -131,7 +149,7 @@ def test_a_start_vector_whose_rayleigh_quotient_is_zero(ends):
     # H e₁ = e₂ and H e₂ = e₁: the first Ritz value is exactly 0, the eigenvalues are ±1.
     matrix = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
     start = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    found = extremal_eigenvalues(matrix.__matmul__, start, rtol=1e-6, ends=ends)
+    found = extremal_eigenvalues(_rows(matrix), start, rtol=1e-6, ends=ends)
     assert found.converged
     assert found.lambda_max == pytest.approx(1)
     assert found.lambda_min == pytest.approx(-1)
@@ -228,15 +246,15 @@ def test_a_small_space_is_not_believed_by_its_residual_alone():
     matrix = torch.diag(torch.tensor([2.0, *np.linspace(0.9999, 1.0001, 60)], dtype=torch.float64))
     start = torch.full((61,), 1.0, dtype=torch.float64)
     start[0] = 1e-4
-    found = extremal_eigenvalues(matrix.__matmul__, start, rtol=1e-2)
+    found = extremal_eigenvalues(_rows(matrix), start, rtol=1e-2)
     assert found.converged
-    assert found.products >= LEAST_ITERATIONS
+    assert found.products >= LEAST_PRODUCTS
     assert found.sharpness == pytest.approx(2, rel=1e-2)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
 def test_too_few_iterations_are_not_called_converged(limit):
-    found = _ends(_rotated(np.linspace(-1, 1, 200)), 1e-8, max_iterations=limit)
+    found = _ends(_rotated(np.linspace(-1, 1, 200)), 1e-8, max_products=limit)
     assert not found.converged
     assert found.products == limit
     assert max(found.residual_max, found.residual_min) > 1e-8
@@ -248,9 +266,9 @@ def test_too_few_iterations_are_not_called_converged(limit):
 def test_an_operator_that_is_not_finite_gives_no_answer_and_no_exception(bad, first_good):
     matrix, calls = _rotated(np.linspace(-1, 1, 50)), []
 
-    def operator(vector):
+    def operator(rows):
         calls.append(1)
-        return matrix @ vector if len(calls) <= first_good else torch.full_like(vector, bad)
+        return rows @ matrix if len(calls) <= first_good else torch.full_like(rows, bad)
 
     found = extremal_eigenvalues(operator, start_vector(50, matrix), rtol=1e-8)
     assert not found.converged
@@ -263,9 +281,9 @@ def test_an_operator_that_overflows_is_not_called_converged():
     largest = torch.finfo(torch.float32).max
     calls = []
 
-    def operator(vector):
+    def operator(rows):
         calls.append(1)
-        return torch.full_like(vector, largest / 2 if len(calls) > 7 else 1.0) * vector.sign()
+        return torch.full_like(rows, largest / 2 if len(calls) > 7 else 1.0) * rows.sign()
 
     found = extremal_eigenvalues(operator, start_vector(50, torch.empty(0)), rtol=1e-3)
     assert not (found.converged and len(calls) > 7)
@@ -273,8 +291,8 @@ def test_an_operator_that_overflows_is_not_called_converged():
 
 def test_no_ghost_copies_appear_however_long_the_process(monkeypatch):
     # Without reorthogonalisation, copies of the outliers appear after some tens of steps, and the
-    # last tridiagonal matrix would not have the spectrum of the operator.
-    spectrum = np.concatenate([np.linspace(-1, 1, 117), [1e3, 2e3, -1.5e3]])
+    # last projected matrix would not have the spectrum of the operator.
+    spectrum = np.concatenate([np.linspace(0, 1, 118), [1e3, 2e3]])
     seen = []
     real = torch.linalg.eigh
 
@@ -282,13 +300,133 @@ def test_no_ghost_copies_appear_however_long_the_process(monkeypatch):
         seen.append(matrix)
         return real(matrix)
 
-    monkeypatch.setattr(lanczos.torch.linalg, "eigh", spy)
-    found = _ends(_rotated(spectrum), 1e-300, max_iterations=1000)
-    assert found.products == 120
+    monkeypatch.setattr(torch.linalg, "eigh", spy)
+    found = _ends(_rotated(spectrum), 1e-300, max_products=1000, most_vectors=1000)
+    assert found.products > 60
     assert not found.converged
-    np.testing.assert_allclose(
-        np.linalg.eigvalsh(seen[-1]), np.sort(spectrum), rtol=0, atol=1e-10 * 2e3
+    values = np.linalg.eigvalsh(seen[-1])
+    np.testing.assert_allclose(values[-2:], [1e3, 2e3], rtol=1e-12)
+    assert values[-3] < 1 + 1e-9
+
+
+EDGE = [*np.linspace(-3, 10, 300), 50.0, 80.0, 98.0, 101.0, 105.0]
+"""Like the Hessian of a network at the edge of stability: a bulk, and outliers close together."""
+
+CLUSTERED = [*np.linspace(0, 100, 1500) ** 1.02, *np.linspace(110.2, 110.3, 5)]
+
+
+@pytest.mark.parametrize("most_vectors", [20, 40])
+@pytest.mark.parametrize("ends", ["both", "dominant"])
+def test_a_restarted_process_finds_the_same_with_few_more_products(most_vectors, ends):
+    matrix = _rotated(CLUSTERED)
+    options = {"ends": ends, "max_products": 2000}
+    whole = _ends(matrix, 1e-8, most_vectors=2000, **options)
+    restarted = _ends(matrix, 1e-8, most_vectors=most_vectors, **options)
+    assert whole.products > 40
+    assert restarted.converged
+    assert restarted.lambda_max == pytest.approx(110.3, rel=1e-12)
+    if ends == "both":
+        assert restarted.lambda_min == pytest.approx(whole.lambda_min, abs=1e-6)
+    assert restarted.products <= 2 * whole.products
+
+
+def _moved(matrix, amount, seed=5):
+    """The matrix after a small symmetric change of its norm's order times ``amount``."""
+    generator = torch.Generator().manual_seed(seed)
+    change = torch.randn(matrix.shape, generator=generator, dtype=matrix.dtype)
+    change = (change + change.T) / torch.linalg.matrix_norm(change + change.T, 2)
+    return matrix + amount * torch.linalg.matrix_norm(matrix, 2) * change
+
+
+@pytest.mark.parametrize("ends", ["both", "dominant"])
+@pytest.mark.parametrize("amount", [1e-4, 1e-3, 1e-2])
+def test_a_warm_start_costs_less_and_finds_the_same(amount, ends):
+    matrix = _rotated(EDGE)
+    moved = _moved(matrix, amount)
+    truth = float(torch.linalg.eigvalsh(moved)[-1])
+    before = _ends(matrix, 1e-3, ends=ends, keep=3)
+    assert before.vectors.shape == (3, len(matrix))
+    assert torch.allclose(before.vectors @ before.vectors.T, torch.eye(3).double(), atol=1e-12)
+    start = torch.cat([before.vectors, start_vector(len(matrix), matrix)[None]])
+    warm = extremal_eigenvalues(_rows(moved), start, rtol=1e-3, ends="dominant")
+    cold = _ends(moved, 1e-3, ends="dominant")
+    assert warm.converged
+    assert warm.sharpness == pytest.approx(truth, rel=1e-3)
+    assert warm.products < cold.products
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_warm_start_follows_eigenvalues_that_cross(seed):
+    # Two eigenvalues cross at t = ½: the warm start knows both, and so does not follow the lower.
+    rising, falling = 90.0, 110.0
+    for t in np.linspace(0, 1, 21):
+        spectrum = [*np.linspace(-3, 10, 300), rising + 20 * t, falling - 20 * t, 60.0]
+        matrix = _rotated(spectrum, seed)
+        if t == 0:
+            vectors = _ends(matrix, 1e-3, ends="dominant", keep=3).vectors
+        start = torch.cat([vectors, start_vector(len(matrix), matrix)[None]])
+        found = extremal_eigenvalues(_rows(matrix), start, rtol=1e-3, ends="dominant", keep=3)
+        vectors = found.vectors
+        assert found.converged
+        assert found.sharpness == pytest.approx(max(spectrum), rel=1e-3)
+
+
+def test_dependent_rows_of_a_start_do_no_harm():
+    matrix = _rotated(EDGE)
+    one = start_vector(len(matrix), matrix)
+    many = torch.stack([one, 2 * one, torch.zeros_like(one), -one])
+    found = extremal_eigenvalues(_rows(matrix), many, rtol=1e-6)
+    assert found == extremal_eigenvalues(_rows(matrix), one, rtol=1e-6)
+    small = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    found = extremal_eigenvalues(_rows(small), torch.eye(5, 2).double() + 0.1, rtol=1e-9)
+    assert found.products == 2
+    assert found.lambda_max == pytest.approx(3, rel=1e-14)
+
+
+def test_a_start_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="start has no row that is finite and not zero"):
+        extremal_eigenvalues(_rows(torch.eye(3)), torch.zeros(3), rtol=1e-3)
+
+
+def test_every_number_that_steers_can_be_taken_from_another_process():
+    # A process that is told another one's numbers takes its decisions, and gives its answer.
+    matrix, recorded = _rotated(EDGE), []
+
+    def record(values):
+        recorded.append(values.clone())
+        return values
+
+    start = start_vector(len(matrix), matrix)
+    first = extremal_eigenvalues(_rows(matrix), start, rtol=1e-4, agree=record)
+    told = iter(recorded)
+    disturbed = matrix + 1e-6 * torch.eye(len(matrix)).double()
+    second = extremal_eigenvalues(
+        _rows(disturbed), start, rtol=1e-4, agree=lambda values: next(told)
     )
+    assert second == first
+    assert next(told, None) is None
+
+
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_float32_reaches_what_it_promises(rtol):
+    # A diagonal operator of 10⁵ parameters, reflected so that no vector is one of the axes.
+    generator = torch.Generator().manual_seed(3)
+    values = torch.cat([torch.randn(99_995, generator=generator), torch.tensor(EDGE[-5:])])
+    mirror = torch.randn(len(values), generator=generator)
+    mirror /= mirror.norm()
+
+    def operator(rows):
+        def reflected(v):
+            return v - 2 * (v @ mirror)[:, None] * mirror
+
+        return reflected(reflected(rows) * values)
+
+    found = extremal_eigenvalues(
+        operator, start_vector(len(values), values), rtol=rtol, ends="dominant"
+    )
+    assert found.converged
+    assert found.products <= 30
+    assert found.sharpness == pytest.approx(105, rel=1e-6)
 
 
 def test_the_start_vector_is_the_same_every_time_and_in_every_dtype():
@@ -304,3 +442,18 @@ def test_the_start_vector_is_the_same_every_time_and_in_every_dtype():
 def test_the_answer_is_the_same_bits_every_time():
     matrix = _rotated(np.linspace(-1, 2, 80)).float()
     assert _ends(matrix, 1e-4) == _ends(matrix, 1e-4)
+
+
+def test_where_rounding_stops_the_residual_the_process_ends_and_says_so():
+    # Products that are off by 10⁻¹⁴ of the norm, differently each time.
+    matrix, generator = _rotated(EDGE), torch.Generator().manual_seed(0)
+
+    def noisy(rows):
+        noise = torch.randn(rows.shape, generator=generator, dtype=torch.float64)
+        return rows @ matrix.float().double() + 105e-14 * noise / len(matrix) ** 0.5
+
+    start = start_vector(len(matrix), matrix)
+    found = extremal_eigenvalues(noisy, start, rtol=1e-15, ends="dominant")
+    assert not found.converged
+    assert 1e-15 < found.residual < 1e-12
+    assert found.products < 60

@@ -1,0 +1,68 @@
+"""Measuring the sharpness again and again along a trajectory: warm starts, and audits of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jobs.eigenvalues import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
+from jobs.hessian import Hessian
+from jobs.objective import Objective
+
+WARM_VECTORS = 3
+"""Eigenvectors of the last measurement with which the next one begins. At the edge of stability the
+top eigenvalues lie close together, so that a single vector would often be the wrong one."""
+
+AUDIT_EVERY = 10
+"""One in so many measurements starts cold: an eigenvalue that grew out of directions which no warm
+start has seen is then found."""
+
+
+class SharpnessMeter:
+    """Measures both ends of the spectrum of ∇²L(θ) at points that follow one another.
+
+    A measurement begins with the eigenvectors of the one before and a pseudo-random vector that is
+    always the same; an audit with that vector alone.
+
+    Args:
+        objective: L.
+        rtol: the relative residual asked of every eigenpair.
+    """
+
+    def __init__(self, objective: Objective, rtol: float) -> None:
+        self._objective, self._rtol = objective, rtol
+        self._vectors: Tensor | None = None
+        self._since_audit = 0
+
+    def measure(
+        self, theta: Tensor, ends: Ends = "dominant", *, audit: bool = False
+    ) -> ExtremalEigenvalues:
+        """The ends of the spectrum at θ; see :func:`jobs.eigenvalues.extremal_eigenvalues`.
+
+        With ``audit`` the measurement depends on θ alone, and not on what was measured before.
+        """
+        hessian = Hessian(self._objective, theta)
+        start = start_vector(hessian.size, theta)[None]
+        if self._vectors is None or audit or self._since_audit >= AUDIT_EVERY - 1:
+            self._since_audit = 0
+        else:
+            self._since_audit += 1
+            start = torch.cat([self._vectors, start])
+        found = extremal_eigenvalues(
+            hessian.products,
+            start,
+            rtol=self._rtol,
+            ends=ends,
+            keep=WARM_VECTORS,
+            agree=self._objective.agree,
+        )
+        self._vectors = found.vectors
+        return found
+
+    def state(self) -> tuple[int, Tensor | None]:
+        """What a checkpoint must keep: the measurements since the last audit, and the vectors."""
+        return self._since_audit, self._vectors
+
+    def restore(self, since_audit: int, vectors: Tensor | None) -> None:
+        """Take up the state that :meth:`state` gave."""
+        self._since_audit, self._vectors = since_audit, vectors

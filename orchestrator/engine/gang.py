@@ -1,0 +1,173 @@
+"""The processes that compute one trial together; rank 0 is the trial actor, which leads."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.util.placement_group import get_current_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from jobs.ranks import ProcessGroup, RankError
+from jobs.spec import Trial
+from jobs.trial import TrialRun
+from orchestrator.sweep import Resources
+
+PATIENCE_SECONDS = 120.0
+"""How long a rank waits for the others in a collective, before the attempt fails."""
+
+START_SECONDS = 300.0
+"""How long the processes of the other ranks may take to start."""
+
+REASON_SECONDS = 10.0
+"""How long the leader waits for the other ranks to say why they failed."""
+
+
+class Gang:
+    """Rank 0's hold on the other ranks, which live in the bundles of its own placement group.
+
+    They start with the first trial, stay for the next ones, and end with the placement group.
+
+    Args:
+        resources: what each rank occupies.
+        memory: bytes that each rank may use; None for what its device offers.
+        patience: seconds that a rank waits for the others in a collective.
+
+    Raises:
+        RankError: a rank did not start.
+    """
+
+    def __init__(
+        self, resources: Resources, memory: int | None, patience: float = PATIENCE_SECONDS
+    ) -> None:
+        size = resources.workers
+        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        # Port 0 is bound by the system: no one else can take it between choosing and using it.
+        store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
+        leader = ray.get_runtime_context().current_actor
+        self._patience = patience
+        self._others = [_start(rank, resources, leader) for rank in range(1, size)]
+        _wait([other.__ray_ready__.remote() for other in self._others], START_SECONDS)
+        joined = [
+            other.join.remote(address, store.port, rank, resources, memory, patience)
+            for rank, other in enumerate(self._others, 1)
+        ]
+        self.ranks = ProcessGroup(store, 0, size, timeout=patience)
+        _wait(joined, patience)
+        self._computing: list[Any] = []
+
+    def begin(self, trial: Trial, checkpoint: bytes | None) -> None:
+        """Let the other ranks take up a trial, from a checkpoint's content if there is one."""
+        self._computing = [other.compute.remote(trial, checkpoint) for other in self._others]
+
+    def end(self) -> None:
+        """Wait for the other ranks to have ended the trial too."""
+        _wait(self._computing, self._patience)
+
+    def cause(self, error: Exception) -> Exception:
+        """Why a trial failed that failed here with this error: the other ranks may know better."""
+        ready, waiting = ray.wait(
+            self._computing, num_returns=len(self._computing), timeout=REASON_SECONDS
+        )
+        reasons = [
+            (rank, _reason(ref)) for rank, ref in enumerate(self._computing, 1) if ref in ready
+        ]
+        for rank, reason in reasons:
+            if isinstance(reason, RayActorError):
+                return RankError(f"the process of rank {rank} died: {reason}")
+            if reason is not None and not isinstance(reason, RankError):
+                return reason
+        if waiting and isinstance(error, RankError):
+            silent = [rank for rank, ref in enumerate(self._computing, 1) if ref in waiting]
+            return RankError(f"rank {', '.join(map(str, silent))} does not answer: {error}")
+        return error
+
+
+@ray.remote
+class Rank:
+    """A rank that is not the leader: it runs the same trials as the leader does, in step with it.
+
+    Args:
+        leader: the actor of rank 0, which is ended when it does not answer.
+    """
+
+    def __init__(self, leader: Any) -> None:
+        self._leader = leader
+        self._overdue: threading.Timer | None = None
+
+    def join(
+        self,
+        address: str,
+        port: int,
+        rank: int,
+        resources: Resources,
+        memory: int | None,
+        patience: float,
+    ) -> None:
+        """Become a rank of the process group that the leader's store stands for."""
+        self._device = "cuda" if resources.gpus_per_worker else "cpu"
+        self._threads, self._memory, self._patience = resources.cpus_per_worker, memory, patience
+        store = TCPStore(address, port, is_master=False)
+        self._ranks = ProcessGroup(store, rank, resources.workers, timeout=patience)
+
+    def compute(self, trial: Trial, checkpoint: bytes | None) -> None:
+        """Run a trial to the end that all ranks agree on; the leader keeps its results."""
+        try:
+            run = TrialRun(
+                trial,
+                device=self._device,
+                threads=self._threads,
+                ranks=self._ranks,
+                memory=self._memory,
+            )
+            if checkpoint is not None:
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder) / "checkpoint"
+                    path.write_bytes(checkpoint)
+                    run.restore(path)
+            run.advance()
+        except Exception:
+            self._ranks.leave()  # those who wait for this rank need not wait any longer
+            # A leader that works ends now, and this process with it. One that hangs does not.
+            self._overdue = threading.Timer(self._patience, ray.kill, [self._leader])
+            self._overdue.daemon = True
+            self._overdue.start()
+            raise
+
+
+def _start(rank: int, resources: Resources, leader: Any) -> Any:
+    group = get_current_placement_group()
+    assert group is not None
+    strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
+    return Rank.options(  # type: ignore[attr-defined]
+        num_cpus=resources.cpus_per_worker,
+        num_gpus=resources.gpus_per_worker,
+        scheduling_strategy=strategy,
+    ).remote(leader)
+
+
+def _wait(refs: list[Any], seconds: float) -> None:
+    """Wait for what other ranks do."""
+    try:
+        ray.get(refs, timeout=seconds)
+    except GetTimeoutError as error:
+        raise RankError(f"another rank did not answer within {seconds:.0f} s") from error
+    except RayActorError as error:
+        raise RankError(f"the process of another rank died: {error}") from error
+
+
+def _reason(ref: Any) -> Exception | None:
+    """The exception with which a rank's work ended."""
+    try:
+        ray.get(ref)
+    except RayTaskError as error:
+        cause = error.cause
+        return cause if isinstance(cause, Exception) else error
+    except RayActorError as error:
+        return error
+    return None

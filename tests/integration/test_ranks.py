@@ -1,0 +1,113 @@
+"""Trials on several ranks: the numbers of one rank, and an end in order when a rank is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+LONG = """
+name: long
+problem: {dataset: digits, n_train: 1000, width: 64, depth: 2, activation: tanh, loss: mse}
+eta: {unit: absolute, values: [0.001]}
+stop: {epsilon: [0.05], max_steps: 3000}
+measure: {trajectory_every: 200}
+"""
+
+TWO = "resources.workers=2"
+
+
+def _rank_processes() -> list[int]:
+    """The processes of ranks other than the leaders, which Ray names after their class."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    ).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if "ray::Rank" in line]
+
+
+def _assert_close(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert len(found) == len(expected)
+    for mine, theirs in zip(found, expected, strict=True):
+        for name, value in theirs.items():
+            if isinstance(value, float) and name != "sharpness_residual":
+                assert mine[name] == pytest.approx(value, rel=1e-6, abs=1e-9), name
+            elif not isinstance(value, float):
+                assert mine[name] == value, name
+
+
+@pytest.mark.timeout(600)
+def test_two_ranks_write_the_table_of_one(make_run: Callable[..., Any]) -> None:
+    double = "problem.dtype=float64"  # so that only the order of summation differs
+    one, two = make_run("one"), make_run("two")
+    one.run(double)
+    two.run(double, TWO)
+    _assert_close(two.science(), one.science())
+    _assert_close(two.trajectories(), one.trajectories())
+    assert {row["world_size"] for row in two.rows("trials")} == {2}
+    assert {row["world_size"] for row in one.rows("trials")} == {1}
+    assert not _rank_processes()
+
+
+@pytest.mark.timeout(600)
+def test_a_rank_that_is_killed_costs_an_attempt_and_no_number(
+    make_run: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
+    run = make_run(text=LONG)
+    process = run.start_run(TWO)
+    wait_until(lambda: list((run.path / "checkpoints").glob("*.safetensors")), seconds=120)
+    (rank,) = _rank_processes()
+    os.kill(rank, signal.SIGKILL)
+    assert process.wait(240) == 0, run.output(process)
+    attempts = {(row["outcome"], row["failure_class"]) for row in run.rows("attempts")}
+    assert ("settled", None) in attempts
+    assert attempts - {("settled", None)} == {("failed", "node_failure")}
+    (lost,) = {row["trial_id"] for row in run.rows("attempts") if row["outcome"] == "failed"}
+    assert "attempt 2 resumes at step " in run.eos("logs", str(run.path), lost)
+    run.assert_settled_once()
+    assert not _rank_processes()
+
+
+@pytest.mark.timeout(600)
+def test_a_trial_interrupted_on_two_ranks_goes_on_with_one(
+    make_run: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
+    run = make_run(text=LONG)
+    process = run.start_run(TWO)
+    wait_until(lambda: run.worker() is not None, seconds=120)
+    wait_until(lambda: list((run.path / "checkpoints").glob("*.safetensors")), seconds=120)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, run.output(process)
+    assert not _rank_processes()
+    (name,) = [path.stem for path in (run.path / "checkpoints").glob("*.safetensors")]
+    run.run()
+    assert "attempt 2 resumes at step " in run.eos("logs", str(run.path), name)
+    sizes = {row["trial_id"]: row["world_size"] for row in run.rows("trials")}
+    assert sizes[name] == 1
+    run.assert_settled_once()
+
+
+def test_what_does_not_fit_is_refused_before_anything_runs(make_run: Callable[..., Any]) -> None:
+    run, cpus = make_run(), len(os.sched_getaffinity(0))
+    run.run(f"resources.workers={cpus + 1}", expect=2)
+    assert (
+        f"resources.workers is {cpus + 1}; it must be at most {cpus} here: a trial takes workers × "
+        f"cpus_per_worker = {cpus + 1} CPUs, and this machine has {cpus}"
+    ) in " ".join(run.errors.split())
+    run.run("resources.workers=301", expect=2)
+    assert "resources.workers is 301; it must be at most 300" in " ".join(run.errors.split())
+    run.run("resources.memory_gib_per_worker=0.0001", expect=2)
+    assert "resources.memory_gib_per_worker is 0.0001; it must be at least 0.000" in " ".join(
+        run.errors.split()
+    )
+    if not torch.cuda.is_available():
+        run.run("resources.gpus_per_worker=1", expect=2)
+        assert "resources.gpus_per_worker is 1; it must be at most 0 here" in " ".join(
+            run.errors.split()
+        )
+    assert not Path(run.path).exists()

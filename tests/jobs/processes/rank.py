@@ -1,0 +1,102 @@
+"""One of several processes that compute together: ``rank.py CASE RANK SIZE PORT FOLDER ARGUMENTS``.
+
+It writes what it found to ``FOLDER/RANK.json``.
+"""
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import distributed as dist
+
+from jobs import Problem, Protocol, Trial, TrialRun
+from jobs.hessian import Hessian
+from jobs.problem import PlacementError, pose
+from jobs.ranks import Alone, ProcessGroup, RankError
+
+PROBLEM = {"dataset": "digits", "width": 6, "depth": 1, "dtype": "float64"}
+
+
+def products(ranks, n_train, loss):
+    """Loss, gradient and a Hessian product at θ0 of a small network."""
+    problem = Problem(**PROBLEM, n_train=n_train, loss=loss)
+    train, test, theta = pose(problem, ranks=ranks)
+    value, gradient = train.gradient(theta)
+    vectors = torch.stack([theta, gradient])
+    return {
+        "samples": len(train.inputs),
+        "loss": value,
+        "gradient": gradient.tolist(),
+        "products": Hessian(train, theta).products(vectors).tolist(),
+        "test_loss": test.evaluate(theta).loss,
+        "train_accuracy": train.evaluate(theta).accuracy,
+    }
+
+
+def trial(ranks, learning_rate, load=None, save=None, until=None):
+    """The rows and the trajectory of a trial, or its step where all agreed to stop."""
+    spec = Trial(
+        problem=Problem(**PROBLEM, n_train=40),
+        protocol=Protocol(epsilons=(0.3, 0.2), max_steps=500, trajectory_every=20),
+        kind="gd" if learning_rate else "flow",
+        learning_rate=learning_rate,
+    )
+    run = TrialRun(spec, threads=1, ranks=ranks)
+    if load:
+        run.restore(Path(load))
+    if until and ranks.rank == 0:  # the others stop where the votes tell them to
+        run.advance(lambda: run.step >= until)
+        ranks.wants_stop = True
+    if not run.advance():
+        if ranks.rank == 0:
+            run.save(Path(save))
+        return {"step": run.step}
+    result = run.result()
+    return {
+        "crossings": [asdict(crossing) for crossing in result.crossings],
+        "trajectory": [asdict(point) for point in result.trajectory],
+    }
+
+
+def placement(ranks):
+    """What is said of more ranks than samples."""
+    try:
+        pose(Problem(**PROBLEM, n_train=1), ranks=ranks)
+    except PlacementError as error:
+        return str(error)
+
+
+def broken(ranks, way):
+    """How long rank 0 waits for a rank that leaves, dies or hangs, and what it says."""
+    ranks.sum_(torch.ones(1))
+    if ranks.rank == 1:
+        if way == "leaves":
+            ranks.leave()
+        if way == "dies":
+            os._exit(9)
+        time.sleep(8)
+        return None
+    start = time.monotonic()
+    try:
+        ranks.sum_(torch.ones(1))
+    except RankError as error:
+        return {"seconds": time.monotonic() - start, "error": str(error)}
+
+
+def main():
+    case, rank, size, port, folder, arguments = sys.argv[1:]
+    torch.set_num_threads(1)
+    if size == "1":
+        ranks = Alone()
+    else:
+        store = dist.TCPStore("127.0.0.1", int(port), is_master=False)
+        ranks = ProcessGroup(store, int(rank), int(size), timeout=3 if case == "broken" else 60)
+    found = [globals()[case](ranks, **each) for each in json.loads(arguments)]
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+
+
+main()
