@@ -74,6 +74,7 @@ class VisionTransformer(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 10))
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs of shape (samples, 3072) to outputs of shape (samples, 10)."""
         images = inputs.unflatten(1, (3, 8, 4, 8, 4))
         patches = images.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
         tokens = self.blocks(self.embed(patches) + self.position)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -68,20 +68,12 @@ class Stepper(ABC):
     def see_sharpness(self, sharpness: float) -> None:  # noqa: B027 (GD has no use for it)
         """Take in a measurement of S at the current θ."""
 
+    @abstractmethod
     def move(self, theta: Tensor, bounds: Bounds) -> Move:
         """Move θ, from where it was evaluated, by steps that stay within the bounds.
 
         The move ends at the first step that breaks them.
         """
-        time = self.step(theta, bounds.threshold)
-        return Move(theta, 1, time)
-
-    def step(self, theta: Tensor, threshold: float) -> float:
-        """Move θ in place by one step from where it was evaluated; the time that passed.
-
-        ``threshold`` is the next loss threshold, where a step of the flow ends if it gets there.
-        """
-        raise NotImplementedError
 
     def state(self) -> dict[str, float]:
         """What a checkpoint must keep besides θ."""

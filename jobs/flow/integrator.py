@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from jobs.objective import Objective
-from jobs.stepper import Stepper
+from jobs.stepper import Bounds, Move, Stepper
 
 LARGEST_STEP = 1e3
 """What 1/S is taken for where the loss is almost flat (S near 0), in units of time."""
@@ -71,6 +71,11 @@ class Integrator(Stepper):
                 self._interval = max(self._interval // 2, 1)
         self._sharpness = sharpness
         self._remaining = self._interval
+
+    def move(self, theta: Tensor, bounds: Bounds) -> Move:
+        """Move θ in place by one step, which ends at the threshold if it gets there."""
+        time = self.step(theta, bounds.threshold)
+        return Move(theta, 1, time)
 
     def step(self, theta: Tensor, threshold: float) -> float:
         """Move θ in place by one step, which ends where the loss reaches ``threshold`` if it does.

@@ -1,0 +1,203 @@
+"""Packs of GD trials beside the same trials one by one: what a step of a run costs.
+
+    .venv/bin/python benchmarks/packing.py [--threads 1] [--device cpu]
+
+First a table of bare steps, for problems from small to large: GD on one θ, and on K of them at
+once. It is what the bound of :func:`jobs.pack.pays` was read from (on a CPU; run it with
+``--device cuda`` before setting another for GPUs). Then whole trials, with all that they measure:
+16 learning rates one after the other, and as one pack, whose rows are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from jobs import Problem, Protocol, Trial, TrialResult, TrialRun
+from jobs.numerics import reproducible
+from jobs.objective import Objective
+from jobs.pack import DescentPack, pays, stacked_gradients
+from jobs.parameters import Layout
+from jobs.problem import pose
+
+PACK_SIZES = (2, 4, 16, 64)
+NETWORKS = (
+    ("digits", 50, 8, 1),
+    ("digits", 200, 16, 2),
+    ("digits", 500, 32, 2),
+    ("digits", 50, 200, 2),
+    ("digits", 1000, 32, 2),
+    ("mnist-mini", 200, 32, 2),
+    ("digits", 1000, 64, 2),
+    ("mnist-mini", 1000, 16, 1),
+    ("mnist-mini", 1000, 64, 2),
+)
+"""Dataset, training samples, width and depth."""
+
+WHOLE = (
+    (("digits", 50, 8, 1), "float64", 0.05),
+    (("digits", 50, 8, 1), "float32", 0.05),
+    (("digits", 200, 16, 2), "float64", 0.05),
+    (("digits", 200, 16, 2), "float32", 0.05),
+    (("digits", 500, 32, 2), "float32", 0.05),
+    (("mnist-mini", 200, 32, 2), "float32", 0.05),
+)
+"""The networks whose whole trials are run, and until which loss."""
+
+
+class DiagonalNetwork(nn.Module):
+    """x ↦ Σᵢ (uᵢ² − vᵢ²) xᵢ."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.u = nn.Parameter(torch.empty(features))
+        self.v = nn.Parameter(torch.empty(features))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """A value for each sample."""
+        return (inputs * (self.u**2 - self.v**2)).sum(dim=1, keepdim=True)
+
+
+def diagonal(device: str) -> tuple[Objective, Tensor]:
+    """One sample with six features, fitted to the value 1."""
+    module, generator = DiagonalNetwork(6), torch.Generator().manual_seed(0)
+    inputs = torch.randn(1, 6, generator=generator).to(device)
+    theta = torch.rand(12, generator=generator).to(device)
+    labels = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        return (outputs - 1).square().sum() / 2
+
+    return Objective(module, Layout.of(module), loss, inputs, labels), theta
+
+
+def problem(dataset: str, samples: int, width: int, depth: int, dtype: str) -> Problem:
+    return Problem(dataset=dataset, n_train=samples, width=width, depth=depth, dtype=dtype)
+
+
+def milliseconds(steps: list[Callable[[], object]]) -> list[float]:
+    """The median time of each of several steps, measured in turn so that drifts hit them alike."""
+    for step in steps:
+        step()
+    times: list[list[float]] = [[] for _ in steps]
+    for _ in range(7):
+        for step, taken in zip(steps, times, strict=True):
+            calls, start = 0, time.perf_counter()
+            while (passed := time.perf_counter() - start) < 0.05 or calls == 0:
+                step()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                calls += 1
+            taken.append(1e3 * passed / calls)
+    return [statistics.median(taken) for taken in times]
+
+
+def bare_steps(name: str, objective: Objective, theta: Tensor) -> None:
+    """Print what a run-step costs alone and in packs of several sizes."""
+    size = len(theta)
+
+    def alone() -> Tensor:
+        return theta.sub(objective.packed_gradient(theta)[:size], alpha=0.01)
+
+    def packed(runs: int) -> Callable[[], Tensor]:
+        thetas, eta = theta.repeat(runs, 1), theta.new_full((runs, 1), 0.01)
+        return lambda: thetas - eta * stacked_gradients(objective, thetas)[1]
+
+    one, *packs = milliseconds([alone, *(packed(runs) for runs in PACK_SIZES)])
+    cells = [
+        f"{together / runs:7.3f} ({together / runs / one:4.2f})"
+        for runs, together in zip(PACK_SIZES, packs, strict=True)
+    ]
+    products = size * objective.samples
+    dtype = str(theta.dtype).removeprefix("torch.")
+    verdict = "yes" if pays(size, objective.samples, dtype) else "no"
+    print(
+        f"{name:22} {dtype} {products:9.2g} {one:7.3f}   {'  '.join(cells)}   {verdict}", flush=True
+    )
+
+
+def whole_trials(
+    network: tuple[str, int, int, int], dtype: str, epsilon: float, device: str, threads: int
+) -> None:
+    """Print the time of 16 trials one by one and as a pack, and how far their rows are apart."""
+    protocol = Protocol(epsilons=(4 * epsilon, epsilon), max_steps=2000)
+    posed = problem(*network, dtype)
+
+    def runs() -> list[TrialRun]:
+        trials = [
+            Trial(problem=posed, protocol=protocol, kind="gd", learning_rate=0.02 * 1.25**number)
+            for number in range(16)
+        ]
+        return [TrialRun(trial, device=device, threads=threads) for trial in trials]
+
+    runs()[0].advance()  # what is done once in a process
+    one_by_one, together = runs(), runs()
+    start = time.perf_counter()
+    for run in one_by_one:
+        run.advance()
+    alone = time.perf_counter() - start
+    start = time.perf_counter()
+    DescentPack(together).advance()
+    packed = time.perf_counter() - start
+    apart = [
+        difference(one.result(), other.result())
+        for one, other in zip(one_by_one, together, strict=True)
+    ]
+    equal = [difference for difference in apart if math.isfinite(difference)]
+    steps = sum(run.step for run in one_by_one)
+    print(
+        f"{' '.join(map(str, network)):22} {dtype} {steps:7} {alone:8.2f} s {packed:8.2f} s "
+        f"({packed / alone:4.2f})   {len(equal):2} of 16   {max(equal):.0e}",
+        flush=True,
+    )
+
+
+def difference(one: TrialResult, other: TrialResult) -> float:
+    """The largest relative difference of two numbers of the rows; infinite where a step, a status
+    or a count differs. What a measurement of S left over is no number of the trial.
+    """
+    largest = 0.0
+    for row, twin in zip(one.crossings, other.crossings, strict=True):
+        for field in dataclasses.fields(row):
+            a, b = getattr(row, field.name), getattr(twin, field.name)
+            if not (isinstance(a, float) and isinstance(b, float)):
+                if a != b:
+                    return math.inf
+            elif field.name != "sharpness_residual":
+                largest = max(largest, abs(a - b) / max(abs(a), abs(b), 1e-300))
+    return largest
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    device, threads = arguments.device, arguments.threads
+    print("ms a step of a run: alone, and in packs of K (relative to alone)")
+    heads = "  ".join(f"{f'K = {runs}':>14}" for runs in PACK_SIZES)
+    print(f"{'dataset, n, width, depth':30} {'P n':>9} {'alone':>7}   {heads}   pays")
+    with reproducible(threads):
+        bare_steps("diagonal, 1, 6", *diagonal(device))
+        for network in NETWORKS:
+            for dtype in ("float32", "float64"):
+                objective, _, theta = pose(problem(*network, dtype), device)
+                bare_steps(" ".join(map(str, network)), objective, theta)
+    print(
+        "\n16 whole trials: their steps, one by one, as a pack; rows with equal steps and counts,"
+    )
+    print("and the largest relative difference of a number in them")
+    for network, dtype, epsilon in WHOLE:
+        whole_trials(network, dtype, epsilon, device, threads)
+
+
+if __name__ == "__main__":
+    main()
