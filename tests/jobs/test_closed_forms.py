@@ -1,0 +1,129 @@
+"""Problems small enough to know everything about: diagonal linear networks, logistic regression."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from jobs.descent import GradientDescent
+from jobs.flow import METHODS
+from jobs.hessian import Hessian
+from jobs.losses import LOSS_SUMS
+from jobs.measures import sharpness
+from jobs.objective import Objective
+from jobs.parameters import Layout
+from jobs.stepper import Bounds
+
+
+class _Diagonal(nn.Module):
+    """f(x) = ⟨w∘w, x⟩, with shared weights."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(features))
+
+    def forward(self, inputs):
+        return inputs @ self.weight.square()
+
+
+def _half_square(outputs, targets):
+    return (outputs - targets).square().sum() / 2
+
+
+X, TRUTH, Y, START = (2.0, 1.0), (0.5, 0.5), 1.5, 0.01
+
+
+def _diagonal():
+    """One point x = (2, 1) with the target y = 1.5 of β* = (½, ½), and w0 = 0.01·(1, 1)."""
+    network = _Diagonal(2)
+    inputs = torch.tensor([X], dtype=torch.float64)
+    targets = torch.tensor([Y], dtype=torch.float64)
+    objective = Objective(network, Layout.of(network), _half_square, inputs, targets)
+    return objective, torch.full((2,), START, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("block", [1, 16])
+@pytest.mark.parametrize(
+    ("eta", "steps", "s", "edge", "l1", "l2", "risk"),
+    [
+        (0.05, 33, 11.9550, 0.2989, 0.9688, 0.8693, 0.2986),
+        (0.15, 58, 11.9324, 0.8949, 0.9911, 0.8709, 0.2917),
+        (0.18, 1397, 11.0562, 0.9951, 1.2807, 0.9317, 0.0872),
+        (0.20, 611, 9.8797, 0.9880, 1.4244, 1.0075, 0.0011),
+        (0.22, 405, 8.9232, 0.9815, 1.4815, 1.0652, 0.0906),
+        (0.25, 292, 7.7933, 0.9742, 1.4990, 1.1295, 0.3804),
+    ],
+)
+def test_gd_on_a_diagonal_network_to_every_printed_digit(block, eta, steps, s, edge, l1, l2, risk):
+    objective, theta = _diagonal()
+    method, taken, epsilon = GradientDescent(objective, eta, block), 0, 1e-12
+    while method.evaluate(theta) >= epsilon:
+        moved = method.move(theta, Bounds(math.nextafter(epsilon, 0), 1e3, 2_000))
+        theta, taken = moved.theta, taken + moved.steps
+    found = sharpness(objective, theta, rtol=1e-10)
+    assert taken == steps
+    assert found.sharpness == pytest.approx(s, abs=5.1e-5)
+    assert found.sharpness * eta / 2 == pytest.approx(edge, abs=5.1e-5)
+    assert float(theta.abs().sum()) == pytest.approx(l1, abs=5.1e-5)
+    assert float(theta.norm()) == pytest.approx(l2, abs=5.1e-5)
+    error = theta.square() - torch.tensor(TRUTH, dtype=torch.float64)
+    assert float(error @ error) == pytest.approx(risk, abs=5.1e-5)
+
+
+def _flow_end():
+    """Where the flow ends: wᵢ² = wᵢ(0)² exp(4 xᵢ s), with s the root of ⟨β, x⟩ = y."""
+    low, high = 0.0, 10.0
+    for _ in range(200):
+        s = (low + high) / 2
+        beta = [START**2 * math.exp(4 * x * s) for x in X]
+        low, high = (s, high) if sum(b * x for b, x in zip(beta, X, strict=True)) < Y else (low, s)
+    return beta
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_the_flow_of_a_diagonal_network_ends_where_its_closed_form_does(name):
+    objective, theta = _diagonal()
+    method = METHODS[name](objective, 50)
+    while method.evaluate(theta) > 1e-10:
+        if method.wants_sharpness:
+            method.see_sharpness(sharpness(objective, theta, rtol=1e-6).sharpness)
+        theta = method.move(theta, Bounds(1e-10, 1e3, 1)).theta
+    beta = _flow_end()
+    found = sharpness(objective, theta, rtol=1e-9)
+    # On the manifold S = 4 Σ xᵢ² βᵢ. The printed value of S_GF is 11.9655.
+    assert 4 * sum(b * x * x for b, x in zip(beta, X, strict=True)) == pytest.approx(
+        11.9655, abs=5.1e-5
+    )
+    assert found.sharpness == pytest.approx(11.9655, rel=1e-3)
+    # Steps of 1/S leave 3·10⁻⁴ of ‖β‖, with either method.
+    assert theta.square().tolist() == pytest.approx(beta, abs=5e-4)
+
+
+def test_the_hessian_of_a_diagonal_network_is_its_closed_form():
+    objective, _ = _diagonal()
+    w, x = torch.tensor([0.7, -0.4], dtype=torch.float64), torch.tensor(X, dtype=torch.float64)
+    residual = float(x @ w.square()) - Y
+    expected = 4 * torch.outer(x * w, x * w) + 2 * residual * torch.diag(x)
+    found = Hessian(objective, w).products(torch.eye(2, dtype=torch.float64))
+    assert torch.allclose(found, expected, rtol=1e-13, atol=1e-14)
+
+
+def test_the_hessian_of_multinomial_logistic_regression_is_its_closed_form():
+    # H = 1/n Σ x̃x̃ᵀ ⊗ (diag p − ppᵀ), for weights and bias together.
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    labels, network = torch.arange(6) % 3, nn.Linear(4, 3)
+    layout = Layout.of(network)
+    theta = torch.randn(layout.size, generator=generator, dtype=torch.float64)
+    weight, bias = layout.split(theta)
+    extended = torch.cat([inputs, torch.ones(6, 1, dtype=torch.float64)], dim=1)
+    expected = torch.zeros(15, 15, dtype=torch.float64)
+    for row, outputs in zip(extended, inputs @ weight.T + bias, strict=True):
+        p = outputs.softmax(dim=0)
+        expected += torch.kron(torch.diag(p) - torch.outer(p, p), torch.outer(row, row)) / 6
+    # θ has the weights class by class, then the biases.
+    order = [5 * c + i for c in range(3) for i in range(4)] + [5 * c + 4 for c in range(3)]
+    objective = Objective(network, layout, LOSS_SUMS["ce"], inputs, labels)
+    found = Hessian(objective, theta).products(torch.eye(15, dtype=torch.float64))
+    assert torch.allclose(found, expected[order][:, order], rtol=1e-12, atol=1e-15)
