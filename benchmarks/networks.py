@@ -1,11 +1,22 @@
-"""The networks that the benchmarks measure, with PyTorch's default initialisation from one seed."""
+"""The networks that the benchmarks measure, alone and with a training set."""
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import cifar
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from jobs.hessian import Hessian
+from jobs.losses import LOSS_SUMS
+from jobs.memory import Chunks, default_budget, footprint, plan
+from jobs.objective import Objective
 from jobs.parameters import Layout
+from jobs.problem import CHUNK_BYTES, PROBED_SAMPLES
 
 
 def fcn(activation: type[nn.Module] = nn.Tanh, width: int = 200, depth: int = 2) -> nn.Module:
@@ -84,3 +95,88 @@ class VisionTransformer(nn.Module):
 def flat_parameters(module: nn.Module) -> Tensor:
     """θ of the module as it was initialised, shape (P,)."""
     return Layout.of(module).join([parameter.detach() for parameter in module.parameters()])
+
+
+class MeanLoss(nn.Module):
+    """The mean over the samples of one of ``LOSS_SUMS``, as a criterion that all tools take."""
+
+    reduction = "mean"
+
+    def __init__(self, loss: str) -> None:
+        super().__init__()
+        self.loss_sum = LOSS_SUMS[loss]
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of outputs of shape (samples, classes)."""
+        return self.loss_sum(outputs, labels) / len(labels)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, whose parameters are a point, and a training set."""
+
+    name: str
+    module: nn.Module
+    loss: str
+    inputs: Tensor
+    labels: Tensor
+
+    @property
+    def samples(self) -> int:
+        """n."""
+        return len(self.labels)
+
+    @property
+    def theta(self) -> Tensor:
+        """The point, shape (P,)."""
+        return parameters_to_vector(self.module.parameters()).detach()
+
+    @property
+    def criterion(self) -> MeanLoss:
+        """The mean loss over samples."""
+        return MeanLoss(self.loss)
+
+    def at(self, theta: Tensor) -> Case:
+        """The same network and training set at another point, in the dtype of that point."""
+        module = copy.deepcopy(self.module).to(theta.dtype)
+        vector_to_parameters(theta, module.parameters())
+        return Case(self.name, module, self.loss, self.inputs.to(theta.dtype), self.labels)
+
+    def objective(self, chunks: Chunks | None = None, samples: int | None = None) -> Objective:
+        """This package's objective, on the first ``samples``."""
+        data = self.inputs[:samples], self.labels[:samples]
+        layout = Layout.of(self.module)
+        return Objective(self.module, layout, LOSS_SUMS[self.loss], *data, chunks=chunks)
+
+    def planned(self) -> Chunks:
+        """The chunks that this package chooses by itself."""
+        theta = self.theta
+        needed = footprint(
+            PROBED_SAMPLES,
+            theta.nbytes,
+            lambda samples: self.objective(samples=samples).gradient(theta),
+            lambda samples: Hessian(self.objective(samples=samples), theta),
+            lambda hessian: hessian @ theta,
+        )
+        return plan(needed, self.samples, default_budget("cpu"), CHUNK_BYTES["cpu"])
+
+    def batches(self, batch: int) -> list[tuple[Tensor, Tensor]]:
+        """The training set in batches of so many samples."""
+        return list(zip(self.inputs.split(batch), self.labels.split(batch), strict=True))
+
+
+NETWORKS = {"fc": (fcn, "mse"), "cnn": (cnn, "ce"), "vit": (VisionTransformer, "ce")}
+"""The network and the loss of each case."""
+
+
+def case(name: str, samples: int, folder: Path | None) -> Case:
+    """A case at its initialisation, with PyTorch's defaults from seed 0, on CIFAR-10 in a folder.
+
+    Without a folder the inputs are standard normal and the labels random.
+    """
+    build, loss = NETWORKS[name]
+    torch.manual_seed(0)
+    module = build()
+    if folder:
+        return Case(name, module, loss, *cifar.read(folder, samples))
+    return Case(name, module, loss, torch.randn(samples, 3072), torch.randint(10, (samples,)))

@@ -18,7 +18,7 @@ from orchestrator.ledger import read_marks
 from orchestrator.store import PROVENANCE, Store
 
 EOS = Path(sys.executable).with_name("eos")
-RUN_SECONDS = 240
+RUN_SECONDS = 400
 
 SMALL = """
 name: small

@@ -66,7 +66,7 @@ def half_done(tmp_path: Path, config: Path) -> Path:
         began = time.time()
         result = run_trial(trial, threads=1)
         assignment = Assignment(trial, column.column_id, 1, progress.flow)
-        finished = Finished(assignment, result, "cpu", began, time.time(), time.time() - began)
+        finished = Finished(assignment, result, "cpu", 1, began, time.time(), time.time() - began)
         (settled,) = commit(run, [finished], origin)
         progress.settle(settled)
     return run
