@@ -14,9 +14,9 @@ WARM_VECTORS = 3
 top eigenvalues lie close together, so that a single vector would often be the wrong one."""
 
 AUDIT_EVERY = 10
-"""One in so many measurements starts cold, and has a better chance of finding an eigenvalue that grew
-out of directions which the old eigenvectors do not see. Until then a warm start may have missed it,
-and said that it converged."""
+"""One in so many measurements starts cold, and has a better chance of finding an eigenvalue that
+grew out of directions which the old eigenvectors do not see. Until then a warm start may have
+missed it, and said that it converged."""
 
 
 class SharpnessMeter:

@@ -138,8 +138,8 @@ class Protocol:
 
 
 LEAST_RTOL = {"float32": 1e-5, "float64": 1e-13}
-"""The relative residual of an eigenpair that may be asked for, by dtype. In float32, the solver's own
-inner products stopped it at 1.1e-6 for a network of 656,810 parameters."""
+"""The relative residual of an eigenpair that may be asked for, by dtype. In float32, the solver's
+own inner products stopped it at 1.1e-6 for a network of 656,810 parameters."""
 
 
 def check_reachable(problem: Problem, protocol: Protocol) -> None:
