@@ -88,8 +88,7 @@ def extremal_eigenvalues(
     The process ends when both ends satisfy ``rtol``, relative to the operator norm; or, with
     ``ends="dominant"``, when the end of larger |λ| does and the other cannot overtake it. It also
     ends when the space is invariant, when rounding keeps the residual from falling, and after
-    ``max_products``. Eigenvalues are Rayleigh quotients
-    accumulated in float64.
+    ``max_products``. Eigenvalues are Rayleigh quotients accumulated in float64.
 
     A residual proves that an eigenvalue is near, not that no larger one is: where the start has
     next to nothing of the extreme eigenvector, a lower eigenvalue may be found.

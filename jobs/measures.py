@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jobs.eigenvalues import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
-from jobs.hessian import Hessian
+from jobs.eigenvalues import Ends, ExtremalEigenvalues
 from jobs.objective import Objective
+from jobs.sharpness import SharpnessMeter
 
 
 def l1_norm(theta: Tensor) -> float:
@@ -28,8 +28,4 @@ def sharpness(
     The start vector is always the same, so that a measurement depends on θ alone and not on what
     was measured before it.
     """
-    hessian = Hessian(objective, theta)
-    start = start_vector(hessian.size, theta)
-    return extremal_eigenvalues(
-        hessian.products, start, rtol=rtol, ends=ends, agree=objective.agree
-    )
+    return SharpnessMeter(objective, rtol).measure(theta, ends)

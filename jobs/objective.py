@@ -136,15 +136,19 @@ class Objective:
             strict=True,
         )
 
+    def partial_loss(self, views: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
+        """The part of some samples in L, at the parameters that ``views`` has by name."""
+        with exact_attention():
+            outputs = functional_call(self.module, views, (inputs,))
+        return self.loss_sum(outputs, labels) / self.samples
+
     def partial_gradient(
         self, theta: Tensor, inputs: Tensor, labels: Tensor, *, create_graph: bool
     ) -> PartialGradient:
         """The part of some samples in L and ∇L, with the graph of ∇L where that is asked for."""
         leaves = [view.detach().requires_grad_() for view in self.layout.split(theta)]
         views = dict(zip(self.layout.names, leaves, strict=True))
-        with exact_attention():
-            outputs = functional_call(self.module, views, (inputs,))
-        loss = self.loss_sum(outputs, labels) / self.samples
+        loss = self.partial_loss(views, inputs, labels)
         tensors = torch.autograd.grad(
             loss, leaves, create_graph=create_graph, allow_unused=True, materialize_grads=True
         )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from jobs.descent import GradientDescent
 from jobs.numerics import reproducible
-from jobs.objective import Objective, exact_attention
+from jobs.objective import Objective
 from jobs.trial import TrialRun
 
 STRETCH = 32
@@ -148,12 +148,9 @@ def stacked_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, Ten
         leaf = thetas.detach().requires_grad_()
 
         def loss(theta: Tensor, inputs: Tensor = inputs, labels: Tensor = labels) -> Tensor:
-            views = objective.layout.named(theta)
-            outputs = functional_call(objective.module, views, (inputs,))
-            return objective.loss_sum(outputs, labels) / objective.samples
+            return objective.partial_loss(objective.layout.named(theta), inputs, labels)
 
-        with exact_attention():
-            of_chunk = vmap(loss)(leaf)
+        of_chunk = vmap(loss)(leaf)
         gradients += torch.autograd.grad(of_chunk.sum(), leaf)[0]
         losses += of_chunk.detach()
     return losses, gradients

@@ -139,7 +139,8 @@ class TrialActor(tune.Trainable):
         checkpoint = None
         try:
             run.restore(path)
-            checkpoint = path.read_bytes()
+            if self._gang is not None:
+                checkpoint = path.read_bytes()
             log.info(
                 "attempt %d resumes at step %d", assignment.attempt, run.step, extra=_tag(name)
             )

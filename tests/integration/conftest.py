@@ -29,6 +29,14 @@ stop: {epsilon: [0.2, 0.05], max_steps: 20000}
 measure: {trajectory_every: 20}
 """
 
+LONG = """
+name: long
+problem: {dataset: digits, n_train: 1000, width: 128, depth: 2, activation: tanh, loss: mse}
+eta: {unit: absolute, values: [0.0005]}
+stop: {epsilon: [0.05], max_steps: STEPS}
+measure: {trajectory_every: 200}
+"""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -165,6 +173,12 @@ def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
             if process.poll() is None:
                 process.kill()
                 process.wait(30)
+
+
+@pytest.fixture
+def long_text() -> Callable[[int], str]:
+    """A sweep of one GD trial of so many steps, long enough to be caught at work."""
+    return lambda steps: LONG.replace("STEPS", str(steps))
 
 
 @pytest.fixture

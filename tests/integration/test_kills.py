@@ -14,14 +14,6 @@ import pytest
 
 KILLS = 21
 
-LONG = """
-name: long
-problem: {dataset: digits, n_train: 1000, width: 128, depth: 2, activation: tanh, loss: mse}
-eta: {unit: absolute, values: [0.0005]}
-stop: {epsilon: [0.05], max_steps: 12000}
-measure: {trajectory_every: 200}
-"""
-
 
 @pytest.mark.timeout(1200)
 def test_kills_at_random_moments_change_no_number(
@@ -61,9 +53,11 @@ def test_kills_at_random_moments_change_no_number(
 
 
 def test_a_killed_trial_goes_on_from_its_checkpoint(
-    make_run: Callable[..., Any], wait_until: Callable[..., None]
+    make_run: Callable[..., Any],
+    wait_until: Callable[..., None],
+    long_text: Callable[[int], str],
 ) -> None:
-    run = make_run(text=LONG)
+    run = make_run(text=long_text(12_000))
     process = run.start_run()
     checkpoints = run.path / "checkpoints"
     wait_until(lambda: list(checkpoints.glob("*.safetensors")), seconds=90)
@@ -75,7 +69,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     log = run.eos("logs", str(run.path), resumed)
     assert "attempt 2 resumes at step " in log
     assert "resumes at step 0" not in log
-    quiet = make_run("quiet", LONG)
+    quiet = make_run("quiet", long_text(12_000))
     quiet.run()
     assert run.science() == quiet.science()
     assert run.trajectories() == quiet.trajectories()
@@ -109,9 +103,11 @@ def test_an_interruption_is_orderly_and_quick(
 
 
 def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
-    make_run: Callable[..., Any], wait_until: Callable[..., None]
+    make_run: Callable[..., Any],
+    wait_until: Callable[..., None],
+    long_text: Callable[[int], str],
 ) -> None:
-    run = make_run(text=LONG.replace("[0.0005]", "[0.0005, 0.3]"))
+    run = make_run(text=long_text(12_000).replace("[0.0005]", "[0.0005, 0.3]"))
     process = run.start_run()
     for kills in (1, 2, 3):
         wait_until(lambda: process.poll() is not None or _slow_trial(run), seconds=90)

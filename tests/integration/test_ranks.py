@@ -12,14 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-LONG = """
-name: long
-problem: {dataset: digits, n_train: 1000, width: 128, depth: 2, activation: tanh, loss: mse}
-eta: {unit: absolute, values: [0.0005]}
-stop: {epsilon: [0.05], max_steps: 6000}
-measure: {trajectory_every: 200}
-"""
-
 TWO = "resources.workers=2"
 
 
@@ -59,9 +51,11 @@ def test_two_ranks_write_the_table_of_one(
 
 @pytest.mark.timeout(900)
 def test_a_rank_that_is_killed_costs_an_attempt_and_no_number(
-    make_run: Callable[..., Any], wait_until: Callable[..., None]
+    make_run: Callable[..., Any],
+    wait_until: Callable[..., None],
+    long_text: Callable[[int], str],
 ) -> None:
-    run = make_run(text=LONG)
+    run = make_run(text=long_text(6_000))
     process = run.start_run(TWO)
     wait_until(lambda: list((run.path / "checkpoints").glob("*.safetensors")), seconds=120)
     (rank,) = _rank_processes()
@@ -78,9 +72,11 @@ def test_a_rank_that_is_killed_costs_an_attempt_and_no_number(
 
 @pytest.mark.timeout(900)
 def test_a_trial_interrupted_on_two_ranks_goes_on_with_one(
-    make_run: Callable[..., Any], wait_until: Callable[..., None]
+    make_run: Callable[..., Any],
+    wait_until: Callable[..., None],
+    long_text: Callable[[int], str],
 ) -> None:
-    run = make_run(text=LONG)
+    run = make_run(text=long_text(6_000))
     process = run.start_run(TWO)
     wait_until(lambda: run.worker() is not None, seconds=120)
     wait_until(lambda: list((run.path / "checkpoints").glob("*.safetensors")), seconds=120)
