@@ -6,10 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.basis import Basis
 from jobs.eigenvalues import (
     LEAST_PRODUCTS,
     ExtremalEigenvalues,
     extremal_eigenvalues,
+    reachable_rtol,
     start_vector,
 )
 
@@ -369,6 +371,112 @@ def test_a_warm_start_follows_eigenvalues_that_cross(seed):
         vectors = found.vectors
         assert found.converged
         assert found.sharpness == pytest.approx(max(spectrum), rel=1e-3)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(spectrum=SPECTRA, seed=st.integers(0, 50), rtol=TOLERANCES)
+def test_the_residuals_are_those_of_the_vectors(spectrum, seed, rtol):
+    matrix = _rotated(spectrum, seed)
+    found = _ends(matrix, rtol, keep=2)
+    rounding = 1e-13 * float(torch.linalg.matrix_norm(matrix, 2))
+    top = found.lambda_max >= -found.lambda_min
+    pairs = [
+        (found.lambda_max, found.residual_max),
+        (found.lambda_min, found.residual_min),
+    ]
+    for vector, (value, residual) in zip(
+        found.vectors, pairs if top else pairs[::-1], strict=False
+    ):
+        assert float(vector.norm()) == pytest.approx(1, abs=1e-12)
+        truth = float((matrix @ vector - value * vector).norm())
+        assert truth == pytest.approx(residual * found.sharpness, rel=1e-3, abs=rounding)
+
+
+@pytest.mark.parametrize(("ends", "keep"), [("both", 2), ("dominant", 3), ("dominant", 5)])
+@pytest.mark.parametrize("seed", range(8))
+def test_exact_eigenvectors_hide_no_larger_eigenvalue_that_they_do_not_couple_to(ends, keep, seed):
+    # The old vectors are exact still, so that their residuals say nothing; the last row must.
+    generator = torch.Generator().manual_seed(seed)
+    bulk = 0.3 * torch.randn(20_000, generator=generator, dtype=torch.float64)
+    values = torch.cat([torch.tensor([105.0, 101, 98, 97, 89]).double(), bulk])
+    grown = 5 + int(torch.randint(20_000, (1,), generator=generator))
+    values[grown] = 200.0
+    axes = torch.eye(5, len(values), dtype=torch.float64)
+    if ends == "both":
+        values[1] = -50.0
+    start = torch.cat([axes[:keep], start_vector(len(values), values)[None]])
+    found = extremal_eigenvalues(lambda rows: rows * values, start, rtol=1e-3, ends=ends)
+    assert found.converged
+    assert found.sharpness == pytest.approx(200, rel=1e-3)
+    assert found.products <= 40 if ends == "both" else found.products <= 14
+
+
+@pytest.mark.parametrize("amount", [1e-4, 1e-3])
+def test_a_warm_start_of_both_ends_has_a_vector_of_each(amount):
+    matrix = _rotated(EDGE)
+    before = _ends(matrix, 1e-3, keep=3)
+    quotients = (before.vectors @ matrix * before.vectors).sum(dim=1)
+    assert quotients.tolist() == pytest.approx([105, 101, before.lambda_min], rel=1e-3)
+    moved = _moved(matrix, amount)
+    start = torch.cat([before.vectors, start_vector(len(matrix), matrix)[None]])
+    warm = extremal_eigenvalues(_rows(moved), start, rtol=1e-3)
+    truth = torch.linalg.eigvalsh(moved)
+    assert warm.converged
+    assert warm.lambda_max == pytest.approx(float(truth[-1]), abs=0.105)
+    assert warm.lambda_min == pytest.approx(float(truth[0]), abs=0.105)
+    assert 2 * warm.products < _ends(moved, 1e-3).products
+
+
+def test_rows_of_a_start_that_are_not_finite_do_no_harm():
+    matrix = _rotated(EDGE)
+    one = start_vector(len(matrix), matrix)
+    bad = torch.stack([math.nan * one, math.inf * one, one])
+    found = extremal_eigenvalues(_rows(matrix), bad, rtol=1e-6)
+    assert found == extremal_eigenvalues(_rows(matrix), one, rtol=1e-6)
+
+
+def test_a_start_of_many_rows_keeps_to_the_limit_of_products():
+    matrix = _rotated(EDGE)
+    start = torch.eye(9, len(matrix), dtype=torch.float64)
+    found = extremal_eigenvalues(_rows(matrix), start, rtol=1e-6, max_products=4)
+    assert found.products == 4
+    assert not found.converged
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_basis_stays_orthonormal_over_200_products_and_restarts(dtype, monkeypatch):
+    matrix, bases = _rotated([*np.linspace(-10, 100, 600), 101.0, 101.1]).to(dtype), []
+    real = Basis.compress
+
+    def spy(basis, weights, values):
+        bases.append(basis.vectors[: basis.dimension].double())
+        real(basis, weights, values)
+
+    monkeypatch.setattr(Basis, "compress", spy)
+    start = start_vector(len(matrix), matrix)
+    found = extremal_eigenvalues(_rows(matrix), start, rtol=1e-300, max_products=200)
+    assert found.products > 100
+    assert len(bases) >= 3
+    for basis in bases:
+        overlaps = basis @ basis.T - torch.eye(len(basis), dtype=torch.float64)
+        assert float(overlaps.abs().max()) <= 20 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 10**6), (torch.float64, 10**4)])
+def test_the_least_tolerance_can_be_reached(dtype, size):
+    # One float32 sum over 10⁶ entries is off by more than this tolerance.
+    generator = torch.Generator().manual_seed(3)
+    bulk = torch.randn(size - 5, generator=generator, dtype=dtype)
+    values = torch.cat([bulk, torch.tensor(EDGE[-5:], dtype=dtype)])
+    found = extremal_eigenvalues(
+        lambda rows: rows * values,
+        start_vector(size, values),
+        rtol=reachable_rtol(dtype),
+        ends="dominant",
+    )
+    assert found.converged
+    assert found.lambda_max == pytest.approx(105, rel=reachable_rtol(dtype))
+    assert found.products <= 30
 
 
 def test_dependent_rows_of_a_start_do_no_harm():
