@@ -62,22 +62,15 @@ class ExtremalEigenvalues:
         return self.residual_max if top else self.residual_min
 
 
-def start_vector(size: int, like: Tensor) -> Tensor:
-    """A unit vector of shape (size,): pseudo-random, the same on every device and in every run."""
-    generator = torch.Generator().manual_seed(size)
+def start_vector(size: int, like: Tensor, number: int = 0) -> Tensor:
+    """A unit vector of shape (size,): pseudo-random, the same on every device and in every run.
+
+    Another ``number`` gives another vector.
+    """
+    generator = torch.Generator().manual_seed(size + number)
     vector = torch.randn(size, generator=generator, dtype=torch.float64)
     vector /= vector.norm()
     return vector.to(dtype=like.dtype, device=like.device)
-
-
-def reachable_rtol(dtype: torch.dtype) -> float:
-    """The smallest relative residual that can be relied on, where products are of this dtype.
-
-    Some six times the floor that was seen: 2.5 roundings on networks of 30,000 to 660,000
-    parameters and on operators of up to 10⁶, in float32, with restarts and without; less than 7 in
-    float64.
-    """
-    return 16 * torch.finfo(dtype).eps
 
 
 def extremal_eigenvalues(
@@ -113,7 +106,7 @@ def extremal_eigenvalues(
     Args:
         products: H applied to the rows of a matrix of shape (k, P).
         start: shape (P,), or (k, P); dependent rows and rows that are not finite do no harm.
-        rtol: the relative residual asked for; not below :func:`reachable_rtol`.
+        rtol: the relative residual asked for; :data:`jobs.spec.LEAST_RTOL` is in reach.
         ends: which ends must satisfy it.
         keep: how many Ritz vectors to return.
         max_products: applications of H at most.

@@ -15,15 +15,15 @@ top eigenvalues lie close together, so that a single vector would often be the w
 
 AUDIT_EVERY = 10
 """One in so many measurements starts cold, and has a better chance of finding an eigenvalue that
-grew out of directions which the old eigenvectors do not see. Until then a warm start may have
-missed it, and said that it converged."""
+grew out of directions which the old eigenvectors do not see. Until then a warm start may miss it,
+and say that it converged; the next one, with another random vector, has a chance of its own."""
 
 
 class SharpnessMeter:
     """Measures both ends of the spectrum of ∇²L(θ) at points that follow one another.
 
-    A measurement begins with the eigenvectors of the one before and a pseudo-random vector that is
-    always the same; an audit with that vector alone.
+    A measurement begins with the eigenvectors of the one before and a pseudo-random vector, another
+    one for each measurement since the last audit; an audit with a vector that is always the same.
 
     Args:
         objective: L.
@@ -43,11 +43,13 @@ class SharpnessMeter:
         With ``audit`` the measurement depends on θ alone, and not on what was measured before.
         """
         hessian = Hessian(self._objective, theta)
-        start = start_vector(hessian.size, theta)[None]
         if self._vectors is None or audit or self._since_audit >= AUDIT_EVERY - 1:
             self._since_audit = 0
         else:
             self._since_audit += 1
+        start = start_vector(hessian.size, theta, self._since_audit)[None]
+        if self._since_audit:
+            assert self._vectors is not None
             start = torch.cat([self._vectors, start])
         found = extremal_eigenvalues(
             hessian.products,

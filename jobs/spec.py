@@ -137,9 +137,10 @@ class Protocol:
         _one_of("flow_method", self.flow_method, FLOW_METHODS)
 
 
-LEAST_RTOL = {"float32": 1e-5, "float64": 1e-13}
-"""The relative residual of an eigenpair that may be asked for, by dtype. In float32, the solver's
-own inner products stopped it at 1.1e-6 for a network of 656,810 parameters."""
+LEAST_RTOL = {"float32": 1e-6, "float64": 1e-14}
+"""The relative residual of an eigenpair that may be asked for, by dtype. Rounding stopped it at up
+to 2.5 epsilons in float32, and 7 in float64, on networks of 30,000 to 660,000 parameters and on
+diagonal operators of 10⁶ entries."""
 
 
 def check_reachable(problem: Problem, protocol: Protocol) -> None:
