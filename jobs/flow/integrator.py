@@ -6,8 +6,10 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from jobs.flow.looks import Looks
 from jobs.objective import Objective
 from jobs.stepper import Bounds, Move, Stepper
 
@@ -27,134 +29,103 @@ LOSS_RISE = 1e-4
 rounding cannot do, was too long."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Candidate:
-    """Where a step of length ``h`` would end: θ, with its loss and gradient.
-
-    ``stages`` are those of the Chebyshev method; 0 says that the step was one of RK4.
-    """
+    """Where a step of length ``h`` would end: θ, with its loss and gradient."""
 
     h: float
     theta: Tensor
     loss: float
     gradient: Tensor
-    stages: int = 0
 
 
 class Integrator(Stepper):
     """Advances θ along the flow in steps whose length follows the sharpness S.
 
-    S is measured again after at most ``measure_every`` steps, sooner while it changes fast: the
-    number of steps between measurements doubles when S changed little, and halves when it changed
-    much.
+    S is measured again when :class:`~jobs.flow.looks.Looks` asks for it, after at most
+    ``measure_every`` steps.
     """
 
     def __init__(self, objective: Objective, measure_every: int) -> None:
         super().__init__(objective)
-        self._measure_every = measure_every
-        self._sharpness: float | None = None
-        self._interval, self._remaining = 1, 0
+        self._looks = Looks(measure_every)
 
     @property
     def wants_sharpness(self) -> bool:
         """Whether S must be measured before the next step."""
-        return self._remaining == 0
+        return self._looks.due
 
     def see_sharpness(self, sharpness: float) -> None:
         """Take in a measurement of S at the current θ."""
-        if self._sharpness is not None:
-            change = abs(sharpness - self._sharpness) / max(sharpness, self._sharpness, 1e-300)
-            steady, moved = self._looks()
-            if change < steady:
-                self._interval = min(2 * self._interval, self._measure_every)
-            elif change > moved:
-                self._interval = max(self._interval // 2, 1)
-        self._sharpness = sharpness
-        self._remaining = self._interval
+        self._looks.see(sharpness)
 
     def move(self, theta: Tensor, bounds: Bounds) -> Move:
-        """Move θ in place by one step, which ends at the threshold if it gets there."""
-        time = self.step(theta, bounds.threshold)
-        return Move(theta, 1, time)
-
-    def step(self, theta: Tensor, threshold: float) -> float:
-        """Move θ in place by one step, which ends where the loss reaches ``threshold`` if it does.
-
-        Returns the step's length h, in units of time.
-        """
-        assert self._gradient is not None
+        """One step from θ, which ends where the loss reaches the threshold if it does."""
         taken = self._take(theta)
-        if self._loss > threshold > taken.loss:
-            taken = self._crossing(theta, taken, threshold)
-        theta.copy_(taken.theta)
+        if self._loss > bounds.threshold > taken.loss:
+            taken = self._crossing(theta, taken, bounds.threshold)
         self._loss, self._gradient = taken.loss, taken.gradient
-        self._remaining = max(self._remaining - 1, 0)
-        return taken.h
+        self._looks.passed(taken.h)
+        return Move(taken.theta, 1, taken.h)
 
     def state(self) -> dict[str, float]:
         """What a checkpoint must keep besides θ."""
-        return {
-            "sharpness": -1.0 if self._sharpness is None else self._sharpness,
-            "interval": self._interval,
-            "remaining": self._remaining,
-        }
+        return self._looks.state()
 
     def restore(self, state: dict[str, float]) -> None:
         """Take up the state that :meth:`state` gave."""
         super().restore(state)
-        self._sharpness = None if state["sharpness"] < 0 else state["sharpness"]
-        self._interval, self._remaining = int(state["interval"]), int(state["remaining"])
-
-    def _looks(self) -> tuple[float, float]:
-        """The changes of S, as fractions, that count as little and as much."""
-        return 0.02, 0.05
+        self._looks.restore(state)
 
     @abstractmethod
     def _take(self, theta: Tensor) -> Candidate:
         """The step to take from θ."""
 
-    @abstractmethod
-    def _exactly(self, theta: Tensor, h: float, taken: Candidate) -> Candidate:
-        """A step of this length from θ by the formula of a longer one that was taken."""
-
     def _crossing(self, theta: Tensor, beyond: Candidate, threshold: float) -> Candidate:
-        """The step from θ that ends where the loss has just reached the threshold.
+        """The point of a step from θ where the loss has just reached the threshold.
 
-        The loss falls along the flow, so the step's length is found by the Illinois variant of
-        regula falsi in the logarithm of the loss.
+        Within the step θ follows the cubic polynomial that has the step's ends and their gradients.
+        The loss falls along the flow, so the point is found by the Illinois variant of regula falsi
+        in the logarithm of the loss.
         """
         goal = math.log(threshold * (1 - CROSSING_RTOL / 2))
         low, at_low = 0.0, math.log(self._loss) - goal
-        high, at_high = beyond.h, _log(beyond.loss) - goal
+        high, at_high = 1.0, _log(beyond.loss) - goal
         best = beyond
         for _ in range(CROSSING_TRIES):
             if threshold * (1 - CROSSING_RTOL) <= best.loss <= threshold:
                 break
-            share = at_low / (at_low - at_high)
-            h = low + (high - low) * min(max(share, 0.02), 0.98)
-            tried = self._exactly(theta, h, beyond)
+            share = low + (high - low) * min(max(at_low / (at_low - at_high), 0.02), 0.98)
+            point = self._within(theta, beyond, share)
+            tried = Candidate(share * beyond.h, point, *self._objective.gradient(point))
             value = _log(tried.loss) - goal
             if tried.loss <= threshold:
                 best = tried
-                high, at_high, at_low = h, value, at_low / 2
+                high, at_high, at_low = share, value, at_low / 2
             else:
-                low, at_low, at_high = h, value, at_high / 2
+                low, at_low, at_high = share, value, at_high / 2
         return best
 
-    def _stable_step(self) -> float:
+    def _within(self, theta: Tensor, end: Candidate, share: float) -> Tensor:
+        """θ at a fraction of a step: the cubic Hermite interpolant."""
+        assert self._gradient is not None
+        rest = 1 - share
+        point = theta.lerp(end.theta, share * share * (3 - 2 * share))
+        point.sub_(self._gradient, alpha=end.h * share * rest * rest)
+        return point.add_(end.gradient, alpha=end.h * share * share * rest)
+
+    def _unit(self, sharpness: float) -> float:
         """1/S, within bounds."""
-        if self._sharpness is None or not math.isfinite(self._sharpness):
-            raise ValueError(f"sharpness is {self._sharpness}; it must be measured and finite")
-        return min(1 / self._sharpness, LARGEST_STEP) if self._sharpness > 0 else LARGEST_STEP
+        return min(1 / sharpness, LARGEST_STEP) if sharpness > 0 else LARGEST_STEP
 
     def _rises(self, candidate: Candidate) -> bool:
         """Whether a step raised the loss, and can still be shortened."""
         if candidate.loss <= self._loss * (1 + LOSS_RISE):
             return False
-        return candidate.h > SMALLEST_STEP * self._stable_step()
+        return candidate.h > SMALLEST_STEP * self._unit(self._looks.latest)
 
-    def _runge_kutta_4(self, theta: Tensor, h: float) -> Candidate:
-        """A step of the classical fourth-order method."""
+    def _runge_kutta_4(self, theta: Tensor, h: float) -> tuple[Candidate, Tensor]:
+        """A step of the classical fourth-order method, and its last slope."""
         k1 = self._gradient
         assert k1 is not None
         _, k2 = self._objective.gradient(theta.sub(k1, alpha=h / 2))
@@ -162,7 +133,12 @@ class Integrator(Stepper):
         _, k4 = self._objective.gradient(theta.sub(k3, alpha=h))
         slope = (k2 + k3).mul_(2).add_(k1).add_(k4)
         end = theta.sub(slope, alpha=h / 6)
-        return Candidate(h, end, *self._objective.gradient(end))
+        return Candidate(h, end, *self._objective.gradient(end)), k4
+
+    def _norms(self, *vectors: Tensor) -> list[float]:
+        """‖v‖₂ of each vector, the same on every rank."""
+        norms = [torch.linalg.vector_norm(vector, dtype=torch.float64) for vector in vectors]
+        return self._objective.agree(torch.stack(norms)).tolist()
 
 
 def _log(loss: float) -> float:

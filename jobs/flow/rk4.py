@@ -15,12 +15,10 @@ class RungeKutta4(Integrator):
     """
 
     def _take(self, theta: Tensor) -> Candidate:
-        h = self._stable_step()
-        candidate = self._runge_kutta_4(theta, h)
+        h = self._unit(self._looks.latest)
+        candidate, _ = self._runge_kutta_4(theta, h)
         while self._rises(candidate):
-            h, self._remaining = h / 2, 1
-            candidate = self._runge_kutta_4(theta, h)
+            self._looks.soon()
+            h /= 2
+            candidate, _ = self._runge_kutta_4(theta, h)
         return candidate
-
-    def _exactly(self, theta: Tensor, h: float, taken: Candidate) -> Candidate:
-        return self._runge_kutta_4(theta, h)

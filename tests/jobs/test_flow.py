@@ -12,6 +12,7 @@ from jobs.flow import METHODS, RungeKutta4
 from jobs.flow.integrator import CROSSING_RTOL, LARGEST_STEP
 from jobs.measures import sharpness
 from jobs.spec import FLOW_METHODS
+from jobs.stepper import Bounds
 
 NAMES = pytest.mark.parametrize("name", ["rk4", "rkc2"])
 NETWORKS = pytest.mark.parametrize(
@@ -38,23 +39,23 @@ def test_the_methods_are_those_that_a_protocol_may_name():
     assert set(METHODS) == set(FLOW_METHODS) == {"rk4", "rkc2"}
 
 
-def _flow(objective, theta, steps):
-    """RK4 as a trial drives it; yields the step lengths."""
-    method = RungeKutta4(objective, 50)
-    for _ in range(steps):
-        method.evaluate(theta)
-        if method.wants_sharpness:
-            method.see_sharpness(sharpness(objective, theta, rtol=1e-9).sharpness)
-        yield method.step(theta, 0.0)
+def _step(method, theta, threshold=0.0):
+    """θ after one step, and the step's length."""
+    moved = method.move(theta, Bounds(threshold, math.inf, 1))
+    assert moved.steps == 1
+    return moved.theta, moved.time
 
 
 @pytest.mark.parametrize("steps", [1, 7, 100])
 def test_rk4_is_the_fourth_order_polynomial_of_the_exponential(linear_model, steps):
-    theta0 = _random_theta(650)
-    theta = theta0.clone()
-    lengths = list(_flow(linear_model.objective, theta, steps))
-    h = 1 / linear_model.sharpness
-    assert lengths == pytest.approx([h] * steps, rel=1e-9)
+    theta = theta0 = _random_theta(650)
+    method, h = RungeKutta4(linear_model.objective, 50), 1 / linear_model.sharpness
+    for _ in range(steps):
+        method.evaluate(theta)
+        if method.wants_sharpness:
+            method.see_sharpness(sharpness(linear_model.objective, theta, rtol=1e-9).sharpness)
+        theta, length = _step(method, theta)
+        assert length == pytest.approx(h, rel=1e-9)
     z = -h * linear_model.eigenvalues
     polynomial = 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24
     expected = linear_model.decayed(theta0, polynomial**steps)
@@ -101,7 +102,7 @@ def test_a_step_of_rk4_that_is_too_long_is_halved_until_the_loss_does_not_rise(
     method = RungeKutta4(linear_model.objective, 50)
     before = method.evaluate(theta)
     method.see_sharpness(linear_model.sharpness / too_small)
-    h = method.step(theta, 0.0)
+    theta, h = _step(method, theta)
     halvings = next(k for k in range(20) if too_small / 2**k < 2.785)
     assert h == pytest.approx(too_small / 2**halvings / linear_model.sharpness, rel=1e-12)
     assert method.evaluate(theta) < before
@@ -127,14 +128,22 @@ def test_a_step_that_raised_the_loss_is_shortened_and_s_measured_again(
     for _ in range(2):
         before = method.evaluate(theta)
         method.see_sharpness(linear_model.sharpness / too_small)
-        assert method.step(theta, 0.0) < too_small / linear_model.sharpness
+        theta, length = _step(method, theta)
+        assert length < too_small / linear_model.sharpness
         assert method.wants_sharpness
         assert method.evaluate(theta) < before
 
 
+class _Alone:
+    """Where there is one rank, its numbers are everybody's."""
+
+    def agree(self, values):
+        return values
+
+
 @NAMES
 def test_where_the_loss_is_flat_the_step_is_bounded(name):
-    class Plain:
+    class Plain(_Alone):
         """The same loss everywhere."""
 
         def gradient(self, theta):
@@ -144,7 +153,8 @@ def test_where_the_loss_is_flat_the_step_is_bounded(name):
     for _ in range(12):
         method.evaluate(theta)
         method.see_sharpness(0.0)
-        lengths.append(method.step(theta, 0.1))
+        theta, length = _step(method, theta, 0.1)
+        lengths.append(length)
     # RKC takes h ≤ 0.65 s² / ρ with ρ ≥ 1/LARGEST_STEP and at most 100 stages.
     assert max(lengths) <= LARGEST_STEP * {"rk4": 1, "rkc2": 6_500}[name]
     # A hundred stages add up to θ again, but for rounding: 12 s² ε.
@@ -158,7 +168,7 @@ def test_a_sharpness_that_is_not_finite_is_an_error_by_name(linear_model, name, 
     method.evaluate(theta)
     method.see_sharpness(bad)
     with pytest.raises(ValueError, match=f"sharpness is {bad}"):
-        method.step(theta, 0.0)
+        _step(method, theta)
 
 
 @NAMES
@@ -166,12 +176,12 @@ def test_a_step_before_any_measurement_is_an_error_by_name(linear_model, name):
     method, theta = METHODS[name](linear_model.objective, 50), _random_theta(650)
     method.evaluate(theta)
     with pytest.raises(ValueError, match="sharpness is None"):
-        method.step(theta, 0.0)
+        _step(method, theta)
 
 
 @NAMES
 def test_a_loss_that_is_not_a_number_anywhere_brings_the_step_to_an_end(name):
-    class Exploded:
+    class Exploded(_Alone):
         """A loss that is finite at first and not a number wherever one goes."""
 
         calls = 0
@@ -185,7 +195,7 @@ def test_a_loss_that_is_not_a_number_anywhere_brings_the_step_to_an_end(name):
     method = METHODS[name](Exploded(), 50)
     method.evaluate(theta)
     method.see_sharpness(1.0)
-    method.step(theta, 0.0)
+    theta, _ = _step(method, theta)
     assert math.isnan(method.evaluate(theta))
 
 
@@ -200,29 +210,6 @@ def test_a_flow_from_an_absurd_point_ends_without_an_exception(trial, name, dtyp
     if dtype == "float64":
         assert row.train_loss < result.trajectory[0].train_loss
         assert row.gradients < 12 * 101
-
-
-@NAMES
-def test_the_time_between_measurements_adapts_to_how_fast_s_changes(linear_model, name):
-    method, theta = METHODS[name](linear_model.objective, 6), _random_theta(650)
-
-    def steps_until_the_next_measurement(measured):
-        method.see_sharpness(measured)
-        for count in itertools.count(1):
-            method.evaluate(theta)
-            method.step(theta, 0.0)
-            if method.wants_sharpness:
-                return count
-        raise AssertionError
-
-    s = linear_model.sharpness
-    assert method.wants_sharpness
-    counts = [steps_until_the_next_measurement(s) for _ in range(5)]
-    assert counts == [1, 2, 4, 6, 6]
-    assert steps_until_the_next_measurement(1.2 * s) == 3
-    if name == "rk4":
-        assert steps_until_the_next_measurement(1.2 * 1.03 * s) == 3
-    assert steps_until_the_next_measurement(1.6 * s) == 1
 
 
 @NAMES
@@ -250,61 +237,74 @@ def _just_reached(loss, threshold):
     return threshold * (1 - CROSSING_RTOL) * (1 - 1e-9) <= loss <= threshold
 
 
-def _steps_that_meet(trial, name, network, thresholds_of):
-    """From 25 points along a flow, a step for each threshold between its two ends' losses.
-
-    Yields the threshold, the loss where the step ended, its length, and that of the whole step.
-    """
-    spec = trial(None, epsilons=(1e-9,), trajectory_every=1, depth=2, flow_method=name, **network)
-    run = TrialRun(spec, threads=1)
-    for step in range(25):
-        run.advance(lambda step=step: run.step >= step)
-        state, start, objective = run.method.state(), run._theta, run._train
-
-        def taken(threshold, state=state, start=start, objective=objective):
-            method, theta = METHODS[name](objective, 1), start.clone()
-            method.restore(state)
-            loss = method.evaluate(theta)
-            method.see_sharpness(sharpness(objective, theta, rtol=1e-3).sharpness)
-            length = method.step(theta, threshold)
-            return loss, method.evaluate(theta), length
-
-        before, after, whole = taken(0.0)
-        assert after < before
-        for threshold in thresholds_of(before, after):
-            if after < threshold < before:
-                _, loss, length = taken(threshold)
-                yield threshold, loss, length, whole
-
-
 @NAMES
 @NETWORKS
 def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, network):
-    def thresholds(before, after):
-        shares = (0.02, 0.5, 0.9)
-        return [before * (1 - 1e-6), *[before - share * (before - after) for share in shares]]
+    spec = trial(None, epsilons=(1e-9,), trajectory_every=1, flow_method=name, **network)
+    run, met = TrialRun(spec, threads=1), 0
+    for step in (0, 1, 3, 8, 14, 20):
+        run.advance(lambda step=step: run.step >= step)
+        state, start, objective = run.method.state(), run.theta, run._train
+        measured = sharpness(objective, start, rtol=1e-3).sharpness
 
-    met = list(_steps_that_meet(trial, name, network, thresholds))
-    assert len(met) > 75
-    assert all(_just_reached(loss, threshold) for threshold, loss, _, _ in met)
-    assert all(0 < length <= whole for _, _, length, whole in met)
+        def taken(threshold, state=state, start=start, objective=objective, measured=measured):
+            method = METHODS[name](objective, 1)
+            method.restore(state)
+            before = method.evaluate(start)
+            method.see_sharpness(measured)
+            theta, length = _step(method, start, threshold)
+            return before, method.evaluate(theta), length
+
+        before, after, whole = taken(0.0)
+        assert after < before
+        within = [before - share * (before - after) for share in (1e-6, 0.02, 0.5, 0.9)]
+        near_the_end = [after * (1 + 5e-4), after / (1 - 1.01e-3), after * (1 + 1.2e-3)]
+        for threshold in within + near_the_end:
+            if threshold < before:
+                _, loss, length = taken(threshold)
+                assert _just_reached(loss, threshold)
+                assert 0 < length <= whole
+                met += 1
+    assert met > 30
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8, 0.97])
+def test_within_a_step_theta_is_as_accurate_as_at_its_end(linear_model, share):
+    theta, h = _random_theta(650), 1 / linear_model.sharpness
+    method = RungeKutta4(linear_model.objective, 50)
+    method.evaluate(theta)
+    end, _ = method._runge_kutta_4(theta, h)
+    point = method._within(theta, end, share)
+    exact = linear_model.decayed(theta, torch.exp(-share * h * linear_model.eigenvalues))
+    # RK4 leaves z⁵/120 of a mode, and so do its ends to the cubic between them, which adds z⁴/384.
+    distance = float((theta - _minimum(linear_model)).norm())
+    assert float((point - exact).norm()) <= (1 / 120 + 1 / 384) * distance
 
 
 @NAMES
-@NETWORKS
-def test_a_threshold_near_the_end_of_a_step_is_met_as_closely(trial, name, network):
-    def thresholds(before, after):
-        return [after * (1 + 5e-4), after / (1 - 1.01e-3), after * (1 + 1.2e-3)]
+def test_a_crossing_takes_a_few_gradients(trial, name):
+    run = TrialRun(trial(None, flow_method=name, epsilons=(1e-9,), depth=2), threads=1)
+    run.advance(lambda: run.step >= 3)
+    objective, start = run._train, run.theta
 
-    met = list(_steps_that_meet(trial, name, network, thresholds))
-    assert len(met) > 50
-    assert all(_just_reached(loss, threshold) for threshold, loss, _, _ in met)
+    def gradients_until(threshold):
+        method = METHODS[name](objective, 50)
+        method.restore(run.method.state())
+        before = method.evaluate(start)
+        method.see_sharpness(sharpness(objective, start, rtol=1e-3).sharpness)
+        gradients = objective.gradients
+        theta, _ = _step(method, start, threshold)
+        return objective.gradients - gradients, before, method.evaluate(theta)
+
+    whole, before, after = gradients_until(0.0)
+    for share in (0.05, 0.5, 0.95):
+        assert 1 <= gradients_until(before + share * (after - before))[0] - whole <= 4
 
 
 @NAMES
 def test_several_thresholds_within_one_step_are_each_met(trial, name):
     start = run_trial(trial(None, max_steps=1), threads=1).trajectory[0].train_loss
-    epsilons = tuple(start * (1 - share) for share in (0.01, 0.02, 0.04, 0.07))
+    epsilons = tuple(start * (1 - share) for share in (0.005, 0.01, 0.015, 0.02))
     coarse = run_trial(trial(None, flow_method=name, epsilons=epsilons[-1:]), threads=1)
     assert coarse.crossings[0].steps == 1
     apart = run_trial(trial(None, flow_method=name, epsilons=epsilons), threads=1).crossings
@@ -312,7 +312,9 @@ def test_several_thresholds_within_one_step_are_each_met(trial, name):
         zip(epsilons, (1, 2, 3, 4), strict=True)
     )
     assert all(_just_reached(row.train_loss, row.epsilon) for row in apart)
-    assert apart[-1].time == pytest.approx(coarse.crossings[0].time, rel=2e-2)
+    # Each crossing may be late by this fraction of the loss, of which 2 % fell.
+    late = CROSSING_RTOL / 0.02
+    assert apart[-1].time == pytest.approx(coarse.crossings[0].time, rel=late)
 
 
 @NAMES

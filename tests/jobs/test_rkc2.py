@@ -11,8 +11,11 @@ from safetensors.torch import load_file
 
 from jobs import TrialRun, checkpoint, run_trial
 from jobs.flow import RungeKutta4, RungeKuttaChebyshev2
-from jobs.flow.rkc2 import DAMPING, MOST_STAGES, RADIUS_MARGIN, TOLERANCE, _coefficients
+from jobs.flow.chebyshev import DAMPING, MOST_STAGES, coefficients
+from jobs.flow.rkc2 import ADVANCE, RADIUS_MARGIN, RK4_LONGEST, TOLERANCE
 from jobs.measures import sharpness
+from jobs.sharpness import SharpnessMeter
+from jobs.stepper import Bounds
 
 STAGES = range(2, MOST_STAGES + 1)
 
@@ -24,7 +27,7 @@ def _reach(stages):
 
 def _staged(stages, z, one=1.0):
     """P_s(z): the stages applied to dy/dt = λy from y = 1, with z = hλ."""
-    first, rest = _coefficients(stages)
+    first, rest = coefficients(stages)
     before, current = one, one + first * z
     for c in rest:
         after = (1 - c.mu - c.nu) * one + c.mu * current + c.nu * before
@@ -136,10 +139,10 @@ def test_on_a_tanh_network_it_is_of_second_order(random_objective, stages):
     objective, theta = random_objective(activation="tanh", depth=2)
     time = 4 / sharpness(objective, theta, rtol=1e-6).sharpness
     exact, method = theta.clone(), RungeKutta4(objective, 50)
-    for _ in range(400):  # an error of (1/100)⁴ /120 or so
+    for _ in range(200):  # an error of (1/50)⁴ /120 or so
         method.restore(method.state())
         method.evaluate(exact)
-        exact = method._runge_kutta_4(exact, time / 400).theta
+        exact = method._runge_kutta_4(exact, time / 200)[0].theta
     _is_of_second_order(objective, theta, time, exact, stages)
 
 
@@ -179,24 +182,73 @@ def test_a_trial_of_the_linear_model_follows_the_exponential(linear_model, trial
         assert row.sharpness == pytest.approx(linear_model.sharpness, rel=1e-3)
 
 
-SMOOTH = {"max_sharpness": 5e-3, "sharpness": 4e-3, "time": 6e-3, "l1_norm": 4e-4}
-# A kink that is passed a little earlier or later moves S by a jump; RK4 with h = 1/S itself differs
-# from RK4 with a tenth of h by up to 2.7e-2 in S, 1.4e-2 in time and 2e-3 in the norm.
-KINKED = {"max_sharpness": 3e-2, "sharpness": 3e-2, "time": 2e-2, "l1_norm": 3e-3}
+def _finely(objective, theta, epsilons):
+    """(time, S, max S) where RK4 with h = 0.25/S first reaches each ε, S measured after 1/S.
+
+    Within a step, time and S are linear in log L.
+    """
+    meter, time, largest, found, before = SharpnessMeter(objective, 1e-4), 0.0, 0.0, [], None
+    loss, k1 = objective.gradient(theta)
+    for count in itertools.count():
+        reached = len(found) < len(epsilons) and loss <= epsilons[len(found)]
+        if count % 4 == 0 or reached:
+            s = meter.measure(theta).sharpness
+            largest = max(largest, s)
+        while len(found) < len(epsilons) and loss <= epsilons[len(found)]:
+            share = math.log(before[0] / epsilons[len(found)]) / math.log(before[0] / loss)
+            found.append((before[1] + share * (time - before[1]), s, largest))
+        if len(found) == len(epsilons):
+            return found
+        h, before = 0.25 / s, (loss, time)
+        k2 = objective.gradient(theta - h / 2 * k1)[1]
+        k3 = objective.gradient(theta - h / 2 * k2)[1]
+        k4 = objective.gradient(theta - h * k3)[1]
+        theta = theta - h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        time += h
+        loss, k1 = objective.gradient(theta)
+    raise AssertionError
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
-@pytest.mark.parametrize(("loss", "epsilons"), [("mse", (0.4, 0.2)), ("ce", (1.5, 0.7, 0.3))])
-def test_it_finds_what_rk4_finds(trial, activation, loss, epsilons):
-    changes = {"activation": activation, "loss": loss, "depth": 2, "width": 16}
-    rk4, rkc2 = (
-        run_trial(trial(None, flow_method=name, epsilons=epsilons, **changes), threads=1).crossings
-        for name in ("rk4", "rkc2")
-    )
-    for one, other in zip(rk4, rkc2, strict=True):
-        assert one.status == other.status == "reached"
-        for name, bound in (KINKED if activation == "relu" else SMOOTH).items():
-            assert getattr(other, name) == pytest.approx(getattr(one, name), rel=bound), name
+SAMPLES = {"n_train": 200, "width": 16, "depth": 2}
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "epsilons"),
+    [
+        ("tanh", "mse", (0.3, 0.15)),
+        ("tanh", "ce", (1.2, 0.5)),
+        ("gelu", "mse", (0.3,)),
+        ("relu", "mse", (0.3, 0.15)),
+        ("relu", "ce", (1.2, 0.5)),
+    ],
+)
+def test_the_sharpness_of_the_flow_is_within_half_a_per_cent(trial, activation, loss, epsilons):
+    changes = {"activation": activation, "loss": loss, "epsilons": epsilons, **SAMPLES}
+    run = TrialRun(trial(None, **changes), threads=1)
+    expected = _finely(run._train, run.theta, epsilons)
+    run._train.gradients = run._train.hvps = 0
+    run.advance()
+    rk4 = run_trial(trial(None, flow_method="rk4", **changes), threads=1).crossings
+    # A kink that is passed a little earlier or later moves S by a jump, and then all that follows:
+    # RK4 with h = 0.8/S is up to 1 % off too.
+    kinked = activation == "relu"
+    for row, own, (time, s, largest) in zip(run.result().crossings, rk4, expected, strict=True):
+        assert row.time == pytest.approx(time, rel=1e-2 if kinked else 5e-3)
+        assert row.sharpness == pytest.approx(s, rel=2e-2 if kinked else 2e-3)
+        assert row.max_sharpness == pytest.approx(largest, rel=1e-2 if kinked else 5e-3)
+        # A measurement of S takes a gradient too.
+        assert row.gradients <= own.gradients + ADVANCE + row.steps - own.steps
+    assert row.gradients <= own.gradients
+
+
+def test_a_maximum_of_s_before_the_threshold_is_found(trial):
+    changes = {"loss": "ce", "epsilons": (0.02,), "n_train": 100, "width": 16, "depth": 2}
+    run = TrialRun(trial(None, **changes), threads=1)
+    ((_, s, largest),) = _finely(run._train, run.theta, (0.02,))
+    assert largest > 1.5 * s
+    run.advance()
+    (row,) = run.result().crossings
+    assert row.max_sharpness == pytest.approx(largest, rel=5e-3)
 
 
 def test_where_the_flow_is_stiff_it_takes_a_quarter_of_the_evaluations(trial):
@@ -213,15 +265,95 @@ def test_where_the_flow_is_stiff_it_takes_a_quarter_of_the_evaluations(trial):
 
 def test_a_step_with_too_large_an_error_is_taken_again_and_shorter(linear_model):
     method, theta = RungeKuttaChebyshev2(linear_model.objective, 50), _random_theta(650)
-    method.evaluate(theta)
-    method.see_sharpness(linear_model.sharpness)
     wished = 300 / linear_model.sharpness
     method.restore({**method.state(), "h": wished})
     loss = method.evaluate(theta)
-    start = theta.clone()
-    taken = method.step(theta, 0.0)
-    assert taken < wished / 2
-    assert method.evaluate(theta) < loss
-    exact = linear_model.decayed(start, torch.exp(-taken * linear_model.eigenvalues))
-    # One step of RKC within the tolerance, or the shortest one, of RK4 with h = 1/S: 1/120.
-    assert float((theta - exact).norm()) <= float(start.norm()) / 120
+    method.see_sharpness(linear_model.sharpness)
+    moved = method.move(theta.clone(), Bounds(0.0, math.inf, 1))
+    assert moved.time < wished / 2
+    assert method.evaluate(moved.theta) < loss
+    exact = linear_model.decayed(theta, torch.exp(-moved.time * linear_model.eigenvalues))
+    # One step of RKC within the tolerance, or one of RK4: z⁵/120 at most.
+    assert float((moved.theta - exact).norm()) <= float(theta.norm()) * RK4_LONGEST**5 / 120
+
+
+class Jumping:
+    """½ Σ λᵢ θᵢ² in the plane until ``gradient`` was called ``calls`` times, then 50 λᵢ."""
+
+    def __init__(self, calls):
+        self.calls, self.gradients = calls, 0
+
+    def gradient(self, theta):
+        self.gradients += 1
+        curvature = torch.tensor([1.0, 0.01], dtype=torch.float64)
+        if self.gradients > self.calls:
+            curvature = 50 * curvature
+        return float((curvature * theta**2).sum() / 2), curvature * theta
+
+    def agree(self, values):
+        return values
+
+
+def test_s_that_grew_unseen_is_looked_at_again_after_few_gradients():
+    objective = Jumping(200)
+    method, theta = RungeKuttaChebyshev2(objective, 50), torch.ones(2, dtype=torch.float64)
+    looks, spent = 0, []
+    while objective.gradients <= 200:
+        method.evaluate(theta)
+        if method.wants_sharpness:
+            method.see_sharpness(1.0 if objective.gradients <= 200 else 50.0)
+        theta = method.move(theta, Bounds(0.0, math.inf, 1)).theta
+    for _ in range(20):
+        before, loss = objective.gradients, method.evaluate(theta)
+        if method.wants_sharpness:
+            looks += 1
+            method.see_sharpness(50.0)
+        theta = method.move(theta, Bounds(0.0, math.inf, 1)).theta
+        spent.append(objective.gradients - before)
+        assert method.evaluate(theta) <= loss * (1 + 1e-4)
+    assert looks > 0
+    assert max(spent) <= 100
+
+
+@pytest.mark.parametrize("jump", [1e-4, 1e-3, 3e-3, 1e-2])
+def test_where_no_step_is_good_enough_it_costs_no_more_than_rk4_by_a_few_per_cent(jump):
+    class Kinked:
+        """A slow flow whose gradient has a jump of its own at every point."""
+
+        gradients = 0
+
+        def gradient(self, theta):
+            self.gradients += 1
+            slope = 0.02 * theta + jump * torch.sin(1e7 * theta)
+            return float(theta.square().sum() / 100), slope
+
+        def agree(self, values):
+            return values
+
+    objective, theta = Kinked(), torch.linspace(1, 2, 50, dtype=torch.float64)
+    method, time = RungeKuttaChebyshev2(objective, 50), 0.0
+    while time < 100:
+        method.evaluate(theta)
+        if method.wants_sharpness:
+            method.see_sharpness(1.0)
+        moved = method.move(theta.clone(), Bounds(0.0, math.inf, 1))
+        theta, time = moved.theta, time + moved.time
+    # RK4 with h = 1/S: four gradients in a unit of time.
+    assert objective.gradients <= 1.04 * 4 * time + ADVANCE + 1
+
+
+@pytest.mark.parametrize("loss", ["mse", "ce"])
+def test_a_run_that_was_restored_ends_with_the_same_bits(trial, tmp_path, loss):
+    spec = trial(None, activation="relu", loss=loss, width=12, epsilons=(0.3, 0.2))
+    whole = TrialRun(spec, threads=1)
+    whole.advance()
+    broken, path = TrialRun(spec, threads=1), tmp_path / "checkpoint"
+    while not broken.finished:
+        until = broken.step + 7
+        broken.advance(lambda run=broken, until=until: run.step >= until)
+        broken.save(path)
+        state, broken = broken.method.state(), TrialRun(spec, threads=1)
+        broken.restore(path)
+        assert broken.method.state() == state
+    assert torch.equal(broken.theta, whole.theta)
+    assert broken.result() == whole.result()

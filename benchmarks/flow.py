@@ -1,0 +1,287 @@
+"""The flow: our default beside RK4 with h = 1/S and torchdiffeq's dopri5 and bosh3.
+
+    .venv/bin/python benchmarks/flow.py                          # mnist-mini; about 5 minutes
+    .venv/bin/python benchmarks/flow.py --cifar FOLDER [--time 3]  # and CIFAR-10-5k; 30 minutes
+    .venv/bin/python benchmarks/flow.py --cifar FOLDER --whole   # until 99 % accuracy; 15 minutes
+
+FOLDER holds CIFAR-10's binary files. The times are for two idle cores.
+
+The reference of each case is RK4 with h = 0.25/S until a time T, S measured after every 1/S. Our
+methods run until the loss that it has there, as a trial does, so that their rows hold S at that
+loss and the largest S on the way; torchdiffeq runs until T and S is measured at 8 ticks, counted
+like ours. Its tolerance is tightened (rtol 1e-3, 1e-4 …, atol a hundredth) until S(end) is right to
+0.5 %, or until it needs more gradients than RK4; the last one that it finished is printed.
+
+Of the whole flow RK4's gradients are counted as 4 ∫S dt, by the trapezoidal rule over the measured
+S(t), and not run. The reference is our own method with a hundredth of its tolerance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cifar
+import networks
+import torch
+import torchdiffeq
+from torch import Tensor, nn
+
+from jobs import Problem
+from jobs.flow import METHODS, rkc2
+from jobs.losses import LOSS_SUMS
+from jobs.numerics import reproducible
+from jobs.objective import Objective
+from jobs.parameters import Layout
+from jobs.problem import pose
+from jobs.sharpness import SharpnessMeter
+from jobs.stepper import Bounds
+
+RTOL = 1e-3
+"""Of the sharpness."""
+
+TICKS = 8
+TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6)
+GOOD = 5e-3
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a flow was looked at, and what it had cost by then."""
+
+    time: float
+    loss: float
+    sharpness: float
+    gradients: int
+    hvps: int
+    seconds: float
+
+
+class TooManyGradientsError(Exception):
+    """A method needed more gradients than it was given."""
+
+
+def mnist(activation: str, loss: str) -> tuple[Objective, Tensor]:
+    """mnist-mini, 1,000 images, 784-64-64-10."""
+    problem = Problem(
+        dataset="mnist-mini", n_train=1000, width=64, activation=activation, loss=loss
+    )
+    objective, _, theta = pose(problem)
+    return objective, theta
+
+
+def cifar_10(folder: Path, activation: str, loss: str) -> tuple[Objective, Tensor]:
+    """CIFAR-10-5k, 3072-200-200-10, initialised by PyTorch from seed 0."""
+    inputs, labels = cifar.read(folder, 5000)
+    torch.manual_seed(0)
+    network = networks.fcn(ACTIVATIONS[activation])
+    layout = Layout.of(network)
+    objective = Objective(network, layout, LOSS_SUMS[loss], inputs, labels)
+    return objective, networks.flat_parameters(network)
+
+
+def ours(name: str, objective: Objective, theta: Tensor, epsilon: float) -> Iterator[Point]:
+    """The looks of one of our methods until the loss is ε."""
+    objective.gradients = objective.hvps = 0
+    method, meter = METHODS[name](objective, 50), SharpnessMeter(objective, RTOL)
+    passed, start = 0.0, time.perf_counter()
+    while True:
+        loss = method.evaluate(theta)
+        if loss <= epsilon or method.wants_sharpness:
+            measured = meter.measure(theta).sharpness
+            method.see_sharpness(measured)
+            counts = objective.gradients, objective.hvps
+            yield Point(passed, loss, measured, *counts, time.perf_counter() - start)
+        if loss <= epsilon:
+            return
+        moved = method.move(theta, Bounds(epsilon, math.inf, 1))
+        theta, passed = moved.theta, passed + moved.time
+
+
+def reference(objective: Objective, theta: Tensor, end: float) -> Iterator[Point]:
+    """RK4 with h = 0.25/S until ``end``, by itself."""
+    objective.gradients = objective.hvps = 0
+    meter, passed, start = SharpnessMeter(objective, RTOL), 0.0, time.perf_counter()
+    loss, slope = objective.gradient(theta)
+    for count in itertools.count():
+        if count % 4 == 0 or passed == end:
+            measured = meter.measure(theta).sharpness
+            counts = objective.gradients, objective.hvps
+            yield Point(passed, loss, measured, *counts, time.perf_counter() - start)
+        if passed == end:
+            return
+        h = min(0.25 / measured, end - passed)
+        k2 = objective.gradient(theta - h / 2 * slope)[1]
+        k3 = objective.gradient(theta - h / 2 * k2)[1]
+        k4 = objective.gradient(theta - h * k3)[1]
+        theta = theta - h / 6 * (slope + 2 * k2 + 2 * k3 + k4)
+        passed = end if h == end - passed else passed + h
+        loss, slope = objective.gradient(theta)
+
+
+def torchdiffeqs(
+    method: str, objective: Objective, theta: Tensor, end: float, rtol: float, most: int
+) -> list[Point]:
+    """S at the ticks of a flow by torchdiffeq.
+
+    Raises:
+        TooManyGradientsError: it needs more gradients than ``most``.
+    """
+    objective.gradients = objective.hvps = 0
+
+    def slope(_: Tensor, point: Tensor) -> Tensor:
+        if objective.gradients > most:
+            raise TooManyGradientsError
+        return -objective.gradient(point)[1]
+
+    start, points = time.perf_counter(), []
+    ticks = torch.linspace(0, end, TICKS + 1, dtype=torch.float64)
+    solved = torchdiffeq.odeint(slope, theta, ticks, rtol=rtol, atol=rtol / 100, method=method)
+    meter = SharpnessMeter(objective, RTOL)
+    for tick, at in zip(ticks.tolist(), solved, strict=True):
+        measured = meter.measure(at).sharpness
+        counts = objective.gradients, objective.hvps
+        seconds = time.perf_counter() - start
+        points.append(Point(tick, objective.evaluate(at).loss, measured, *counts, seconds))
+    return points
+
+
+def afforded(
+    method: str, objective: Objective, theta: Tensor, truth: list[Point], most: int
+) -> tuple[str, list[Point]]:
+    """torchdiffeq at the largest tolerance that is good enough, or the smallest that it affords."""
+    found: tuple[str, list[Point]] = (method, [])
+    for rtol in TOLERANCES:
+        try:
+            points = torchdiffeqs(method, objective, theta, truth[-1].time, rtol, most)
+        except (
+            TooManyGradientsError,
+            AssertionError,
+        ):  # torchdiffeq asserts that its step has not underflowed
+            break
+        found = (f"{method} {rtol:.0e}", points)
+        if abs(points[-1].sharpness / truth[-1].sharpness - 1) <= GOOD:
+            break
+    return found
+
+
+def line(name: str, points: list[Point], truth: list[Point]) -> str:
+    """What a method cost, and how far its S is from the truth."""
+    if not points:
+        return f"  {name:12} more gradients than RK4 at rtol {TOLERANCES[0]:.0e}"
+    end, largest = points[-1], max(point.sharpness for point in points)
+    true_end, true_largest = truth[-1], max(point.sharpness for point in truth)
+    return (
+        f"  {name:12} {end.gradients:9} {end.hvps:6} {end.seconds:9.1f} "
+        f"{100 * (end.sharpness / true_end.sharpness - 1):+9.3f} "
+        f"{100 * (largest / true_largest - 1):+9.3f}"
+    )
+
+
+HEADER = f"  {'':12} gradients   HVPs   seconds  S(end) %    s_gf %"
+
+
+def compare(name: str, objective: Objective, theta: Tensor, end: float) -> None:
+    """Print the table of one case."""
+    truth = list(reference(objective, theta, end))
+    print(f"\n{name}, T = {end:g}: S {truth[0].sharpness:.2f} -> {truth[-1].sharpness:.2f}")
+    print(HEADER)
+    print(line("RK4 0.25/S", truth, truth), flush=True)
+    found = {name: list(ours(name, objective, theta, truth[-1].loss)) for name in ("rkc2", "rk4")}
+    for method, points in found.items():
+        print(line(method, points, truth), flush=True)
+    most = found["rk4"][-1].gradients
+    for method in ("dopri5", "bosh3"):
+        print(line(*afforded(method, objective, theta, truth, most), truth), flush=True)
+
+
+def whole(objective: Objective, theta: Tensor) -> None:
+    """Print what the flow until 99 % training accuracy costs, and how right it is."""
+    epsilon = accurate_loss(objective, theta)
+    points = list(ours("rkc2", objective, theta, epsilon))
+    usual = rkc2.TOLERANCE
+    rkc2.TOLERANCE = usual / 100
+    truth = list(ours("rkc2", objective, theta, epsilon))
+    rkc2.TOLERANCE = usual
+    end = points[-1]
+    print(
+        f"\nfc-tanh, MSE, whole flow, until 99 %: t = {end.time:.2f}, L = {end.loss:.4f}, ", end=""
+    )
+    print(f"S {points[0].sharpness:.1f} -> {end.sharpness:.1f}")
+    print(HEADER)
+    print(line(f"rkc2 {usual / 100:.0e}", truth, truth))
+    print(line("rkc2", points, truth))
+    area = sum(
+        (after.time - before.time) * (before.sharpness + after.sharpness) / 2
+        for before, after in itertools.pairwise(points)
+    )
+    with_looks = end.gradients + 1.2 * end.hvps
+    print(
+        f"  RK4 h = 1/S   {4 * area:8.0f}, counted as 4 ∫S dt: {4 * area / end.gradients:.1f} ",
+        end="",
+    )
+    print(f"times ours, {4 * area / with_looks:.1f} times with S at 1.2 gradients a product")
+
+
+def accurate_loss(objective: Objective, theta: Tensor) -> float:
+    """The loss where the flow has just reached 99 % training accuracy, to one part in 500."""
+    method, meter = METHODS["rkc2"](objective, 50), SharpnessMeter(objective, RTOL)
+    loss = method.evaluate(theta)
+    while True:
+        if method.wants_sharpness:
+            method.see_sharpness(meter.measure(theta).sharpness)
+        threshold = 0.998 * loss if loss < 0.11 else 0.0
+        theta = method.move(theta, Bounds(threshold, math.inf, 1)).theta
+        loss = method.evaluate(theta)
+        if objective.evaluate(theta).accuracy >= 0.99:
+            return loss
+
+
+Case = tuple[str, Callable[[], tuple[Objective, Tensor]], float]
+
+
+def cases(folder: Path | None, end: float) -> Iterator[Case]:
+    """What is compared: a name, the objective with θ0, and T."""
+    for activation, loss, until in (
+        ("tanh", "mse", 8.0),
+        ("relu", "mse", 3.0),
+        ("tanh", "ce", 6.0),
+        ("relu", "ce", 6.0),
+    ):
+        build = lambda a=activation, b=loss: mnist(a, b)  # noqa: E731
+        yield f"mnist-mini 1k, {activation}, {loss}", build, until
+    if folder:
+        for activation, loss in itertools.product(("tanh", "relu"), ("mse", "ce")):
+            build = lambda a=activation, b=loss: cifar_10(folder, a, b)  # noqa: E731
+            until = end if (activation, loss) == ("tanh", "mse") else 3.0
+            yield f"CIFAR-10-5k, {activation}, {loss}", build, until
+
+
+def main() -> None:
+    """Print the tables that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cifar", type=Path, metavar="FOLDER")
+    parser.add_argument("--time", type=float, default=3.0, help="T of fc-tanh with MSE on CIFAR")
+    parser.add_argument("--whole", action="store_true", help="only that flow, until 99 %% accuracy")
+    parser.add_argument("--only", default="", help="the cases whose name contains this")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    with reproducible(arguments.threads):
+        if arguments.whole:
+            if arguments.cifar is None:
+                parser.error("--whole needs --cifar FOLDER")
+            whole(*cifar_10(arguments.cifar, "tanh", "mse"))
+            return
+        for name, build, end in cases(arguments.cifar, arguments.time):
+            if arguments.only in name:
+                compare(name, *build(), end)
+
+
+if __name__ == "__main__":
+    main()
