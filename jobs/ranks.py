@@ -8,6 +8,7 @@ whatever their hardware rounds to.
 from __future__ import annotations
 
 import datetime
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,9 @@ class ProcessGroup(Ranks):
 
     def __init__(self, store: Store, rank: int, size: int, *, timeout: float) -> None:
         super().__init__(rank, size)
+        # Imported while a group exists, it keeps a reference to it, and leave() closes nothing.
+        importlib.import_module("torch._dynamo")
+
         dist.init_process_group(
             backend="cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
             store=store,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class Rank:
 
     def __init__(self, leader: Any) -> None:
         self._leader = leader
-        self._overdue: threading.Timer | None = None
+        self._failed = threading.Event()
 
     def join(
         self,
@@ -114,6 +115,8 @@ class Rank:
         self._threads, self._memory, self._patience = resources.cpus_per_worker, memory, patience
         store = TCPStore(address, port, is_master=False)
         self._ranks = ProcessGroup(store, rank, resources.workers, timeout=patience)
+        # Started now: where memory has run out, no thread can be.
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def compute(self, trial: Trial, checkpoint: bytes | None) -> None:
         """Run a trial to the end that all ranks agree on; the leader keeps its results."""
@@ -132,12 +135,15 @@ class Rank:
                     run.restore(path)
             run.advance()
         except Exception:
+            self._failed.set()
             self._ranks.leave()  # those who wait for this rank need not wait any longer
-            # A leader that works ends now, and this process with it. One that hangs does not.
-            self._overdue = threading.Timer(self._patience, ray.kill, [self._leader])
-            self._overdue.daemon = True
-            self._overdue.start()
             raise
+
+    def _watch(self) -> None:
+        """End a leader that hangs. One that works ends when this rank fails, and this rank too."""
+        self._failed.wait()
+        time.sleep(self._patience)
+        ray.kill(self._leader)
 
 
 def _start(rank: int, resources: Resources, leader: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,14 @@ import torch
 
 TWO = "resources.workers=2"
 
+LARGE = """
+name: large
+problem: {dataset: digits, n_train: 40, width: 2200, depth: 2, dtype: float64}
+eta: {unit: absolute, values: [0.0001]}
+stop: {epsilon: [0.05], max_steps: 10000}
+"""
+"""Vectors of the size of θ take 40 MB, more than an allocator keeps: each is asked for anew."""
+
 
 def _rank_processes() -> list[int]:
     """The processes of ranks other than the leaders, which Ray names after their class."""
@@ -21,6 +30,12 @@ def _rank_processes() -> list[int]:
         ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
     ).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if "ray::Rank" in line]
+
+
+def _kilobytes(status: Path, name: str) -> int:
+    """A figure of a process's status file."""
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1])
 
 
 def _assert_close(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
@@ -67,6 +82,26 @@ def test_a_rank_that_is_killed_costs_an_attempt_and_no_number(
     (lost,) = {row["trial_id"] for row in run.rows("attempts") if row["outcome"] == "failed"}
     assert "attempt 2 resumes at step " in run.eos("logs", str(run.path), lost)
     run.assert_settled_once()
+    wait_until(lambda: not _rank_processes())
+
+
+@pytest.mark.timeout(900)
+def test_a_rank_that_runs_out_of_memory_fails_the_trial_as_that(
+    make_run: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
+    run = make_run(text=LARGE)
+    process = run.start_run(TWO)
+    wait_until(lambda: run.worker() is not None and _rank_processes(), seconds=120)
+    (rank,) = _rank_processes()
+    status = Path(f"/proc/{rank}/status")
+    wait_until(lambda: _kilobytes(status, "VmRSS") > 900_000, seconds=120)  # it computes
+    # Room for what other threads allocate, and for no vector of the size of θ.
+    most = (_kilobytes(status, "VmSize") + 20_000) * 1024
+    resource.prlimit(rank, resource.RLIMIT_AS, (most, most))
+    process.wait(240)
+    ended = {(row["outcome"], row["failure_class"]) for row in run.rows("attempts")}
+    assert ended == {("failed", "out_of_memory")}, run.output(process)
+    assert process.returncode == 3, run.output(process)
     wait_until(lambda: not _rank_processes())
 
 

@@ -72,6 +72,7 @@ def placement(ranks):
 
 def broken(ranks, way):
     """How long rank 0 waits for a rank that leaves, dies or hangs, and what it says."""
+    pose(Problem(**PROBLEM, n_train=7), ranks=ranks)  # with all that it imports
     ranks.sum_(torch.ones(1))
     if ranks.rank == 1:
         if way == "leaves":
