@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cifar
@@ -13,10 +13,11 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
-from jobs.memory import Chunks, default_budget, footprint, plan
+from jobs.memory import Chunks, Footprint, default_budget, footprint, plan
 from jobs.objective import Objective
 from jobs.parameters import Layout
 from jobs.problem import CHUNK_BYTES, PROBED_SAMPLES
+from jobs.ranks import Ranks
 
 
 def fcn(activation: type[nn.Module] = nn.Tanh, width: int = 200, depth: int = 2) -> nn.Module:
@@ -137,28 +138,43 @@ class Case:
         return MeanLoss(self.loss)
 
     def at(self, theta: Tensor) -> Case:
-        """The same network and training set at another point, in the dtype of that point."""
-        module = copy.deepcopy(self.module).to(theta.dtype)
+        """The same network and training set at another point, in its dtype and on its device."""
+        module = copy.deepcopy(self.module).to(theta)
         vector_to_parameters(theta, module.parameters())
-        return Case(self.name, module, self.loss, self.inputs.to(theta.dtype), self.labels)
+        data = self.inputs.to(theta), self.labels.to(theta.device)
+        return Case(self.name, module, self.loss, *data)
 
-    def objective(self, chunks: Chunks | None = None, samples: int | None = None) -> Objective:
+    def first(self, samples: int) -> Case:
+        """The same network at the same point, with the first samples only."""
+        return replace(self, inputs=self.inputs[:samples], labels=self.labels[:samples])
+
+    def objective(
+        self,
+        chunks: Chunks | None = None,
+        samples: int | None = None,
+        ranks: Ranks | None = None,
+    ) -> Objective:
         """This package's objective, on the first ``samples``."""
         data = self.inputs[:samples], self.labels[:samples]
-        layout = Layout.of(self.module)
-        return Objective(self.module, layout, LOSS_SUMS[self.loss], *data, chunks=chunks)
+        layout, loss_sum = Layout.of(self.module), LOSS_SUMS[self.loss]
+        return Objective(self.module, layout, loss_sum, *data, chunks=chunks, ranks=ranks)
 
-    def planned(self) -> Chunks:
-        """The chunks that this package chooses by itself."""
+    def footprint(self) -> Footprint:
+        """What this package takes a chunk to occupy, on the device of the case."""
         theta = self.theta
-        needed = footprint(
+        return footprint(
             PROBED_SAMPLES,
             theta.nbytes,
             lambda samples: self.objective(samples=samples).gradient(theta),
             lambda samples: Hessian(self.objective(samples=samples), theta),
             lambda hessian: hessian @ theta,
         )
-        return plan(needed, self.samples, default_budget("cpu"), CHUNK_BYTES["cpu"])
+
+    def planned(self) -> Chunks:
+        """The chunks that this package chooses by itself, on the device of the case."""
+        device = self.inputs.device
+        budget = default_budget(str(device))
+        return plan(self.footprint(), self.samples, budget, CHUNK_BYTES[device.type])
 
     def batches(self, batch: int) -> list[tuple[Tensor, Tensor]]:
         """The training set in batches of so many samples."""

@@ -1,0 +1,55 @@
+"""This package's gradient by torch.compile, and as a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from measuring import wait
+from networks import Case
+from torch import Tensor
+
+from jobs.memory import Chunks
+
+Gradient = Callable[[], Tensor]
+"""∇L, L and the vote at a fixed θ: :meth:`jobs.objective.Objective.packed_gradient`."""
+
+
+def eager(case: Case, chunks: Chunks) -> Gradient:
+    """As this package computes it."""
+    goal, theta = case.objective(chunks), case.theta
+    return lambda: goal.packed_gradient(theta)
+
+
+def compiled(case: Case, chunks: Chunks) -> Gradient:
+    """With the loss of a chunk compiled, and with that its backward pass; compiled when it returns.
+
+    Such a loss cannot be differentiated twice.
+    """
+    torch._dynamo.reset()
+    goal, theta = case.objective(chunks), case.theta
+    goal.partial_loss = torch.compile(goal.partial_loss, fullgraph=True, dynamic=False)
+    goal.packed_gradient(theta)
+    wait(theta.device)
+    return lambda: goal.packed_gradient(theta)
+
+
+class Captured:
+    """Captured once as a CUDA graph, which a call replays; it keeps what the graph reads."""
+
+    def __init__(self, case: Case, chunks: Chunks) -> None:
+        self._goal, self._theta = case.objective(chunks), case.theta
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                self._goal.packed_gradient(self._theta)
+        torch.cuda.current_stream().wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._result = self._goal.packed_gradient(self._theta)
+
+    def __call__(self) -> Tensor:
+        """The same tensor at every call."""
+        self._graph.replay()
+        return self._result
