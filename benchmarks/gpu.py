@@ -24,7 +24,7 @@ import torch
 from compiling import Captured, Gradient, compiled, eager
 from exactness import apart, differences, settings
 from floors import Rates, describe, rates, work
-from measuring import least, peak_on, table, timed
+from measuring import least, occupied, peak_on, table, timed
 from networks import Case
 from packing import NETWORKS, problem
 from torch import Tensor
@@ -136,7 +136,9 @@ def memory(bench: Bench) -> None:
         goal = case.objective(chunks)
         size, vector = min(chunks.size, case.samples), start_vector(len(theta), theta)
         of_gradient, _ = peak_on(bench.device, partial(goal.packed_gradient, theta))
-        of_graphs, hessian = peak_on(bench.device, partial(Hessian, goal, theta))
+        before = occupied(bench.device)
+        hessian = Hessian(goal, theta)
+        of_graphs = occupied(bench.device) - before
         del hessian
         of_both, _ = peak_on(bench.device, lambda g=goal, t=theta, v=vector: Hessian(g, t) @ v)
         graph, beside = needed.graph.at(size), chunks.retained
@@ -150,7 +152,7 @@ def memory(bench: Bench) -> None:
         ):
             mebibytes = planned / 2**20
             rows[-1].append(f"{measured:.1f} / {mebibytes:.1f} = {measured / mebibytes:.2f}")
-    table(["network", "chunks", "gradient", "graphs", "graphs and a product"], rows, True)
+    table(["network", "chunks", "gradient", "graphs kept", "graphs and a product"], rows, True)
 
 
 def packs(bench: Bench) -> None:

@@ -65,12 +65,19 @@ def peak_on(device: torch.device, function: Callable[[], Result]) -> tuple[float
     if device.type != "cuda":
         return peak_memory(function)
     gc.collect()
-    wait(device)
+    before = occupied(device)
     torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
     result = function()
     wait(device)
-    return (torch.cuda.max_memory_allocated(device) - before) / 2**20, result
+    return torch.cuda.max_memory_allocated(device) / 2**20 - before, result
+
+
+def occupied(device: torch.device) -> float:
+    """MiB that tensors take on a GPU now, or the process on a CPU."""
+    if device.type != "cuda":
+        return resident("VmRSS")
+    wait(device)
+    return torch.cuda.memory_allocated(device) / 2**20
 
 
 def peak_memory(function: Callable[[], Result]) -> tuple[float, Result]:
