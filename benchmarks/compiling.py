@@ -27,6 +27,7 @@ def compiled(case: Case, chunks: Chunks) -> Gradient:
     Such a loss cannot be differentiated twice.
     """
     torch._dynamo.reset()
+    torch.compiler.config.force_disable_caches = True  # not the code of an earlier run
     goal, theta = case.objective(chunks), case.theta
     goal.partial_loss = torch.compile(goal.partial_loss, fullgraph=True, dynamic=False)
     goal.packed_gradient(theta)
