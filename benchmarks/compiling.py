@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -30,7 +31,9 @@ def compiled(case: Case, chunks: Chunks) -> Gradient:
     torch.compiler.config.force_disable_caches = True  # not the code of an earlier run
     goal, theta = case.objective(chunks), case.theta
     goal.partial_loss = torch.compile(goal.partial_loss, fullgraph=True, dynamic=False)
-    goal.packed_gradient(theta)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="dynamo_pgo force disabled")
+        goal.packed_gradient(theta)
     wait(theta.device)
     return lambda: goal.packed_gradient(theta)
 

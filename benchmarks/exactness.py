@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import networks
 import torch
-from measuring import table
 from networks import Case
+from report import Bench
 from torch import Tensor, nn
 
 from jobs.eigenvalues import start_vector
@@ -21,44 +19,44 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 """Of the residual of λ: its own error is about the square of that."""
 
 
-def settings(device: torch.device, size: int) -> None:
-    """Print what is switched off, and the errors of a matrix product and a convolution."""
-    print(f"- float32 matrix products: {torch.get_float32_matmul_precision()}")
-    print(f"- TF32 in cuBLAS: {torch.backends.cuda.matmul.allow_tf32}")
-    print(f"- TF32 in cuDNN: {torch.backends.cudnn.allow_tf32}")
-    print(f"- autocast: {torch.is_autocast_enabled(device.type)}\n")
+def settings(bench: Bench, size: int = 0) -> list[list[str]]:
+    """What is switched off; or with a size the errors of a matrix product and a convolution."""
+    device = bench.device
+    if not size:
+        return [
+            ["float32 matrix products", torch.get_float32_matmul_precision()],
+            ["TF32 in cuBLAS", str(torch.backends.cuda.matmul.allow_tf32)],
+            ["TF32 in cuDNN", str(torch.backends.cudnn.allow_tf32)],
+            ["autocast", str(torch.is_autocast_enabled(device.type))],
+        ]
     left, right = (torch.randn(size, size, device=device) for _ in range(2))
     images = torch.randn(16, 32, 32, 32, device=device)
     filters = torch.randn(32, 32, 3, 3, device=device)
-    rows = []
-    for name, function, inputs in (
-        (f"product of {size} × {size} matrices", torch.matmul, (left, right)),
-        ("convolution, 3 × 3, 32 channels", nn.functional.conv2d, (images, filters)),
-    ):
-        exact = function(*(tensor.double() for tensor in inputs))
-        rows.append([name, f"{apart(function(*inputs), exact):.0e}"])
-    table(["float32 beside float64 (TF32 would be 1e-4 to 1e-3 off)", "difference"], rows, True)
+    product, convolved = left @ right, nn.functional.conv2d(images, filters)
+    exact = left.double() @ right.double()
+    exactly = nn.functional.conv2d(images.double(), filters.double())
+    return [
+        [f"product of {size} × {size} matrices", f"{apart(product, exact):.0e} off"],
+        ["convolution, 3 × 3, 32 channels", f"{apart(convolved, exactly):.0e} off"],
+    ]
 
 
-def differences(target: torch.device, small: bool, folder: Path | None) -> None:
-    """Print how far gradients, products and eigenvalues are from those of the CPU in float64."""
-    print("Relative differences from the CPU in float64; the CPU in float32 is the yardstick.\n")
-    places = [("cpu", torch.float32), (str(target), torch.float32), (str(target), torch.float64)]
-    rows = []
-    for name, samples in SAMPLES.items():
-        case = networks.case(name, samples[small], folder)
-        double = case.at(case.theta.double())
-        exact = *derivatives(double), sharpness(double)
-        for device, dtype in dict.fromkeys(places):
-            there = case.at(case.theta.to(device, dtype))
-            first, again = derivatives(there), derivatives(there)
-            found = *first, sharpness(there)
-            rows.append([f"{name}, n = {case.samples}", device, str(dtype).split(".")[-1]])
-            rows[-1] += [f"{apart(*pair):.0e}" for pair in zip(found, exact, strict=True)]
-            same = all(torch.equal(*pair) for pair in zip(first, again, strict=True))
-            rows[-1].append("yes" if same else "NO")
-    heads = ["network", "device", "dtype", "gradient", "product", "dominant λ"]
-    table([*heads, "same bits twice"], rows, True)
+def differences(bench: Bench, name: str) -> list[list[str]]:
+    """How far gradient, product and eigenvalue are from those of the CPU in float64."""
+    target, rows = str(bench.device), []
+    places = [("cpu", torch.float32), (target, torch.float32), (target, torch.float64)]
+    case = networks.case(name, SAMPLES[name][bench.small], bench.folder)
+    double = case.at(case.theta.double())
+    exact = *derivatives(double), sharpness(double)
+    for device, dtype in dict.fromkeys(places):
+        there = case.at(case.theta.to(device, dtype))
+        first, again = derivatives(there), derivatives(there)
+        found = *first, sharpness(there)
+        rows.append([f"{name}, n = {case.samples}", device, str(dtype).split(".")[-1]])
+        rows[-1] += [f"{apart(*pair):.0e}" for pair in zip(found, exact, strict=True)]
+        same = all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+        rows[-1].append("yes" if same else "NO")
+    return rows
 
 
 def derivatives(case: Case) -> tuple[Tensor, Tensor]:

@@ -166,7 +166,6 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="Attempted to insert a get_attr Node")
-    warnings.filterwarnings("ignore", message="dynamo_pgo force disabled")
     print(f"torch {torch.__version__}, {options.threads} threads")
     with reproducible(options.threads), exact_attention():
         for part in options.parts.split(","):

@@ -1,0 +1,160 @@
+"""Part of gpu.py: the rows of its tables of times and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from compiling import Captured, Gradient, compiled, eager
+from exactness import apart
+from floors import work
+from measuring import occupied, peak_on, timed
+from networks import Case
+from packing import NETWORKS, problem
+from report import Bench
+from torch import Tensor
+from torch import distributed as dist
+
+from jobs.descent import BLOCK, GradientDescent
+from jobs.eigenvalues import start_vector
+from jobs.hessian import Hessian
+from jobs.memory import Chunks
+from jobs.objective import Objective
+from jobs.pack import pays, stacked_gradients
+from jobs.problem import pose
+from jobs.ranks import ProcessGroup
+from jobs.stepper import Bounds
+
+PACK_SIZES = (1, 4, 16, 64)
+
+
+def costs(bench: Bench, case: Case) -> list[list[str]]:
+    """A gradient and a product with retained graphs, beside the floors."""
+    chunks, theta, rows = case.planned(), case.theta, []
+    goal = case.objective(chunks)
+    hessian, vector = Hessian(goal, theta), start_vector(len(theta), theta)
+    ways = [partial(goal.packed_gradient, theta), partial(hessian.__matmul__, vector)]
+    took = bench.least(ways)
+    for name, way, ms in zip(("gradient", "product"), ways, took, strict=True):
+        asked = work(way)
+        by_flops, by_bytes = asked.floors(bench.rates)
+        rows.append([*named(case, chunks), name, f"{ms:.3f}", f"{ms / took[0]:.2f}"])
+        rows[-1] += [f"{asked.flops / 1e9:.1f}", f"{by_flops:.3f}"]
+        rows[-1] += [f"{asked.nbytes / 2**20:.0f}", f"{by_bytes:.3f}"]
+        rows[-1].append(f"{ms / max(by_flops, by_bytes):.1f}")
+    return rows
+
+
+def named(case: Case, chunks: Chunks) -> list[str]:
+    """The first two cells of a row: the network, and how it is chunked."""
+    number = -(-case.samples // chunks.size)
+    return [
+        f"{case.name}, n = {case.samples}",
+        f"{number} of {chunks.size}, {chunks.retained} kept",
+    ]
+
+
+def steps(bench: Bench, case: Case) -> list[list[str]]:
+    """A step of GD, with a look at the loss after each, and after a block of them."""
+    block, goal = BLOCK["cuda"], case.objective(case.planned())
+    every, seldom = bench.least([descending(goal, case.theta, many) for many in (1, block)])
+    seldom /= block
+    return [[case.name, f"{every:.3f}", f"{seldom:.3f}", f"{seldom / every:.3f}"]]
+
+
+def descending(goal: Objective, theta: Tensor, block: int) -> Callable[[], None]:
+    """A block of steps of GD, from where the last one ended."""
+    method = GradientDescent(goal, 1e-6, block)
+    method.evaluate(theta)
+
+    def go() -> None:
+        nonlocal theta
+        theta = method.move(theta, Bounds(-1.0, 1e30, block)).theta
+
+    return go
+
+
+def memory(bench: Bench, case: Case) -> list[list[str]]:
+    """The peak memory beside the plan's."""
+    chunks, needed, theta = case.planned(), case.footprint(), case.theta
+    goal = case.objective(chunks)
+    size, vector = min(chunks.size, case.samples), start_vector(len(theta), theta)
+    of_gradient, _ = peak_on(bench.device, partial(goal.packed_gradient, theta))
+    before = occupied(bench.device)
+    hessian = Hessian(goal, theta)
+    of_graphs = occupied(bench.device) - before
+    del hessian
+    of_both, _ = peak_on(bench.device, lambda: Hessian(goal, theta) @ vector)
+    graph, beside = needed.graph.at(size), chunks.retained
+    if chunks.retained * size >= case.samples:  # the product's own graph is one of those kept
+        beside -= 1
+    row = named(case, chunks)
+    for measured, planned in (
+        (of_gradient, needed.gradient.at(size)),
+        (of_graphs, chunks.retained * graph),
+        (of_both, beside * graph + needed.product.at(size)),
+    ):
+        mebibytes = planned / 2**20
+        row.append(f"{measured:.1f} / {mebibytes:.1f} = {measured / mebibytes:.2f}")
+    return [row]
+
+
+def packed(bench: Bench) -> dict[str, tuple[tuple[str, int, int, int], str]]:
+    """The problems of packing.py, in both dtypes."""
+    networks = NETWORKS[:2] if bench.small else NETWORKS
+    return {
+        f"{', '.join(map(str, network))} {dtype}": (network, dtype)
+        for network in networks
+        for dtype in ("float32", "float64")
+    }
+
+
+def packs(bench: Bench, network: tuple[str, int, int, int], dtype: str) -> list[list[str]]:
+    """Gradients of K runs in one computation: milliseconds a run, and relative to one alone."""
+    goal, _, theta = pose(problem(*network, dtype), str(bench.device))
+    stacks = [theta.repeat(runs, 1) for runs in PACK_SIZES]
+    together = [partial(stacked_gradients, goal, stack) for stack in stacks]
+    one, *many = bench.least([partial(goal.packed_gradient, theta), *together])
+    a_run = [took / runs for took, runs in zip(many, PACK_SIZES, strict=True)]
+    row = [", ".join(map(str, network)), dtype, f"{len(theta) * goal.samples:.1e}", f"{one:.4f}"]
+    row += [f"{took:.4f} ({took / one:.2f})" for took in a_run]
+    return [[*row, "yes" if pays(len(theta), goal.samples, dtype) else "no"]]
+
+
+def ranks(bench: Bench, case: Case) -> list[list[str]]:
+    """The gradient of one rank with its all-reduce, beside that of a process alone."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    group = ProcessGroup(store, 0, 1, timeout=60.0)
+    try:
+        chunks, theta = case.planned(), case.theta
+        goals = [case.objective(chunks), case.objective(chunks, ranks=group)]
+        ways = [partial(goal.packed_gradient, theta) for goal in goals]
+        alone, joined = bench.least(ways)
+        off = apart(ways[1](), ways[0]())
+    finally:
+        group.leave()
+    return [[case.name, f"{alone:.3f}", f"{joined:.3f}", f"{joined / alone:.3f}", f"{off:.0e}"]]
+
+
+Build = Callable[[Case, Chunks], Gradient]
+"""Another way to the gradient, set up."""
+
+
+def captures(bench: Bench) -> dict[str, tuple[Case, str, Build]]:
+    """Every network as a CUDA graph and by torch.compile."""
+    ways: dict[str, Build] = {"torch.compile": compiled}
+    if bench.device.type == "cuda":
+        ways = {"CUDA graph": Captured, **ways}
+    cases = bench.cases[:1] if bench.small else bench.cases
+    return {f"{case.name}, {way}": (case, way, ways[way]) for case in cases for way in ways}
+
+
+def captured(bench: Bench, case: Case, name: str, build: Build) -> list[list[str]]:
+    """The gradient in another way, in turns with eager."""
+    chunks = case.planned()
+    plain = eager(case, chunks)
+    setup, way = timed(partial(build, case, chunks))
+    off = apart(way(), plain())
+    ms, base = bench.least([way, plain])
+    row = [case.name, name, f"{setup:.1f}", f"{ms:.3f}", f"{base:.3f}", f"{ms / base:.2f}"]
+    return [[*row, f"{off:.0e}"]]
