@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import weakref
@@ -128,6 +129,12 @@ def footprint(
     return Footprint(gradients, graphs, products, vector)
 
 
+def working_bytes(needed: Footprint, size: int) -> float:
+    """What a trial takes while so many samples go through the network at once."""
+    product = max(needed.gradient.at(size), needed.product.at(size))
+    return WORKING_VECTORS * needed.vector + MARGIN * product
+
+
 def plan(needed: Footprint, samples: int, budget: int, chunk_bytes: float) -> Chunks:
     """The chunks for n samples within a budget of bytes.
 
@@ -139,10 +146,7 @@ def plan(needed: Footprint, samples: int, budget: int, chunk_bytes: float) -> Ch
         MemoryBudgetError: a single sample does not fit.
     """
 
-    def working(size: int) -> float:
-        vectors = WORKING_VECTORS * needed.vector
-        return vectors + MARGIN * max(needed.gradient.at(size), needed.product.at(size))
-
+    working = functools.partial(working_bytes, needed)
     if working(1) > budget:
         raise MemoryBudgetError(budget, math.ceil(1.01 * working(1)))
     preferred = (chunk_bytes - needed.graph.fixed) / max(needed.graph.per_sample, 1.0)

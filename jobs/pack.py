@@ -22,6 +22,10 @@ MOST_BYTES = 16_000_000
 one run keep a CPU busy, and stacking them saves little (``benchmarks/packing.py``). GPUs, on which
 nothing was measured, get the same bound."""
 
+MOST_RUNS, TINY_BYTES, MOST_TINY_RUNS = 16, 100_000, 64
+"""How many runs a pack is worth: the second number where parameters × samples × bytes are at most
+``TINY_BYTES``, and there is nothing but fixed costs to share."""
+
 
 class DescentPack:
     """Runs of GD that go on together; each ends at its own step, and then leaves.
@@ -136,6 +140,12 @@ def pays(parameters: int, samples: int, dtype: str) -> bool:
     """
     width: int = getattr(torch, dtype).itemsize
     return parameters * samples * width <= MOST_BYTES
+
+
+def most_runs(parameters: int, samples: int, dtype: str) -> int:
+    """How many runs a pack holds at most, where packs pay."""
+    width: int = getattr(torch, dtype).itemsize
+    return MOST_TINY_RUNS if parameters * samples * width <= TINY_BYTES else MOST_RUNS
 
 
 def stacked_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, Tensor]:

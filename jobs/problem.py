@@ -85,14 +85,39 @@ def check_memory(problem: Problem, budget: int) -> None:
     _chunks(problem, data.train, problem.n_train, "cpu", budget)
 
 
+def parameter_count(problem: Problem) -> int:
+    """P, without making any parameter.
+
+    Raises:
+        DatasetError: the dataset is not there, or too small.
+    """
+    data = datasets.load(problem.dataset, problem.n_train).train
+    return Layout.of(models.build(problem, data.inputs.shape[1], data.classes)).size
+
+
+def working_memory(problem: Problem) -> int:
+    """Bytes that a trial takes on a CPU with all its samples in the network at once.
+
+    Raises:
+        DatasetError: the dataset is not there, or too small.
+    """
+    data = datasets.load(problem.dataset, problem.n_train).train
+    needed = _footprint(_shape(problem), data.inputs.shape[1], data.classes, "cpu")
+    return math.ceil(memory.working_bytes(needed, problem.n_train))
+
+
 def _chunks(
     problem: Problem, data: datasets.Samples, samples: int, device: str, budget: int | None
 ) -> Chunks:
     """How so many samples go through the problem's network."""
-    shape = dataclasses.replace(problem, seed=0, init_scale=1.0, n_train=1)
-    needed = _footprint(shape, data.inputs.shape[1], data.classes, device)
+    needed = _footprint(_shape(problem), data.inputs.shape[1], data.classes, device)
     budget = budget or memory.default_budget(device)
     return memory.plan(needed, samples, budget, CHUNK_BYTES[torch.device(device).type])
+
+
+def _shape(problem: Problem) -> Problem:
+    """What of a problem its footprint depends on."""
+    return dataclasses.replace(problem, seed=0, init_scale=1.0, n_train=1)
 
 
 def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: Ranks) -> Objective:

@@ -8,7 +8,8 @@ import torch
 
 from jobs import TrialRun
 from jobs.memory import Chunks
-from jobs.pack import MOST_BYTES, DescentPack, pays, stacked_gradients
+from jobs.pack import MOST_BYTES, TINY_BYTES, DescentPack, most_runs, pays, stacked_gradients
+from jobs.problem import parameter_count, pose, working_memory
 from jobs.ranks import Alone
 
 COLUMN = {"epsilons": (0.4, 0.3, 0.2), "max_steps": 150}
@@ -240,3 +241,24 @@ def test_a_pack_pays_for_small_problems():
     for dtype, width in (("float32", 4), ("float64", 8)):
         assert pays(parameters=1, samples=MOST_BYTES // width, dtype=dtype)
         assert not pays(parameters=1, samples=MOST_BYTES // width + 1, dtype=dtype)
+
+
+def test_only_the_smallest_problems_go_in_packs_of_more_than_16():
+    for dtype, width in (("float32", 4), ("float64", 8)):
+        assert most_runs(parameters=1, samples=TINY_BYTES // width, dtype=dtype) == 64
+        assert most_runs(parameters=1, samples=TINY_BYTES // width + 1, dtype=dtype) == 16
+
+
+@pytest.mark.parametrize("changes", [{}, {"depth": 0}, {"width": 30, "depth": 3}])
+def test_what_decides_on_packs_is_what_a_run_has(trial, changes):
+    spec = trial(0.1, **changes)
+    posed = spec.problem
+    assert parameter_count(posed) == len(TrialRun(spec, threads=1).theta)
+    # With all the memory that it is said to take, a run takes all samples at once.
+    assert pose(posed, budget=working_memory(posed))[0].chunks.size == posed.n_train
+
+
+def test_less_memory_than_a_run_is_said_to_take_needs_smaller_chunks(problem):
+    posed = problem(n_train=1000, width=4)
+    train, _, _ = pose(posed, budget=working_memory(posed) // 2)
+    assert train.chunks.size < posed.n_train
