@@ -63,11 +63,12 @@ def bare(trials: int) -> float:
 def ours(trials: int, packs: bool) -> float:
     """Seconds from the start of the first GD trial to the end of the last, by this package."""
     from orchestrator import plan, sweep
-    from orchestrator.engine import execute, prepare
+    from orchestrator.engine import execute, feed, prepare
     from orchestrator.store import Store
 
     if not packs:
         plan.packs.PACK_SECONDS = 0.0
+        feed.pack_size = lambda trial, resources, memory: 1
     os.sched_getaffinity = lambda pid: {0}  # one slot for trials; the driver has the other CPUs
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.spec import Trial
+from orchestrator.engine.packing import pack_size
+from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
 from orchestrator.ledger import (
     Claims,
@@ -19,7 +21,14 @@ from orchestrator.ledger import (
     read_marks,
     utc,
 )
-from orchestrator.plan import ColumnProgress, State, first_pack, predict, seconds_per_gradient
+from orchestrator.plan import (
+    ColumnProgress,
+    Ready,
+    State,
+    first_work,
+    predict,
+    seconds_per_gradient,
+)
 from orchestrator.sweep import Column, Resources
 
 ORPHAN_SECONDS = 15.0
@@ -27,20 +36,6 @@ ORPHAN_SECONDS = 15.0
 
 REPORTS_PER_SECOND = 50
 """Of all running trials together; Tune's controller handles ten times as many."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where a run stands, for those who watch it. Times in seconds."""
-
-    columns: int
-    columns_complete: int
-    trials: int
-    settled: int
-    failed: int
-    to_do: int
-    running: tuple[Running, ...]
-    remaining_s: float | None
 
 
 @dataclass
@@ -60,6 +55,7 @@ class Feed:
     halted: str | None = field(init=False, default=None)
     _running: dict[str, Running | None] = field(init=False, default_factory=dict)
     _attempts: dict[str, int] = field(init=False, default_factory=dict)
+    _works: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.progress = {
@@ -72,7 +68,7 @@ class Feed:
         return all(column.complete for column in self.progress.values())
 
     def next_work(self) -> Work | None:
-        """The next trial or pack to run, or None when nothing can start now."""
+        """What a worker is to run next, or None when nothing can start now."""
         if self.halted is not None:
             return None
         ready = self._ready()
@@ -80,22 +76,22 @@ class Feed:
             ready = self._ready()
         if not ready:
             return None
-        column, trial, _ = ready[0]
-        alike = [
-            ((c, t), seconds)
-            for c, t, seconds in ready
-            if t.kind == trial.kind and c.column.resources == column.column.resources
-        ]
-        pack = first_pack(alike, self.slots) if trial.kind == "gd" else [(column, trial)]
-        return Work(
+        resources = ready[0][0].column.resources
+        memory = self._memory(resources)
+        work = Work(
             run=self.run,
-            assignments=tuple(self._assign(progress, item) for progress, item in pack),
-            resources=column.column.resources,
+            assignments=tuple(
+                self._assign(progress, trial, pack_size(trial, resources, memory))
+                for progress, trial in self._choose(ready)
+            ),
+            resources=resources,
             provenance=self.provenance,
             stop_file=self.stop_file,
             report_seconds=max(1.0, self.slots / REPORTS_PER_SECOND),
-            memory=self._memory(column.column.resources),
+            memory=memory,
         )
+        self._works += 1
+        return work
 
     def take_report(self, work: Work, report: Report) -> None:
         """Book what an actor says after a slice of work."""
@@ -112,12 +108,13 @@ class Feed:
             self.ledger.refresh()
             for trial_id in report.failed:
                 self._judge(by_trial[trial_id], trial_id)
-        if report.running is not None:
-            self._running[report.running.trial_id] = report.running
+        self._running.update(dict.fromkeys(by_trial.keys() & self._running.keys()))
+        self._running.update({running.trial_id: running for running in report.running})
         self._release_complete()
 
     def take_end(self, work: Work, error: str | None) -> None:
         """Book the end of a work; with an error, its process died without a last word."""
+        self._works -= 1
         names = {a.trial.trial_id for a in work.assignments}
         if error is not None:
             marks = [mark for mark in read_marks(self.run) if mark.trial_id in names]
@@ -182,6 +179,30 @@ class Feed:
             return None
         return resources.cpus_per_worker * self.memory_per_cpu
 
+    def _choose(
+        self, ready: Sequence[tuple[ColumnProgress, Trial, float]]
+    ) -> list[tuple[ColumnProgress, Trial]]:
+        """The trials of the next work: the first that is ready, and what goes with it.
+
+        A flow goes by itself, and so does a trial whose process died: so that a trial which kills
+        its process is found out, and those that were beside it go on.
+        """
+        first, trial, _ = ready[0]
+        if trial.kind == "flow" or self.ledger.died(trial.trial_id):
+            return [(first, trial)]
+        resources = first.column.resources
+        memory = self._memory(resources)
+        alike = [
+            Ready((c, t), seconds, c.column_id, pack_size(t, resources, memory))
+            for c, t, seconds in ready
+            if t.kind == "gd"
+            and c.column.resources == resources
+            and not self.ledger.died(t.trial_id)
+        ]
+        # While every slot has its work, the next one is for whichever becomes free.
+        free = max(self.slots - self._works, 0) or self.slots
+        return first_work(alike, self.slots, free)
+
     def _ready(self) -> list[tuple[ColumnProgress, Trial, float]]:
         """Flows first, then the trial that is predicted to take longest."""
         ready = [
@@ -210,13 +231,13 @@ class Feed:
             self._release_complete()
         return False
 
-    def _assign(self, progress: ColumnProgress, trial: Trial) -> Assignment:
+    def _assign(self, progress: ColumnProgress, trial: Trial, pack_size: int) -> Assignment:
         name = trial.trial_id
         attempt = 1 + max(self.ledger.attempts(name), self._attempts.get(name, 0))
         self._attempts[name] = attempt
         self._running[name] = None
         progress.start(name)
-        return Assignment(trial, progress.column_id, attempt, progress.flow)
+        return Assignment(trial, progress.column_id, attempt, progress.flow, pack_size)
 
     def _book_death(self, assignment: Assignment, error: str) -> str:
         name, now = assignment.trial.trial_id, utc(time.time())

@@ -13,9 +13,10 @@ from typing import Any
 
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import LocalCluster
-from orchestrator.engine.feed import Feed, Snapshot
+from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Overdue
 from orchestrator.engine.provenance import provenance
+from orchestrator.engine.snapshot import Snapshot
 from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger
 from orchestrator.store import (
     Store,

@@ -1,4 +1,4 @@
-"""What is handed to a trial actor: one trial or a pack of tiny ones, and all it must know."""
+"""What is handed to a trial actor: one trial or several, and all it must know."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from orchestrator.sweep import Resources
 class Assignment:
     """One trial to run, as its ``attempt``-th try.
 
-    ``flow`` is what the column's flow said; None for a flow.
+    ``flow`` is what the column's flow said; None for a flow. A trial with a ``pack_size`` is
+    computed in a pack of at most so many, be it a pack of one; one without, by itself.
     """
 
     trial: Trial
     column_id: str
     attempt: int
     flow: FlowFacts | None
+    pack_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Work:
-    """Assignments that one Tune trial carries out one after the other.
+    """Assignments that one Tune trial carries out: those of a pack together, others in turn.
 
     The actor stops at a step's edge when ``stop_file`` appears, and reports every
     ``report_seconds``. Each of its processes may use ``memory`` bytes; None leaves that to the
@@ -65,7 +67,7 @@ def checkpoint_path(run: Path, trial: Trial) -> Path:
 
 @dataclass(frozen=True)
 class Running:
-    """How far the trial has come that an actor is working on."""
+    """How far a trial has come that an actor is working on."""
 
     trial_id: str
     column_id: str
@@ -81,6 +83,6 @@ class Report:
 
     settled: tuple[SettledTrial, ...] = ()
     failed: tuple[str, ...] = ()
-    running: Running | None = None
+    running: tuple[Running, ...] = ()
     halt: str | None = None
     warnings: tuple[str, ...] = ()

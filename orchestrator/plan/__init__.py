@@ -2,7 +2,7 @@
 
 from orchestrator.plan.column_progress import ColumnProgress, State
 from orchestrator.plan.facts import FlowFacts, SettledTrial, Threshold
-from orchestrator.plan.packs import first_pack
+from orchestrator.plan.packs import Ready, first_work
 from orchestrator.plan.prediction import Prediction, predict, seconds_per_gradient
 from orchestrator.plan.retry import Attempt, FailureClass, Outcome, gives_up
 
@@ -13,10 +13,11 @@ __all__ = [
     "FlowFacts",
     "Outcome",
     "Prediction",
+    "Ready",
     "SettledTrial",
     "State",
     "Threshold",
-    "first_pack",
+    "first_work",
     "gives_up",
     "predict",
     "seconds_per_gradient",

@@ -1,34 +1,63 @@
-"""Which tiny trials share one Tune trial, so that orchestration does not cost more than they do."""
+"""Which trials one worker gets at once: enough for its packs, and a fair share of what is ready."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 PACK_SECONDS = 5.0
-"""A pack is filled until it is predicted to take this long. That is long beside what a Tune trial
+"""A work is filled until it is predicted to take this long. That is long beside what a Tune trial
 costs, and longer than a worker takes to start: Tune gives a trial that waits for a new worker the
-first one that becomes free, and drops the new one, so that shorter packs would keep a single worker
+first one that becomes free, and drops the new one, so that shorter works would keep a single worker
 busy and all others from starting. Rows are committed every second in any case."""
 
-PACKS_PER_SLOT = 2
-"""While work is scarce, packs are made smaller, so that every slot gets this many."""
+WORKS_PER_SLOT = 2
+"""While tiny trials are scarce, works are made smaller, so that every slot gets this many."""
 
 
-def first_pack(ready: Sequence[tuple[T, float]], slots: int) -> list[T]:
-    """The leading trials of ``ready`` (with their predicted seconds) that run as one.
-
-    A trial that is not tiny is a pack of its own.
+@dataclass(frozen=True)
+class Ready(Generic[T]):
+    """A trial that may start: its predicted seconds, its column, and the most trials of this column
+    that its worker computes together with it (0 for a trial that runs by itself).
     """
-    total = sum(seconds for _, seconds in ready)
-    target = min(PACK_SECONDS, total / (PACKS_PER_SLOT * max(slots, 1)))
-    pack: list[T] = []
-    filled = 0.0
-    for item, seconds in ready:
-        if pack and filled + seconds > target:
+
+    item: T
+    seconds: float
+    column_id: str
+    pack_size: int = 0
+
+
+def first_work(ready: Sequence[Ready[T]], slots: int, free: int | None = None) -> list[T]:
+    """The trials that a worker gets together, of those that are ready, the longest first.
+
+    The first of them always is one. Where it is computed in packs, others of its column follow, as
+    many as a pack holds, but no more than a fair share of all that is ready (in seconds) for each
+    of the ``free`` slots; None where all slots are. What is tiny is filled up with whatever else is
+    ready.
+    """
+    first, total = ready[0], sum(one.seconds for one in ready)
+    work, filled = [first], first.seconds
+    alike = [one for one in ready[1:] if _go_together(first, one)]
+    share = total / max(slots if free is None else free, 1)
+    for one in alike:
+        full = len(work) >= first.pack_size and filled + one.seconds > PACK_SECONDS
+        # The one on the border belongs to the share that has more of it.
+        if full or filled + one.seconds / 2 > share:
             break
-        pack.append(item)
-        filled += seconds
-    return pack
+        work.append(one)
+        filled += one.seconds
+    target = min(PACK_SECONDS, total / (WORKS_PER_SLOT * max(slots, 1)))
+    others = [one for one in ready[1:] if not _go_together(first, one)]
+    for one in [*alike[len(work) - 1 :], *others]:
+        if filled + one.seconds > target:
+            break
+        work.append(one)
+        filled += one.seconds
+    return [one.item for one in work]
+
+
+def _go_together(one: Ready[T], other: Ready[T]) -> bool:
+    return one.column_id == other.column_id and 0 not in (one.pack_size, other.pack_size)

@@ -1,0 +1,65 @@
+"""What an actor has found out: rows to be written together, and news to be reported."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from orchestrator.engine.commit import commit
+from orchestrator.engine.failures import describe
+from orchestrator.engine.in_hand import InHand
+from orchestrator.engine.rows import Finished
+from orchestrator.engine.work import Report, Running, Work
+from orchestrator.logs import NAME
+from orchestrator.plan import SettledTrial
+
+COMMIT_SECONDS = 1.0
+"""Trials of a work that ended within this time are committed together, in one part file."""
+
+log = logging.getLogger(NAME)
+
+
+class Books:
+    """The books of one work."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._finished: list[Finished] = []
+        self._settled: list[SettledTrial] = []
+        self._failed: list[str] = []
+        self._warnings: list[str] = []
+        self._last_commit = time.monotonic()
+
+    def settle(self, hand: InHand) -> None:
+        """Book a finished trial; its rows are still to be committed."""
+        self._finished.append(hand.finish())
+
+    def fail(self, hand: InHand, error: Exception) -> None:
+        """Book a failed attempt."""
+        log.error("failed: %s", describe(error), extra=hand.tag)
+        hand.end("failed", error)
+        self._failed.append(hand.trial_id)
+
+    def warn(self, message: str) -> None:
+        """Book what the user should know."""
+        self._warnings.append(message)
+
+    def commit(self) -> None:
+        """Write the rows of what is finished, and forget its checkpoints and marks."""
+        if self._finished:
+            self._settled += commit(self._work.run, self._finished, self._work.provenance)
+            self._finished = []
+        self._last_commit = time.monotonic()
+
+    def commit_when_due(self) -> None:
+        """Commit, unless that was done a moment ago or there is nothing to write."""
+        if self._finished and time.monotonic() - self._last_commit > COMMIT_SECONDS:
+            self.commit()
+
+    def report(self, running: tuple[Running, ...], halt: str | None) -> Report:
+        """The news since the last report."""
+        report = Report(
+            tuple(self._settled), tuple(self._failed), running, halt, tuple(self._warnings)
+        )
+        self._settled, self._failed, self._warnings = [], [], []
+        return report

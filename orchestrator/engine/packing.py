@@ -1,0 +1,39 @@
+"""Which trials are computed in packs, and how many of them together."""
+
+from __future__ import annotations
+
+import functools
+
+from jobs.spec import Problem, Trial
+from orchestrator.sweep import Resources
+
+
+def pack_size(trial: Trial, resources: Resources, memory: int | None) -> int:
+    """How many trials of a column a pack holds at most; 0 for a trial that runs by itself.
+
+    Whether a trial runs in packs depends on the trial and on what it occupies, so that its bits do
+    not depend on what else there is to run. How large the pack may be depends on the ``memory`` of
+    a process too (bytes; None for the default): what fits into it, but at least one trial.
+    """
+    occupied = (resources.workers, resources.cpus_per_worker, resources.gpus_per_worker)
+    if trial.kind != "gd" or occupied != (1, 1, 0):
+        return 0
+    return _most_runs(trial.problem, memory)
+
+
+@functools.cache
+def _most_runs(problem: Problem, memory: int | None) -> int:
+    # torch is imported only where something is to be run.
+    from jobs.datasets import DatasetError
+    from jobs.memory import default_budget
+    from jobs.pack import most_runs, pays
+    from jobs.problem import parameter_count, working_memory
+
+    try:
+        parameters = parameter_count(problem)
+    except DatasetError:
+        return 0  # the trial itself will say why
+    if not pays(parameters, problem.n_train, problem.dtype):
+        return 0
+    fitting = (memory or default_budget("cpu")) // working_memory(problem)
+    return max(1, min(most_runs(parameters, problem.n_train, problem.dtype), fitting))

@@ -1,0 +1,131 @@
+"""A real run directory with the settled flow of one small column, and works for an actor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import Trial, run_trial
+from orchestrator import sweep
+from orchestrator.engine.actor import TrialActor
+from orchestrator.engine.commit import commit
+from orchestrator.engine.packing import pack_size
+from orchestrator.engine.rows import Finished
+from orchestrator.engine.work import Assignment, Provenance, Report, Work
+from orchestrator.store import PROVENANCE, Store, create
+from orchestrator.sweep import Column, Resources
+
+RATES = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 4.0)
+"""Learning rates of the column, of which the last diverges."""
+
+TEXT = f"""
+name: packs
+problem: {{dataset: digits, n_train: 40, width: 8, depth: 1, activation: tanh, loss: mse}}
+eta: {{unit: absolute, values: {list(RATES)}, stop_after_divergences: null}}
+stop: {{epsilon: [0.4, 0.3], max_steps: 400}}
+measure: {{trajectory_every: 20}}
+"""
+
+PROVENANCE_OF_TESTS = Provenance("packs", "0", None, None, None, None)
+
+
+@pytest.fixture
+def column() -> Column:
+    (column,) = sweep.parse(TEXT).columns
+    return column
+
+
+class Bench:
+    """A run directory, and an actor in this process that works for it."""
+
+    def __init__(self, path: Path, column: Column) -> None:
+        self.path, self.column = path, column
+        self.stop_file = path / "claims" / "stop"
+        create(path)
+
+    def trials(self) -> list[Trial]:
+        """The GD trials, the longest first."""
+        return [self.column.gd(rate) for rate in RATES]
+
+    def settle_flow(self) -> None:
+        """Compute the flow and commit it."""
+        flow = Assignment(self.column.flow(), self.column.column_id, 1, None)
+        start = time.time()
+        result = run_trial(flow.trial, threads=1)
+        seconds = time.time() - start
+        finished = Finished(flow, result, "cpu", 1, start, time.time(), seconds)
+        commit(self.path, [finished], PROVENANCE_OF_TESTS)
+
+    def work(
+        self,
+        trials: Sequence[Trial],
+        attempt: int = 1,
+        resources: Resources | None = None,
+        report_seconds: float = 1000.0,
+    ) -> Work:
+        resources = resources or Resources()
+        return Work(
+            run=self.path,
+            assignments=tuple(
+                Assignment(
+                    trial,
+                    self.column.column_id,
+                    attempt,
+                    None,
+                    pack_size(trial, resources, None),
+                )
+                for trial in trials
+            ),
+            resources=resources,
+            provenance=PROVENANCE_OF_TESTS,
+            stop_file=self.stop_file,
+            report_seconds=report_seconds,
+            memory=None,
+        )
+
+    def carry_out(self, work: Work) -> Report:
+        """Let an actor go on until it says that it is done; all that it reported, as one."""
+        actor = TrialActor({"work": work})
+        reports = []
+        while True:
+            result = actor.step()
+            reports.append(result["report"])
+            if result["done"]:
+                return Report(
+                    settled=tuple(s for report in reports for s in report.settled),
+                    failed=tuple(f for report in reports for f in report.failed),
+                    running=reports[-1].running,
+                    halt=reports[-1].halt,
+                    warnings=tuple(w for report in reports for w in report.warnings),
+                )
+
+    def science(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of both tables without provenance, in a fixed order."""
+        return {
+            table: sorted(
+                (
+                    {key: value for key, value in row.items() if key not in PROVENANCE}
+                    for row in Store(self.path).rows(table)
+                ),
+                key=lambda row: (row["trial_id"], -row.get("epsilon", 0), row.get("step", 0)),
+            )
+            for table in ("trials", "trajectories")
+        }
+
+    def attempts(self) -> list[tuple[str, int, str]]:
+        rows = Store(self.path).rows("attempts")
+        return sorted((row["trial_id"], row["attempt"], row["outcome"]) for row in rows)
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, column: Column) -> Callable[[str], Bench]:
+    return lambda name: Bench(tmp_path / name, column)
+
+
+@pytest.fixture
+def bench(make_bench: Callable[[str], Bench]) -> Bench:
+    return make_bench("run")
