@@ -21,8 +21,8 @@ class Packed:
     """The trials of a work that go in packs: a place that one leaves is given to the next.
 
     When the computation of a pack raises, which of its trials is at fault is not known. Each then
-    goes on in a pack of one, from its last checkpoint: what raises again is that trial's failure,
-    and the others lose seconds.
+    goes on in a pack of one, from its last checkpoint or its start: the one that raises again has
+    failed, and the others have lost seconds. Of the time of a pack, each trial counts its share.
 
     Args:
         work: what the actor carries out.
@@ -135,8 +135,8 @@ class Packed:
         for hand in hands:
             hand.put_down()
             log.warning(
-                "its pack of %d trials failed (%s: %s); it goes on by itself from its last "
-                "checkpoint",
+                "its pack of %d trials failed (%s: %s); it goes on by itself, from its last "
+                "checkpoint or its start",
                 len(hands),
                 type(error).__name__,
                 error,

@@ -15,7 +15,7 @@ from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.commit import commit
 from orchestrator.engine.packing import pack_size
 from orchestrator.engine.rows import Finished
-from orchestrator.engine.work import Assignment, Provenance, Report, Work
+from orchestrator.engine.work import Assignment, Provenance, Report, Work, checkpoint_path
 from orchestrator.store import PROVENANCE, Store, create
 from orchestrator.sweep import Column, Resources
 
@@ -26,7 +26,7 @@ TEXT = f"""
 name: packs
 problem: {{dataset: digits, n_train: 40, width: 8, depth: 1, activation: tanh, loss: mse}}
 eta: {{unit: absolute, values: {list(RATES)}, stop_after_divergences: null}}
-stop: {{epsilon: [0.4, 0.3], max_steps: 400}}
+stop: {{epsilon: [0.3, 0.1], max_steps: 600}}
 measure: {{trajectory_every: 20}}
 """
 
@@ -44,6 +44,7 @@ class Bench:
 
     def __init__(self, path: Path, column: Column) -> None:
         self.path, self.column = path, column
+        self.provenance = PROVENANCE_OF_TESTS
         self.stop_file = path / "claims" / "stop"
         create(path)
 
@@ -51,12 +52,11 @@ class Bench:
         """The GD trials, the longest first."""
         return [self.column.gd(rate) for rate in RATES]
 
-    def settle_flow(self) -> None:
-        """Compute the flow and commit it."""
+    def settle_flow(self, seconds: float) -> None:
+        """Compute the flow and commit it, as if it had taken so long."""
         flow = Assignment(self.column.flow(), self.column.column_id, 1, None)
         start = time.time()
         result = run_trial(flow.trial, threads=1)
-        seconds = time.time() - start
         finished = Finished(flow, result, "cpu", 1, start, time.time(), seconds)
         commit(self.path, [finished], PROVENANCE_OF_TESTS)
 
@@ -102,6 +102,9 @@ class Bench:
                     halt=reports[-1].halt,
                     warnings=tuple(w for report in reports for w in report.warnings),
                 )
+
+    def checkpoint(self, trial: Trial) -> Path:
+        return checkpoint_path(self.path, trial)
 
     def science(self) -> dict[str, list[dict[str, Any]]]:
         """The rows of both tables without provenance, in a fixed order."""

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import time
 
 import pytest
 
+from jobs import TrialRun, pack
 from jobs.pack import DescentPack
+from orchestrator.engine import actor as actor_module
+from orchestrator.engine import in_hand
+from orchestrator.engine.actor import TrialActor
 from orchestrator.ledger import read_marks
+from orchestrator.logs import read_log
+from orchestrator.sweep import Resources
+
+
+@pytest.fixture(autouse=True)
+def stops_at_once(monkeypatch):
+    """Look for the stop file at every edge, not now and then."""
+    monkeypatch.setattr(actor_module, "POLL_SECONDS", -1.0)
 
 
 @pytest.fixture
@@ -56,3 +70,148 @@ def test_places_that_become_free_are_filled(bench, one_by_one, sizes):
     assert max(sizes) == 3
     assert len(sizes) > 3
     assert bench.science() == one_by_one
+
+
+def test_an_interrupted_pack_goes_on_with_other_companions(bench, one_by_one, sizes):
+    first, second = bench.trials()[:5], bench.trials()[3:]
+    assert _interrupted(bench, bench.work(first)) == 5
+    saved = sorted(path.stem for path in (bench.path / "checkpoints").glob("*.safetensors"))
+    assert saved == sorted(trial.trial_id for trial in first)
+    assert bench.attempts() == sorted((name, 1, "preempted") for name in saved)
+    assert list(read_marks(bench.path)) == []
+    sizes.clear()
+    bench.carry_out(bench.work(second, attempt=2))
+    for trial in bench.trials()[:3]:
+        bench.carry_out(bench.work([trial], attempt=2))
+    assert sizes == [5, 1, 1, 1]
+    assert bench.science() == one_by_one
+    assert list((bench.path / "checkpoints").iterdir()) == []
+
+
+def _interrupted(bench, work):
+    """Stop an actor as soon as it has moved every trial; how many it said to be running."""
+    actor = TrialActor({"work": dataclasses.replace(work, report_seconds=0.001)})
+    running = ()
+    while not running or any(item.step == 0 for item in running):
+        result = actor.step()
+        assert not result["done"]
+        assert result["report"].settled == ()
+        running = result["report"].running
+    assert {item.trial_id for item in running} == {a.trial.trial_id for a in work.assignments}
+    bench.stop_file.touch()
+    while not result["done"]:
+        result = actor.step()
+    assert result["report"].running == ()
+    bench.stop_file.unlink()
+    return len(running)
+
+
+def test_other_resources_take_up_the_checkpoints_of_a_pack(bench, sizes):
+    trial = bench.trials()[4]
+    _interrupted(bench, bench.work(bench.trials()[:5]))
+    sizes.clear()
+    bench.carry_out(bench.work([trial], attempt=2, resources=Resources(cpus_per_worker=2)))
+    assert sizes == []
+    assert (trial.trial_id, 2, "settled") in bench.attempts()
+    assert "attempt 2 resumes at step " in "".join(read_log(bench.path, trial.trial_id))
+
+
+@pytest.fixture
+def measuring_fails(monkeypatch):
+    """Make S at a step of a trial impossible to measure; how often that was tried."""
+    measure, tried = TrialRun._measure, []
+
+    def fail(learning_rate, step):
+        def measure_or_fail(self, *, of_row):
+            if self.trial.learning_rate == learning_rate and self.step >= step:
+                tried.append(self.step)
+                raise FloatingPointError("the products are not finite")
+            return measure(self, of_row=of_row)
+
+        monkeypatch.setattr(TrialRun, "_measure", measure_or_fail)
+        return tried
+
+    return fail
+
+
+def test_a_trial_that_raises_in_a_pack_fails_alone(bench, one_by_one, sizes, measuring_fails):
+    guilty, tried = bench.trials()[2], measuring_fails(0.05, 40)
+    names = {trial.trial_id for trial in bench.trials()} - {guilty.trial_id}
+    sizes.clear()
+    report = bench.carry_out(bench.work(bench.trials()))
+    assert report.failed == (guilty.trial_id,)
+    assert {settled.trial_id for settled in report.settled} == names
+    assert sizes[0] == len(names) + 1
+    assert set(sizes[1:]) == {1}
+    assert tried == [40, 40]
+    others = {
+        table: [row for row in rows if row["trial_id"] != guilty.trial_id]
+        for table, rows in one_by_one.items()
+    }
+    assert bench.science() == others
+    assert bench.attempts() == sorted(
+        [(name, 1, "settled") for name in names] + [(guilty.trial_id, 1, "failed")]
+    )
+    assert list(read_marks(bench.path)) == []
+    log = "\n".join(read_log(bench.path, bench.trials()[0].trial_id))
+    parted = r"its pack of \d trials failed \(FloatingPointError: the products are not finite\)"
+    assert re.search(parted, log)
+    assert "FloatingPointError" in "\n".join(read_log(bench.path, guilty.trial_id))
+    assert "Traceback" not in log
+
+
+def test_a_gradient_that_raises_for_many_at_once_makes_packs_of_one(
+    bench, one_by_one, sizes, monkeypatch
+):
+    """As memory does that is enough for one run and not for several."""
+    stacked, calls = pack.stacked_gradients, []
+
+    def stacked_or_fail(objective, thetas):
+        calls.append(len(thetas))
+        if len(thetas) > 1 and len(calls) > 30:
+            raise MemoryError
+        return stacked(objective, thetas)
+
+    monkeypatch.setattr(pack, "stacked_gradients", stacked_or_fail)
+    sizes.clear()
+    report = bench.carry_out(bench.work(bench.trials()))
+    assert report.failed == ()
+    assert sizes[0] == 8
+    assert set(sizes[1:]) == {1}
+    assert bench.science() == one_by_one
+
+
+def test_what_one_trial_has_in_the_run_directory_fails_that_trial_only(bench, one_by_one):
+    guilty = bench.trials()[0]
+    bench.checkpoint(guilty).mkdir()
+    report = bench.carry_out(bench.work(bench.trials()))
+    assert report.failed == (guilty.trial_id,)
+    assert len(report.settled) == len(bench.trials()) - 1
+
+
+def test_a_checkpoint_that_cannot_be_written_fails_its_trial_only(bench, monkeypatch):
+    monkeypatch.setattr(in_hand, "CHECKPOINT_SECONDS", 0.0)
+    guilty = bench.trials()[0]
+    work = dataclasses.replace(bench.work(bench.trials()), report_seconds=0.01)
+    actor = TrialActor({"work": work})
+    actor.step()
+    bench.checkpoint(guilty).unlink(missing_ok=True)
+    bench.checkpoint(guilty).mkdir()
+    failed, settled = (), ()
+    while True:
+        result = actor.step()
+        failed += result["report"].failed
+        settled += result["report"].settled
+        if result["done"]:
+            break
+    assert failed == (guilty.trial_id,)
+    assert len(settled) == len(bench.trials()) - 1
+
+
+def test_a_trial_counts_its_share_of_the_seconds(bench):
+    start = time.monotonic()
+    report = bench.carry_out(bench.work(bench.trials()))
+    passed = time.monotonic() - start
+    seconds = [settled.wall_s for settled in report.settled]
+    assert min(seconds) > 0
+    assert sum(seconds) < passed

@@ -1,0 +1,130 @@
+"""What the feed hands out, from a real run directory, and what it makes of processes that die."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator.engine.feed import Feed
+from orchestrator.engine.work import Report, Running
+from orchestrator.ledger import Claims, Ledger
+from orchestrator.sweep import EtaGrid, Resources
+
+ALIKE = tuple(0.05 + 1e-4 * number for number in range(10))
+"""Learning rates of trials that take equally long, within 2 %."""
+
+
+@pytest.fixture
+def make_feed(bench, column):
+    """A feed over a column with a settled flow; columns with other resources are the same work."""
+    claims = []
+
+    def make(slots, rates=ALIKE, resources=None):
+        mine = dataclasses.replace(
+            column,
+            etas=(EtaGrid(unit="absolute", rates=rates),),
+            resources=resources or Resources(),
+        )
+        claims.append(Claims(bench.path, None))
+        return Feed(
+            bench.path,
+            [mine],
+            claims[-1],
+            Ledger(bench.path, new_run=True),
+            bench.provenance,
+            bench.stop_file,
+            slots=slots,
+            warn=lambda message: None,
+        )
+
+    bench.settle_flow(seconds=60.0)
+    yield make
+    for claim in claims:
+        claim.release_all()
+
+
+def _names(work):
+    return [assignment.trial.trial_id for assignment in work.assignments]
+
+
+def test_two_slots_get_half_of_ten_trials_each(make_feed):
+    feed = make_feed(slots=2)
+    first, second = feed.next_work(), feed.next_work()
+    assert [len(first.assignments), len(second.assignments)] == [5, 5]
+    assert not set(_names(first)) & set(_names(second))
+    rates = [a.trial.learning_rate for a in first.assignments + second.assignments]
+    assert rates == sorted(rates)  # the longest first, and neighbours together
+    assert all(a.pack_size == 64 for a in first.assignments)
+    assert feed.next_work() is None
+
+
+def test_the_only_slot_gets_all(make_feed):
+    assert len(make_feed(slots=1).next_work().assignments) == 10
+
+
+def test_while_all_slots_work_what_is_left_is_still_shared(make_feed):
+    feed = make_feed(slots=2, rates=tuple(0.05 + 1e-6 * number for number in range(400)))
+    sizes = [len(feed.next_work().assignments) for _ in range(6)]
+    assert sizes == [64, 64, 64, 64, 64, 40]
+
+
+def test_more_cpus_for_a_trial_mean_no_packs(make_feed):
+    work = make_feed(slots=1, resources=Resources(cpus_per_worker=2)).next_work()
+    assert {a.pack_size for a in work.assignments} == {0}
+
+
+def test_every_trial_of_a_pack_is_shown_as_running(make_feed):
+    feed = make_feed(slots=1)
+    work = feed.next_work()
+    assert feed.snapshot().running == ()
+    running = tuple(
+        Running(name, work.assignments[0].column_id, 7, 0.5, 0.1, None) for name in _names(work)
+    )
+    feed.take_report(work, Report(running=running))
+    assert feed.snapshot().running == running
+    feed.take_report(work, Report(running=running[3:]))
+    assert feed.snapshot().running == running[3:]
+    feed.take_end(work, None)
+    assert feed.snapshot().running == ()
+
+
+def test_the_trials_of_a_pack_whose_process_died_are_tried_one_by_one(make_feed, bench):
+    feed = make_feed(slots=2)
+    work, other = feed.next_work(), feed.next_work()
+    dead = _names(work)[:4]
+    _mark_and_die(bench, work, dead)
+    feed.take_end(work, "its worker process died")
+    again = [feed.next_work() for _ in range(5)]
+    assert {tuple(_names(one)) for one in again[:4]} == {(name,) for name in dead}
+    assert {one.assignments[0].attempt for one in again[:4]} == {2}
+    assert _names(again[4]) == _names(work)[4:]
+    assert again[4].assignments[0].attempt == 2
+    assert not set(dead) & set(_names(other))
+    # One of them settles, another kills its process twice more: it alone has failed.
+    guilty = again[0]
+    for attempt in (2, 3):
+        assert guilty.assignments[0].attempt == attempt
+        _mark_and_die(bench, guilty, _names(guilty))
+        feed.take_end(guilty, "its worker process died")
+        guilty = feed.next_work() if attempt == 2 else None
+    assert feed.ledger.failed == {dead[0]}
+
+
+def _mark_and_die(bench, work, names):
+    """Let a process of its own begin attempts of a work, and end without a word."""
+    code = (
+        "import sys; from pathlib import Path; from orchestrator.ledger import mark_running\n"
+        "run, column, *attempts = sys.argv[1:]\n"
+        "for word in attempts:\n"
+        "    name, attempt = word.split(':')\n"
+        "    mark_running(Path(run), name, column, int(attempt))\n"
+    )
+    attempts = [
+        f"{a.trial.trial_id}:{a.attempt}" for a in work.assignments if a.trial.trial_id in names
+    ]
+    column_id = work.assignments[0].column_id
+    command = [sys.executable, "-c", code, str(bench.path), column_id, *attempts]
+    subprocess.run(command, check=True, timeout=60)
