@@ -22,7 +22,7 @@ MOST_BYTES = 16_000_000
 one run keep a CPU busy, and stacking them saves little (``benchmarks/packing.py``). GPUs, on which
 nothing was measured, get the same bound."""
 
-MOST_RUNS, TINY_BYTES, MOST_TINY_RUNS = 16, 100_000, 64
+MOST_RUNS, TINY_BYTES, MOST_TINY_RUNS = 16, 1_000_000, 64
 """How many runs a pack is worth: the second number where parameters × samples × bytes are at most
 ``TINY_BYTES``, and there is nothing but fixed costs to share."""
 

@@ -70,7 +70,7 @@ def pose(
     test = _objective(problem, data.test, device, ranks)
     for objective in (train, test):
         samples = len(objective.inputs)
-        objective.chunks = _chunks(problem, data.train, samples, device, budget)
+        objective.chunks = _chunks(problem, samples, device, budget)
     return train, test, initial_parameters(train.module, problem).to(device)
 
 
@@ -81,8 +81,8 @@ def check_memory(problem: Problem, budget: int) -> None:
         DatasetError: the dataset is not there, or too small.
         MemoryBudgetError: it does not.
     """
-    data = datasets.load(problem.dataset, problem.n_train)
-    _chunks(problem, data.train, problem.n_train, "cpu", budget)
+    datasets.check(problem.dataset, problem.n_train)
+    _chunks(problem, problem.n_train, "cpu", budget)
 
 
 def parameter_count(problem: Problem) -> int:
@@ -91,8 +91,8 @@ def parameter_count(problem: Problem) -> int:
     Raises:
         DatasetError: the dataset is not there, or too small.
     """
-    data = datasets.load(problem.dataset, problem.n_train).train
-    return Layout.of(models.build(problem, data.inputs.shape[1], data.classes)).size
+    datasets.check(problem.dataset, problem.n_train)
+    return Layout.of(models.build(problem, *datasets.shape(problem.dataset))).size
 
 
 def working_memory(problem: Problem) -> int:
@@ -101,16 +101,13 @@ def working_memory(problem: Problem) -> int:
     Raises:
         DatasetError: the dataset is not there, or too small.
     """
-    data = datasets.load(problem.dataset, problem.n_train).train
-    needed = _footprint(_shape(problem), data.inputs.shape[1], data.classes, "cpu")
-    return math.ceil(memory.working_bytes(needed, problem.n_train))
+    datasets.check(problem.dataset, problem.n_train)
+    return math.ceil(memory.working_bytes(_footprint(_shape(problem), "cpu"), problem.n_train))
 
 
-def _chunks(
-    problem: Problem, data: datasets.Samples, samples: int, device: str, budget: int | None
-) -> Chunks:
+def _chunks(problem: Problem, samples: int, device: str, budget: int | None) -> Chunks:
     """How so many samples go through the problem's network."""
-    needed = _footprint(_shape(problem), data.inputs.shape[1], data.classes, device)
+    needed = _footprint(_shape(problem), device)
     budget = budget or memory.default_budget(device)
     return memory.plan(needed, samples, budget, CHUNK_BYTES[torch.device(device).type])
 
@@ -137,8 +134,9 @@ def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: 
 
 
 @functools.cache
-def _footprint(problem: Problem, features: int, classes: int, device: str) -> Footprint:
+def _footprint(problem: Problem, device: str) -> Footprint:
     """What a network of these shapes allocates, whatever its parameters."""
+    features, classes = datasets.shape(problem.dataset)
     module = models.build(problem, features, classes)
     layout = Layout.of(module)
     dtype = getattr(torch, problem.dtype)

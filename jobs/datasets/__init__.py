@@ -9,7 +9,7 @@ from types import ModuleType
 from jobs.datasets import digits, mnist_mini
 from jobs.datasets.source import Dataset, DatasetError, Samples
 
-__all__ = ["SOURCES", "Dataset", "DatasetError", "Samples", "check", "load"]
+__all__ = ["SOURCES", "Dataset", "DatasetError", "Samples", "check", "load", "shape"]
 
 SOURCES: dict[str, ModuleType] = {"mnist-mini": mnist_mini, "digits": digits}
 
@@ -47,6 +47,11 @@ def load(name: str, n_train: int) -> Dataset:
         train=_part(samples, slice(0, n_train)),
         test=_part(samples, slice(source.POOL, source.POOL + source.TEST)),
     )
+
+
+def shape(name: str) -> tuple[int, int]:
+    """Features of a sample, and classes, of a dataset that :func:`check` accepts."""
+    return SOURCES[name].FEATURES, SOURCES[name].CLASSES
 
 
 @functools.cache

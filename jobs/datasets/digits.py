@@ -7,6 +7,7 @@ import numpy as np
 from jobs.datasets.source import Samples
 
 PACKAGE = "sklearn"
+FEATURES, CLASSES = 64, 10
 POOL, TEST = 1_297, 500
 
 
@@ -17,4 +18,4 @@ def read() -> Samples:
     pixels, labels = load_digits(return_X_y=True)
     pool = pixels[:POOL]
     inputs = (pixels - pool.mean()) / pool.std()
-    return Samples(inputs.astype(np.float64), labels.astype(np.int64), classes=10)
+    return Samples(inputs.astype(np.float64), labels.astype(np.int64), classes=CLASSES)

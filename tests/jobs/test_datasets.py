@@ -21,6 +21,7 @@ def test_sizes_and_types(name, features, pool, test):
         assert samples.classes == 10
         assert set(samples.labels) == set(range(10))
         assert np.isfinite(samples.inputs).all()
+        assert datasets.shape(name) == (features, samples.classes)
 
 
 @pytest.mark.parametrize("name", SOURCES)
