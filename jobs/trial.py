@@ -6,27 +6,21 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from jobs import checkpoint as checkpoints
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.descent import GradientDescent
-from jobs.eigenvalues import Ends, ExtremalEigenvalues
 from jobs.flow import METHODS
-from jobs.measures import l1_norm, l2_norm
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.problem import pose
 from jobs.ranks import Alone, Ranks
-from jobs.records import Crossing, Point, Status, finite
-from jobs.sharpness import SharpnessMeter
+from jobs.recorder import Recorder
+from jobs.records import Crossing, Point
 from jobs.spec import Trial
 from jobs.stepper import Bounds, Stepper
-
-MOST_GRADIENTS = 10
-"""Of a flow, for each of ``max_steps``: above the four of a step of RK4 and those of measuring."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +80,15 @@ class TrialRun:
         with reproducible(threads):
             self._train, self._test, self._theta0 = pose(trial.problem, device, self.ranks, memory)
         self._theta = self._theta0.clone()
-        self._meter = SharpnessMeter(self._train, trial.protocol.sharpness_rtol)
         self.method = _method(trial, self._train)
-        self._pending = list(trial.protocol.epsilons)
-        self._crossings: list[Crossing] = []
-        self._trajectory: list[Point] = []
-        self._initial_loss: float | None = None
-        self._max_sharpness: float | None = None
+        self._recorder = Recorder(trial, self._train, self._test, self._theta0, self.method)
         self._step, self._time = 0, 0.0
         self._loss = math.nan
 
     @property
     def finished(self) -> bool:
         """Whether every threshold has its row."""
-        return not self._pending
+        return not self._recorder.pending
 
     @property
     def step(self) -> int:
@@ -124,7 +113,8 @@ class TrialRun:
         """
         if not self.finished:
             raise RuntimeError(f"trial {self.trial.trial_id} is at step {self._step}, not finished")
-        return TrialResult(self.trial, tuple(self._crossings), tuple(self._trajectory))
+        recorder = self._recorder
+        return TrialResult(self.trial, tuple(recorder.crossings), tuple(recorder.trajectory))
 
     def advance(self, until: Callable[[], bool] | None = None) -> bool:
         """Go on until the trial is finished, or until ``until()`` is true at a step's edge.
@@ -143,15 +133,15 @@ class TrialRun:
     def look(self) -> None:
         """Evaluate the loss where the run stands, and record what this step calls for."""
         self._loss = self.method.evaluate(self._theta)
-        self._observe()
+        self._recorder.observe(self._theta, self._step, self._time, self._loss)
 
     def bounds(self) -> Bounds:
         """How far the run may go before it must be looked at again."""
         protocol = self.trial.protocol
         to_record = protocol.trajectory_every - self._step % protocol.trajectory_every
         return Bounds(
-            threshold=self._pending[0],
-            divergence=self._divergence(),
+            threshold=self._recorder.pending[0],
+            divergence=self._recorder.divergence,
             steps=min(to_record, protocol.max_steps - self._step),
         )
 
@@ -168,7 +158,8 @@ class TrialRun:
 
         It is that of the trial, not of a rank: any number of ranks can take it up.
         """
-        since_audit, eigenvectors = self._meter.state()
+        recorder = self._recorder
+        since_audit, eigenvectors = recorder.meter.state()
         checkpoints.save(
             path,
             Checkpoint(
@@ -179,14 +170,14 @@ class TrialRun:
                 since_audit=since_audit,
                 step=self._step,
                 time=self._time,
-                initial_loss=self._initial_loss,
-                max_sharpness=self._max_sharpness,
+                initial_loss=recorder.initial_loss,
+                max_sharpness=recorder.max_sharpness,
                 evaluated=self.method.evaluated,
                 gradients=self._train.gradients,
                 hvps=self._train.hvps,
                 method=self.method.state(),
-                crossings=tuple(self._crossings),
-                trajectory=tuple(self._trajectory),
+                crossings=tuple(recorder.crossings),
+                trajectory=tuple(recorder.trajectory),
             ),
         )
 
@@ -204,11 +195,12 @@ class TrialRun:
         )
         assert theta is not None
         self._theta = theta
-        self._meter.restore(saved.since_audit, eigenvectors)
+        recorder = self._recorder
+        recorder.meter.restore(saved.since_audit, eigenvectors)
         self._step, self._time = saved.step, saved.time
-        self._initial_loss, self._max_sharpness = saved.initial_loss, saved.max_sharpness
-        self._crossings, self._trajectory = list(saved.crossings), list(saved.trajectory)
-        self._pending = list(self.trial.protocol.epsilons[len(saved.crossings) :])
+        recorder.initial_loss, recorder.max_sharpness = saved.initial_loss, saved.max_sharpness
+        recorder.crossings, recorder.trajectory = list(saved.crossings), list(saved.trajectory)
+        recorder.pending = list(self.trial.protocol.epsilons[len(saved.crossings) :])
         self.method.restore(saved.method)
         self.method.previous = previous
         # The gradient at θ is not saved: it is evaluated again, and not counted twice.
@@ -226,120 +218,6 @@ class TrialRun:
                 f"{own.dtype} of shape {tuple(own.shape)}"
             )
         return tensor.to(own.device)
-
-    def _divergence(self) -> float:
-        """The loss above which the trial has diverged."""
-        assert self._initial_loss is not None
-        return self.trial.protocol.divergence_factor * self._initial_loss
-
-    def _observe(self) -> None:
-        """Record what this step calls for: a trajectory point, crossings, the end."""
-        protocol = self.trial.protocol
-        if self._initial_loss is None:
-            self._initial_loss = self._loss
-        if not self._loss <= self._divergence() or not math.isfinite(self._loss):
-            self._stop("diverged", None)
-            return
-        crossed = [epsilon for epsilon in self._pending if self._loss <= epsilon]
-        last = self._step >= protocol.max_steps or self._flow_is_spent()
-        recorded = self._step % protocol.trajectory_every == 0 or bool(crossed) or last
-        measured = None
-        if recorded or self.method.wants_sharpness:
-            measured = self._measure(of_row=bool(crossed) or last)
-        if recorded:
-            self._record(measured)
-        if crossed:
-            self._add_rows("reached", crossed, measured)
-        if last and self._pending:
-            self._stop("max_steps", measured)
-
-    def _flow_is_spent(self) -> bool:
-        """Whether a flow took more gradients than ``max_steps`` steps of RK4 would.
-
-        A stabilised method may need a hundred for one of its own steps.
-        """
-        allowed = MOST_GRADIENTS * self.trial.protocol.max_steps
-        return self.trial.kind == "flow" and self._train.gradients >= allowed
-
-    def _measure(self, *, of_row: bool) -> ExtremalEigenvalues:
-        """S at θ. What goes into a row depends on θ alone, and both ends are measured."""
-        ends: Ends = "both" if of_row else "dominant"
-        measured = self._meter.measure(self._theta, ends, audit=of_row)
-        self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
-        self.method.see_sharpness(measured.sharpness)
-        return measured
-
-    def _record(self, measured: ExtremalEigenvalues | None) -> None:
-        lambda_min = None
-        if measured is not None and measured.residual_min <= self.trial.protocol.sharpness_rtol:
-            lambda_min = finite(measured.lambda_min)
-        self._trajectory.append(
-            Point(
-                step=self._step,
-                time=self._time,
-                train_loss=finite(self._loss),
-                test_loss=finite(self._test.evaluate(self._theta).loss),
-                sharpness=None if measured is None else finite(measured.sharpness),
-                lambda_min=lambda_min,
-                l1_norm=finite(l1_norm(self._theta)),
-                l2_norm=finite(l2_norm(self._theta)),
-            )
-        )
-
-    def _stop(self, status: Status, measured: ExtremalEigenvalues | None) -> None:
-        if not self._trajectory or self._trajectory[-1].step != self._step:
-            self._record(measured)
-        self._add_rows(status, list(self._pending), measured)
-
-    def _add_rows(
-        self, status: Status, epsilons: list[float], measured: ExtremalEigenvalues | None
-    ) -> None:
-        train = self._train.evaluate(self._theta)
-        test = self._test.evaluate(self._theta)
-        middle = self._sharpness_mid() if measured is not None else None
-        for epsilon in epsilons:
-            self._pending.remove(epsilon)
-            self._crossings.append(
-                Crossing(
-                    epsilon=epsilon,
-                    status=status,
-                    steps=self._step,
-                    time=self._time,
-                    train_loss=finite(self._loss),
-                    train_accuracy=train.accuracy if math.isfinite(train.loss) else None,
-                    test_loss=finite(test.loss),
-                    test_accuracy=test.accuracy if math.isfinite(test.loss) else None,
-                    **_spectrum(measured),
-                    sharpness_mid=middle,
-                    max_sharpness=self._max_sharpness,
-                    hvps=self._train.hvps,
-                    gradients=self._train.gradients,
-                    l1_norm=finite(l1_norm(self._theta)),
-                    l2_norm=finite(l2_norm(self._theta)),
-                    distance_from_init=finite(l2_norm(self._theta - self._theta0)),
-                )
-            )
-
-    def _sharpness_mid(self) -> float | None:
-        """S at the mean of the last two iterates of GD, free of the period-2 oscillation."""
-        if self.method.previous is None:
-            return None
-        middle = (self._theta + self.method.previous) / 2
-        return finite(self._meter.measure(middle, audit=True).sharpness)
-
-
-def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:
-    """The columns of a row that come from the spectrum; None where it was not measured."""
-    if measured is None:
-        names = ("sharpness", "lambda_max", "lambda_min", "sharpness_residual")
-        return {**dict.fromkeys(names), "sharpness_converged": None}
-    return {
-        "sharpness": finite(measured.sharpness),
-        "lambda_max": finite(measured.lambda_max),
-        "lambda_min": finite(measured.lambda_min),
-        "sharpness_residual": finite(max(measured.residual_max, measured.residual_min)),
-        "sharpness_converged": measured.converged,
-    }
 
 
 def _method(trial: Trial, objective: Objective) -> Stepper:

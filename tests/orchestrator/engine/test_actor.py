@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from jobs import TrialRun, pack
+from jobs import pack
 from jobs.pack import DescentPack
+from jobs.recorder import Recorder
 from orchestrator.engine import actor as actor_module
 from orchestrator.engine import in_hand
 from orchestrator.engine.actor import TrialActor
@@ -119,16 +120,16 @@ def test_other_resources_take_up_the_checkpoints_of_a_pack(bench, sizes):
 @pytest.fixture
 def measuring_fails(monkeypatch):
     """Make S at a step of a trial impossible to measure; how often that was tried."""
-    measure, tried = TrialRun._measure, []
+    measure, tried = Recorder._measure, []
 
     def fail(learning_rate, step):
         def measure_or_fail(self, *, of_row):
-            if self.trial.learning_rate == learning_rate and self.step >= step:
-                tried.append(self.step)
+            if self._trial.learning_rate == learning_rate and self._step >= step:
+                tried.append(self._step)
                 raise FloatingPointError("the products are not finite")
             return measure(self, of_row=of_row)
 
-        monkeypatch.setattr(TrialRun, "_measure", measure_or_fail)
+        monkeypatch.setattr(Recorder, "_measure", measure_or_fail)
         return tried
 
     return fail
