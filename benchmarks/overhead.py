@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/overhead.py [--trials 500]
 
-The same GD trials of some milliseconds each run four times, one after the other in one worker of
-one thread: bare, in a loop; by this package in packs; by this package with one Tune trial each; and
-by plain Ray Tune (a class Trainable with reuse_actors, a grid search, its default loggers), which
+The same GD trials of some milliseconds each run five times, in one worker of one thread: bare, in a
+loop; by this package as it is, which computes up to 64 of them together in a pack; by this package
+in packs of one, of which a Tune trial carries out many; the same with one Tune trial each; and by
+plain Ray Tune (a class Trainable with reuse_actors, a grid search, its default loggers), which
 stores nothing but what its loggers write. Starting Ray, importing torch and reading the dataset are
 not counted: the clock starts with the first GD trial (for plain Tune, when the first trial has
 ended) and stops when the last one has ended.
@@ -60,15 +61,19 @@ def bare(trials: int) -> float:
     return time.time() - start
 
 
-def ours(trials: int, packs: bool) -> float:
-    """Seconds from the start of the first GD trial to the end of the last, by this package."""
+def ours(trials: int, together: bool, works: bool) -> float:
+    """Seconds from the start of the first GD trial to the end of the last, by this package.
+
+    ``together`` lets packs hold several trials, ``works`` lets a Tune trial hold several of either.
+    """
     from orchestrator import plan, sweep
     from orchestrator.engine import execute, feed, prepare
     from orchestrator.store import Store
 
-    if not packs:
-        plan.packs.PACK_SECONDS = 0.0
+    if not together:
         feed.pack_size = lambda trial, resources, memory: 1
+    if not works:
+        plan.packs.PACK_SECONDS = 0.0
     os.sched_getaffinity = lambda pid: {0}  # one slot for trials; the driver has the other CPUs
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -112,8 +117,9 @@ def plain_tune(trials: int) -> float:
 
 CASES = {
     "bare": bare,
-    "packs": lambda trials: ours(trials, packs=True),
-    "one by one": lambda trials: ours(trials, packs=False),
+    "packs": lambda trials: ours(trials, together=True, works=True),
+    "packs of one": lambda trials: ours(trials, together=False, works=True),
+    "one by one": lambda trials: ours(trials, together=False, works=False),
     "plain Tune": plain_tune,
 }
 
@@ -139,7 +145,7 @@ def main() -> None:
     print(f"{arguments.trials} trials in one worker")
     for case, took in seconds.items():
         over = (took - seconds["bare"]) / arguments.trials * 1e3
-        print(f"{case:11} {took:7.2f} s  {over:6.1f} ms a trial above bare")
+        print(f"{case:12} {took:7.2f} s  {over:6.1f} ms a trial above bare")
 
 
 if __name__ == "__main__":

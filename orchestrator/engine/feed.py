@@ -184,11 +184,11 @@ class Feed:
     ) -> list[tuple[ColumnProgress, Trial]]:
         """The trials of the next work: the first that is ready, and what goes with it.
 
-        A flow goes by itself, and so does a trial whose process died: so that a trial which kills
-        its process is found out, and those that were beside it go on.
+        A flow goes by itself, and so does a trial that failed or whose process died: so that one
+        which kills its process is found out, and those that were beside it go on.
         """
         first, trial, _ = ready[0]
-        if trial.kind == "flow" or self.ledger.died(trial.trial_id):
+        if trial.kind == "flow" or self.ledger.suspect(trial.trial_id):
             return [(first, trial)]
         resources = first.column.resources
         memory = self._memory(resources)
@@ -197,7 +197,7 @@ class Feed:
             for c, t, seconds in ready
             if t.kind == "gd"
             and c.column.resources == resources
-            and not self.ledger.died(t.trial_id)
+            and not self.ledger.suspect(t.trial_id)
         ]
         # While every slot has its work, the next one is for whichever becomes free.
         free = max(self.slots - self._works, 0) or self.slots

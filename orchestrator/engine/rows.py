@@ -15,7 +15,11 @@ from orchestrator.ledger import Row, utc
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A trial that ended with a result, and when."""
+    """A trial that ended with a result, and when (in seconds since the epoch).
+
+    ``wall_s`` are the seconds that were spent on it. A trial that was computed together with K − 1
+    others counts a K-th of that time, so that the sum over trials is what workers were busy.
+    """
 
     assignment: Assignment
     result: TrialResult

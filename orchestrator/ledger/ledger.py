@@ -95,13 +95,13 @@ class Ledger:
         settled = 0 if row is None else int(row["attempt"])
         return max([*numbers, settled])
 
-    def died(self, trial_id: str) -> bool:
-        """Whether the last attempt of a trial ended with its process, in this run."""
+    def suspect(self, trial_id: str) -> bool:
+        """Whether the last attempt of a trial in this run failed, or ended with its process."""
         tried = self._history.get(trial_id, [])
         last = max(tried, key=lambda attempt: attempt.attempt, default=None)
         return (
             last is not None
-            and last.failure_class == "node_failure"
+            and last.failure_class is not None
             and last.attempt > self._before.get(trial_id, 0)
         )
 

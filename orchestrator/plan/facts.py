@@ -18,7 +18,10 @@ class Threshold:
 
 @dataclass(frozen=True)
 class SettledTrial:
-    """A trial whose rows are in the tables; its last attempt took ``wall_s`` seconds."""
+    """A trial whose rows are in the tables.
+
+    Its last attempt took ``wall_s`` seconds: of what a pack took, its share.
+    """
 
     trial_id: str
     thresholds: tuple[Threshold, ...]

@@ -23,7 +23,10 @@ class Prediction:
 
 
 def seconds_per_gradient(progress: ColumnProgress) -> float:
-    """As the column's flow took, or as is assumed of it before it has run."""
+    """As the column's flow took, or as is assumed of it before it has run.
+
+    That is of a trial by itself; among others in a pack it takes less.
+    """
     if progress.flow is None:
         return prior_seconds_per_gradient(progress.column)
     return progress.flow.seconds_per_gradient

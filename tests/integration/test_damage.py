@@ -12,6 +12,15 @@ from typing import Any
 
 import pytest
 
+from orchestrator.sweep import load
+
+SMALL = """
+name: pack
+problem: {dataset: digits, n_train: 100, width: 8, depth: 1, activation: tanh, loss: mse}
+eta: {unit: absolute, values: [0.02, 0.03, 0.05, 0.08]}
+stop: {epsilon: 0.2, max_steps: 2000}
+"""
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
@@ -95,6 +104,23 @@ def test_a_truncated_checkpoint_is_set_aside_and_its_trial_starts_anew(
     assert "set aside" in run.errors
     assert checkpoint.with_name(f".{checkpoint.name}.damaged").exists()
     assert run.science() == undisturbed.science()
+
+
+def test_a_trial_of_a_pack_that_cannot_start_fails_alone(make_run: Callable[..., Any]) -> None:
+    run = make_run(text=SMALL)
+    (column,) = load(run.config).columns
+    victim = column.gd(0.03).trial_id
+    checkpoint = run.path / "checkpoints" / f"{victim}.safetensors"
+    checkpoint.mkdir(parents=True)  # neither to be read as a checkpoint nor to be replaced by one
+    run.run(expect=3)
+    assert {row["eta"] for row in run.rows("trials")} == {None, 0.02, 0.05, 0.08}
+    failed = [row for row in run.rows("attempts") if row["outcome"] == "failed"]
+    assert {row["trial_id"] for row in failed} == {victim}
+    assert [row["failure_class"] for row in failed] == ["exception"] * 2
+    assert all(row["attempt"] == 1 for row in run.rows("attempts") if row["trial_id"] != victim)
+    checkpoint.rmdir()
+    run.eos("resume", str(run.path), "--failed")
+    run.assert_settled_once()
 
 
 def test_two_runs_at_once_share_the_work(make_run: Callable[..., Any]) -> None:

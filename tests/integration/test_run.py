@@ -177,4 +177,11 @@ def test_tiny_trials_share_part_files(make_run: Callable[..., Any]) -> None:
     parts = [path for table in ("trials", "trajectories", "attempts")
              for path in (run.path / table).glob("*.parquet")]  # fmt: skip
     assert len(parts) < 121
+    gd = [row for row in run.rows("trials") if row["kind"] == "gd"]
+    at_once = max(
+        sum(row["started_at"] <= moment < row["finished_at"] for row in gd)
+        for moment in (row["started_at"] for row in gd)
+    )
+    assert at_once > len(os.sched_getaffinity(0))  # they are computed together
+    assert all(row["wall_s"] > 0 for row in gd)
     run.assert_settled_once()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import time
 
 import pytest
 
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.work import Report, Running
-from orchestrator.ledger import Claims, Ledger
+from orchestrator.ledger import Claims, Ledger, attempt_row, commit_attempt, utc
 from orchestrator.sweep import EtaGrid, Resources
 
 ALIKE = tuple(0.05 + 1e-4 * number for number in range(10))
@@ -111,6 +112,23 @@ def test_the_trials_of_a_pack_whose_process_died_are_tried_one_by_one(make_feed,
         feed.take_end(guilty, "its worker process died")
         guilty = feed.next_work() if attempt == 2 else None
     assert feed.ledger.failed == {dead[0]}
+
+
+def test_a_trial_that_failed_is_tried_again_by_itself(make_feed, bench):
+    feed = make_feed(slots=1)
+    work = feed.next_work()
+    guilty = work.assignments[4].trial.trial_id
+    now = utc(time.time())
+    row = attempt_row(
+        guilty, 1, "failed", hostname="h", started_at=now, finished_at=now,
+        failure_class="exception",
+    )  # fmt: skip
+    commit_attempt(bench.path, row)
+    feed.take_report(work, Report(failed=(guilty,)))
+    feed.take_end(work, None)
+    again = [feed.next_work(), feed.next_work()]
+    assert sorted(map(len, map(_names, again))) == [1, 9]
+    assert [guilty] in map(_names, again)
 
 
 def _mark_and_die(bench, work, names):
