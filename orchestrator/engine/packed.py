@@ -66,10 +66,11 @@ class Packed:
 
     def stop(self) -> None:
         """Save the trials, so that whoever takes them up next goes on from here."""
-        saved = [hand for hand in self._going if self._attempt(hand, hand.save)]
-        for hand in (*saved, *self._suspects):
+        for hand in list(self._going):
+            self._write(hand, hand.save)
+        stopped, self._going, self._pack = [*self._going, *self._suspects], [], None
+        for hand in stopped:
             hand.end("preempted")
-        self._going, self._pack = [], None
 
     def _fill(self) -> None:
         """Give free places to trials that wait; a suspect has its turn when no one is there."""
@@ -110,18 +111,18 @@ class Packed:
         self._going = [hand for hand in self._going if not hand.run.finished]
         for hand in ended:
             self._books.settle(hand)
-        saved = [hand for hand in self._going if self._attempt(hand, hand.save_when_due)]
-        if len(saved) < len(self._going):
-            self._going = saved
-            self._pack = DescentPack([hand.run for hand in saved]) if saved else None
+        written = [self._write(hand, hand.save_when_due) for hand in list(self._going)]
+        if not all(written):
+            self._pack = DescentPack([hand.run for hand in self._going]) if self._going else None
 
-    def _attempt(self, hand: InHand, write: Callable[[], None]) -> bool:
-        """Write something of one trial; whether it could be written. What hinders it is its own."""
+    def _write(self, hand: InHand, save: Callable[[], None]) -> bool:
+        """Save a trial of the pack; whether it could be saved. If not, it has failed and leaves."""
         try:
-            write()
+            save()
         except Exception as error:
             if full_storage(error):
                 raise
+            self._going.remove(hand)
             self._books.fail(hand, error)
             return False
         return True

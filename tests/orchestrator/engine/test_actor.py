@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import re
 import time
 
@@ -216,3 +217,21 @@ def test_a_trial_counts_its_share_of_the_seconds(bench):
     seconds = [settled.wall_s for settled in report.settled]
     assert min(seconds) > 0
     assert sum(seconds) < passed
+
+
+def test_a_full_disk_halts_a_pack_and_blames_no_trial(bench, monkeypatch):
+    def full(run, row):
+        if row["trial_id"] != bench.trials()[0].trial_id:
+            raise OSError(errno.ENOSPC, "No space left on device", str(run))
+        commit_attempt(run, row)
+
+    commit_attempt = in_hand.commit_attempt
+    monkeypatch.setattr(in_hand, "commit_attempt", full)
+    actor = TrialActor({"work": bench.work(bench.trials()[:4], report_seconds=0.001)})
+    actor.step()
+    bench.stop_file.touch()
+    result = actor.step()
+    assert result["done"]
+    assert "No space left on device" in result["report"].halt
+    assert result["report"].failed == ()
+    assert [outcome for _, _, outcome in bench.attempts()] == ["preempted"]
