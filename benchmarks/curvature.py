@@ -46,7 +46,7 @@ ROUNDING = 1e-5
 
 LEARNING_RATE = 0.02
 TOLERANCES = (1e-3, 1e-5, 1e-6)
-"""Of our residuals; the last is beyond what rounding in float32 allows."""
+"""Of our residuals; the last is the least that may be asked for in float32."""
 
 DISTANCES = (1, 10, 50, 100)
 """Steps between the point whose eigenvectors are known and the one to measure."""
