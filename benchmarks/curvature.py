@@ -41,8 +41,9 @@ BLOCKS = (1, 4, 8)
 RECIPE_BATCH = 1000
 """The batch of Cohen et al. 2021."""
 
-ROUNDING = 1e-5
-"""The largest relative difference of a product in float32 from one in float64 that is no error."""
+ROUNDING = 1e-3
+"""The largest relative difference of a product in float32 from one in float64 that is no error:
+rounding moves some inputs of ReLU and of maxima across their kinks."""
 
 LEARNING_RATE = 0.02
 TOLERANCES = (1e-3, 1e-5, 1e-6)
