@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-KILLS = 21
+KILLS = 12
 
 
 @pytest.mark.timeout(1200)
@@ -57,7 +57,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     wait_until: Callable[..., None],
     long_text: Callable[[int], str],
 ) -> None:
-    run = make_run(text=long_text(12_000))
+    run = make_run(text=long_text(8_000))
     process = run.start_run()
     checkpoints = run.path / "checkpoints"
     wait_until(lambda: list(checkpoints.glob("*.safetensors")), seconds=90)
@@ -69,7 +69,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     log = run.eos("logs", str(run.path), resumed)
     assert "attempt 2 resumes at step " in log
     assert "resumes at step 0" not in log
-    quiet = make_run("quiet", long_text(12_000))
+    quiet = make_run("quiet", long_text(8_000))
     quiet.run()
     assert run.science() == quiet.science()
     assert run.trajectories() == quiet.trajectories()
@@ -107,7 +107,7 @@ def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
     wait_until: Callable[..., None],
     long_text: Callable[[int], str],
 ) -> None:
-    run = make_run(text=long_text(12_000).replace("[0.0005]", "[0.0005, 0.3]"))
+    run = make_run(text=long_text(8_000).replace("[0.0005]", "[0.0005, 0.3]"))
     process = run.start_run()
     for kills in (1, 2, 3):
         wait_until(lambda: process.poll() is not None or _slow_trial(run), seconds=90)
