@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cifar
@@ -143,10 +143,6 @@ class Case:
         vector_to_parameters(theta, module.parameters())
         data = self.inputs.to(theta), self.labels.to(theta.device)
         return Case(self.name, module, self.loss, *data)
-
-    def first(self, samples: int) -> Case:
-        """The same network at the same point, with the first samples only."""
-        return replace(self, inputs=self.inputs[:samples], labels=self.labels[:samples])
 
     def objective(
         self,

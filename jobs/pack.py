@@ -138,14 +138,19 @@ def pays(parameters: int, samples: int, dtype: str) -> bool:
     the number of runs: every repetition, on whatever machine, packs the same trials. In larger
     packs the smallest problems gain more still, and those near the bound less, or nothing.
     """
-    width: int = getattr(torch, dtype).itemsize
-    return parameters * samples * width <= MOST_BYTES
+    return _bytes(parameters, samples, dtype) <= MOST_BYTES
 
 
 def most_runs(parameters: int, samples: int, dtype: str) -> int:
     """How many runs a pack holds at most, where packs pay."""
+    tiny = _bytes(parameters, samples, dtype) <= TINY_BYTES
+    return MOST_TINY_RUNS if tiny else MOST_RUNS
+
+
+def _bytes(parameters: int, samples: int, dtype: str) -> int:
+    """What both bounds are about: parameters × samples × bytes of a number."""
     width: int = getattr(torch, dtype).itemsize
-    return MOST_TINY_RUNS if parameters * samples * width <= TINY_BYTES else MOST_RUNS
+    return parameters * samples * width
 
 
 def stacked_gradients(objective: Objective, thetas: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,7 @@ class Feed:
             run=self.run,
             assignments=tuple(
                 self._assign(progress, trial, pack_size(trial, resources, memory))
-                for progress, trial in self._choose(ready)
+                for progress, trial in self._choose(ready, memory)
             ),
             resources=resources,
             provenance=self.provenance,
@@ -180,7 +180,7 @@ class Feed:
         return resources.cpus_per_worker * self.memory_per_cpu
 
     def _choose(
-        self, ready: Sequence[tuple[ColumnProgress, Trial, float]]
+        self, ready: Sequence[tuple[ColumnProgress, Trial, float]], memory: int | None
     ) -> list[tuple[ColumnProgress, Trial]]:
         """The trials of the next work: the first that is ready, and what goes with it.
 
@@ -191,7 +191,6 @@ class Feed:
         if trial.kind == "flow" or self.ledger.suspect(trial.trial_id):
             return [(first, trial)]
         resources = first.column.resources
-        memory = self._memory(resources)
         alike = [
             Ready((c, t), seconds, c.column_id, pack_size(t, resources, memory))
             for c, t, seconds in ready
