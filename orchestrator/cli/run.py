@@ -14,6 +14,7 @@ from orchestrator.cli.errors import INTERRUPTED, SETTLED, SOME_FAILED, RunHalted
 from orchestrator.cli.output import command, duration, print_json, print_table, stderr
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_summary
+from orchestrator.cluster import here
 from orchestrator.engine import execute, prepare, refuse_unfit
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.status import attributes, column_label, sweep_of
@@ -98,7 +99,7 @@ def run(
     """
     sweep = _load(config, overrides)
     directory = run_dir or Path("runs") / sweep.name
-    refuse_unfit(sweep.columns)
+    refuse_unfit(sweep.columns, here())
     prepare(directory, sweep)
     _execute(directory, sweep, json, debug=bool(context.obj))
 
@@ -122,7 +123,7 @@ def resume(
     Example: eos resume runs/quickstart --failed --where "width = 64"
     """
     sweep = _checked(sweep_of(run))
-    refuse_unfit(sweep.columns)
+    refuse_unfit(sweep.columns, here())
     if failed or where is not None:
         ledger = Ledger(run)
         rows = attributes(sweep, ledger, ledger.failed)

@@ -1,5 +1,25 @@
-"""A Ray cluster for one run, from start to an empty process list."""
+"""A Ray cluster for one run, on this machine or over the nodes of a SLURM job, until none is left.
 
-from orchestrator.cluster.local import LocalCluster
+:func:`here` says what the run has, :func:`start` leads a cluster on the first node, and
+:func:`serve` lends the others to it.
+"""
 
-__all__ = ["LocalCluster"]
+from orchestrator.cluster.allocation import Allocation, AllocationError, here
+from orchestrator.cluster.cluster import (
+    Cluster,
+    ClusterError,
+    StartAbandonedError,
+    start,
+)
+from orchestrator.cluster.member import serve
+
+__all__ = [
+    "Allocation",
+    "AllocationError",
+    "Cluster",
+    "ClusterError",
+    "StartAbandonedError",
+    "here",
+    "serve",
+    "start",
+]

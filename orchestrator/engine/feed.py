@@ -51,6 +51,7 @@ class Feed:
     slots: int = 1
     memory_per_cpu: int | None = None
     warn: Callable[[str], None] = print
+    may_begin: Callable[[], bool] = lambda: True
     progress: dict[str, ColumnProgress] = field(init=False)
     halted: str | None = field(init=False, default=None)
     _running: dict[str, Running | None] = field(init=False, default_factory=dict)
@@ -69,7 +70,7 @@ class Feed:
 
     def next_work(self) -> Work | None:
         """What a worker is to run next, or None when nothing can start now."""
-        if self.halted is not None:
+        if self.halted is not None or not self.may_begin():
             return None
         ready = self._ready()
         if not ready and self._claim_more():

@@ -1,43 +1,51 @@
-"""Whether this machine can run the trials of a sweep at all: asked before anything runs."""
+"""Whether the machines of a run can carry its trials at all: asked before anything runs."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
+from orchestrator.cluster import Allocation
 from orchestrator.sweep import Column, Resources, SweepError
 
 
-def refuse_unfit(columns: Iterable[Column]) -> None:
-    """Make sure that each column's trials fit this machine and the memory that they are given.
+def refuse_unfit(columns: Iterable[Column], allocation: Allocation) -> None:
+    """Make sure that each column's trials fit the machines and the memory that they are given.
+
+    Each process of a trial needs its CPUs and GPUs on one node; its other processes may be on
+    others. The nodes are taken to be like this one.
 
     Raises:
         SweepError: a trial needs more CPUs or GPUs than there are, or more memory than it may use.
     """
     columns = list(columns)
-    cpus = len(os.sched_getaffinity(0))
+    gpus = allocation.gpus
     for resources in {column.resources: None for column in columns}:
-        _refuse_excess("cpus", "CPUs", resources, resources.cpus_per_worker, cpus)
+        _refuse_excess("cpus", resources, resources.cpus_per_worker, allocation.cpus, allocation)
         if resources.gpus_per_worker:
-            import torch
+            if gpus is None:
+                import torch
 
-            available = torch.cuda.device_count()
-            _refuse_excess("gpus", "GPUs", resources, resources.gpus_per_worker, available)
+                gpus = torch.cuda.device_count()
+            _refuse_excess("gpus", resources, resources.gpus_per_worker, gpus, allocation)
     for column in columns:
         if column.resources.memory_gib_per_worker is not None:
             _refuse_too_little_memory(column, column.resources.memory_gib_per_worker)
 
 
-def _refuse_excess(kind: str, name: str, resources: Resources, each: int, available: int) -> None:
-    if resources.workers * each <= available:
+def _refuse_excess(
+    kind: str, resources: Resources, each: int, on_node: int, allocation: Allocation
+) -> None:
+    nodes = len(allocation.nodes)
+    if each <= on_node and resources.workers <= nodes * (on_node // each):
         return
-    if each > available:
-        key, value, most = f"{kind}_per_worker", each, available
+    if each > on_node:
+        key, value, most = f"{kind}_per_worker", each, on_node
     else:
-        key, value, most = "workers", resources.workers, available // each
+        key, value, most = "workers", resources.workers, nodes * (on_node // each)
+    have = "this machine has" if nodes == 1 else f"each of the {nodes} nodes has"
     raise SweepError(
         f"resources.{key} is {value}; it must be at most {most} here: a trial takes workers × "
-        f"{kind}_per_worker = {resources.workers * each} {name}, and this machine has {available}"
+        f"{kind}_per_worker = {resources.workers * each} {kind.upper()[:-1]}s, and {have} {on_node}"
     )
 
 

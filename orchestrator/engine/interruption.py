@@ -1,20 +1,34 @@
-"""An orderly end on a signal: one flag that all trials see at a step's edge."""
+"""An orderly end: one flag that all trials see at a step's edge, raised by a signal or a reason."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from jobs.whole_file import temporary_name
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Ctrl-C, a polite kill, a closed terminal, and what clusters send before a time limit."""
 
 GRACE_SECONDS = 10.0
 """What trials get to checkpoint before the run ends without them; the last checkpoint stays."""
+
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that come well before the end; after the others little time may be left."""
+
+Reason = Literal["signal", "time_limit", "node_lost", "superseded", "idle", "halted"]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a run ends before its work is done; ``detail`` is a signal's name, or what happened."""
+
+    reason: Reason
+    detail: str
 
 
 class Overdue(BaseException):
@@ -22,16 +36,31 @@ class Overdue(BaseException):
 
 
 class Interruption:
-    """While this context is open, the first signal asks for an orderly end, the second forces it.
+    """While this context is open, a signal or :meth:`request` asks for an orderly end.
 
-    ``stop_file`` appears with the first signal, or with :meth:`request`; trials watch for it.
+    ``stop_file`` appears then; trials watch for it. A second signal forces the end, unless the
+    context is ``patient``: a cluster sends one end in several signals.
+
+    Args:
+        run: the run directory.
+        token: the run's own name.
+        patient: whether only a second Ctrl-C forces the end.
+        grace: seconds for the trials to stop after a warning; after other signals it is at most
+            :data:`GRACE_SECONDS`.
     """
 
-    def __init__(self, run: Path, token: str) -> None:
+    def __init__(
+        self, run: Path, token: str, *, patient: bool = False, grace: float = GRACE_SECONDS
+    ) -> None:
         self.stop_file = temporary_name(run / "claims" / f"stop-{token[:16]}")
-        self.requested = False
-        self.signalled = False
+        self.stop: Stop | None = None
+        self._patient, self._grace = patient, max(grace, GRACE_SECONDS)
         self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether the run is to end."""
+        return self.stop is not None
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
@@ -54,23 +83,28 @@ class Interruption:
             if number in self._before:
                 signal.signal(number, self._on_signal)
 
-    def request(self) -> None:
-        """Ask every trial to save itself and end."""
-        if self.requested:
+    def request(self, stop: Stop, grace: float | None = None) -> None:
+        """Ask every trial to save itself and end; the first to ask says why."""
+        if self.stop is not None:
             return
-        self.requested = True
+        self.stop = stop
         if self._before:
-            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, self._grace if grace is None else grace)
         try:
             self.stop_file.touch()
         except OSError:
             return  # nothing can be written: the grace time ends the run
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signalled:
+        sent, before = signal.Signals(number), self.stop
+        grace = self._grace if sent in WARNINGS else GRACE_SECONDS
+        if before is None:
+            self.request(Stop("signal", sent.name), grace)
+        elif sent is signal.SIGINT or (not self._patient and before.reason == "signal"):
             raise Overdue
-        self.signalled = True
-        self.request()
+        else:
+            left, _ = signal.getitimer(signal.ITIMER_REAL)
+            signal.setitimer(signal.ITIMER_REAL, min(left, grace) or grace)
 
 
 def _raise_overdue(number: int, frame: FrameType | None) -> None:

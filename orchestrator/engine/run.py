@@ -6,16 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator import sweep as sweeps
-from orchestrator.cluster import LocalCluster
+from orchestrator.cluster import StartAbandonedError, start
 from orchestrator.engine.feed import Feed
-from orchestrator.engine.interruption import Interruption, Overdue
+from orchestrator.engine.interruption import Interruption, Overdue, Stop
 from orchestrator.engine.provenance import provenance
+from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger
 from orchestrator.store import (
@@ -29,8 +30,11 @@ from orchestrator.sweep import Column, Sweep
 WAVE = 1_000
 """Tune trials in one experiment: its state and its bookkeeping grow with their number."""
 
-WAIT_SECONDS = 2.0
-"""Between looks at the tables while other runs work on the columns that are left."""
+WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
+"""Between looks at the tables while other runs work on the columns that are left; it grows."""
+
+WATCH_SECONDS = 1.0
+"""Between looks at the clock and at what else may end the run."""
 
 SHOW_SECONDS = 0.25
 """Between two snapshots for those who watch: making one takes longer than booking a tiny trial."""
@@ -40,14 +44,21 @@ Observer = Callable[[Snapshot], None]
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended. ``blocked`` says of columns why their GD trials cannot be laid out."""
+    """How a run ended. ``stop`` says why it ended before its work was done, if it did;
+    ``blocked`` says of columns why their GD trials cannot be laid out.
+    """
 
     settled: bool
-    interrupted: bool
+    stop: Stop | None
     halted: str | None
     failed: tuple[str, ...]
     blocked: tuple[tuple[str, str], ...]
     snapshot: Snapshot
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was told to stop before its work was done."""
+        return self.stop is not None
 
 
 def prepare(run: Path, sweep: Sweep) -> Sweep:
@@ -81,23 +92,41 @@ def execute(
     observe: Observer,
     warn: Callable[[str], None],
     quiet: bool = True,
+    site: Site | None = None,
 ) -> RunOutcome:
     """Compute all that is missing of these columns, sharing them with other runs by claims.
 
-    Returns when everything is settled or given up, here or elsewhere, or after an interruption.
+    Returns when everything is settled or given up, here or elsewhere, or when it is told to stop.
+
+    Args:
+        run: the run directory, made ready by :func:`prepare`.
+        name: the sweep's name.
+        columns: what is to be computed.
+        observe: shown where the run stands, now and then.
+        warn: told what the user should know.
+        quiet: whether the messages of Ray and Tune are kept from the user.
+        site: where the run happens; this machine unless given.
+
+    Raises:
+        ClusterError: not all of the site's machines could be had.
     """
+    site = site or Site()
     run = run.resolve()  # workers have working directories of their own
     remove_orphaned_temporaries(run)
     for path, reason in Store(run).check_parts(set_damaged_aside=True):
         warn(f"{path} is damaged ({reason}); it was set aside as .{path.name}.damaged")
     origin = provenance(name)
-    claims = Claims(run, origin.slurm_job_id)
-    with Interruption(run, claims.token) as interruption, _heartbeat(claims):
+    claims = Claims(run, origin.slurm_job_id, origin.restart_count)
+    with (
+        Interruption(run, claims.token, patient=site.in_job, grace=site.grace) as interruption,
+        _watch(claims, site, interruption),
+    ):
         ledger = Ledger(run, new_run=True)
         feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
+        feed.may_begin = site.may_begin
         observe(feed.snapshot())
         try:
-            _run_waves(feed, interruption, observe, quiet)
+            _run_waves(feed, interruption, site, observe, quiet)
         except Overdue:
             warn("some trials did not stop in time; they go on from their last checkpoints")
         finally:
@@ -107,7 +136,7 @@ def execute(
         observe(snapshot)
         return RunOutcome(
             settled=all(progress.flawless for progress in feed.progress.values()),
-            interrupted=interruption.signalled,
+            stop=None if feed.halted else interruption.stop,
             halted=feed.halted,
             failed=tuple(sorted(feed.ledger.failed & _names(feed))),
             blocked=tuple(
@@ -123,13 +152,15 @@ def _names(feed: Feed) -> set[str]:
     return {trial.trial_id for p in feed.progress.values() for trial in p.trials}
 
 
-def _run_waves(feed: Feed, interruption: Interruption, observe: Observer, quiet: bool) -> None:
+def _run_waves(
+    feed: Feed, interruption: Interruption, site: Site, observe: Observer, quiet: bool
+) -> None:
     """Start Ray when there is something to run, and keep it until nothing is left."""
 
     def ended() -> bool:
         interruption.reinstall()  # Ray and Tune each put handlers of their own in
         if feed.halted is not None:
-            interruption.request()
+            interruption.request(Stop("halted", feed.halted))
         return interruption.requested
 
     shown = -SHOW_SECONDS
@@ -141,34 +172,70 @@ def _run_waves(feed: Feed, interruption: Interruption, observe: Observer, quiet:
             observe(feed.snapshot())
 
     def work_is_ready() -> bool:
+        idle, wait = 0.0, WAIT_SECONDS
         while not ended() and not feed.complete():
+            if not site.may_begin():
+                interruption.request(Stop("time_limit", "too little time is left to begin a trial"))
+                break
             if feed.claim_more():
                 return True
-            time.sleep(WAIT_SECONDS)  # other runs hold what is left
+            if site.idle_seconds is not None and idle >= site.idle_seconds:
+                interruption.request(Stop("idle", f"other runs held all work for {idle:.0f} s"))
+                break
+            _sleep(wait, interruption)  # other runs hold what is left
+            idle, wait = idle + wait, min(1.5 * wait, LONGEST_WAIT_SECONDS)
             feed.look_around()
             observe(feed.snapshot())
         return False
 
     if not work_is_ready():
         return
-    with _silence(quiet), LocalCluster.start(quiet=quiet) as cluster:
+
+    def lost(trouble: str) -> None:
+        interruption.request(Stop("node_lost", trouble))
+
+    cluster = start(
+        site.allocation,
+        feed.run,
+        root=site.root,
+        interface=site.interface,
+        quiet=quiet,
+        abandoned=ended,
+        on_loss=lost,
+        warn=feed.warn,
+    )
+    with suppress(StartAbandonedError), _silence(quiet), cluster as offered:
         # Ray must not be imported before its settings are made.
         from orchestrator.engine.wave import run_wave
 
         while work_is_ready():
-            run_wave(feed, cluster, ended, changed, WAVE)
+            run_wave(feed, offered, ended, changed, WAVE)
+
+
+def _sleep(seconds: float, interruption: Interruption) -> None:
+    """Sleep, but not on when the run is to end."""
+    end = time.monotonic() + seconds
+    while not interruption.requested and time.monotonic() < end:
+        time.sleep(0.2)
 
 
 @contextmanager
-def _heartbeat(claims: Claims) -> Iterator[None]:
-    """Keep the claims alive from a thread of their own."""
+def _watch(claims: Claims, site: Site, interruption: Interruption) -> Iterator[None]:
+    """From a thread of its own, keep the claims alive, and end the run when its site says so."""
     over = threading.Event()
 
-    def beat() -> None:
-        while not over.wait(HEARTBEAT_SECONDS):
-            claims.beat()
+    def watch() -> None:
+        last_beat = time.monotonic()
+        while not over.wait(WATCH_SECONDS):
+            if site.time_is_up():
+                interruption.request(Stop("time_limit", "the job is near its time limit"))
+            if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
+                last_beat = time.monotonic()
+                claims.beat()
+                if (stop := site.beat()) is not None:
+                    interruption.request(stop)
 
-    thread = threading.Thread(target=beat, name="claims", daemon=True)
+    thread = threading.Thread(target=watch, name="claims", daemon=True)
     thread.start()
     try:
         yield

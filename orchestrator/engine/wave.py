@@ -17,15 +17,11 @@ from ray.tune import (
     Tuner,
 )
 
-from jobs.memory import machine_memory
-from orchestrator.cluster import LocalCluster
+from orchestrator.cluster import Cluster
 from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.searcher import FeedSearcher
 from orchestrator.sweep import Resources
-
-MEMORY_SHARE = 0.8
-"""Of the machine's memory, for all trials together; the rest is for Ray and for the system."""
 
 
 class _Errors(Callback):
@@ -42,14 +38,14 @@ class _Errors(Callback):
 
 def run_wave(
     feed: Feed,
-    cluster: LocalCluster,
+    cluster: Cluster,
     ended: Callable[[], bool],
     changed: Callable[[], None],
     most_trials: int,
 ) -> None:
     """Run works of the feed on the cluster until none is left, or so many were handed out."""
     feed.slots = _slots(feed, cluster)
-    feed.memory_per_cpu = int(MEMORY_SHARE * machine_memory()) // cluster.cpus
+    feed.memory_per_cpu = cluster.memory_per_cpu
     searcher = FeedSearcher(feed, ended, changed)
     tuner = Tuner(
         tune.with_resources(TrialActor, _resources),
@@ -83,12 +79,12 @@ def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
     return PlacementGroupFactory([bundle] * needed.workers, strategy="PACK")
 
 
-def _slots(feed: Feed, cluster: LocalCluster) -> int:
+def _slots(feed: Feed, cluster: Cluster) -> int:
     """How many trials of the smallest kind run at once."""
     return max(_fitting(column.resources, cluster) for column in feed.columns)
 
 
-def _fitting(resources: Resources, cluster: LocalCluster) -> int:
+def _fitting(resources: Resources, cluster: Cluster) -> int:
     by_cpus = cluster.cpus // (resources.workers * resources.cpus_per_worker)
     if not resources.gpus_per_worker:
         return by_cpus

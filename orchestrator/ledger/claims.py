@@ -35,6 +35,7 @@ class Claim:
     token: str
     owner: ProcessIdentity
     slurm_job_id: str | None
+    restart_count: int | None
     age: float
 
     @property
@@ -42,14 +43,24 @@ class Claim:
         """Whether the column may be taken over."""
         return self.owner.is_dead() or self.age > STALE_SECONDS
 
+    def precedes(self, slurm_job_id: str | None, restart_count: int | None) -> bool:
+        """Whether it is left from an earlier start of the same SLURM job, which is over then."""
+        return (
+            slurm_job_id is not None
+            and self.slurm_job_id == slurm_job_id
+            and (self.restart_count or 0) < (restart_count or 0)
+        )
+
 
 class Claims:
     """The claims of one run on a run directory."""
 
-    def __init__(self, run: Path, slurm_job_id: str | None = None) -> None:
+    def __init__(
+        self, run: Path, slurm_job_id: str | None = None, restart_count: int | None = None
+    ) -> None:
         self.token = uuid.uuid4().hex
         self._folder = run / "claims"
-        self._slurm_job_id = slurm_job_id
+        self._slurm_job_id, self._restart_count = slurm_job_id, restart_count
         self._held: set[str] = set()
 
     @property
@@ -64,7 +75,7 @@ class Claims:
         path = self._path(column_id)
         if not self._create(path):
             holder = read_claim(path)
-            if holder is not None and (not holder.stale or not self._evict(path, holder)):
+            if holder is not None and not (self._may_take(holder) and self._evict(path, holder)):
                 return False
             if not self._create(path):
                 return False
@@ -95,6 +106,9 @@ class Claims:
         for column_id in tuple(self._held):
             self.release(column_id)
 
+    def _may_take(self, holder: Claim) -> bool:
+        return holder.stale or holder.precedes(self._slurm_job_id, self._restart_count)
+
     def _path(self, column_id: str) -> Path:
         return self._folder / f"{column_id}{SUFFIX}"
 
@@ -104,6 +118,7 @@ class Claims:
             "token": self.token,
             "owner": ProcessIdentity.own().as_dict(),
             "slurm_job_id": self._slurm_job_id,
+            "restart_count": self._restart_count,
         }
         temporary = temporary_name(path)
         temporary.write_text(json.dumps(content))
@@ -141,7 +156,14 @@ def read_claim(path: Path) -> Claim | None:
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     owner = ProcessIdentity(**content["owner"])
-    return Claim(path.stem, content["token"], owner, content["slurm_job_id"], max(age, 0.0))
+    return Claim(
+        column_id=path.stem,
+        token=content["token"],
+        owner=owner,
+        slurm_job_id=content["slurm_job_id"],
+        restart_count=content.get("restart_count"),
+        age=max(age, 0.0),
+    )
 
 
 def read_claims(run: Path) -> Iterator[Claim]:

@@ -1,0 +1,86 @@
+"""The processes of a cluster: shielded from the job's signals, and none left at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+MARK = "EOS_CLUSTER"
+"""The environment variable by which every process of a cluster is known as its own."""
+
+SHIELDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+"""SLURM sends its signals to every process of a step; those that compute must live on to save what
+they have when the run, which alone heeds the signal, tells them to."""
+
+PATIENCE_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Processes that are started within are not reached by the job's signals, only by SIGKILL."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SHIELDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def marked(mark: str) -> list[int]:
+    """The living processes of a cluster, but for this one and those above it."""
+    own, above = os.getpid(), set()
+    while own > 1:
+        above.add(own)
+        own = _parent(own)
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) in above:
+            continue
+        with contextlib.suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
+
+
+def end_all(mark: str, seconds: float = PATIENCE_SECONDS) -> list[int]:
+    """End every process of a cluster; returns those that even SIGKILL did not end in time."""
+    end = time.monotonic() + seconds
+    while (left := marked(mark)) and time.monotonic() < end:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    return left
+
+
+@contextlib.contextmanager
+def ended_after(mark: str, seconds: float) -> Iterator[None]:
+    """While this context lasts, wait so long, then end every process of a cluster.
+
+    Ray waits a second for each of its processes, one after another, where none heeds a SIGTERM.
+    """
+    over = threading.Event()
+
+    def end() -> None:
+        if not over.wait(seconds):
+            end_all(mark)
+
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

@@ -1,0 +1,53 @@
+"""Where a run happens, and until when: this machine, or a SLURM job with a time limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.cluster import Allocation, here
+from orchestrator.engine.interruption import GRACE_SECONDS, Stop
+
+BEGIN_SECONDS = 30.0
+"""Nothing is begun so shortly before the run must stop: it would not reach its first checkpoint."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a run happens.
+
+    Attributes:
+        allocation: the machines that the run has.
+        root: where temporary folders belong; the system's place for None.
+        interface: the network interface that the machines use among themselves.
+        stop_at: when the run must begin to stop, in seconds since the epoch; None for never.
+        grace: seconds that trials may take to save themselves after a warning.
+        idle_seconds: how long the run waits for work that other runs hold before it ends and gives
+            its machines back; None for as long as it takes.
+        beat: called every few seconds; says why the run is to end, if it is.
+    """
+
+    allocation: Allocation = field(default_factory=here)
+    root: Path | None = None
+    interface: str | None = None
+    stop_at: Callable[[], float | None] = lambda: None
+    grace: float = GRACE_SECONDS
+    idle_seconds: float | None = None
+    beat: Callable[[], Stop | None] = lambda: None
+
+    @property
+    def in_job(self) -> bool:
+        """Whether the run is a SLURM job, or a step of one."""
+        return self.allocation.job_id is not None
+
+    def time_is_up(self) -> bool:
+        """Whether the run must begin to stop."""
+        stop_at = self.stop_at()
+        return stop_at is not None and time.time() >= stop_at
+
+    def may_begin(self) -> bool:
+        """Whether a trial that is begun now can get somewhere."""
+        stop_at = self.stop_at()
+        return stop_at is None or time.time() < stop_at - BEGIN_SECONDS
