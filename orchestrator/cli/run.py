@@ -10,12 +10,8 @@ import typer
 
 from jobs import datasets
 from orchestrator import sweep as sweeps
-from orchestrator.cli.errors import INTERRUPTED, SETTLED, SOME_FAILED, RunHaltedError
+from orchestrator.cli.execution import carry_out
 from orchestrator.cli.output import command, duration, print_json, print_table, stderr
-from orchestrator.cli.progress import Progress
-from orchestrator.cli.summary import print_summary
-from orchestrator.cluster import here
-from orchestrator.engine import execute, prepare, refuse_unfit
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.status import attributes, column_label, sweep_of
 from orchestrator.plan import ColumnProgress, State, predict
@@ -99,9 +95,7 @@ def run(
     """
     sweep = _load(config, overrides)
     directory = run_dir or Path("runs") / sweep.name
-    refuse_unfit(sweep.columns, here())
-    prepare(directory, sweep)
-    _execute(directory, sweep, json, debug=bool(context.obj))
+    raise typer.Exit(carry_out(directory, sweep, json=json, debug=bool(context.obj)))
 
 
 def resume(
@@ -123,7 +117,6 @@ def resume(
     Example: eos resume runs/quickstart --failed --where "width = 64"
     """
     sweep = _checked(sweep_of(run))
-    refuse_unfit(sweep.columns, here())
     if failed or where is not None:
         ledger = Ledger(run)
         rows = attributes(sweep, ledger, ledger.failed)
@@ -131,7 +124,7 @@ def resume(
         for row in chosen:
             rearm(run, row["trial_id"], row["attempt"])
         stderr.print(f"re-armed {len(chosen)} of {len(rows)} failed trials", highlight=False)
-    _execute(run, sweep, json, debug=bool(context.obj))
+    raise typer.Exit(carry_out(run, sweep, json=json, debug=bool(context.obj)))
 
 
 COMMANDS = {"plan": plan, "run": run, "resume": resume}
@@ -151,25 +144,6 @@ def _checked(sweep: Sweep) -> Sweep:
     for dataset, n_train in sorted(needed):
         datasets.check(dataset, n_train)
     return sweep
-
-
-def _execute(directory: Path, sweep: Sweep, json: bool, *, debug: bool) -> None:
-    """Run what is missing and say how it ended; ``debug`` lets Ray and Tune speak too."""
-    with Progress(sweep.name) as progress:
-        outcome = execute(
-            directory,
-            sweep.name,
-            sweep.columns,
-            observe=progress.show,
-            warn=progress.warn,
-            quiet=not debug,
-        )
-    print_summary(directory, sweep, outcome, json=json)
-    if outcome.halted:
-        raise RunHaltedError(outcome.halted)
-    if outcome.interrupted:
-        raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(SETTLED if outcome.settled else SOME_FAILED)
 
 
 def _planned(column: Column, ledger: Ledger | None) -> dict[str, Any]:

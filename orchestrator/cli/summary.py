@@ -19,6 +19,11 @@ MOST_COLUMNS = 3
 COLUMNS = ("η/η_c", "status", "steps", "S", "2/η", "S·η/2", "ℓ1", "test loss")
 
 
+def print_end(run: Path, outcome: RunOutcome) -> None:
+    """Print how a run ended and what to do next, and nothing of its numbers."""
+    _print_end(run, outcome, pictures=[])
+
+
 def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -> None:
     """Analyse what is there, draw it if it is little, and print it."""
     rows = Store(run).rows("trials")

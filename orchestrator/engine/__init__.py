@@ -1,8 +1,19 @@
 """The execution of a sweep by Ray Tune: feed, trial actor, failure policy, orderly end."""
 
 from orchestrator.engine.fitting import refuse_unfit
+from orchestrator.engine.interruption import Stop
 from orchestrator.engine.run import RunOutcome, execute, prepare
+from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Running
 
-__all__ = ["RunOutcome", "Running", "Snapshot", "execute", "prepare", "refuse_unfit"]
+__all__ = [
+    "RunOutcome",
+    "Running",
+    "Site",
+    "Snapshot",
+    "Stop",
+    "execute",
+    "prepare",
+    "refuse_unfit",
+]

@@ -20,11 +20,12 @@ from orchestrator.store import write_bytes_whole
 
 End = Literal[
     "settled", "failed", "time_limit", "preempted", "node_failure", "cancelled", "interrupted",
-    "superseded", "error",
+    "superseded", "idle", "error",
 ]  # fmt: skip
 """How an incarnation ended: with nothing left to do (``failed``: some trials failed), stopped by
 the job's time limit, for other jobs, by the loss of one of its nodes, by who owns it, by a signal
-of unknown origin, by a later incarnation of the same job, or by an error of ours."""
+of unknown origin, by a later incarnation of the same job, because other jobs held all that was
+left, or by an error of ours."""
 
 SUFFIX = ".json"
 

@@ -1,0 +1,196 @@
+"""A run that is a SLURM job: its records, its time limit, how it ended, whether it goes back."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.cluster import Allocation
+from orchestrator.engine import RunOutcome, Site, Stop
+from orchestrator.engine.interruption import GRACE_SECONDS
+from orchestrator.slurm import controller, records
+from orchestrator.slurm.command import SlurmUnavailable
+from orchestrator.slurm.records import End, Incarnation
+from orchestrator.slurm.terms import Terms, lead_seconds
+
+IDLE_SECONDS = 900.0
+"""How long a job waits for columns that other jobs hold, before it gives its nodes back."""
+
+EARLY_SECONDS = 90.0
+"""SLURM may send a signal up to a minute earlier than it was asked for."""
+
+PUT_BACK: dict[End, str] = {
+    "time_limit": "max_timeouts",
+    "preempted": "max_preemptions",
+    "node_failure": "max_preemptions",
+}
+"""The ends after which a job goes back into the queue, and the terms that bound how often."""
+
+WARNINGS = ("SIGUSR1", "SIGUSR2")
+
+
+class Job:
+    """The SLURM job that this process leads, from :meth:`begin` to :meth:`end`.
+
+    Args:
+        run: the run directory.
+        allocation: what SLURM granted.
+        terms: what the site's profile says.
+        warn: told what the user should know.
+    """
+
+    def __init__(
+        self, run: Path, allocation: Allocation, terms: Terms, warn: Callable[[str], None]
+    ) -> None:
+        assert allocation.job_id is not None
+        self._run, self._allocation, self._terms, self._warn = run, allocation, terms, warn
+        self._id, self._restart = allocation.job_id, allocation.restart
+        self._ends_at = allocation.ends_at
+        self._asked_again = False
+        self._record = Incarnation(
+            job_id=self._id,
+            restart=self._restart,
+            nodes=allocation.nodes,
+            hostname=socket.gethostname(),
+            started_at=time.time(),
+            ends_at=None,
+        )
+
+    def begin(self) -> None:
+        """Note that the job has started, and when its time is up."""
+        if self._ends_at is None:
+            try:
+                self._ends_at = controller.own_state(self._id).ends_at
+            except SlurmUnavailable as error:
+                self._warn(f"the job's time limit is not known ({error}); it will not stop by it")
+        self._write(ends_at=self._ends_at)
+
+    def site(self) -> Site:
+        """Where the run happens, and until when."""
+        return Site(
+            allocation=self._allocation,
+            root=self._terms.root,
+            interface=self._terms.interface,
+            stop_at=self._stop_at,
+            grace=max(GRACE_SECONDS, self._lead() / 2),
+            idle_seconds=IDLE_SECONDS,
+            beat=self._beat,
+        )
+
+    def end(self, outcome: RunOutcome) -> End:
+        """Note how the run ended, and put the job back into the queue if it has more to do.
+
+        When it was put back, SLURM ends this process at any moment: nothing may be left to do.
+        """
+        end, detail, alive = self._judge(outcome)
+        term = PUT_BACK.get(end)
+        if outcome.settled or term is None:
+            self._write(end=end, detail=detail)
+            return end
+        if not alive:  # SLURM has put it back itself, or cannot be asked
+            self._write(end=end, detail=detail, requeued=alive is None)
+            return end
+        used, most = self._times_put_back(term), getattr(self._terms, term)
+        if used >= most:
+            self._write(end=end, detail=f"{detail}; not put back, for {term} is {most}")
+            return end
+        self._write(end=end, detail=detail, requeued=True)
+        try:
+            controller.requeue(self._id)
+        except SlurmUnavailable as error:
+            self._warn(f"the job could not be put back into the queue: {error}")
+            self._write(detail=f"{detail}; could not be put back: {error}", requeued=False)
+        return end
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the run ended with an error of its own."""
+        self._write(end="error", detail=f"{type(error).__name__}: {error}".strip())
+
+    def _judge(self, outcome: RunOutcome) -> tuple[End, str, bool | None]:
+        """How the run ended and why; and whether the job still lives, so that it can be put back.
+
+        None: SLURM has put it back already.
+        """
+        stop = outcome.stop
+        if outcome.halted is not None:
+            return "error", outcome.halted, True
+        if stop is None:
+            return ("settled" if outcome.settled else "failed"), "", True
+        if stop.reason == "superseded":
+            return "superseded", stop.detail, False
+        if stop.reason == "idle":
+            return "idle", stop.detail, True
+        try:
+            now = controller.own_state(self._id)
+        except SlurmUnavailable as error:
+            return self._unasked(stop), f"{stop.detail}; SLURM did not answer ({error})", True
+        if now.restarts > self._restart or now.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD"):
+            return "preempted", f"{stop.detail}; put back by SLURM", None
+        if now.state == "TIMEOUT":
+            return "time_limit", stop.detail, False
+        if now.state not in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"):
+            return "cancelled", f"{stop.detail}; SLURM says {now.state}", False
+        if stop.detail == "SIGINT":
+            return "interrupted", stop.detail, False
+        return self._unasked(stop), stop.detail, True
+
+    def _unasked(self, stop: Stop) -> End:
+        """The end of a job that lives on, as far as this process can tell."""
+        if stop.reason == "node_lost":
+            return "node_failure"
+        stop_at = self._stop_at()
+        if stop.reason == "time_limit" or (
+            stop_at is not None and time.time() >= stop_at - EARLY_SECONDS and self._long()
+        ):
+            return "time_limit"
+        return "preempted"
+
+    def _long(self) -> bool:
+        """Whether the job has used up so much of its time that a signal can mean its limit."""
+        assert self._ends_at is not None
+        return time.time() - self._record.started_at > (
+            0.5 * (self._ends_at - self._record.started_at)
+        )
+
+    def _times_put_back(self, term: str) -> int:
+        job = records.read_jobs(self._run).get(self._id)
+        past = [] if job is None else [one for one in job.incarnations if one.requeued]
+        return sum(one.end is not None and PUT_BACK.get(one.end) == term for one in past)
+
+    def _lead(self) -> float:
+        if self._ends_at is None:
+            return 0.0
+        return lead_seconds(self._terms.stop_seconds, self._ends_at - self._record.started_at)
+
+    def _stop_at(self) -> float | None:
+        return None if self._ends_at is None else self._ends_at - self._lead()
+
+    def _beat(self) -> Stop | None:
+        records.beat(self._run, self._id, self._restart)
+        if records.superseded(self._run, self._id, self._restart):
+            return Stop("superseded", f"job {self._id} has been started again meanwhile")
+        self._ask_again()
+        return None
+
+    def _ask_again(self) -> None:
+        """Shortly before the time is up, see whether somebody has given the job more."""
+        stop_at = self._stop_at()
+        if stop_at is None or self._asked_again or time.time() < stop_at - 30:
+            return
+        self._asked_again = True
+        try:
+            ends_at = controller.own_state(self._id).ends_at
+        except SlurmUnavailable:
+            return
+        if ends_at is not None and self._ends_at is not None and ends_at > self._ends_at:
+            self._ends_at, self._asked_again = ends_at, False
+            self._write(ends_at=ends_at)
+
+    def _write(self, **changes: object) -> None:
+        if "end" in changes:
+            changes["ended_at"] = time.time()
+        self._record = dataclasses.replace(self._record, **changes)  # type: ignore[arg-type]
+        records.record_incarnation(self._run, self._record)
