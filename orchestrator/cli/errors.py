@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.datasets.source import DatasetError
+from orchestrator.cluster import AllocationError, ClusterError, NoHeadError
 from orchestrator.store import QueryError, StoreError
 from orchestrator.sweep import SweepError
 
@@ -17,6 +18,20 @@ class RunHaltedError(Exception):
     """A run that could not go on, with what has to be done first."""
 
 
+PLAIN = (
+    AllocationError,
+    ClusterError,
+    DatasetError,
+    NoHeadError,
+    QueryError,
+    RunHaltedError,
+    StoreError,
+    SweepError,
+    UserError,
+)
+"""Errors whose text is the sentence."""
+
+
 def exit_status(error: BaseException) -> int:
     """2 for what the user can put right in the request, 3 for what kept trials from settling."""
     if isinstance(error, (SweepError, DatasetError, QueryError, UserError)):
@@ -26,9 +41,7 @@ def exit_status(error: BaseException) -> int:
 
 def sentence(error: BaseException) -> str:
     """What to say of an exception."""
-    if isinstance(
-        error, (SweepError, DatasetError, QueryError, UserError, StoreError, RunHaltedError)
-    ):
+    if isinstance(error, PLAIN):
         return str(error)
     last = " ".join(str(error).split()) or "no details"
     return f"{type(error).__name__}: {last} (--debug shows where)"

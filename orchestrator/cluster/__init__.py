@@ -12,12 +12,14 @@ from orchestrator.cluster.cluster import (
     start,
 )
 from orchestrator.cluster.member import serve
+from orchestrator.cluster.rendezvous import NoHeadError
 
 __all__ = [
     "Allocation",
     "AllocationError",
     "Cluster",
     "ClusterError",
+    "NoHeadError",
     "StartAbandonedError",
     "here",
     "serve",

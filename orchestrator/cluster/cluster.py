@@ -17,7 +17,7 @@ from orchestrator.cluster.address import own_address
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.folder import private_folder
 from orchestrator.cluster.member import node_resource
-from orchestrator.cluster.processes import MARK, end_all, ended_after, shielded
+from orchestrator.cluster.processes import MARK, end_all, ended_after, shielded, watched
 from orchestrator.cluster.rendezvous import Rendezvous, announce, meeting_place
 from orchestrator.cluster.roll import Roll
 from orchestrator.cluster.settings import MEMORY_SHARE, OBJECT_STORE_BYTES, settle
@@ -99,7 +99,8 @@ def start(
             ray_address = str(ray.get_runtime_context().gcs_address)
             announce(meeting, Rendezvous(ray_address, roll.address, token))
             _await_nodes(ray, allocation, roll, abandoned)
-        yield _offer(ray, folder)
+        with watched(mark, on_loss):
+            yield _offer(ray, folder)
     finally:
         if roll is not None:
             meeting.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 MARK = "EOS_CLUSTER"
@@ -18,6 +18,9 @@ SHIELDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal
 they have when the run, which alone heeds the signal, tells them to."""
 
 PATIENCE_SECONDS = 10.0
+
+SERVERS = {"raylet", "gcs_server"}
+"""The processes without which nothing of Ray works on a machine."""
 
 
 @contextlib.contextmanager
@@ -77,6 +80,35 @@ def ended_after(mark: str, seconds: float) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def watched(mark: str, on_loss: Callable[[str], None]) -> Iterator[None]:
+    """While this context lasts, tell of a server of Ray on this machine that dies."""
+    over = threading.Event()
+    servers = {pid: name for pid in marked(mark) if (name := _name(pid)) in SERVERS}
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            for pid, name in servers.items():
+                if _name(pid) != name:
+                    on_loss(f"Ray's {name} on this node died")
+                    return
+
+    threading.Thread(target=watch, name="servers", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _name(pid: int) -> str | None:
+    """The name of a living process."""
+    try:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if rest.split()[0] in "ZX" else name
 
 
 def _parent(pid: int) -> int:
