@@ -2,15 +2,23 @@
 # make test         set up .venv and run the tests (TESTS=path narrows them)
 # make check        lint, types and import contracts
 # make format       let ruff rewrite the code
+# make slurm-up     start a real SLURM on this machine (needs root), with pretended nodes and GPUs;
+#                   NODES=3 GPUS=2 CPUS=4 MEMORY_MIB=8000 ACCOUNTING=1 shape it
+# make slurm-down   end it, its jobs included
 
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?=
+NODES ?= 2
+GPUS ?= 2
+CPUS ?= 4
+MEMORY_MIB ?= 8000
+ACCOUNTING ?=
 
 # Nothing outside of this folder is written to, not even a cache of fonts.
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 
-.PHONY: quickstart test check format clean
+.PHONY: quickstart test check format slurm-up slurm-down clean
 
 quickstart: .venv/installed
 	$(BIN)/eos run configs/quickstart.yaml
@@ -27,6 +35,13 @@ check: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+slurm-up:
+	@$(PYTHON) slurm/loopback up --nodes $(NODES) --gpus $(GPUS) --cpus $(CPUS) \
+	  --memory-mib $(MEMORY_MIB) $(if $(filter-out 0,$(ACCOUNTING)),--accounting)
+
+slurm-down:
+	@$(PYTHON) slurm/loopback down
 
 clean:
 	rm -rf .venv build *.egg-info
