@@ -13,11 +13,11 @@ from networks import Case
 from packing import NETWORKS, problem
 from report import Bench
 from torch import Tensor
-from torch import distributed as dist
 
 from jobs.descent import BLOCK, GradientDescent
 from jobs.eigenvalues import start_vector
 from jobs.hessian import Hessian
+from jobs.listening import LOOPBACK, open_store
 from jobs.memory import Chunks
 from jobs.objective import Objective
 from jobs.pack import pays, stacked_gradients
@@ -123,8 +123,9 @@ def packs(bench: Bench, network: tuple[str, int, int, int], dtype: str) -> list[
 
 def ranks(bench: Bench, case: Case) -> list[list[str]]:
     """The gradient of one rank with its all-reduce, beside that of a process alone."""
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    group = ProcessGroup(store, 0, 1, timeout=60.0)
+    group = ProcessGroup(
+        open_store(LOOPBACK), 0, 1, address=LOOPBACK, secret=b"alone", timeout=60.0
+    )
     try:
         chunks, theta = case.planned(), case.theta
         goals = [case.objective(chunks), case.objective(chunks, ranks=group)]

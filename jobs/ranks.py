@@ -8,6 +8,7 @@ whatever their hardware rounds to.
 from __future__ import annotations
 
 import datetime
+import hmac
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 from torch._C._distributed_c10d import Store
+
+from jobs.listening import listen_on
 
 
 class RankError(RuntimeError):
@@ -72,23 +75,31 @@ class ProcessGroup(Ranks):
         store: where the processes find each other; every rank gives one of the same server.
         rank: this process.
         size: the number of processes.
+        address: an address of this machine that the others reach; nobody reaches another.
+        secret: what the ranks of this group know and no one else does.
         timeout: seconds after which a collective that some rank does not join fails on the others.
 
-    Its methods raise :class:`RankError` when another rank is gone.
+    Its methods raise :class:`RankError` when another rank is gone. So does the constructor, and
+    when the process in another rank's place does not know the secret.
     """
 
-    def __init__(self, store: Store, rank: int, size: int, *, timeout: float) -> None:
+    def __init__(
+        self, store: Store, rank: int, size: int, *, address: str, secret: bytes, timeout: float
+    ) -> None:
         super().__init__(rank, size)
+        listen_on(address)
         # Imported while a group exists, it keeps a reference to it, and leave() closes nothing.
         importlib.import_module("torch._dynamo")
 
-        dist.init_process_group(
-            backend="cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-            store=store,
-            rank=rank,
-            world_size=size,
-            timeout=datetime.timedelta(seconds=timeout),
-        )
+        with self._together():
+            dist.init_process_group(
+                backend="cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                store=store,
+                rank=rank,
+                world_size=size,
+                timeout=datetime.timedelta(seconds=timeout),
+            )
+        self._recognize(secret)
 
     def sum_(self, values: Tensor) -> Tensor:
         """The sum over the ranks, by one all-reduce outside of autograd."""
@@ -107,6 +118,25 @@ class ProcessGroup(Ranks):
         if dist.is_initialized():
             dist.destroy_process_group()
 
+    def _recognize(self, secret: bytes) -> None:
+        """Make sure that each other rank is one: gloo takes whoever connects first for it.
+
+        Every rank shows each other one a proof that only that one gets, and only from this one.
+        """
+        others = range(self.size)
+        shown = torch.stack([_proof(secret, self.rank, other) for other in others])
+        expected = torch.stack([_proof(secret, other, self.rank) for other in others])
+        seen = torch.empty_like(shown)
+        with self._together():
+            dist.all_to_all_single(seen, shown)
+        strangers = (seen != expected).any(dim=1).nonzero().flatten().tolist()
+        if strangers:
+            self.leave()
+            raise RankError(
+                f"rank {self.rank} of {self.size} met a process that is not of its trial "
+                f"in the place of rank {', '.join(map(str, strangers))}"
+            )
+
     @contextmanager
     def _together(self) -> Iterator[None]:
         try:
@@ -115,3 +145,8 @@ class ProcessGroup(Ranks):
             raise RankError(
                 f"rank {self.rank} of {self.size} waited for another rank in vain: {error}"
             ) from error
+
+
+def _proof(secret: bytes, giver: int, taker: int) -> Tensor:
+    proof = hmac.digest(secret, f"rank {giver} to rank {taker}".encode(), "sha256")
+    return torch.tensor(list(proof), dtype=torch.uint8)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from jobs.listening import LOOPBACK, open_store
 from jobs.ranks import ProcessGroup, RankError
 from jobs.spec import Trial
 from jobs.trial import TrialRun
@@ -27,6 +30,21 @@ START_SECONDS = 300.0
 
 REASON_SECONDS = 10.0
 """How long the leader waits for the other ranks to say why they failed."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """How a rank joins the others.
+
+    ``store`` and ``port`` are where the leader's store listens, ``address`` is where this rank is
+    to listen; the ``secret`` is the gang's; ``patience`` are seconds to wait in a collective.
+    """
+
+    store: str
+    port: int
+    address: str
+    secret: bytes = field(repr=False)
+    patience: float
 
 
 class Gang:
@@ -47,18 +65,26 @@ class Gang:
         self, resources: Resources, memory: int | None, patience: float = PATIENCE_SECONDS
     ) -> None:
         size = resources.workers
-        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        # Port 0 is bound by the system: no one else can take it between choosing and using it.
-        store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
         leader = ray.get_runtime_context().current_actor
         self._patience = patience
         self._others = [_start(rank, resources, leader) for rank in range(1, size)]
-        _wait([other.__ray_ready__.remote() for other in self._others], START_SECONDS)
+        hosts = [_own_address(), *_wait([o.address.remote() for o in self._others], START_SECONDS)]
+        # Between processes of one machine, nothing need be heard outside of it.
+        addresses = [LOOPBACK] * size if len(set(hosts)) == 1 else hosts
+        secret = secrets.token_bytes(32)  # travels in Ray's calls, which strangers cannot join
+        store = open_store(addresses[0])
         joined = [
-            other.join.remote(address, store.port, rank, resources, memory, patience)
+            other.join.remote(
+                Meeting(addresses[0], store.port, addresses[rank], secret, patience),
+                rank,
+                resources,
+                memory,
+            )
             for rank, other in enumerate(self._others, 1)
         ]
-        self.ranks = ProcessGroup(store, 0, size, timeout=patience)
+        self.ranks = ProcessGroup(
+            store, 0, size, address=addresses[0], secret=secret, timeout=patience
+        )
         _wait(joined, patience)
         self._computing: list[Any] = []
 
@@ -101,20 +127,23 @@ class Rank:
         self._leader = leader
         self._failed = threading.Event()
 
-    def join(
-        self,
-        address: str,
-        port: int,
-        rank: int,
-        resources: Resources,
-        memory: int | None,
-        patience: float,
-    ) -> None:
+    def address(self) -> str:
+        """The address of this rank's machine in the cluster."""
+        return _own_address()
+
+    def join(self, meeting: Meeting, rank: int, resources: Resources, memory: int | None) -> None:
         """Become a rank of the process group that the leader's store stands for."""
         self._device = "cuda" if resources.gpus_per_worker else "cpu"
-        self._threads, self._memory, self._patience = resources.cpus_per_worker, memory, patience
-        store = TCPStore(address, port, is_master=False)
-        self._ranks = ProcessGroup(store, rank, resources.workers, timeout=patience)
+        self._threads, self._memory = resources.cpus_per_worker, memory
+        self._patience = meeting.patience
+        self._ranks = ProcessGroup(
+            TCPStore(meeting.store, meeting.port, is_master=False),
+            rank,
+            resources.workers,
+            address=meeting.address,
+            secret=meeting.secret,
+            timeout=meeting.patience,
+        )
         # Started now: where memory has run out, no thread can be.
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -157,10 +186,14 @@ def _start(rank: int, resources: Resources, leader: Any) -> Any:
     ).remote(leader)
 
 
-def _wait(refs: list[Any], seconds: float) -> None:
-    """Wait for what other ranks do."""
+def _own_address() -> str:
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
+def _wait(refs: list[Any], seconds: float) -> list[Any]:
+    """What other ranks return, once they have done it."""
     try:
-        ray.get(refs, timeout=seconds)
+        return ray.get(refs, timeout=seconds)
     except GetTimeoutError as error:
         raise RankError(f"another rank did not answer within {seconds:.0f} s") from error
     except RayActorError as error:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed as dist
 
+from jobs.listening import open_store
 from jobs.ranks import Alone, Ranks
 
 SCRIPT = Path(__file__).parent / "processes" / "rank.py"
@@ -19,7 +19,7 @@ def together(tmp_path):
     """Run a case of ``processes/rank.py`` in so many processes; what each of them found."""
 
     def run(size, case, *arguments):
-        store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        store = open_store("127.0.0.1")
         given = [case, str(size), str(store.port), str(tmp_path), json.dumps(arguments)]
         processes = [
             subprocess.Popen([sys.executable, SCRIPT, given[0], str(rank), *given[1:]])

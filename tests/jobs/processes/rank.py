@@ -95,7 +95,14 @@ def main():
         ranks = Alone()
     else:
         store = dist.TCPStore("127.0.0.1", int(port), is_master=False)
-        ranks = ProcessGroup(store, int(rank), int(size), timeout=3 if case == "broken" else 60)
+        ranks = ProcessGroup(
+            store,
+            int(rank),
+            int(size),
+            address="127.0.0.1",
+            secret=b"of these ranks",
+            timeout=3 if case == "broken" else 60,
+        )
     found = [globals()[case](ranks, **each) for each in json.loads(arguments)]
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
 
