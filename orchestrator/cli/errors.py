@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.datasets.source import DatasetError
-from orchestrator.cluster import AllocationError, ClusterError, NoHeadError
+from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.store import QueryError, StoreError
 from orchestrator.sweep import SweepError
 
@@ -43,5 +43,7 @@ def sentence(error: BaseException) -> str:
     """What to say of an exception."""
     if isinstance(error, PLAIN):
         return str(error)
+    if isinstance(error, SlurmUnavailable):
+        return f"SLURM gave no answer: {error.reason}"
     last = " ".join(str(error).split()) or "no details"
     return f"{type(error).__name__}: {last} (--debug shows where)"

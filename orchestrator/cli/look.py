@@ -11,24 +11,41 @@ import typer
 from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import command, duration, print_json, print_table, shown
 from orchestrator.cli.run import Json, RunArgument
+from orchestrator.cli.slurm_jobs import (
+    bad_ends_as_rows,
+    ends_of,
+    needs_evidence,
+    observation_as_json,
+    print_bad_ends,
+    print_job_output,
+    print_jobs,
+    with_evidence,
+)
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.status import attributes, read_status, sweep_of
 from orchestrator.logs import read_log
+from orchestrator.slurm.observe import observe
 from orchestrator.sweep import Sweep
 
-TrialArgument = Annotated[
-    str, typer.Argument(metavar="TRIAL", help="A trial_id, or its beginning.", show_default=False)
+TrialOrJobArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TRIAL|JOB",
+        help="A trial_id, or its beginning; or the number of a SLURM job.",
+        show_default=False,
+    ),
 ]
 
 
 def status(run: RunArgument, json: Json = False) -> None:
-    """Show what is settled, running, failed and to do, column by column; changes nothing.
+    """Show what is settled, running, failed and to do, and the SLURM jobs; changes nothing.
 
     Example: eos status runs/quickstart
     """
     state = read_status(run)
+    seen = observe(run, state.sweep)
     if json:
-        print_json(asdict(state))
+        print_json({**asdict(state), **observation_as_json(seen)})
         return
     rows = [
         {
@@ -49,13 +66,14 @@ def status(run: RunArgument, json: Json = False) -> None:
     left = sum(column.running + column.to_do for column in state.columns)
     go = f", about {duration(state.remaining_s)} of one worker to go" if left else ""
     print(f"{done} trials settled, {left} left{go}")
-    if state.slurm_jobs:
+    if state.slurm_jobs and not seen.jobs:
         print(f"SLURM jobs at work: {', '.join(state.slurm_jobs)}")
     for column in state.columns:
         if column.blocked:
             print(f"{column.label}: {column.blocked}")
     for path in state.damaged:
         print(f"damaged: {path}")
+    print_jobs(run, seen)
 
 
 def why(
@@ -66,16 +84,18 @@ def why(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show why trials failed: class, exception, host and job; of one trial, every attempt.
+    """Show why trials failed, and SLURM jobs; of one trial, every attempt.
 
     Example: eos why runs/quickstart 3cfb7c
     """
     sweep, ledger = sweep_of(run), Ledger(run)
     if trial is None:
         rows = attributes(sweep, ledger, ledger.failed)
+        ends, silence = ends_of(run)
         if json:
-            print_json(rows)
-        elif rows:
+            print_json([*rows, *bad_ends_as_rows(ends)])
+            return
+        if rows:
             print_table(
                 [{**row, "error": str(row["error"]).partition("\n")[0]} for row in rows],
                 [
@@ -93,12 +113,16 @@ def why(
             print(f"  {command()} why {run} TRIAL\n  {command()} resume {run} --failed")
         else:
             print("no trial has failed")
+        print_bad_ends(ends, silence)
         return
     name = _full_name(run, sweep, ledger, trial)
     attempts = sorted(
         (row for row in ledger.store.rows("attempts") if row["trial_id"] == name),
         key=lambda row: int(row["attempt"]),
     )
+    unexplained = [row for row in attempts if needs_evidence(row)]
+    ends, silence = ends_of(run, unexplained) if unexplained else ([], None)
+    attempts = with_evidence(attempts, ends)
     if json:
         print_json(attempts)
         return
@@ -112,16 +136,24 @@ def why(
         )
         if row["error"]:
             print("\n".join("    " + line for line in row["error"].splitlines()))
+        if row["job_end"]:
+            proven = row["job_failure_class"] or "no failure of the trial"
+            print(f"    by its job's end: {proven} ({row['job_evidence']})")
+    if silence is not None:
+        print(f"sacct knows nothing of its jobs ({silence})")
     if not attempts:
         print(f"trial {name} was not tried yet")
 
 
-def logs(run: RunArgument, trial: TrialArgument) -> None:
-    """Print the log of one trial, from every process that worked on it.
+def logs(run: RunArgument, trial: TrialOrJobArgument) -> None:
+    """Print the log of one trial, from every process that worked on it; or a SLURM job's output.
 
     Example: eos logs runs/quickstart 3cfb7c
     """
-    name = _full_name(run, sweep_of(run), Ledger(run), trial)
+    sweep = sweep_of(run)
+    if print_job_output(run, trial):
+        return
+    name = _full_name(run, sweep, Ledger(run), trial)
     for line in read_log(run, name):
         print(line)
 

@@ -38,8 +38,9 @@ class ColumnStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run directory; ``remaining_s`` is predicted, of one worker."""
+    """A run directory of a sweep; ``remaining_s`` is predicted, of one worker."""
 
+    sweep: str
     columns: tuple[ColumnStatus, ...]
     remaining_s: float
     slurm_jobs: tuple[str, ...]
@@ -106,6 +107,7 @@ def read_status(run: Path) -> RunStatus:
             )
         )
     return RunStatus(
+        sweep=sweep.name,
         columns=tuple(columns),
         remaining_s=remaining,
         slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims.values() if c.slurm_job_id})),

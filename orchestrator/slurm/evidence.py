@@ -1,0 +1,159 @@
+"""How the starts of a run's jobs ended, by which evidence; and what that says of lost attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.plan import FailureClass
+from orchestrator.slurm.accounting import AccountedStart, Accounting
+from orchestrator.slurm.job_state import SILENT_SECONDS
+from orchestrator.slurm.records import End, Incarnation, JobRecord
+
+CLASSES: dict[End, FailureClass] = {
+    "time_limit": "time_limit",
+    "node_failure": "node_failure",
+    "error": "exception",
+}
+"""What a job's own word says of an attempt that was lost with it. Who was preempted, cancelled or
+interrupted has not failed."""
+
+IN_ORDER: frozenset[End] = frozenset({"settled", "failed", "superseded"})
+CLOCKS_SECONDS = 60.0
+"""By how much the clocks of two nodes may differ."""
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How one start of a job ended; times in seconds since the epoch, None where not known.
+
+    ``end`` is the job's own word, or SLURM's in capitals, or ``unknown``; ``failure_class`` what is
+    proven by ``evidence`` from ``source``, if anything. ``bad`` says that it did not end in order.
+    """
+
+    job_id: str
+    restart: int | None
+    end: str
+    failure_class: FailureClass | None
+    source: Literal["record", "sacct"]
+    evidence: str
+    bad: bool
+    nodes: str | None
+    started_at: float | None
+    ended_at: float | None
+
+
+def job_ends(
+    records: Mapping[str, JobRecord],
+    accounting: Accounting,
+    now: float,
+    others: Iterable[str] = (),
+) -> list[JobEnd]:
+    """How every start that is over has ended, job by job; ``others`` are jobs without a record."""
+    ends = []
+    for job_id in dict.fromkeys([*records, *others]):
+        starts = accounting.starts.get(job_id, ())
+        incarnations = records[job_id].incarnations if job_id in records else ()
+        paired = [_start_of(own, starts) for own in incarnations]
+        for own, start in zip(incarnations, paired, strict=True):
+            last = own is incarnations[-1]
+            end = _end(own, start, now, last=last)
+            if end is not None:
+                ends.append(end)
+        taken = {id(start) for start in paired}
+        # Starts that died before they could put themselves on record.
+        ends += [
+            _accounted(start, place)
+            for place, start in enumerate(starts)
+            if id(start) not in taken and start.over and start.started_at is not None
+        ]
+    return ends
+
+
+def end_of_attempt(
+    job_id: str, restart: int | None, started_at: float, ends: Sequence[JobEnd]
+) -> JobEnd | None:
+    """How the start of a job ended in which an attempt was lost; None where nobody knows."""
+    of_job = [end for end in ends if end.job_id == job_id]
+    for end in of_job:
+        if restart is not None and end.restart == restart:
+            return end
+    for end in reversed(of_job):
+        began, ended = end.started_at, end.ended_at
+        if began is not None and began - CLOCKS_SECONDS <= started_at <= (ended or started_at):
+            return end
+    return None
+
+
+def _end(
+    own: Incarnation, start: AccountedStart | None, now: float, *, last: bool
+) -> JobEnd | None:
+    """The end of a start that is on record; None while it is, or may be, at work."""
+    by_slurm = start if start is not None and start.over else None
+    if own.end is None and by_slurm is None:
+        if last and own.heartbeat_s < SILENT_SECONDS:
+            return None
+        evidence = "no word of its own and none of SLURM's"
+        if not last:
+            evidence = "no word of its own; SLURM started the job again"
+        return _recorded(own, "unknown", None, evidence, bad=True, ended=now - own.heartbeat_s)
+    if own.end is None or _outweighs(by_slurm, CLASSES.get(own.end)):
+        return None if by_slurm is None else _accounted(by_slurm, own.restart)
+    bad = own.end not in IN_ORDER and not own.requeued
+    evidence = own.detail or f"its own record says {own.end}"
+    return _recorded(own, own.end, CLASSES.get(own.end), evidence, bad=bad, ended=own.ended_at)
+
+
+def _outweighs(start: AccountedStart | None, own_class: FailureClass | None) -> bool:
+    """Whether SLURM proves more than the job itself, which does not see its memory run out."""
+    proven = None if start is None else start.failure_class
+    return proven not in (None, "exception") and own_class in (None, "exception")
+
+
+def _recorded(
+    own: Incarnation,
+    end: str,
+    failure_class: FailureClass | None,
+    evidence: str,
+    *,
+    bad: bool,
+    ended: float | None,
+) -> JobEnd:
+    return JobEnd(
+        job_id=own.job_id,
+        restart=own.restart,
+        end=end,
+        failure_class=failure_class,
+        source="record",
+        evidence=evidence,
+        bad=bad,
+        nodes=",".join(own.nodes) or None,
+        started_at=own.started_at,
+        ended_at=ended,
+    )
+
+
+def _accounted(start: AccountedStart, restart: int) -> JobEnd:
+    return JobEnd(
+        job_id=start.job_id,
+        restart=restart,
+        end=start.ending.state,
+        failure_class=start.failure_class,
+        source="sacct",
+        evidence=str(start),
+        bad=True,
+        nodes=start.nodes or None,
+        started_at=start.started_at,
+        ended_at=start.ended_at,
+    )
+
+
+def _start_of(own: Incarnation, starts: Sequence[AccountedStart]) -> AccountedStart | None:
+    """The start that accounting has of an incarnation: the last within whose time it began."""
+    for start in reversed(starts):
+        if start.started_at is None or start.started_at > own.started_at + CLOCKS_SECONDS:
+            continue
+        if start.ended_at is None or start.ended_at >= own.started_at - CLOCKS_SECONDS:
+            return start
+    return None

@@ -1,0 +1,93 @@
+"""A look at a run's jobs from outside: one question to SLURM at most, and nothing is written."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.slurm.accounting import Accounting, read_accounting
+from orchestrator.slurm.command import SlurmUnavailable
+from orchestrator.slurm.evidence import JobEnd, job_ends
+from orchestrator.slurm.job_state import JobState, job_states, orphans
+from orchestrator.slurm.naming import job_name
+from orchestrator.slurm.queue import read_queue
+from orchestrator.slurm.records import JobRecord, read_jobs
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The jobs of a run; ``silence`` says why SLURM gave no answer, None if it did or needed not.
+
+    ``orphans`` carry the run's name in SLURM's queue but are not on record.
+    """
+
+    jobs: tuple[JobState, ...] = ()
+    orphans: tuple[JobState, ...] = ()
+    silence: str | None = None
+
+
+def observe(run: Path, sweep_name: str) -> Observation:
+    """The state of a run's jobs by their records and, where there are any, one call of squeue."""
+    records = read_jobs(run)
+    if not records:
+        return Observation()
+    try:
+        queue = read_queue(clusters_of(records))
+    except SlurmUnavailable as error:
+        known = job_states(records, None, None, time.time())
+        return Observation(tuple(known), silence=error.reason)
+    now, names = time.time(), {job_name(run, sweep_name)}
+    return Observation(
+        tuple(job_states(records, queue, None, now)), tuple(orphans(records, queue, names, now))
+    )
+
+
+def job_ends_of(run: Path, others: Mapping[str, float]) -> tuple[list[JobEnd], str | None]:
+    """How a run's jobs ended, by their records and one call of sacct; and why it said nothing.
+
+    ``others`` are jobs that are not on record but attempts of trials name, and when those began.
+    """
+    records = read_jobs(run)
+    others = {job_id: began for job_id, began in others.items() if job_id not in records}
+    if not others and all(_told_in_order(record) for record in records.values()):
+        return job_ends(records, Accounting({}), time.time()), None
+    nameless = any(record.submission is None for record in records.values()) or bool(others)
+    accounting = read_accounting(
+        _oldest(records, others.values()),
+        None if nameless else {r.submission.name for r in records.values() if r.submission},
+        clusters_of(records),
+    )
+    return job_ends(records, accounting, time.time(), others), accounting.silence
+
+
+def output_files(run: Path, job_id: str) -> list[Path]:
+    """What a job has written, in all its processes."""
+    if not re.fullmatch(r"\d+(_\d+)?", job_id):
+        return []
+    folder = run / "slurm" / job_id
+    return sorted([*folder.glob("*_log.out"), *folder.glob("*_log.err")])
+
+
+def clusters_of(records: Mapping[str, JobRecord]) -> str | None:
+    """The clusters to ask, as SLURM takes them: those of the submissions, in one question."""
+    named = {
+        record.submission.clusters if record.submission is not None else None
+        for record in records.values()
+    }
+    if named == {None} or not named:
+        return None
+    # What the usual cluster is called is not on record; all of them contain it.
+    return "all" if None in named else ",".join(sorted(name for name in named if name))
+
+
+def _told_in_order(record: JobRecord) -> bool:
+    return bool(record.incarnations) and all(one.end == "settled" for one in record.incarnations)
+
+
+def _oldest(records: Mapping[str, JobRecord], others: Collection[float]) -> float:
+    times = [record.submission.submitted_at for record in records.values() if record.submission]
+    times += [one.started_at for record in records.values() for one in record.incarnations]
+    return min([*times, *others])
