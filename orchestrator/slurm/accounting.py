@@ -59,7 +59,7 @@ class AccountedStart:
     started_at: float | None
     ended_at: float | None
     cluster: str
-    nodes: str
+    nodes: str | None
     steps: Mapping[str, Ending]
 
     @property
@@ -148,7 +148,7 @@ def parse_accounting(text: str) -> dict[str, tuple[AccountedStart, ...]]:
     """
     starts: dict[str, list[AccountedStart]] = defaultdict(list)
     steps: dict[str, Ending] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         values = [value.strip() for value in line.split(SEPARATOR)]
         if len(values) != len(FIELDS):
             continue
@@ -169,7 +169,7 @@ def parse_accounting(text: str) -> dict[str, tuple[AccountedStart, ...]]:
                 started_at=moment(began),
                 ended_at=moment(ended),
                 cluster=cluster,
-                nodes=nodes,
+                nodes=None if nodes in ("", "None assigned") else nodes,
                 steps=steps,
             )
         )

@@ -143,7 +143,7 @@ def _accounted(start: AccountedStart, restart: int) -> JobEnd:
         source="sacct",
         evidence=str(start),
         bad=True,
-        nodes=start.nodes or None,
+        nodes=start.nodes,
         started_at=start.started_at,
         ended_at=start.ended_at,
     )

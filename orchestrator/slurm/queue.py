@@ -12,11 +12,11 @@ END = "\x1e"
 """Ends the lines of jobs, whose names may have line breaks of their own."""
 
 FIELDS = {
-    "Cluster": 64, "UserID": 16, "JobArrayID": 64, "JobID": 20, "State": 32, "Reason": 120,
-    "RestartCnt": 12, "SubmitTime": 32, "StartTime": 32, "EndTime": 32, "TimeLimit": 20,
-    "NodeList": 4096, "Name": 256, "Comment": 256,
+    "Cluster": 48, "UserID": 12, "JobArrayID": 40, "JobID": 12, "State": 24, "Reason": 80,
+    "RestartCnt": 8, "SubmitTime": 20, "StartTime": 20, "EndTime": 20, "TimeLimit": 16,
+    "NodeList": 512, "Name": 160, "Comment": 128,
 }  # fmt: skip
-"""What is asked of each job, and the widths, beyond which SLURM cuts."""
+"""What is asked of each job, and the widths, beyond which SLURM cuts; our own names fit."""
 
 
 @dataclass(frozen=True)
@@ -110,4 +110,4 @@ def _arguments(user: str, clusters: str | None) -> list[str]:
 
 
 def _said(text: str) -> str | None:
-    return None if text in ("", "None", "(null)", "N/A", "n/a") else text
+    return None if text in ("", "None", "(null)", "N/A") else text
