@@ -40,7 +40,8 @@ class Ending:
             parts.append(f"by uid {self.by}")
         if self.status:
             parts.append(f"exit status {self.status}")
-        if self.signal:
+        # SLURM gives 125, which is no signal, where memory ran out.
+        if self.signal and self.state != "OUT_OF_MEMORY":
             parts.append(f"signal {self.signal}")
         return ", ".join(parts)
 

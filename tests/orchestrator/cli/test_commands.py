@@ -13,6 +13,7 @@ import pytest
 Eos = Callable[..., Any]
 COMMANDS = [
     "plan", "run", "resume", "status", "why", "logs", "query", "analyze", "report", "compact",
+    "cancel",
 ]  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def test_bad_sql_is_one_sentence(eos: Eos, half_done: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "resume", "query", "why", "analyze", "report", "compact"]
+    "command", ["status", "resume", "query", "why", "analyze", "report", "compact", "cancel"]
 )
 def test_what_is_no_run_directory_is_named(eos: Eos, tmp_path: Path, command: str) -> None:
     answer = eos(command, tmp_path / "nowhere")

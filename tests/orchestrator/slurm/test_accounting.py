@@ -91,6 +91,7 @@ def test_a_class_of_failure_needs_a_proof(lines: list[str], proven: str | None) 
 
 def test_who_cancelled_a_job_is_said() -> None:
     assert str(start(account_line("17", "CANCELLED by 1000"))) == "CANCELLED, by uid 1000"
+    assert str(start(account_line("17", "OUT_OF_MEMORY", "0:125"))) == "OUT_OF_MEMORY"
 
 
 def test_a_word_of_another_version_is_no_end() -> None:
