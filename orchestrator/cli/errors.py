@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.datasets.source import DatasetError
+from orchestrator.cluster import AllocationError, ClusterError, NoHeadError
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.store import QueryError, StoreError
 from orchestrator.sweep import SweepError
