@@ -1,0 +1,241 @@
+"""How a run inside a job ends: what it is booked as, and whether it goes back into the queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.slurm_programs import FakeSlurm
+
+from orchestrator.cluster import Allocation
+from orchestrator.engine import RunOutcome, Snapshot, Stop
+from orchestrator.slurm.job import Job
+from orchestrator.slurm.records import (
+    Incarnation,
+    incarnation_path,
+    read_jobs,
+    record_incarnation,
+)
+from orchestrator.slurm.terms import Terms, lead_seconds
+
+SNAPSHOT = Snapshot(1, 0, 3, 1, 0, 2, (), None)
+FIVE_MINUTES = 300.0
+
+
+def outcome(stop: Stop | None = None, *, settled: bool = False, halted: str | None = None):
+    return RunOutcome(settled, stop, halted, (), (), SNAPSHOT)
+
+
+@pytest.fixture
+def begun(tmp_path: Path, slurm: FakeSlurm) -> Callable[..., Job]:
+    """A job that has run for so long of its five minutes."""
+    (tmp_path / "run").mkdir()
+
+    def begin(seconds: float = 30.0, restart: int = 0, terms: Terms | None = None) -> Job:
+        allocation = Allocation(
+            ("n1",),
+            0,
+            4,
+            0,
+            None,
+            job_id="17",
+            restart=restart,
+            ends_at=time.time() + FIVE_MINUTES - seconds,
+        )
+        job = Job(tmp_path / "run", allocation, terms or Terms(stop_seconds=60), warn=print)
+        job._record = Incarnation(
+            "17", restart, ("n1",), "host", time.time() - seconds, allocation.ends_at
+        )
+        job.begin()
+        return job
+
+    return begin
+
+
+def says(
+    slurm: FakeSlurm, state: str, restarts: int = 0, ends: str = "2026-11-25T10:00:00"
+) -> None:
+    slurm.answers(
+        "scontrol",
+        f"JobId=17 JobName=x UserId=u(1) JobState={state} Reason=None Requeue=1 "
+        f"Restarts={restarts} RunTime=00:01:00 TimeLimit=00:05:00 EndTime={ends} Comment=a=b c\n",
+    )
+
+
+def last(run: Path) -> Incarnation:
+    return read_jobs(run)["17"].incarnations[-1]
+
+
+TERM = Stop("signal", "SIGTERM")
+
+
+def test_a_five_minute_job_that_is_preempted_at_once_was_preempted(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    says(slurm, "RUNNING")
+    assert begun(30).end(outcome(TERM)) == "preempted"
+    record = last(tmp_path / "run")
+    assert (record.end, record.requeued, record.detail) == ("preempted", True, "SIGTERM")
+    assert slurm.calls("scontrol")[-1] == "requeue 17"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_near_the_time_limit_is_the_time_limit(
+    begun: Callable[..., Job], slurm: FakeSlurm, name: str
+) -> None:
+    says(slurm, "RUNNING")
+    assert begun(FIVE_MINUTES - 70).end(outcome(Stop("signal", name))) == "time_limit"
+    assert slurm.calls("scontrol")[-1] == "requeue 17"
+
+
+def test_a_job_that_ends_by_the_clock_ended_by_its_time_limit(
+    begun: Callable[..., Job], slurm: FakeSlurm
+) -> None:
+    says(slurm, "RUNNING")
+    assert begun(240).end(outcome(Stop("time_limit", "near its end"))) == "time_limit"
+
+
+def test_a_cancelled_job_stays_cancelled(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    says(slurm, "COMPLETING")
+    assert begun().end(outcome(TERM)) == "cancelled"
+    assert not any("requeue" in call for call in slurm.calls("scontrol"))
+    assert last(tmp_path / "run").requeued is False
+
+
+def test_what_slurm_has_put_back_itself_is_not_put_back_twice(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    says(slurm, "COMPLETING", restarts=1)
+    assert begun().end(outcome(TERM)) == "preempted"
+    assert not any("requeue" in call for call in slurm.calls("scontrol"))
+    assert last(tmp_path / "run").requeued is True
+
+
+def test_ctrl_c_is_no_preemption(begun: Callable[..., Job], slurm: FakeSlurm) -> None:
+    says(slurm, "RUNNING")
+    assert begun().end(outcome(Stop("signal", "SIGINT"))) == "interrupted"
+    assert not any("requeue" in call for call in slurm.calls("scontrol"))
+
+
+def test_a_lost_controller_is_said_and_loses_nothing(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    slurm.fails("scontrol")
+    assert begun().end(outcome(TERM)) == "preempted"
+    record = last(tmp_path / "run")
+    assert record.requeued is False
+    assert "could not be put back" in (record.detail or "")
+    assert "Unable to contact slurm controller" in (record.detail or "")
+
+
+@pytest.mark.parametrize(
+    ("result", "end"),
+    [
+        (outcome(settled=True), "settled"),
+        (outcome(), "failed"),
+        (outcome(halted="the disk is full"), "error"),
+        (outcome(Stop("idle", "nothing to do")), "idle"),
+        (outcome(Stop("superseded", "again")), "superseded"),
+    ],
+)
+def test_ends_that_ask_slurm_nothing(
+    begun: Callable[..., Job], slurm: FakeSlurm, result: RunOutcome, end: str
+) -> None:
+    assert begun().end(result) == end
+    assert slurm.calls("scontrol") == []
+
+
+def test_a_run_that_settled_while_it_was_told_to_stop_is_not_put_back(
+    begun: Callable[..., Job], slurm: FakeSlurm
+) -> None:
+    says(slurm, "RUNNING")
+    begun().end(outcome(TERM, settled=True))
+    assert not any("requeue" in call for call in slurm.calls("scontrol"))
+
+
+def test_preemptions_do_not_use_up_the_budget_of_time_limits(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    for restart, end in enumerate(["preempted"] * 5 + ["time_limit"]):
+        record_incarnation(
+            run, Incarnation("17", restart, ("n1",), "host", 0.0, None, end, requeued=True)
+        )
+    terms = Terms(stop_seconds=60, max_timeouts=2, max_preemptions=5)
+    says(slurm, "RUNNING", restarts=6)
+    assert begun(240, 6, terms).end(outcome(Stop("time_limit", "x"))) == "time_limit"
+    assert last(run).requeued is True
+    says(slurm, "RUNNING", restarts=7)
+    assert begun(240, 7, terms).end(outcome(Stop("time_limit", "x"))) == "time_limit"
+    assert last(run).requeued is False
+    assert "max_timeouts is 2" in (last(run).detail or "")
+    says(slurm, "RUNNING", restarts=8)
+    assert begun(30, 8, terms).end(outcome(TERM)) == "preempted"
+    assert last(run).requeued is False
+    assert "max_preemptions is 5" in (last(run).detail or "")
+
+
+def test_a_job_begins_nothing_when_its_time_is_nearly_up(begun: Callable[..., Job]) -> None:
+    assert begun(30).site().may_begin()
+    late = begun(FIVE_MINUTES - 60 - 15).site()
+    assert not late.may_begin()
+    assert not late.time_is_up()
+    assert begun(FIVE_MINUTES - 59).site().time_is_up()
+
+
+def test_short_jobs_stop_a_quarter_before_their_end() -> None:
+    assert lead_seconds(120, 3600) == 120
+    assert lead_seconds(120, 300) == 75
+    assert lead_seconds(120, 60) == 15
+
+
+def test_a_time_limit_that_was_extended_is_heeded(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    site = begun(FIVE_MINUTES - 61).site()
+    later = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 7200))
+    says(slurm, "RUNNING", ends=later)
+    assert site.beat() is None
+    assert site.may_begin()
+    assert (last(tmp_path / "run").ends_at or 0) > time.time() + 7000
+
+
+def test_an_incarnation_that_was_superseded_stops(
+    begun: Callable[..., Job], tmp_path: Path
+) -> None:
+    job, run = begun(), tmp_path / "run"
+    assert job.site().beat() is None
+    record_incarnation(run, Incarnation("17", 1, ("n2",), "other", time.time(), None))
+    stop = job.site().beat()
+    assert stop is not None
+    assert stop.reason == "superseded"
+
+
+def test_a_heartbeat_is_seen_in_the_record(begun: Callable[..., Job], tmp_path: Path) -> None:
+    import os
+
+    job, path = begun(), incarnation_path(tmp_path / "run", "17", 0)
+    os.utime(path, (0, 0))
+    assert last(tmp_path / "run").heartbeat_s > 1e6
+    job.site().beat()
+    assert last(tmp_path / "run").heartbeat_s < 60
+
+
+def test_an_error_of_the_run_is_on_record(begun: Callable[..., Job], tmp_path: Path) -> None:
+    begun().fail(RuntimeError("node n2 did not join"))
+    record = last(tmp_path / "run")
+    assert (record.end, record.detail) == ("error", "RuntimeError: node n2 did not join")
+
+
+def test_the_time_limit_is_asked_for_where_the_environment_does_not_say(
+    slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    says(slurm, "RUNNING", ends="2026-11-25T10:00:00")
+    allocation = Allocation(("n1",), 0, 4, 0, None, job_id="17")
+    (tmp_path / "run").mkdir()
+    Job(tmp_path / "run", allocation, Terms(), warn=print).begin()
+    assert last(tmp_path / "run").ends_at == 1795600800.0
