@@ -15,7 +15,7 @@ from orchestrator.sweep.columns import Axis, EtaGrid, Grid, Resources, Sweep
 from orchestrator.sweep.model import KEYS, Block, File
 from orchestrator.sweep.refusal import refusal, unknown_key
 from orchestrator.sweep.sentences import SweepError, shown
-from orchestrator.sweep.text import read, read_override
+from orchestrator.sweep.text import read, read_file, read_override
 
 _Path = tuple[str | int, ...]
 
@@ -27,20 +27,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         SweepError: the file cannot be read, or :func:`parse` refuses it.
     """
     named = f"the sweep file {str(path)!r}"
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise SweepError(f"{named} does not exist; it must be a readable YAML file") from None
-    except IsADirectoryError:
-        raise SweepError(f"{named} is a directory; it must be a readable YAML file") from None
-    except UnicodeDecodeError:
-        raise SweepError(f"{named} is not UTF-8 text; it must be a readable YAML file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no such name can exist"
-        raise SweepError(
-            f"{named} cannot be read ({reason}); it must be a readable YAML file"
-        ) from None
-    return parse(text, overrides, source=named)
+    return parse(read_file(path, named), overrides, source=named)
 
 
 def parse(text: str, overrides: Sequence[str] = (), source: str = "the sweep file") -> Sweep:

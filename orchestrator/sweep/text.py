@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,8 +19,29 @@ _LONGEST_OVERRIDE = 10_000  # OmegaConf reads at most 10,000 parts of an overrid
 _Path = tuple[str | int, ...]
 
 
-def read(text: str, source: str) -> dict[Any, Any]:
-    """The mapping that the text holds, with plain Python values.
+def read_file(path: Path, named: str) -> str:
+    """The text of a YAML file; ``named`` is what messages call it.
+
+    Raises:
+        SweepError: it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SweepError(f"{named} does not exist; it must be a readable YAML file") from None
+    except IsADirectoryError:
+        raise SweepError(f"{named} is a directory; it must be a readable YAML file") from None
+    except UnicodeDecodeError:
+        raise SweepError(f"{named} is not UTF-8 text; it must be a readable YAML file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no such name can exist"
+        raise SweepError(
+            f"{named} cannot be read ({reason}); it must be a readable YAML file"
+        ) from None
+
+
+def read(text: str, source: str, keys: str = "name, problem, ...") -> dict[Any, Any]:
+    """The mapping that the text holds, with plain Python values; ``keys`` is an example of keys.
 
     Raises:
         SweepError: the text is not one YAML mapping of plain values.
@@ -27,18 +49,16 @@ def read(text: str, source: str) -> dict[Any, Any]:
     try:
         root = _checked_root(text, source, ())
         if root is None:
-            raise SweepError(f"{source} is empty; it must have a name, a problem, ...")
+            raise SweepError(f"{source} is empty; it must be a mapping with {keys}")
         if not isinstance(root, yaml.MappingStartEvent):
             kind = "a list" if isinstance(root, yaml.SequenceStartEvent) else "a single value"
-            raise SweepError(f"{source} is {kind}; it must be a mapping with name, problem, ...")
+            raise SweepError(f"{source} is {kind}; it must be a mapping with {keys}")
         # OmegaConf's limit is against aliases, which are refused above; long lists are welcome.
         content = OmegaConf.to_container(OmegaConf.create(text, max_yaml_expanded_nodes=None))
     except SweepError:
         raise
     except OmegaConfBaseException:
-        raise SweepError(
-            f"{source} has a key that is not text; its keys must be name, problem, ..."
-        ) from None
+        raise SweepError(f"{source} has a key that is not text; its keys must be {keys}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number such as 0x_
         raise SweepError(
             f"{source} is not readable{_where_and_why(error, text)}; "

@@ -160,8 +160,8 @@ BY_OVERRIDE = {
 }
 
 BY_TEXT = {
-    "": "the file is empty; it must have a name, a problem, ...",
-    "# only a comment\n": "the file is empty; it must have a name, a problem, ...",
+    "": "the file is empty; it must be a mapping with name, problem, ...",
+    "# only a comment\n": "the file is empty; it must be a mapping with name, problem, ...",
     "- a\n- b": "the file is a list; it must be a mapping with name, problem, ...",
     "text": "the file is a single value; it must be a mapping with name, problem, ...",
     "3": "the file is a single value; it must be a mapping with name, problem, ...",
@@ -307,7 +307,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         (tmp_path / "none.yaml", "does not exist; it must be a readable YAML file"),
         (tmp_path, "is a directory; it must be a readable YAML file"),
         (latin, "is not UTF-8 text; it must be a readable YAML file"),
-        (empty, "is empty; it must have a name, a problem, ..."),
+        (empty, "is empty; it must be a mapping with name, problem, ..."),
         (empty / "below", "cannot be read (Not a directory); it must be a readable YAML file"),
         (Path("a\0b"), "cannot be read (no such name can exist); it must be a readable YAML file"),
     ]:

@@ -1,0 +1,256 @@
+"""Cluster profiles: what jobs ask of a site's SLURM, and what the site's nodes are like."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from orchestrator.cluster import Allocation
+from orchestrator.cluster.folder import LONGEST_ROOT
+from orchestrator.slurm import times
+from orchestrator.slurm.options import REFUSED
+from orchestrator.slurm.terms import STOP_SECONDS, Terms
+from orchestrator.sweep import SweepError
+from orchestrator.sweep.sentences import dotted, shown, wrong
+from orchestrator.sweep.text import read, read_file
+
+_WHOLE = "a whole number of at least {}"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MEMORY = re.compile(r"\d{1,12}(?:[KMGT]B?)?", re.IGNORECASE)
+_INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{1,15}")
+_OPTION = re.compile(r"[a-z][a-z0-9-]+")
+
+
+def _line(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or _CONTROL.search(value):
+        raise ValueError("one line of text")
+    return value.strip()
+
+
+def _memory(value: str) -> str:
+    if not _MEMORY.fullmatch(value):
+        raise ValueError("no amount of memory")
+    return value
+
+
+def _time(value: str) -> str:
+    times.seconds(value)
+    return value
+
+
+def _temp_root(value: str) -> str:
+    if not value.startswith("/") or len(value.encode()) > LONGEST_ROOT:
+        raise ValueError("no short absolute path")
+    return value.rstrip("/") or "/"
+
+
+def _interface(value: str) -> str:
+    if not _INTERFACE.fullmatch(value):
+        raise ValueError("no name of an interface")
+    return value
+
+
+def _setup(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        raise ValueError("a list of lines")
+    return tuple(value)
+
+
+Line = Annotated[str, BeforeValidator(_line)]
+Count = Annotated[int, Field(lt=2**31)]
+
+
+class Profile(BaseModel):
+    """A cluster profile. What a site leaves to its own default is None; see the keys' descriptions.
+
+    The frozen value travels to the jobs inside their pickles.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    partition: Line | None = Field(
+        default=None, description="the name of a partition, or several separated by commas"
+    )
+    account: Line | None = Field(default=None, description="the account that pays for the jobs")
+    qos: Line | None = Field(default=None, description="the name of a quality of service")
+    nodes: Annotated[Count, Field(ge=1)] = Field(
+        default=1, description=_WHOLE.format(1) + ", the nodes of each job"
+    )
+    gpus_per_node: Annotated[Count, Field(ge=0)] = Field(
+        default=0, description=_WHOLE.format(0) + ", the GPUs that a job gets on each node"
+    )
+    cpus_per_node: Annotated[Count, Field(ge=1)] = Field(
+        description=_WHOLE.format(1) + ", the CPUs that a job gets on each node"
+    )
+    memory_per_node: Annotated[Line, AfterValidator(_memory)] | None = Field(
+        default=None, description="memory as SLURM takes it, such as 64G, or 0 for all of a node"
+    )
+    time: Annotated[Line, AfterValidator(_time)] | None = Field(
+        default=None, description=times.FORMS
+    )
+    constraint: Line | None = Field(default=None, description="features that nodes must have")
+    exclude: Line | None = Field(default=None, description="nodes to leave out")
+    nodelist: Line | None = Field(default=None, description="nodes that jobs must include")
+    reservation: Line | None = Field(default=None, description="the name of a reservation")
+    clusters: Line | None = Field(
+        default=None, description="the cluster to submit to, where one SLURM serves several"
+    )
+    extra: Mapping[str, str | bool] = Field(
+        default={}, description="a block of sbatch options, such as mail-type: END or nice: 100"
+    )
+    setup: Annotated[tuple[str, ...], BeforeValidator(_setup)] = Field(
+        default=(), description="a list of shell lines that a job runs before Python"
+    )
+    python: Line | None = Field(
+        default=None, description="the Python interpreter on the nodes, that has eos-sweep"
+    )
+    temp_root: Annotated[Line, AfterValidator(_temp_root)] = Field(
+        default="/tmp",
+        description=f"an absolute path of at most {LONGEST_ROOT} bytes, for Ray's sockets lie "
+        "below it and their paths may have 107, on a disk of the node itself, such as /tmp",
+    )
+    interface: Annotated[Line, AfterValidator(_interface)] | None = Field(
+        default=None, description="the name of a network interface of the nodes, such as ib0"
+    )
+    stop_seconds_before_end: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        default=STOP_SECONDS,
+        description="a whole number from 1 to 65535, the seconds before the time limit at which "
+        "a job begins to stop (of short jobs, a quarter of their time)",
+    )
+    max_timeouts: Annotated[Count, Field(ge=0)] = Field(
+        default=Terms.max_timeouts,
+        description=_WHOLE.format(0) + ", how often a job puts itself back at its time limit",
+    )
+    max_preemptions: Annotated[Count, Field(ge=0)] = Field(
+        default=Terms.max_preemptions,
+        description=_WHOLE.format(0) + ", how often a job puts itself back when it was preempted",
+    )
+
+    @property
+    def seconds(self) -> float:
+        """The time limit of a job; infinite where there is none or the site's default counts."""
+        return math.inf if self.time is None else times.seconds(self.time)
+
+    @property
+    def terms(self) -> Terms:
+        """What the jobs must know of the site."""
+        return Terms(
+            root=Path(self.temp_root),
+            interface=self.interface,
+            stop_seconds=self.stop_seconds_before_end,
+            max_timeouts=self.max_timeouts,
+            max_preemptions=self.max_preemptions,
+        )
+
+    @property
+    def allocation(self) -> Allocation:
+        """What a job will be granted, seen from its first node."""
+        names = tuple(f"node {number}" for number in range(1, self.nodes + 1))
+        return Allocation(names, 0, self.cpus_per_node, self.gpus_per_node, None)
+
+
+def load_profile(path: Path) -> Profile:
+    """The profile of a YAML file.
+
+    Raises:
+        SweepError: it cannot be read or used; one sentence says which key, which value, and what
+            would be right.
+    """
+    named = f"the cluster profile {str(path)!r}"
+    return parse_profile(read_file(path, named), named)
+
+
+def parse_profile(text: str, source: str = "the cluster profile") -> Profile:
+    """The profile of a YAML text; ``source`` is what messages call it. See :func:`load_profile`."""
+    content = read(text, source, "partition, nodes, cpus_per_node, ...")
+    as_written = _as_written(text)
+    for key in content:
+        if key not in Profile.model_fields:
+            raise _unknown(str(key))
+        if key not in _NUMBERS:
+            # YAML makes 5400 of 1:30:00, 7 of 007 and true of on; SLURM must see what was written.
+            content[key] = as_written[key]
+    try:
+        profile = Profile.model_validate(content)
+    except ValidationError as error:
+        raise _refusal(error) from None
+    return profile.model_copy(update={"extra": _options(profile.extra)})
+
+
+_NUMBERS = {
+    "nodes", "gpus_per_node", "cpus_per_node", "stop_seconds_before_end", "max_timeouts",
+    "max_preemptions",
+}  # fmt: skip
+
+
+def _as_written(text: str) -> dict[str, Any]:
+    """The mapping with every value as the text that stands in the file, but true, false, null."""
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return {str(key.value): plain(value) for key, value in node.value}
+        if isinstance(node, yaml.SequenceNode):
+            return [plain(item) for item in node.value]
+        if node.style is None and node.value.lower() in ("true", "false"):
+            return node.value.lower() == "true"
+        if node.style is None and node.value.lower() in ("", "~", "null"):
+            return None
+        return node.value
+
+    content = plain(yaml.compose(text, Loader=yaml.SafeLoader))
+    assert isinstance(content, dict)
+    return content
+
+
+def _refusal(error: ValidationError) -> SweepError:
+    """What to say of the first thing that is wrong: a wrong value, else a missing key."""
+    first = min(error.errors(), key=lambda each: each["type"] == "missing")
+    key = str(first["loc"][0])
+    expected = Profile.model_fields[key].description
+    if first["type"] == "missing":
+        return SweepError(f"{key} is missing; it must be {expected}")
+    if key == "extra" and len(first["loc"]) > 1:
+        return wrong(dotted(first["loc"][:2]), first["input"], "one line of text, or true")
+    return wrong(key, first["input"], str(expected))
+
+
+def _unknown(key: str) -> SweepError:
+    close = difflib.get_close_matches(key, Profile.model_fields, n=1)
+    if close:
+        return SweepError(f"{dotted([key])} is not a known key; did you mean {close[0]}?")
+    names = ", ".join(Profile.model_fields)
+    return SweepError(
+        f"{dotted([key])} is not a known key; a cluster profile has {names} (any other option of "
+        "sbatch goes into extra)"
+    )
+
+
+def _options(extra: Mapping[str, str | bool]) -> dict[str, str | bool]:
+    """The further options under sbatch's own names.
+
+    Raises:
+        SweepError: one is none, or has no value, or would break what jobs rely on.
+    """
+    options: dict[str, str | bool] = {}
+    for key, value in extra.items():
+        name, where = key.replace("_", "-"), dotted(["extra", key])
+        if not _OPTION.fullmatch(name):
+            raise SweepError(
+                f"extra has the key {shown(key)}; it must be the long name of an sbatch option, "
+                "such as mail-type"
+            )
+        gpus = name == "gres" and "gpu" in str(value)
+        reason = REFUSED.get("gpus" if gpus else name)
+        if reason is not None:
+            raise SweepError(f"{where} is {shown(value)}; it must be left out: {reason}")
+        if value is False or (isinstance(value, str) and (_CONTROL.search(value) or not value)):
+            raise wrong(where, value, "one line of text, or true for an option without a value")
+        options[name] = value
+    return options
