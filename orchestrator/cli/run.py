@@ -10,11 +10,16 @@ import typer
 
 from jobs import datasets
 from orchestrator import sweep as sweeps
+from orchestrator.cli.errors import UserError
 from orchestrator.cli.execution import carry_out
 from orchestrator.cli.output import command, duration, print_json, print_table, stderr
+from orchestrator.cli.submission import Cluster, Jobs, PreflightWait, submit_jobs
+from orchestrator.engine import refuse_unfit
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.status import attributes, column_label, sweep_of
 from orchestrator.plan import ColumnProgress, State, predict
+from orchestrator.slurm.preflight import WAIT_SECONDS
+from orchestrator.slurm.profile import load_profile
 from orchestrator.store import select_rows
 from orchestrator.sweep import Column, Sweep
 
@@ -44,7 +49,7 @@ def plan(
 
     Example: eos plan configs/quickstart.yaml problem.width=[64,128]
     """
-    sweep = _load(config, overrides)
+    sweep = load_checked(config, overrides)
     run = run_dir or Path("runs") / sweep.name
     ledger = Ledger(run) if run.is_dir() else None
     rows = [_planned(column, ledger) for column in sweep.columns]
@@ -87,15 +92,19 @@ def run(
     config: Config,
     overrides: Overrides = None,
     run_dir: RunOption = None,
+    cluster: Cluster = None,
     json: Json = False,
 ) -> None:
     """Compute all that is missing of a sweep; running it again resumes it.
 
+    In a SLURM job, --cluster says which interface and temp root its nodes have, and how it ends.
+
     Example: eos run configs/quickstart.yaml
     """
-    sweep = _load(config, overrides)
+    terms = None if cluster is None else load_profile(cluster).terms
+    sweep = load_checked(config, overrides)
     directory = run_dir or Path("runs") / sweep.name
-    raise typer.Exit(carry_out(directory, sweep, json=json, debug=bool(context.obj)))
+    raise typer.Exit(carry_out(directory, sweep, terms, json=json, debug=bool(context.obj)))
 
 
 def resume(
@@ -110,13 +119,23 @@ def resume(
             help="Of the failed trials, only those: SQL over their fields.", metavar="SQL"
         ),
     ] = None,
+    cluster: Cluster = None,
+    jobs: Jobs = 1,
+    preflight_wait: PreflightWait = WAIT_SECONDS,
     json: Json = False,
 ) -> None:
     """Run what is missing in a run directory; with --failed, failed trials too.
 
+    With --cluster, SLURM jobs run it, as after eos launch.
+
     Example: eos resume runs/quickstart --failed --where "width = 64"
     """
+    if cluster is None and jobs != 1:
+        raise UserError(f"--jobs is {jobs}; it must come with --cluster FILE")
+    profile = None if cluster is None else load_profile(cluster)
     sweep = _checked(sweep_of(run))
+    if profile is not None:
+        refuse_unfit(sweep.columns, profile.allocation)
     if failed or where is not None:
         ledger = Ledger(run)
         rows = attributes(sweep, ledger, ledger.failed)
@@ -124,13 +143,21 @@ def resume(
         for row in chosen:
             rearm(run, row["trial_id"], row["attempt"])
         stderr.print(f"re-armed {len(chosen)} of {len(rows)} failed trials", highlight=False)
-    raise typer.Exit(carry_out(run, sweep, json=json, debug=bool(context.obj)))
+    if cluster is None or profile is None:
+        raise typer.Exit(carry_out(run, sweep, json=json, debug=bool(context.obj)))
+    submit_jobs(run, sweep, profile, cluster.stem, jobs, preflight_wait, json)
 
 
 COMMANDS = {"plan": plan, "run": run, "resume": resume}
 
 
-def _load(config: Path, overrides: Sequence[str] | None) -> Sweep:
+def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:
+    """The sweep of a file with overrides on top, whose datasets are there.
+
+    Raises:
+        SweepError: the file or an override is wrong.
+        DatasetError: a dataset is not there.
+    """
     return _checked(sweeps.load(config, overrides or ()))
 
 

@@ -42,7 +42,10 @@ def _refuse_excess(
         key, value, most = f"{kind}_per_worker", each, on_node
     else:
         key, value, most = "workers", resources.workers, nodes * (on_node // each)
-    have = "this machine has" if nodes == 1 else f"each of the {nodes} nodes has"
+    if allocation.nodes == ("localhost",):
+        have = "this machine has"
+    else:
+        have = "the node has" if nodes == 1 else f"each of the {nodes} nodes has"
     raise SweepError(
         f"resources.{key} is {value}; it must be at most {most} here: a trial takes workers × "
         f"{kind}_per_worker = {resources.workers * each} {kind.upper()[:-1]}s, and {have} {on_node}"

@@ -1,0 +1,145 @@
+"""``eos doctor``: what this machine, and with a profile each node, has and lacks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.errors import ERROR, SETTLED
+from orchestrator.cli.output import print_json, print_table
+from orchestrator.cli.run import Json
+from orchestrator.cli.submission import Cluster, PreflightWait
+from orchestrator.engine import prepare
+from orchestrator.slurm.command import SlurmUnavailable
+from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
+from orchestrator.slurm.node_check import temp_root_problems, versions
+from orchestrator.slurm.preflight import WAIT_SECONDS, preflight
+from orchestrator.slurm.profile import Profile, load_profile
+from orchestrator.slurm.programs import USEFUL, missing_programs, slurm_version
+from orchestrator.sweep import SweepError, parse
+
+OLDEST_PYTHON = (3, 11)
+
+TINY = """
+name: doctor
+problem: {dataset: digits, n_train: 10}
+eta: {values: [1]}
+stop: {epsilon: 0.1}
+"""
+"""A sweep that asks for nothing but a dataset that comes with the packages."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; ``problem`` is what would be right, None when it is."""
+
+    check: str
+    found: str
+    problem: str | None = None
+
+
+def doctor(
+    cluster: Cluster = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--run-dir",
+            help="A run directory for the nodes to check; a temporary folder here unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    preflight_wait: PreflightWait = WAIT_SECONDS,
+    json: Json = False,
+) -> None:
+    """Check this machine, and with --cluster the nodes of that profile; exit status 1 if unfit.
+
+    Example: eos doctor --cluster configs/clusters/loopback.yaml
+    """
+    profile = None if cluster is None else load_profile(cluster)
+    checks = [*_machine(), *_slurm(needed=profile is not None)]
+    if profile is not None:
+        checks += _nodes(profile, run_dir, preflight_wait)
+    if json:
+        print_json([asdict(check) for check in checks])
+    else:
+        rows = [{**asdict(check), "problem": check.problem or "fine"} for check in checks]
+        print_table(rows, ["check", "found", "problem"])
+    raise typer.Exit(ERROR if any(check.problem for check in checks) else SETTLED)
+
+
+COMMANDS = {"doctor": doctor}
+
+
+def _machine() -> Iterator[Check]:
+    import torch
+
+    from jobs.memory import machine_memory
+
+    for name, version in versions().items():
+        problem = "it must be installed" if version == "missing" else None
+        if name == "python" and sys.version_info < OLDEST_PYTHON:
+            problem = "it must be 3.11 or newer"
+        yield Check(name, version, problem)
+    yield Check("CPUs", str(len(os.sched_getaffinity(0))))
+    yield Check("GPUs", str(torch.cuda.device_count()))
+    yield Check("memory", f"{machine_memory() / 2**30:.1f} GiB")
+    root = tempfile.gettempdir()
+    yield Check("temp root", root, _first(temp_root_problems(root)))
+
+
+def _slurm(*, needed: bool) -> Iterator[Check]:
+    missing = missing_programs()
+    try:
+        version = slurm_version()
+    except SlurmUnavailable as error:
+        yield Check("SLURM", "none", error.reason if needed else None)
+        return
+    yield Check("SLURM", version, f"{', '.join(missing)} must be on PATH" if missing else None)
+    for name in USEFUL:
+        yield Check(name, shutil.which(name) or "none")
+
+
+def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]:
+    where = f"{profile.nodes} × {profile.partition or 'the usual partition'}"
+    try:
+        with _run_directory(run_dir) as run:
+            found = preflight(run, profile, wait)
+    except SweepError as error:
+        yield Check("nodes", where, str(error))
+        return
+    if found.unasked is not None:
+        yield Check("nodes", where, f"they could not be asked, for {found.unasked}")
+    if not found.nodes and found.problems:
+        yield Check("nodes", where, "; ".join(found.problems))
+    for node in found.nodes:
+        begin = f"node {node}: "
+        problems = [text.removeprefix(begin) for text in found.problems if text.startswith(begin)]
+        yield Check("node", node, "; ".join(problems) or None)
+
+
+@contextmanager
+def _run_directory(given: Path | None) -> Iterator[Path]:
+    """The given run directory, or one that is there for the check only, where runs/ would be."""
+    if given is not None:
+        refuse_odd_path(given)
+        refuse_shared(given)
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix=".eos-doctor-", dir=Path.cwd()) as folder:
+        run = Path(folder)
+        refuse_odd_path(run)
+        prepare(run, parse(TINY))
+        yield run
+
+
+def _first(problems: list[str]) -> str | None:
+    return problems[0] if problems else None

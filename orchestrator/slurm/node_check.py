@@ -1,0 +1,180 @@
+"""What a node must be like for a job, checked on that node; ``python -m`` answers a launch.
+
+A launch leaves a question in ``RUN/slurm/nodes``; each node reads it there and answers twice, on
+its standard output and in a file beside the question: an answer that only comes one way shows that
+the node does not see the run directory that the launch sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jobs import datasets
+from orchestrator.cluster.folder import LONGEST_ROOT
+from orchestrator.slurm.file_systems import file_system, is_shared
+from orchestrator.store import write_bytes_whole
+from orchestrator.sweep import SweepError, load
+
+PACKAGES = ("torch", "ray", "eos-sweep")
+SIGN = "eos-node-check "
+"""How the line of an answer begins."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a launch asks; only who sees the run directory can give the ``token`` back."""
+
+    token: str
+    versions: Mapping[str, str]
+    temp_root: str
+    interface: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a node says; ``token`` is None where it could not read the question."""
+
+    node: str
+    token: str | None
+    problems: tuple[str, ...]
+
+
+def folder_of(run: Path) -> Path:
+    """Where the question and the answers of a run lie."""
+    return run / "slurm" / "nodes"
+
+
+def question_path(run: Path) -> Path:
+    """Where the newest launch of a run has left its question."""
+    return folder_of(run) / "question.json"
+
+
+def answer_path(run: Path, node: str) -> Path:
+    """Where a node answers."""
+    return folder_of(run) / f"{node}.answer.json"
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of what the numbers come from, where this process runs."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def check_node(
+    run: Path,
+    temp_root: str = "/tmp",
+    interface: str | None = None,
+    expected: Mapping[str, str] | None = None,
+) -> list[str]:
+    """What keeps this node from running trials of a run; empty when nothing does.
+
+    ``expected`` has the versions that must be the same here; None leaves them unchecked.
+    """
+    problems = _run_directory(run) + temp_root_problems(temp_root)
+    if interface is not None:
+        problems += interface_problems(interface)
+    for name, here in versions().items() if expected is not None else ():
+        wanted = (expected or {}).get(name)
+        if wanted is not None and wanted != here:
+            problems.append(f"{name} is {here}; it must be {wanted}, as where it was launched")
+    return problems
+
+
+def temp_root_problems(temp_root: str) -> list[str]:
+    """What keeps a folder from holding Ray's sockets and temporary files here."""
+    path = Path(temp_root)
+    if len(os.fsencode(temp_root)) > LONGEST_ROOT or not path.is_absolute():
+        return [
+            f"temp root {temp_root!r} must be an absolute path of at most {LONGEST_ROOT} bytes, "
+            "such as /tmp"
+        ]
+    if not path.is_dir():
+        return [f"temp root {temp_root} is no folder here; it must be one, such as /tmp"]
+    kind = file_system(path)
+    if is_shared(kind):
+        return [
+            f"temp root {temp_root} is on {kind}, which machines share; it must be on a disk of "
+            "the node itself, such as /tmp"
+        ]
+    reason = _writing_fails(path)
+    return [] if reason is None else [f"temp root {temp_root} must be writable: {reason}"]
+
+
+def interface_problems(interface: str) -> list[str]:
+    """What is wrong with the name of a network interface here."""
+    names = [name for _, name in socket.if_nameindex()]
+    if interface in names:
+        return []
+    return [f"interface is {interface!r}; it must be one of {', '.join(names)} here"]
+
+
+def _run_directory(run: Path) -> list[str]:
+    try:
+        sweep = load(run / "sweep.yaml")
+    except SweepError as error:
+        return [f"run directory {run} cannot be read here: {error}"]
+    reason = _writing_fails(run)
+    problems = [] if reason is None else [f"run directory {run} must be writable: {reason}"]
+    for dataset, n_train in sorted({(c.problem.dataset, c.problem.n_train) for c in sweep.columns}):
+        try:
+            datasets.check(dataset, n_train)
+        except datasets.DatasetError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _writing_fails(folder: Path) -> str | None:
+    """Why nothing can be written to a folder; None when it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"eos")
+            file.flush()
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno else str(error)
+    return None
+
+
+def _answer(run: Path, node: str) -> Answer:
+    try:
+        question = Question(**json.loads(question_path(run).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else "damaged"
+        return Answer(
+            node,
+            None,
+            (
+                f"run directory {run} is not the one that the launch wrote to ({reason}); it must "
+                "be on a file system that all nodes share",
+            ),
+        )
+    problems = check_node(run, question.temp_root, question.interface, question.versions)
+    answer = Answer(node, question.token, tuple(problems))
+    with contextlib.suppress(OSError):  # the missing file says so itself
+        write_bytes_whole(answer_path(run, node), json.dumps(asdict(answer)).encode())
+    return answer
+
+
+def main() -> None:
+    """Answer the question of a run, on standard output and in a file."""
+    run = Path(sys.argv[1])
+    node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    print(SIGN + json.dumps(asdict(_answer(run, node))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What a node must be like, asked of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.engine import prepare
+from orchestrator.slurm.file_systems import file_system, is_shared
+from orchestrator.slurm.node_check import (
+    check_node,
+    interface_problems,
+    temp_root_problems,
+    versions,
+)
+from orchestrator.sweep import parse
+
+SWEEP = """
+name: s
+problem: {dataset: digits, n_train: 10}
+eta: {values: [1]}
+stop: {epsilon: 0.1}
+"""
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
+30 22 0:40 / /home rw shared:9 master:2 - nfs4 server:/home rw
+31 22 0:41 / /scratch rw - lustre server:/scratch rw
+32 31 0:42 / /scratch/of\\040mine rw - tmpfs tmpfs rw
+33 22 0:43 / /data rw - fuse.sshfs host: rw
+34 22 0:44 / /twice rw - ext4 /dev/b rw
+35 22 0:45 / /twice rw - beegfs x rw
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    run = tmp_path / "run"
+    prepare(run, parse(SWEEP))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "shared"),
+    [
+        ("/etc", "ext4", False),
+        ("/home/me", "nfs4", True),
+        ("/homes", "ext4", False),
+        ("/scratch/x", "lustre", True),
+        ("/scratch/of mine/x", "tmpfs", False),
+        ("/data", "fuse.sshfs", True),
+        ("/twice/a", "beegfs", True),
+    ],
+)
+def test_the_file_system_of_a_path(path: str, kind: str, shared: bool) -> None:
+    assert file_system(Path(path), MOUNTS) == kind
+    assert is_shared(kind) is shared
+
+
+def test_a_container_on_fuse_is_local() -> None:
+    assert not is_shared("fuse.fuse-overlayfs")
+    assert is_shared("fuse")
+
+
+def test_this_machine_is_fit(run: Path) -> None:
+    assert check_node(run, "/tmp", "lo", versions()) == []
+
+
+def test_other_versions_are_named(run: Path) -> None:
+    (problem,) = check_node(run, "/tmp", None, {**versions(), "ray": "1.0"})
+    assert problem == f"ray is {versions()['ray']}; it must be 1.0, as where it was launched"
+
+
+def test_a_run_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (problem,) = check_node(tmp_path / "no")
+    assert f"run directory {tmp_path / 'no'} cannot be read here" in problem
+
+
+def test_a_dataset_that_is_not_there_is_named(run: Path) -> None:
+    text = (run / "sweep.yaml").read_text()
+    (run / "sweep.yaml").write_text(text.replace("n_train: 10", "n_train: 9999"))
+    assert check_node(run) == [
+        "n_train is 9999; it must be at most 1297 for dataset digits, "
+        "whose other 500 samples are the test set"
+    ]
+
+
+def test_a_temp_root_must_be_short_local_and_there(tmp_path: Path) -> None:
+    assert temp_root_problems("/tmp") == []
+    assert "such as /tmp" in temp_root_problems("/" + "x" * 60)[0]
+    assert temp_root_problems("/no-such") == [
+        "temp root /no-such is no folder here; it must be one, such as /tmp"
+    ]
+    assert "temp root /proc must be writable" in temp_root_problems("/proc")[0]
+
+
+def test_an_interface_must_be_there() -> None:
+    assert interface_problems("lo") == []
+    (problem,) = interface_problems("ib9")
+    assert problem.startswith("interface is 'ib9'; it must be one of lo")
+
+
+def test_nothing_is_left_behind(run: Path) -> None:
+    before = sorted(run.iterdir())
+    check_node(run, "/tmp", None, versions())
+    assert sorted(run.iterdir()) == before
