@@ -1,0 +1,216 @@
+"""Launching for real: what is submitted, what is refused, and that nobody else can read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from loopback import Loopback
+
+from orchestrator.store import Store
+
+EOS = Path(sys.executable).with_name("eos")
+SOURCE = Path(__file__).parents[2]
+NOBODY = 65_534
+
+SWEEP = """
+name: tiny
+problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
+eta: {values: [0.5, 1.0]}
+stop: {epsilon: 0.3, max_steps: 2000}
+"""
+
+PROFILE = f"""
+partition: main
+cpus_per_node: 1
+time: 10:00
+interface: lo
+setup: [export PYTHONPATH={shlex.quote(str(SOURCE))}]
+"""
+
+
+@dataclass
+class Place:
+    """A sweep file, a profile and a run directory, and ``eos`` applied to them."""
+
+    cluster: Loopback
+    folder: Path
+    run: Path
+
+    def eos(
+        self, *arguments: str, expect: int = 0, without: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE), **self.cluster.environment}
+        ended = subprocess.run(
+            [EOS, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={name: value for name, value in environment.items() if name not in without},
+        )
+        assert ended.returncode == expect, ended.stdout + ended.stderr
+        return ended
+
+    def launch(
+        self, profile: str, *arguments: str, expect: int = 0, without: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        (self.folder / "sweep.yaml").write_text(SWEEP)
+        (self.folder / "site.yaml").write_text(profile)
+        files = (str(self.folder / "sweep.yaml"), "--cluster", str(self.folder / "site.yaml"))
+        return self.eos(
+            "launch", *files, "--run-dir", str(self.run), *arguments, expect=expect, without=without
+        )
+
+    def queue(self) -> list[str]:
+        return self.cluster.command("squeue", "--noheader", "--format=%A").split()
+
+
+@pytest.fixture
+def place(idle_cluster: Loopback, short_folder: Callable[[], Path]) -> Callable[[str], Place]:
+    return lambda name: Place(idle_cluster, folder := short_folder(), folder / name)
+
+
+def test_a_run_under_an_odd_path_with_hardly_an_environment(place: Callable[[str], Place]) -> None:
+    here = place('it\'s "our" rün')
+    python = here.folder / "our python"
+    python.write_text(
+        '#!/bin/sh\necho "node=$SLURMD_NODENAME gpus=$CUDA_VISIBLE_DEVICES '
+        f'cpus=$SLURM_CPUS_PER_TASK"\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    extra = (
+        f"python: {python}\nnodes: 2\ngpus_per_node: 1\n"
+        'extra: {export: NONE, hold: true, comment: "it\'s"}\n'
+    )
+    asked = ("--jobs", "2", "--json")
+    bare = ("LOGNAME", "USER", "HOME")
+    first = json.loads(here.launch(PROFILE + extra, *asked, without=bare).stdout)
+    assert len(first["submitted"]) == 2
+    assert sorted(here.queue()) == sorted(first["submitted"])
+    assert sorted(path.stem for path in (here.run / "slurm" / "jobs").iterdir()) == sorted(
+        first["submitted"]
+    )
+
+    # Jobs in the queue count, so that a second launch adds none.
+    again = json.loads(here.launch(PROFILE + extra, *asked).stdout)
+    assert (again["submitted"], sorted(again["live"])) == ([], sorted(first["submitted"]))
+
+    # What jobs will unpickle is for their owner alone.
+    files = [path for path in (here.run / "slurm").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".pkl" for path in files)
+    assert {path.stat().st_mode & 0o077 for path in (here.run / "slurm").rglob("*")} == {0}
+    for path in files:
+        assert not readable_by(NOBODY, path)
+
+    last, kept = first["submitted"]
+    here.cluster.command("scancel", last)
+    here.cluster.command("scontrol", "release", kept)
+    here.cluster.wait_idle(90)
+    assert {row["kind"] for row in Store(here.run).rows("trials")} == {"flow", "gd"}
+    logs = [path.read_text() for path in sorted((here.run / "slurm" / kept).glob("*_log.out"))]
+    assert len(logs) == 2
+    for node, log in zip(("n1", "n2"), logs, strict=True):
+        # Each node has the one GPU and the CPU that were asked for.
+        assert re.search(rf"node={node} gpus=[01] cpus=1\n", log)
+        assert "Job completed successfully" in log
+
+
+def test_a_node_that_sees_another_run_directory_is_found_before_anything_is_submitted(
+    place: Callable[[str], Place],
+) -> None:
+    here = place("run")
+    # On node n2 alone, another file system is mounted where the run directory is.
+    python = here.folder / "python"
+    python.write_text(
+        f'#!/bin/sh\nset -- {shlex.quote(sys.executable)} "$@"\n'
+        f'[ "$SLURMD_NODENAME" = n2 ] || exec "$@"\n'
+        f'exec unshare --mount sh -c \'mount -t tmpfs none {here.run} && exec "$@"\' sh "$@"\n'
+    )
+    python.chmod(0o755)
+    ended = here.launch(PROFILE + f"nodes: 2\npython: {python}\n", expect=2)
+    problem = f"node n2: run directory {here.run} is not the one that the launch wrote to"
+    assert problem in ended.stderr
+    assert "node n1" not in ended.stderr
+    assert here.queue() == []
+
+    answers = json.loads(
+        here.eos("doctor", "--cluster", str(here.folder / "site.yaml"), "--run-dir", str(here.run),
+                 "--json", expect=1).stdout
+    )  # fmt: skip
+    assert [row["found"] for row in answers if row["check"] == "node" and row["problem"]] == ["n2"]
+
+
+def test_what_a_node_lacks_and_what_slurm_refuses_is_said(place: Callable[[str], Place]) -> None:
+    here = place("run")
+    ended = here.launch(PROFILE.replace("interface: lo", "interface: ib9"), expect=2)
+    assert "node n1: interface is 'ib9'; it must be one of lo" in ended.stderr
+    ended = here.launch(PROFILE.replace("partition: main", "partition: other"), expect=2)
+    assert "invalid partition specified: other" in ended.stderr
+    ended = here.launch(PROFILE + "python: /no/python\n", expect=2)
+    assert "node n1: the check did not get through" in ended.stderr
+    assert "/no/python" in ended.stderr
+    assert here.queue() == []
+
+
+def test_when_no_node_is_free_the_jobs_are_submitted_all_the_same(
+    place: Callable[[str], Place],
+) -> None:
+    here = place("run")
+    here.cluster.command("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null",
+                         "--chdir=/", "--wrap=sleep 60")  # fmt: skip
+    ended = here.launch(PROFILE, "--jobs", "2", "--preflight-wait", "1", "--json")
+    assert "the nodes could not be checked, for no nodes were free within 1 s" in ended.stderr
+    assert len(json.loads(ended.stdout)["submitted"]) == 2
+
+
+@pytest.fixture
+def limited(accounted_cluster: Loopback) -> Iterator[Loopback]:
+    """A SLURM that takes three jobs of ours and no more."""
+    configuration = Path(accounted_cluster.environment["SLURM_CONF"])
+    before = configuration.read_text()
+
+    def restart(text: str) -> None:
+        accounted_cluster.stop_controller()
+        configuration.write_text(text)
+        accounted_cluster.start_controller()
+
+    accounted_cluster.command("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=3")
+    restart(before + "\nAccountingStorageEnforce=limits\n")
+    yield accounted_cluster
+    accounted_cluster.command("scancel", "--user=root")
+    accounted_cluster.command("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=-1")
+    restart(before)
+    accounted_cluster.wait_idle()
+
+
+def test_jobs_beyond_the_site_s_limit_leave_those_before_them(
+    limited: Loopback, short_folder: Callable[[], Path]
+) -> None:
+    folder = short_folder()
+    here = Place(limited, folder, folder / "run")
+    asked = ("--preflight-wait", "0", "--json", "--jobs")
+    ended = here.launch(PROFILE + "extra: {hold: true}\n", *asked, "5")
+    assert len(json.loads(ended.stdout)["submitted"]) == 3
+    assert "3 of 5 jobs were submitted, then sbatch said" in ended.stderr
+    assert "MaxSubmitJob" in ended.stderr
+    left = [path.name for path in (here.run / "slurm").iterdir() if path.suffix in (".pkl", ".sh")]
+    assert left == []
+    ended = here.launch(PROFILE, *asked, "6", expect=2)
+    assert "no job was submitted: sbatch says" in ended.stderr
+
+
+def readable_by(user: int, path: Path) -> bool:
+    """Whether another user can open a file."""
+    reading = subprocess.run(
+        ["cat", str(path)], capture_output=True, check=False, user=user, group=user, extra_groups=[]
+    )
+    return reading.returncode == 0
