@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from loopback.accounting import prepare_database, start_database, start_slurmdbd
@@ -157,16 +160,19 @@ class Loopback:
         self.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
 
     def start_slurmd(self, node: str, timeout: float = 60) -> None:
-        """Start a node's slurmd again and return when SLURM may use the node."""
+        """Start a node's slurmd again and return when SLURM may use the node.
+
+        A node that was down comes back by itself (ReturnToService), once its slurmd has registered.
+        """
         if self._processes(node, name="slurmd"):
             raise LoopbackError(f"node: the slurmd of {node} runs already")
-        waiting = until(timeout)
+        waiting, before = until(timeout), int(time.time())
         self._start_node(node)
-        while (state := self._states()[node]).rstrip("*") == "down" or state.endswith("*"):
-            if state == "down":
-                self.command("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        while self._registered(node) < before or (state := self._states()[node])[-1] == "*":
             if not waiting():
-                raise LoopbackError(f"node: {node} is still {state} after {timeout:g} s")
+                raise LoopbackError(f"node: {node} has not come back after {timeout:g} s")
+        if state == "down":
+            raise LoopbackError(f"node: {node} is down; scontrol show node {node} says why")
 
     def stop_controller(self) -> None:
         """Stop slurmctld in an orderly way; jobs run on, commands find nobody."""
@@ -222,6 +228,12 @@ class Loopback:
         listed = self.command("sinfo", "--noheader", "--Node", "--format=%N %t", "-p", "main")
         words = (line.partition(" ") for line in listed.splitlines())
         return {node: state for node, _, state in words}
+
+    def _registered(self, node: str) -> float:
+        """When the slurmd that SLURM last heard of was started, in seconds since the epoch."""
+        shown = self.command("scontrol", "--oneliner", "show", "node", node)
+        found = re.search(r"SlurmdStartTime=(\d\S+)", shown)
+        return datetime.fromisoformat(found[1]).timestamp() if found else 0.0
 
     def _start_all(self, waiting: Callable[[], bool]) -> None:
         daemons = self._daemons

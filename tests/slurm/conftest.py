@@ -1,0 +1,76 @@
+"""A real SLURM for the tests, with accounting or without."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from loopback import Loopback, missing
+
+SETTINGS = {"GraceTime": 10}
+"""Seconds for which a preempted job may go on: what a checkpoint needs, and no longer waits."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slurm)
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Callable[[], Path]]:
+    """Makes folders that every user may enter, with names short enough for SLURM's sockets."""
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix="eos-", dir="/tmp")))
+        made[-1].chmod(0o755)
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(short_folder: Callable[[], Path]) -> Iterator[Loopback]:
+    """Two nodes with two pretended GPUs each, without accounting.
+
+    It is shared: who runs jobs takes `idle_cluster`, which leaves it as it was.
+    """
+    yield from _running(Loopback(short_folder() / "slurm", settings=SETTINGS))
+
+
+@pytest.fixture(scope="session")
+def accounted_cluster(short_folder: Callable[[], Path]) -> Iterator[Loopback]:
+    """Two nodes with two pretended GPUs each, and a slurmdbd on a MariaDB."""
+    yield from _running(Loopback(short_folder() / "slurm", accounting=True, settings=SETTINGS))
+
+
+@pytest.fixture
+def idle_cluster(cluster: Loopback) -> Iterator[Loopback]:
+    """The SLURM without accounting, with all jobs cancelled and all nodes idle afterwards."""
+    yield cluster
+    cluster.command("scancel", "--user=root")
+    cluster.wait_idle()
+
+
+@pytest.fixture
+def output(short_folder: Callable[[], Path]) -> Callable[[str], str]:
+    """The path of a file for jobs of any user to write."""
+    folder = short_folder()
+    folder.chmod(0o777)
+    return lambda name: str(folder / name)
+
+
+def _running(cluster: Loopback) -> Iterator[Loopback]:
+    if (why := missing(cluster.accounting)) is not None:
+        pytest.skip(why)
+    cluster.up()
+    try:
+        yield cluster
+    finally:
+        cluster.down()
