@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.cli.errors import INTERRUPTED, SETTLED, SOME_FAILED, RunHaltedError
+from orchestrator.cli.errors import INTERRUPTED, SETTLED, SOME_FAILED, RunHaltedError, UserError
 from orchestrator.cli.output import stderr
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_end, print_summary
@@ -13,6 +15,7 @@ from orchestrator.cluster import Allocation, here, serve
 from orchestrator.engine import RunOutcome, execute, prepare, refuse_unfit
 from orchestrator.ledger.status import sweep_of
 from orchestrator.slurm.job import Job
+from orchestrator.slurm.node_check import check_node
 from orchestrator.slurm.terms import Terms
 from orchestrator.sweep import Sweep
 
@@ -50,6 +53,8 @@ def carry_out(
     job = Job(run, allocation, terms, _warn)
     job.begin()
     try:
+        if problems := _problems(run, terms):
+            raise UserError(f"this node cannot run trials: {'; '.join(problems)}")
         outcome = _lead(run, sweep, job, debug=debug)
     except BaseException as error:
         job.fail(error)
@@ -82,10 +87,19 @@ def _lead(run: Path, sweep: Sweep, job: Job | None, *, debug: bool) -> RunOutcom
 
 
 def _lend(run: Path, allocation: Allocation, terms: Terms) -> int:
-    status, what = serve(allocation, run, root=terms.root, interface=terms.interface)
+    def check(versions: Mapping[str, str]) -> list[str]:
+        return _problems(run, terms, versions)
+
+    status, what = serve(allocation, run, root=terms.root, interface=terms.interface, check=check)
     name = allocation.nodes[allocation.node_id]
     stderr.print(f"node {name}: {what}", highlight=False)
     return status
+
+
+def _problems(run: Path, terms: Terms, versions: Mapping[str, str] | None = None) -> list[str]:
+    """What keeps this node of a job from running trials."""
+    root = terms.root or Path(tempfile.gettempdir())
+    return check_node(run, str(root), terms.interface, versions)
 
 
 def _status(outcome: RunOutcome) -> int:

@@ -60,6 +60,7 @@ def start(
     *,
     root: Path | None = None,
     interface: str | None = None,
+    versions: Mapping[str, str] | None = None,
     quiet: bool = True,
     abandoned: Callable[[], bool] = lambda: False,
     on_loss: Callable[[str], None] = lambda trouble: None,
@@ -75,6 +76,7 @@ def start(
         run: the run directory, where the other nodes look for this one.
         root: where temporary folders belong, on a local disk; the system's place unless given.
         interface: the network interface that the nodes use among themselves.
+        versions: what must be the same on every node, as it is here.
         quiet: whether Ray's own messages are kept from the user.
         abandoned: whether to give up waiting for the other nodes.
         on_loss: told of a node that is lost later.
@@ -97,7 +99,7 @@ def start(
         ray = _start_ray(allocation, address, folder, quiet, warn)
         if roll is not None:
             ray_address = str(ray.get_runtime_context().gcs_address)
-            announce(meeting, Rendezvous(ray_address, roll.address, token))
+            announce(meeting, Rendezvous(ray_address, roll.address, token, versions or {}))
             _await_nodes(ray, allocation, roll, abandoned)
         with watched(mark, on_loss):
             yield _offer(ray, folder)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -45,11 +46,13 @@ def serve(
     *,
     root: Path | None = None,
     interface: str | None = None,
+    check: Callable[[Mapping[str, str]], Sequence[str]] = lambda versions: (),
 ) -> tuple[int, str]:
     """Lend this node until the head says that it is over.
 
-    The job's signals are the head's business: they are not heeded here. Returns the exit status and
-    what happened: 0 only if the head ended the run in order.
+    The job's signals are the head's business: they are not heeded here. ``check`` says what keeps
+    this node from taking part, given the head's versions. Returns the exit status and what
+    happened: 0 only if the head ended the run in order.
 
     Raises:
         NoHeadError: the head did not start.
@@ -58,6 +61,10 @@ def serve(
         signal.signal(number, _not_heeded)
     head = await_head(meeting_place(run, allocation), HEAD_SECONDS)
     line = join(head.roll, head.token, allocation.node_id, JOIN_SECONDS)
+    if problems := check(head.versions):
+        line.send(trouble="; ".join(problems))
+        line.close()
+        return TROUBLE, "; ".join(problems)
     own = interface_address(interface) if interface else route_to(head.roll[0])
     settle(alone=False, token=head.token)
     mark = os.environ[MARK] = f"{allocation.key}.{allocation.node_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,11 +17,15 @@ POLL_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Rendezvous:
-    """How to reach the head: Ray's address, that of the head's roll, and what proves who one is."""
+    """How to reach the head: Ray's address, that of the head's roll, and what proves who one is.
+
+    ``versions`` are the head's, of all that must be the same on every node.
+    """
 
     ray: str
     roll: tuple[str, int]
     token: str
+    versions: Mapping[str, str]
 
 
 class NoHeadError(RuntimeError):
@@ -63,5 +68,8 @@ def await_head(path: Path, seconds: float) -> Rendezvous:
             time.sleep(POLL_SECONDS)
             continue
         return Rendezvous(
-            content["ray"], (content["roll"][0], content["roll"][1]), content["token"]
+            content["ray"],
+            (content["roll"][0], content["roll"][1]),
+            content["token"],
+            content["versions"],
         )

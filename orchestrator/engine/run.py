@@ -199,6 +199,7 @@ def _run_waves(
         feed.run,
         root=site.root,
         interface=site.interface,
+        versions=site.versions,
         quiet=quiet,
         abandoned=ended,
         on_loss=lost,

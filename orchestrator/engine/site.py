@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ class Site:
         allocation: the machines that the run has.
         root: where temporary folders belong; the system's place for None.
         interface: the network interface that the machines use among themselves.
+        versions: what must be the same on all machines, as it is here.
         stop_at: when the run must begin to stop, in seconds since the epoch; None for never.
         grace: seconds that trials may take to save themselves after a warning.
         idle_seconds: how long the run waits for work that other runs hold before it ends and gives
@@ -32,6 +33,7 @@ class Site:
     allocation: Allocation = field(default_factory=here)
     root: Path | None = None
     interface: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
     stop_at: Callable[[], float | None] = lambda: None
     grace: float = GRACE_SECONDS
     idle_seconds: float | None = None

@@ -13,6 +13,7 @@ from orchestrator.engine import RunOutcome, Site, Stop
 from orchestrator.engine.interruption import GRACE_SECONDS
 from orchestrator.slurm import controller, records
 from orchestrator.slurm.command import SlurmUnavailable
+from orchestrator.slurm.node_check import versions
 from orchestrator.slurm.records import End, Incarnation
 from orchestrator.slurm.terms import Terms, lead_seconds
 
@@ -74,6 +75,7 @@ class Job:
             allocation=self._allocation,
             root=self._terms.root,
             interface=self._terms.interface,
+            versions=versions(),
             stop_at=self._stop_at,
             grace=max(GRACE_SECONDS, self._lead() / 2),
             idle_seconds=IDLE_SECONDS,

@@ -24,7 +24,7 @@ def allocation(**changes: object) -> Allocation:
 
 def test_what_the_head_announces_is_found_and_private(tmp_path: Path) -> None:
     path = meeting_place(tmp_path, allocation())
-    said = Rendezvous("10.0.0.1:7", ("10.0.0.1", 9), "secret")
+    said = Rendezvous("10.0.0.1:7", ("10.0.0.1", 9), "secret", {"torch": "2.13.0"})
     announce(path, said)
     assert await_head(path, 1) == said
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
