@@ -47,6 +47,8 @@ class Ports:
 def slurm_conf(layout: Layout, shape: Shape, ports: Ports, hostname: str) -> str:
     """The text of slurm.conf, for controller, nodes and clients alike."""
     settings = {**_settings(layout, shape, ports, hostname), **_accounting(layout, shape, ports)}
+    # The steps of a preempted job get SIGTERM at once, its batch script when the grace is over; but
+    # slurmctld looks every 30 s only whether it is.
     partition = {"GraceTime": 20, "DefaultTime": "1:00:00", "MaxTime": "1-00:00:00"}
     for name, value in shape.settings.items():
         (partition if name in PARTITION_SETTINGS else settings)[name] = value

@@ -11,7 +11,7 @@ import pytest
 from loopback import Loopback, missing
 
 SETTINGS = {"GraceTime": 10}
-"""Seconds for which a preempted job may go on: what a checkpoint needs, and no longer waits."""
+"""Seconds that a preempted job may go on for; SLURM looks only every 30 s whether they are over."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

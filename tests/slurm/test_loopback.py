@@ -54,18 +54,23 @@ def test_a_job_of_another_user_runs_as_that_user(
 
 
 def test_a_preempted_job_is_warned_requeued_and_runs_again(
-    idle_cluster: Loopback, output: Callable[[str], str]
+    short_folder: Callable[[], Path], output: Callable[[str], str]
 ) -> None:
+    # Without grace, for SLURM looks every 30 s only whether a time of grace is over.
+    cluster = Loopback(short_folder() / "slurm", nodes=1, settings={"GraceTime": 0})
     path = output("preempted")
     note = f"echo start ${{SLURM_RESTART_COUNT:-0}} >> {path}"
     trap = f"trap 'echo warned >> {path}; exit 1' TERM"
-    whole = ("--nodes=2", "--exclusive")
-    low = submit(idle_cluster, f"{note}; {trap}; {ENDLESS}", *whole)
-    assert lines(path, 1) == ["start 0"]
-    urgent = submit(idle_cluster, "sleep 1", "--partition=urgent", *whole)
-    assert lines(path, 3) == ["start 0", "warned", "start 1"]
-    assert job_state(idle_cluster, urgent) == "COMPLETED"
-    assert job_state(idle_cluster, low) == "RUNNING"
+    cluster.up()
+    try:
+        low = submit(cluster, f"{note}; {trap}; {ENDLESS}", "--exclusive")
+        assert lines(path, 1) == ["start 0"]
+        urgent = submit(cluster, "sleep 1", "--exclusive", "--partition=urgent")
+        assert lines(path, 3) == ["start 0", "warned", "start 1"]
+        assert job_state(cluster, urgent) == "COMPLETED"
+        assert job_state(cluster, low) == "RUNNING"
+    finally:
+        cluster.down()
 
 
 def test_a_node_that_loses_its_power_takes_its_processes_along_and_its_job_runs_elsewhere(
