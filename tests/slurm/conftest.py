@@ -35,6 +35,15 @@ def short_folder() -> Iterator[Callable[[], Path]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def own_folder(short_folder: Callable[[], Path]) -> Iterator[Path]:
+    """Where a test may bring up a SLURM of its own, which is taken down with the test."""
+    _skip_without_programs(accounting=False)
+    folder = short_folder() / "slurm"
+    yield folder
+    Loopback(folder).down()
+
+
 @pytest.fixture(scope="session")
 def cluster(short_folder: Callable[[], Path]) -> Iterator[Loopback]:
     """Two nodes with two pretended GPUs each, without accounting.
@@ -67,10 +76,14 @@ def output(short_folder: Callable[[], Path]) -> Callable[[str], str]:
 
 
 def _running(cluster: Loopback) -> Iterator[Loopback]:
-    if (why := missing(cluster.accounting)) is not None:
-        pytest.skip(why)
+    _skip_without_programs(cluster.accounting)
     cluster.up()
     try:
         yield cluster
     finally:
         cluster.down()
+
+
+def _skip_without_programs(accounting: bool) -> None:
+    if (why := missing(accounting)) is not None:
+        pytest.skip(why)

@@ -54,23 +54,20 @@ def test_a_job_of_another_user_runs_as_that_user(
 
 
 def test_a_preempted_job_is_warned_requeued_and_runs_again(
-    short_folder: Callable[[], Path], output: Callable[[str], str]
+    own_folder: Path, output: Callable[[str], str]
 ) -> None:
     # Without grace, for SLURM looks every 30 s only whether a time of grace is over.
-    cluster = Loopback(short_folder() / "slurm", nodes=1, settings={"GraceTime": 0})
+    cluster = Loopback(own_folder, nodes=1, settings={"GraceTime": 0})
+    cluster.up()
     path = output("preempted")
     note = f"echo start ${{SLURM_RESTART_COUNT:-0}} >> {path}"
     trap = f"trap 'echo warned >> {path}; exit 1' TERM"
-    cluster.up()
-    try:
-        low = submit(cluster, f"{note}; {trap}; {ENDLESS}", "--exclusive")
-        assert lines(path, 1) == ["start 0"]
-        urgent = submit(cluster, "sleep 1", "--exclusive", "--partition=urgent")
-        assert lines(path, 3) == ["start 0", "warned", "start 1"]
-        assert job_state(cluster, urgent) == "COMPLETED"
-        assert job_state(cluster, low) == "RUNNING"
-    finally:
-        cluster.down()
+    low = submit(cluster, f"{note}; {trap}; {ENDLESS}", "--exclusive")
+    assert lines(path, 1) == ["start 0"]
+    urgent = submit(cluster, "sleep 1", "--exclusive", "--partition=urgent")
+    assert lines(path, 3) == ["start 0", "warned", "start 1"]
+    assert job_state(cluster, urgent) == "COMPLETED"
+    assert job_state(cluster, low) == "RUNNING"
 
 
 def test_a_node_that_loses_its_power_takes_its_processes_along_and_its_job_runs_elsewhere(
@@ -128,12 +125,11 @@ def test_sacct_knows_a_job_and_fails_while_slurmdbd_is_away(accounted_cluster: L
 
 
 def test_two_beside_each_other_do_not_clash_and_one_goes_down_without_a_trace(
-    cluster: Loopback, short_folder: Callable[[], Path], output: Callable[[str], str]
+    cluster: Loopback, own_folder: Path, output: Callable[[str], str]
 ) -> None:
-    folder = short_folder() / "slurm"
-    asked = ["--folder", folder, "--nodes", "1", "--set", "MaxArraySize=11"]
+    asked = ["--folder", own_folder, "--nodes", "1", "--set", "MaxArraySize=11"]
     subprocess.run([sys.executable, COMMAND, "up", *asked], check=True, timeout=90)
-    second = Loopback.found(folder)
+    second = Loopback.found(own_folder)
     assert second is not None
     assert second.settings == {"MaxArraySize": "11"}
     path = output("second")
@@ -152,13 +148,13 @@ def test_two_beside_each_other_do_not_clash_and_one_goes_down_without_a_trace(
     assert len(own) >= 9  # munged, slurmctld and its helper, keeper, slurmd, step, script, sleeps
     second.down()
     assert not [one for one in own if one.alive]
-    assert not folder.exists()
+    assert not own_folder.exists()
     assert all(one.alive for one in others)
     second.down()
 
 
-def test_what_a_crash_left_behind_is_taken_up_again(short_folder: Callable[[], Path]) -> None:
-    crashed = Loopback(short_folder() / "slurm", nodes=1, gpus=0)
+def test_what_a_crash_left_behind_is_taken_up_again(own_folder: Path) -> None:
+    crashed = Loopback(own_folder, nodes=1, gpus=0)
     crashed.folder.mkdir()
     kept = crashed.folder / "kept"
     kept.touch()
@@ -183,9 +179,8 @@ def test_what_a_crash_left_behind_is_taken_up_again(short_folder: Callable[[], P
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence_and_leaves_nothing(
-    shape: dict[str, object], sentence: str, short_folder: Callable[[], Path]
+    shape: dict[str, object], sentence: str, own_folder: Path
 ) -> None:
-    folder = short_folder() / "slurm"
     with pytest.raises(LoopbackError, match=sentence):
-        Loopback(**{"folder": folder, **shape}).up()  # type: ignore[arg-type]
-    assert not folder.exists()
+        Loopback(**{"folder": own_folder, **shape}).up()  # type: ignore[arg-type]
+    assert not own_folder.exists()
