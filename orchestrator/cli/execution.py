@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from orchestrator.cli.output import stderr
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_end, print_summary
 from orchestrator.cluster import Allocation, here, serve
+from orchestrator.cluster.folder import usual_root
 from orchestrator.engine import RunOutcome, execute, prepare, refuse_unfit
 from orchestrator.ledger.status import sweep_of
 from orchestrator.slurm.job import Job
@@ -98,8 +98,7 @@ def _lend(run: Path, allocation: Allocation, terms: Terms) -> int:
 
 def _problems(run: Path, terms: Terms, versions: Mapping[str, str] | None = None) -> list[str]:
     """What keeps this node of a job from running trials."""
-    root = terms.root or Path(tempfile.gettempdir())
-    return check_node(run, str(root), terms.interface, versions)
+    return check_node(run, str(terms.root or usual_root()), terms.interface, versions)
 
 
 def _status(outcome: RunOutcome) -> int:

@@ -22,10 +22,7 @@ def private_folder(root: Path | None = None) -> Path:
     Raises:
         PermissionError: another user has taken our place there.
     """
-    parent = Path(tempfile.gettempdir()) if root is None else root
-    if len(str(parent)) > LONGEST_ROOT:
-        parent = Path("/tmp")
-    place = parent / f"eos-{os.getuid()}"
+    place = (root or usual_root()) / f"eos-{os.getuid()}"
     place.mkdir(mode=0o700, exist_ok=True)
     if place.stat().st_uid != os.getuid() or place.is_symlink():
         raise PermissionError(
@@ -37,6 +34,12 @@ def private_folder(root: Path | None = None) -> Path:
     folder = place / f"{own.pid}-{own.started}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def usual_root() -> Path:
+    """The system's place for temporary folders; /tmp where its name is too long for Ray."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(os.fsencode(usual)) <= LONGEST_ROOT else Path("/tmp")
 
 
 def abandoned(place: Path) -> list[Path]:

@@ -67,9 +67,5 @@ def await_head(path: Path, seconds: float) -> Rendezvous:
                 ) from None
             time.sleep(POLL_SECONDS)
             continue
-        return Rendezvous(
-            content["ray"],
-            (content["roll"][0], content["roll"][1]),
-            content["token"],
-            content["versions"],
-        )
+        host, port = content.pop("roll")
+        return Rendezvous(roll=(host, port), **content)

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.cluster import Allocation, AllocationError, NoHeadError
 from orchestrator.cluster.address import own_address
-from orchestrator.cluster.folder import LONGEST_ROOT, private_folder
+from orchestrator.cluster.folder import LONGEST_ROOT, private_folder, usual_root
 from orchestrator.cluster.processes import MARK, end_all, marked
 from orchestrator.cluster.rendezvous import Rendezvous, announce, await_head, meeting_place
 
@@ -53,7 +53,7 @@ def test_a_named_interface_is_used_and_an_unknown_one_refused() -> None:
         own_address(allocation(), "ib7")
 
 
-def test_the_folder_is_private_short_and_those_of_the_dead_are_removed(tmp_path: Path) -> None:
+def test_the_folder_is_private_short_and_those_of_the_dead_are_removed() -> None:
     root = Path("/tmp") / f"eos-test-{os.getpid()}"
     root.mkdir(mode=0o700)
     try:
@@ -67,8 +67,13 @@ def test_the_folder_is_private_short_and_those_of_the_dead_are_removed(tmp_path:
         folder.parent.rmdir()
     finally:
         root.rmdir()
-    long = tmp_path / ("x" * LONGEST_ROOT)
-    assert len(str(private_folder(long))) < 107 - 65
+
+
+def test_a_long_usual_place_for_temporary_folders_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * LONGEST_ROOT)))
+    assert usual_root() == Path("/tmp")
 
 
 def test_only_the_processes_of_a_cluster_are_ended() -> None:
