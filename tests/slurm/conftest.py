@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Loopback, missing
+from support.launching import Place
 
 SETTINGS = {"GraceTime": 10}
 """Seconds that a preempted job may go on for; SLURM looks only every 30 s whether they are over."""
@@ -65,6 +66,12 @@ def idle_cluster(cluster: Loopback) -> Iterator[Loopback]:
     yield cluster
     cluster.command("scancel", "--user=root")
     cluster.wait_idle()
+
+
+@pytest.fixture
+def place(idle_cluster: Loopback, short_folder: Callable[[], Path]) -> Callable[[str], Place]:
+    """A place for a run of that name; its jobs are cancelled with the test."""
+    return lambda name: Place(idle_cluster, folder := short_folder(), folder / name)
 
 
 @pytest.fixture

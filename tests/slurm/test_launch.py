@@ -3,80 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from loopback import Loopback
+from support.launching import PROFILE, Place
 
 from orchestrator.store import Store
 
-EOS = Path(sys.executable).with_name("eos")
-SOURCE = Path(__file__).parents[2]
 NOBODY = 65_534
-
-SWEEP = """
-name: tiny
-problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
-eta: {values: [0.5, 1.0]}
-stop: {epsilon: 0.3, max_steps: 2000}
-"""
-
-PROFILE = f"""
-partition: main
-cpus_per_node: 1
-time: 10:00
-interface: lo
-setup: [export PYTHONPATH={shlex.quote(str(SOURCE))}]
-"""
-
-
-@dataclass
-class Place:
-    """A sweep file, a profile and a run directory, and ``eos`` applied to them."""
-
-    cluster: Loopback
-    folder: Path
-    run: Path
-
-    def eos(
-        self, *arguments: str, expect: int = 0, without: tuple[str, ...] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(SOURCE), **self.cluster.environment}
-        ended = subprocess.run(
-            [EOS, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env={name: value for name, value in environment.items() if name not in without},
-        )
-        assert ended.returncode == expect, ended.stdout + ended.stderr
-        return ended
-
-    def launch(
-        self, profile: str, *arguments: str, expect: int = 0, without: tuple[str, ...] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        (self.folder / "sweep.yaml").write_text(SWEEP)
-        (self.folder / "site.yaml").write_text(profile)
-        files = (str(self.folder / "sweep.yaml"), "--cluster", str(self.folder / "site.yaml"))
-        return self.eos(
-            "launch", *files, "--run-dir", str(self.run), *arguments, expect=expect, without=without
-        )
-
-    def queue(self) -> list[str]:
-        return self.cluster.command("squeue", "--noheader", "--format=%A").split()
-
-
-@pytest.fixture
-def place(idle_cluster: Loopback, short_folder: Callable[[], Path]) -> Callable[[str], Place]:
-    return lambda name: Place(idle_cluster, folder := short_folder(), folder / name)
 
 
 def test_a_run_under_an_odd_path_with_hardly_an_environment(place: Callable[[str], Place]) -> None:

@@ -1,0 +1,164 @@
+"""Runs of the installed command on the SLURM of the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loopback import Loopback
+from support.waiting import wait_for
+
+from orchestrator.ledger import Mark, read_marks
+from orchestrator.slurm.records import Incarnation, read_jobs
+from orchestrator.store import PROVENANCE, Store
+
+EOS = Path(sys.executable).with_name("eos")
+SOURCE = Path(__file__).parents[2]
+TINY = """
+name: tiny
+problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
+eta: {values: [0.5, 1.0]}
+stop: {epsilon: 0.3, max_steps: 2000}
+"""
+
+PROFILE = f"""
+partition: main
+cpus_per_node: 1
+time: 10:00
+interface: lo
+setup: [export PYTHONPATH={shlex.quote(str(SOURCE))}]
+"""
+
+
+@dataclass
+class Place:
+    """A sweep file, a profile and a run directory, and ``eos`` applied to them."""
+
+    cluster: Loopback
+    folder: Path
+    run: Path
+
+    def eos(
+        self, *arguments: str, expect: int = 0, without: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE), **self.cluster.environment}
+        ended = subprocess.run(
+            [EOS, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+            env={name: value for name, value in environment.items() if name not in without},
+        )
+        assert ended.returncode == expect, ended.stdout + ended.stderr
+        return ended
+
+    def launch(
+        self,
+        profile: str,
+        *arguments: str,
+        sweep: str = TINY,
+        expect: int = 0,
+        without: tuple[str, ...] = (),
+    ) -> subprocess.CompletedProcess[str]:
+        (self.folder / "sweep.yaml").write_text(sweep)
+        (self.folder / "site.yaml").write_text(profile)
+        files = (str(self.folder / "sweep.yaml"), "--cluster", str(self.folder / "site.yaml"))
+        return self.eos(
+            "launch", *files, "--run-dir", str(self.run), *arguments, expect=expect, without=without
+        )
+
+    def queue(self) -> list[str]:
+        return self.cluster.command("squeue", "--noheader", "--format=%A").split()
+
+    def submitted(self, profile: str, *arguments: str, sweep: str = TINY) -> list[str]:
+        """The numbers of the jobs of a launch that does not ask the nodes first."""
+        asked = ("--preflight-wait", "0", "--json", *arguments)
+        jobs: list[str] = json.loads(self.launch(profile, *asked, sweep=sweep).stdout)["submitted"]
+        return jobs
+
+    def starts(self, job: str) -> tuple[Incarnation, ...]:
+        """What is on record of each start of a job."""
+        record = read_jobs(self.run).get(job)
+        return () if record is None else record.incarnations
+
+    def at_work(self, job: str, restart: int = 0, seconds: float = 90) -> list[Mark]:
+        """The attempts under way in that start of a job, as soon as there are any."""
+
+        def look() -> list[Mark]:
+            return [
+                mark
+                for mark in read_marks(self.run)
+                if mark.slurm_job_id == job
+                and (mark.restart_count or 0) == restart
+                and mark.owner.is_dead() is False
+            ]
+
+        return wait_for(look, seconds)
+
+    def ended(self, job: str, restart: int = 0, seconds: float = 90) -> Incarnation:
+        """The record of a start of a job, as soon as it says that it has ended."""
+
+        def look() -> list[Incarnation]:
+            return [one for one in self.starts(job) if one.restart == restart and one.end]
+
+        return wait_for(look, seconds)[0]
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        return Store(self.run).rows(table)
+
+    def log(self, job: str) -> str:
+        """What the first node of a job has printed, in all its starts."""
+        return (self.run / "slurm" / job / f"{job}_0_log.out").read_text()
+
+    def driver(self) -> int:
+        """The process that leads the run on the node whose claim is the newest."""
+        claims = sorted(
+            (self.run / "claims").glob("*.claim"), key=lambda path: path.stat().st_mtime
+        )
+        pid: int = json.loads(claims[-1].read_text())["owner"]["pid"]
+        return pid
+
+
+def science(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table without provenance, in a fixed order."""
+    bare = [{key: row[key] for key in row if key not in PROVENANCE} for row in rows]
+    return sorted(
+        bare,
+        key=lambda row: (row["trial_id"], -(row.get("epsilon") or 0.0), row.get("step") or 0),
+    )
+
+
+def processes_of(job: str, node_id: int | None = None, name: str | None = None) -> list[int]:
+    """The processes of a job's Ray cluster on this host; of one node, or of one name."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            called = (folder / "comm").read_text().strip()
+        except OSError:
+            continue
+        marks = [
+            v.partition(b"=")[2].decode() for v in environment if v.startswith(b"EOS_CLUSTER=")
+        ]
+        for mark in marks:
+            of_job = mark.split(".")[0] == job and (
+                node_id is None or mark.rsplit(".", 1)[1] == str(node_id)
+            )
+            if of_job and name in (None, called):
+                found.append(int(folder.name))
+    return found
+
+
+def until_gone(look: Callable[[], object], seconds: float) -> None:
+    """Return when nothing is seen any more; fails the test when that takes longer."""
+    wait_for(lambda: not look(), seconds)
