@@ -80,7 +80,9 @@ def print_jobs(run: Path, seen: Observation) -> None:
     if counts:
         print("SLURM jobs: " + ", ".join(f"{count} {phase}" for phase, count in counts.items()))
     if seen.silence is not None:
-        print(f"SLURM gave no answer ({seen.silence}); shown is what the jobs themselves recorded")
+        print(f"the queue is not known ({seen.silence}); shown is what was recorded")
+    if any(job.last_known is not None for job in jobs):
+        print(f"what accounting knows of jobs that are unknown: {command()} why {run}")
     for job in jobs:
         if job.silent_s is not None:
             print(
@@ -192,7 +194,7 @@ def _line(job: JobState) -> dict[str, Any]:
         "reason": job.reason,
         "nodes": job.nodes,
         "restarts": job.restarts,
-        "known by": job.source if job.source != "record" else f"record, {duration(job.age_s)} ago",
+        "known by": f"{job.source}, " + (f"{duration(job.age_s)} ago" if job.age_s else "now"),
         "time left": None if job.time_left_s is None else duration(job.time_left_s),
     }
 

@@ -16,12 +16,15 @@ from orchestrator.slurm.command import SEPARATOR, SlurmUnavailable, as_moment, a
 from orchestrator.slurm.words import LOST, is_live
 
 FIELDS = ("JobID", "JobIDRaw", "State", "ExitCode", "Submit", "Start", "End", "Cluster", "NodeList")
-TIMEOUT_SECONDS = 60.0
 SLACK_SECONDS = 3600.0
 """How much earlier than our oldest record is asked for, for clocks that differ."""
 
 ORDERLY = frozenset({0, 3, 130})
 """How ``eos run`` ends when it has said itself what became of its trials."""
+
+
+CRASHES = frozenset({4, 6, 7, 8, 11})
+"""Signals that a program brings upon itself: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class Ending:
     status: int = 0
     signal: int = 0
     by: str | None = None
+
+    @property
+    def of_itself(self) -> bool:
+        """Whether the program failed by what it did, not by what was done to it."""
+        # A shell gives 128 and more for a signal.
+        signal = self.signal or max(self.status - 128, 0)
+        return signal in CRASHES or (self.status < 128 and self.status not in ORDERLY)
 
     def __str__(self) -> str:
         """In words, for people."""
@@ -103,9 +113,8 @@ class AccountedStart:
             return "node_failure"
         if self.ending.state not in ("FAILED", "COMPLETED"):
             return None
-        statuses = {self.ending.status, *(step.status for step in self.bad_steps.values())}
-        # A shell gives 128 and more for a signal.
-        return "exception" if any(s < 128 and s not in ORDERLY for s in statuses) else None
+        ends = (self.ending, *self.bad_steps.values())
+        return "exception" if any(end.of_itself for end in ends) else None
 
     def __str__(self) -> str:
         """The evidence in words."""
@@ -134,8 +143,7 @@ def read_accounting(
     ``since`` is the submission of the oldest. Never by a list of numbers: SLURM refuses long ones.
     """
     try:
-        return Accounting(parse_accounting(ask("sacct", _arguments(since, names, clusters),
-                                               timeout=TIMEOUT_SECONDS)))  # fmt: skip
+        return Accounting(parse_accounting(ask("sacct", _arguments(since, names, clusters))))
     except SlurmUnavailable as error:
         if "accounting storage is disabled" in error.reason.lower():
             return Accounting({}, "this cluster keeps no accounting")

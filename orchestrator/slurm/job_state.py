@@ -178,7 +178,7 @@ def _by_queue(
         since=job.ends_at if ended else None,
         end=job.state if ended else None,
         state=job.state,
-        reason=job.reason,
+        reason=_reason(job, on_record),
         nodes=job.nodes,
         restarts=job.restarts,
         time_left_s=max(job.ends_at - now, 0.0) if running and job.ends_at is not None else None,
@@ -187,6 +187,15 @@ def _by_queue(
         cluster=job.cluster,
         on_record=on_record,
     )
+
+
+def _reason(job: QueuedJob, on_record: bool) -> str | None:
+    """SLURM's reason for the state; of a job that ended unseen, COMPLETED too, that it was so."""
+    if job.live:
+        return job.reason
+    # A job that was cancelled while it waited still shows what it waited for.
+    reason = job.reason if job.nodes is not None else None
+    return reason or ("no word of its own" if on_record else None)
 
 
 def _silence(job: QueuedJob, own: Incarnation | None, now: float) -> float | None:

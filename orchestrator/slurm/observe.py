@@ -1,10 +1,10 @@
-"""A look at a run's jobs from outside: one question to SLURM at most, and nothing is written."""
+"""A look at a run's jobs from outside: one question that SLURM answers, and nothing is written."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from orchestrator.slurm.records import JobRecord, read_jobs
 
 @dataclass(frozen=True)
 class Observation:
-    """The jobs of a run; ``silence`` says why SLURM gave no answer, None if it did or needed not.
+    """The jobs of a run; ``silence`` says why the queue is not known, None if it is or need not be.
 
     ``orphans`` carry the run's name in SLURM's queue but are not on record.
     """
@@ -30,15 +30,20 @@ class Observation:
 
 
 def observe(run: Path, sweep_name: str) -> Observation:
-    """The state of a run's jobs by their records and, where there are any, one call of squeue."""
+    """The state of a run's jobs by their records and, where there are any, one call of squeue.
+
+    Accounting is asked in its place only when the queue gives no answer.
+    """
     records = read_jobs(run)
     if not records:
         return Observation()
     try:
         queue = read_queue(clusters_of(records))
     except SlurmUnavailable as error:
-        known = job_states(records, None, None, time.time())
-        return Observation(tuple(known), silence=error.reason)
+        accounting = _accounting(records, {})
+        reasons = [error.reason, *([accounting.silence] if accounting.silence else [])]
+        known = job_states(records, None, accounting, time.time())
+        return Observation(tuple(known), silence="; ".join(reasons))
     now, names = time.time(), {job_name(run, sweep_name)}
     return Observation(
         tuple(job_states(records, queue, None, now)), tuple(orphans(records, queue, names, now))
@@ -54,13 +59,18 @@ def job_ends_of(run: Path, others: Mapping[str, float]) -> tuple[list[JobEnd], s
     others = {job_id: began for job_id, began in others.items() if job_id not in records}
     if not others and all(_told_in_order(record) for record in records.values()):
         return job_ends(records, Accounting({}), time.time()), None
-    nameless = any(record.submission is None for record in records.values()) or bool(others)
-    accounting = read_accounting(
-        _oldest(records, others.values()),
-        None if nameless else {r.submission.name for r in records.values() if r.submission},
-        clusters_of(records),
-    )
+    accounting = _accounting(records, others)
     return job_ends(records, accounting, time.time(), others), accounting.silence
+
+
+def _accounting(records: Mapping[str, JobRecord], others: Mapping[str, float]) -> Accounting:
+    """Accounting by the names on record; of all jobs of this user where one has none there."""
+    times = list(others.values())
+    times += [record.submission.submitted_at for record in records.values() if record.submission]
+    times += [one.started_at for record in records.values() for one in record.incarnations]
+    names = {record.submission.name for record in records.values() if record.submission}
+    nameless = bool(others) or any(record.submission is None for record in records.values())
+    return read_accounting(min(times), None if nameless else names, clusters_of(records))
 
 
 def output_files(run: Path, job_id: str) -> list[Path]:
@@ -85,9 +95,3 @@ def clusters_of(records: Mapping[str, JobRecord]) -> str | None:
 
 def _told_in_order(record: JobRecord) -> bool:
     return bool(record.incarnations) and all(one.end == "settled" for one in record.incarnations)
-
-
-def _oldest(records: Mapping[str, JobRecord], others: Collection[float]) -> float:
-    times = [record.submission.submitted_at for record in records.values() if record.submission]
-    times += [one.started_at for record in records.values() for one in record.incarnations]
-    return min([*times, *others])

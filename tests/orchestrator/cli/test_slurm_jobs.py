@@ -97,7 +97,14 @@ def test_status_shows_each_job_with_the_source_of_the_fact(
         ("running", "squeue"),
     ]
     text = eos("status", half_done).out
-    for words in ("NEW_FANCY", "Priority", "ended: settled", "record, 10 min ago", "2.0 h"):
+    for words in (
+        "NEW_FANCY",
+        "Priority",
+        "ended: settled",
+        "record, 10 min ago",
+        "2.0 h",
+        "squeue, now",
+    ):
         assert words in text
     assert "job 20 is RUNNING but has shown no sign of life for 10 min" in text
 
@@ -129,9 +136,25 @@ def test_without_slurm_status_tells_what_the_jobs_recorded(
         slurm.remove("squeue", "sacct")
     answer = eos("status", half_done)
     assert answer.status == 0
-    assert "SLURM gave no answer (squeue" in answer.out
+    assert "the queue is not known (squeue" in answer.out
     assert "unknown for 60 min, was pending" in answer.out
     assert jobs_in(eos("status", half_done, "--json"))["17"]["phase"] == "running"
+
+
+def test_accounting_is_asked_only_where_the_queue_is_silent(
+    eos: Eos, half_done: Path, slurm: FakeSlurm
+) -> None:
+    submit(half_done, "17", "18")
+    slurm.fails("squeue")
+    slurm.answers(
+        "sacct",
+        account_line("17", "CANCELLED by 1000", ended=time.time() - 60)
+        + account_line("18", "PREEMPTED", ended=time.time() - 60),
+    )
+    found = jobs_in(eos("status", half_done, "--json"))
+    assert (found["17"]["phase"], found["17"]["source"]) == ("ended", "sacct")
+    assert found["18"]["phase"] == "unknown"
+    assert (len(slurm.calls("squeue")), len(slurm.calls("sacct"))) == (1, 1)
 
 
 def test_the_cluster_of_the_submission_is_asked(

@@ -79,6 +79,8 @@ def test_the_newest_start_counts_in_whatever_order_they_are_listed() -> None:
         ([account_line("17", "FAILED", "3:0")], None),
         ([account_line("17", "FAILED", "137:0")], None),
         ([account_line("17", "FAILED", "0:9")], None),
+        ([account_line("17", "FAILED", "0:11")], "exception"),
+        ([account_line("17", "FAILED", "139:0")], "exception"),
         ([account_line("17", "COMPLETED"), account_line("17.0", "FAILED", "1:0")], "exception"),
         ([account_line("17", "COMPLETED"), account_line("17.0", "CANCELLED", "0:10")], None),
         ([account_line("17", "NEW_FANCY")], None),

@@ -10,6 +10,7 @@ from support.slurm_programs import account_line, queue_line
 
 from orchestrator.slurm.accounting import Accounting, parse_accounting
 from orchestrator.slurm.job_state import JobState, job_states, orphans
+from orchestrator.slurm.observe import clusters_of
 from orchestrator.slurm.queue import QueuedJob, parse_queue
 from orchestrator.slurm.records import Incarnation, JobRecord, Submission
 
@@ -108,6 +109,21 @@ def test_an_end_in_the_queue_is_an_end() -> None:
     found = state(record(SILENT), queued("TIMEOUT", reason="TimeLimit", ends=NOW - 60))
     assert (found.phase, found.end, found.since) == ("ended", "TIMEOUT", NOW - 60)
     assert not found.live
+
+
+def test_completed_without_a_word_of_its_own_is_said_to_be_so() -> None:
+    found = state(record(SILENT), queued("COMPLETED", ends=NOW))
+    assert (found.end, found.reason) == ("COMPLETED", "no word of its own")
+    waiting = state(record(), queued("CANCELLED", reason="BeginTime", nodes=""))
+    assert (waiting.end, waiting.reason) == ("CANCELLED", "no word of its own")
+
+
+def test_one_question_covers_all_clusters_of_a_run() -> None:
+    usual = record()
+    beta, alpha = (record(submission=replace(SUBMITTED, clusters=c)) for c in ("beta", "alpha"))
+    assert clusters_of({"1": usual}) is None
+    assert clusters_of({"1": beta, "2": alpha}) == "alpha,beta"
+    assert clusters_of({"1": beta, "2": usual}) == "all"
 
 
 def test_a_job_that_has_said_its_last_word_is_ending_while_slurm_clears_it_away() -> None:
