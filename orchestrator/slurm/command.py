@@ -58,7 +58,9 @@ def ask(program: str, arguments: Sequence[str], *, timeout: float = TIMEOUT_SECO
     finally:
         _end(process)
     if process.returncode != 0:
-        said = " ".join(err.decode(errors="replace").split())
+        lines = err.decode(errors="replace").split("\n")
+        # The last line is what it comes to; those above say on which layer it began.
+        said = next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
         said = said or f"it ended with status {process.returncode}"
         raise SlurmUnavailable(said if said.startswith(program) else f"{program}: {said}")
     return out.decode(errors="replace")
