@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.slurm.command import SlurmUnavailable, ask
-from orchestrator.slurm.job_state import matches, orphans
+from orchestrator.slurm.job_state import matches, off_record
 from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.observe import clusters_of
 from orchestrator.slurm.queue import QueuedJob, read_queue
@@ -46,22 +45,20 @@ def cancel_jobs(run: Path, sweep_name: str, wanted: Collection[str] = ()) -> Can
         if error.missing and not records and not wanted:
             return Cancelled(silence=f"no job of this run is on record, and {error.reason}")
         raise
-    seen = matches(records, queue)
-    stray = {
-        job.job_id for job in orphans(records, queue, {job_name(run, sweep_name)}, time.time())
-    }
-    live = {job_id: job for job_id, job in seen.items() if job.live}
-    live |= {job.job_id: job for job in queue if job.job_id in stray}
-    chosen = live if not wanted else {name: live[name] for name in wanted if name in live}
-    strangers = [name for name in wanted if name not in live and name not in records]
+    on_record = matches(records, queue)
+    own = {job_id: [job] for job_id, job in on_record.items() if job.live}
+    for job in off_record(records, queue, {job_name(run, sweep_name)}):
+        own.setdefault(job.job_id, []).append(job)
+    strangers = [name for name in wanted if name not in own and name not in records]
     if strangers:
         return Cancelled(strangers=tuple(strangers))
+    chosen = [job for name in dict.fromkeys(wanted or own) for job in own.get(name, [])]
     by_cluster: dict[str | None, list[str]] = defaultdict(list)
-    for job in chosen.values():
+    for job in chosen:
         by_cluster[job.cluster if clusters_of(records) else None].append(job.job_id)
     for cluster, numbers in by_cluster.items():
         option = [f"--clusters={cluster}"] if cluster else []
         for first in range(0, len(numbers), MOST_AT_ONCE):
             ask("scancel", [*option, "--quiet", *numbers[first : first + MOST_AT_ONCE]])
-    over = tuple(name for name in wanted if name in records and name not in live)
-    return Cancelled(tuple(chosen.values()), over)
+    over = tuple(name for name in wanted if name not in own)
+    return Cancelled(tuple(chosen), over)

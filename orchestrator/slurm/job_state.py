@@ -75,12 +75,19 @@ def orphans(
     names: Collection[str],
     now: float,
 ) -> list[JobState]:
-    """The live jobs that carry one of a run's names but are not on its record."""
-    known = {job.raw_id for job in matches(records, queue).values()}
+    """The state of the jobs that carry one of a run's names but are not on its record."""
+    return [_by_queue(job, None, now, on_record=False) for job in off_record(records, queue, names)]
+
+
+def off_record(
+    records: Mapping[str, JobRecord], queue: Sequence[QueuedJob], names: Collection[str]
+) -> list[QueuedJob]:
+    """The live jobs of the queue that carry one of a run's names but are not on its record."""
+    known = {(job.cluster, job.raw_id) for job in matches(records, queue).values()}
     return [
-        _by_queue(job, None, now, on_record=False)
+        job
         for job in queue
-        if job.live and job.name in names and job.raw_id not in known
+        if job.live and job.name in names and (job.cluster, job.raw_id) not in known
     ]
 
 
@@ -216,8 +223,10 @@ def _by_accounting(
     start = None if accounting is None else accounting.newest(record.job_id)
     if accounting is None or start is None:
         return None
-    # A lost start is the end of the job only if the queue, which was asked, does not have it again.
-    ended = start.final or (asked and start.over)
+    # A lost start is the end of the job only if the queue, which was asked, does not have it again;
+    # one that was put back is not even then.
+    gone = asked and start.over and start.ending.state != "REQUEUED"
+    ended = start.final or gone
     if not ended and (asked or start.over):
         return None
     return JobState(

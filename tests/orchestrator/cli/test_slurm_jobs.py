@@ -302,6 +302,27 @@ def test_cancel_ends_this_runs_live_jobs_and_no_others(
     assert slurm.calls("scancel") == ["--quiet 17 19 99"]
 
 
+def test_cancel_tells_equal_numbers_of_two_clusters_apart(
+    eos: Eos, half_done: Path, slurm: FakeSlurm
+) -> None:
+    name = submit(half_done, "17", clusters="alpha")
+    submit(half_done, "18", clusters="beta")
+    slurm.answers(
+        "squeue",
+        queue_line("17", name=name, cluster="alpha")
+        + queue_line("99", name=name, cluster="alpha")
+        + queue_line("17", name="other", cluster="beta")
+        + queue_line("99", name="other", cluster="beta")
+        + queue_line("18", name="other", cluster="alpha")
+        + queue_line("18", name=name, cluster="beta"),
+    )
+    assert eos("cancel", half_done).status == 0
+    assert slurm.calls("scancel") == [
+        "--clusters=alpha --quiet 17 99",
+        "--clusters=beta --quiet 18",
+    ]
+
+
 def test_cancel_takes_only_jobs_of_this_run(eos: Eos, half_done: Path, slurm: FakeSlurm) -> None:
     name = submit(half_done, "17", "18")
     slurm.answers("squeue", queue_line("17", name=name) + queue_line("98", name="other"))

@@ -157,6 +157,12 @@ def test_preempted_then_running_in_accounting_is_not_the_end() -> None:
     assert (over.phase, over.end, over.source) == ("ended", "PREEMPTED", "sacct")
 
 
+def test_a_job_that_was_put_back_has_not_ended_by_that() -> None:
+    put_back = accounted(account_line("17", "REQUEUED", ended=NOW - 300))
+    assert state(record(SILENT), [], put_back).phase == "unknown"
+    assert state(record(REQUEUED), [], put_back).phase == "requeued"
+
+
 def test_the_queue_comes_before_an_accounting_that_lags() -> None:
     lagging = accounted(account_line("17", "PENDING", started=None))
     found = state(record(), queued("RUNNING", starts=NOW - 10), lagging)
