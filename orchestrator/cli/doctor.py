@@ -117,7 +117,7 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
         yield Check("nodes", where, str(error))
         return
     if found.unasked is not None:
-        yield Check("nodes", where, f"they could not be asked, for {found.unasked}")
+        yield Check("nodes", where, f"they were not asked ({found.unasked})")
     if not found.nodes and found.problems:
         yield Check("nodes", where, "; ".join(found.problems))
     for node in found.nodes:

@@ -102,8 +102,8 @@ def _check_nodes(run: Path, profile: Profile, wait: int) -> None:
         )
     if found.unasked is not None:
         stderr.print(
-            f"the nodes could not be checked, for {found.unasked}; each job checks its own before "
-            "any trial",
+            f"the nodes were not checked ({found.unasked}); each job checks its own before any "
+            "trial",
             markup=False,
             highlight=False,
         )

@@ -68,13 +68,13 @@ def preflight(run: Path, profile: Profile, wait: int = WAIT_SECONDS) -> Prefligh
     with private_files():
         question = _ask(run, profile)
         if wait < 1:
-            return Preflight(unasked="it was not to be waited for")
+            return Preflight(unasked="--preflight-wait is 0")
         status, output, errors = _run(srun_command(run, profile, wait), wait + CHECK_SECONDS)
     started, answers = _parse(output)
     if not started:
         why = reason(errors, status)
         if _BUSY.search(why):
-            return Preflight(unasked=f"no nodes were free within {wait} s ({why})")
+            return Preflight(unasked=f"no nodes were free within {wait} s: {why}")
         return Preflight(problems=(f"no node could be asked, for srun says: {why}",))
     _wait_for_files(run, answers.values())
     problems = [
