@@ -8,6 +8,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
 TESTS ?=
 NODES ?= 2
 GPUS ?= 2
@@ -23,8 +24,16 @@ export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 quickstart: .venv/installed
 	$(BIN)/eos run configs/quickstart.yaml
 
+# Two tiers: what needs this process alone, on all CPUs with a thread for each; then what starts
+# processes of its own and wants the machine for itself. Status 5: none of TESTS is of that tier.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest $(TESTS)
+	@unit=0; real=0; \
+	OMP_NUM_THREADS=1 $(PYTEST) -m 'not integration' -n auto --dist worksteal $(TESTS) || unit=$$?; \
+	case $$unit in 0|1|5) ;; *) exit $$unit;; esac; \
+	$(PYTEST) -m integration $(TESTS) || real=$$?; \
+	if [ $$unit = 5 ]; then exit $$real; fi; \
+	if [ $$unit = 0 ] && [ $$real != 5 ]; then exit $$real; fi; \
+	exit $$unit
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

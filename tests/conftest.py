@@ -1,10 +1,20 @@
-"""What all tests share: in CI, a test that was skipped counts as failed."""
+"""What all tests share: which of them are real runs, and that in CI a skipped test has failed."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+REAL = [Path(__file__).parent / name for name in ("integration", "slurm")]
+"""Folders of tests that start processes of their own and want the machine for themselves."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in REAL):
+            item.add_marker(pytest.mark.integration)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -38,12 +38,6 @@ measure: {trajectory_every: 200}
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "integration" in item.path.parts:
-            item.add_marker(pytest.mark.integration)
-
-
 class Run:
     """A sweep file and its run directory, and the command applied to them."""
 
