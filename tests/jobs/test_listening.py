@@ -25,7 +25,8 @@ def start(tmp_path):
     started = []
 
     def rank_of_two(number, store, case, arguments, **environment):
-        given = [case, str(number), "2", str(store.port), str(tmp_path), json.dumps([arguments])]
+        timeout, cases = ("20" if case == "meeting" else "60"), json.dumps([[case, arguments]])
+        given = [str(number), "2", str(store.port), timeout, str(tmp_path), cases]
         process = subprocess.Popen(
             [sys.executable, PROCESSES / "rank.py", *given],
             env={**os.environ, **environment},
@@ -52,7 +53,7 @@ def _places(process):
 def _found(folder, process):
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    return json.loads((folder / f"{process.args[3]}.json").read_text())
+    return json.loads((folder / f"{process.args[2]}.json").read_text())
 
 
 def test_all_that_listens_is_on_the_loopback_and_garbage_sent_there_changes_no_number(

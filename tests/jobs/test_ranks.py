@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,23 +15,68 @@ from jobs.ranks import Alone, Ranks
 SCRIPT = Path(__file__).parent / "processes" / "rank.py"
 
 
-@pytest.fixture
-def together(tmp_path):
-    """Run a case of ``processes/rank.py`` in so many processes; what each of them found."""
+PRODUCTS = [("products", {"n_train": n, "loss": loss}) for n in (7, 50) for loss in ("mse", "ce")]
+TRIALS = [("trial", {"learning_rate": rate}) for rate in (0.05, 0.15, None)]
+MOVED = {0.05: 0, None: 2}
+"""Rates of the trials that go on with another number of ranks; which of TRIALS they are."""
 
-    def run(size, case, *arguments):
-        store = open_store("127.0.0.1")
-        given = [case, str(size), str(store.port), str(tmp_path), json.dumps(arguments)]
-        processes = [
-            subprocess.Popen([sys.executable, SCRIPT, given[0], str(rank), *given[1:]])
-            for rank in range(size)
-        ]
-        for process in processes:
-            process.wait(timeout=120)
-        files = [tmp_path / f"{rank}.json" for rank in range(size)]
-        return [json.loads(file.read_text()) if file.exists() else None for file in files]
 
-    return run
+def _together(folder, size, *cases, timeout=60):
+    """Do the cases of ``processes/rank.py`` in so many processes; what each of them found."""
+    store = open_store("127.0.0.1")
+    given = [str(size), str(store.port), str(timeout), str(folder), json.dumps(cases)]
+    processes = [
+        subprocess.Popen([sys.executable, SCRIPT, str(rank), *given]) for rank in range(size)
+    ]
+    for process in processes:
+        process.wait(timeout=120)
+    files = [folder / f"{rank}.json" for rank in range(size)]
+    return [json.loads(file.read_text()) if file.exists() else None for file in files]
+
+
+@dataclass
+class Found:
+    """What one, two and three ranks found: for every rank a list with an item for every case."""
+
+    products: dict[int, list]
+    trials: dict[int, list]
+    stopped: list  # by two ranks, of which one was asked to stop at step 10 of the moved trials
+    further: list  # by one rank that went on from there to step 15
+    moved: list  # by three ranks that went on from there to the end
+    refused: list  # by two ranks for one sample
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """All that ranks compute, in few processes: each of them takes seconds to import torch."""
+    folder = tmp_path_factory.mktemp("ranks")
+
+    def moved(load=None, save=None, until=None):
+        def path(name, rate):
+            return name and str(folder / f"{name}-{rate}")
+
+        return [
+            ("trial", {"learning_rate": rate, "load": path(load, rate), "save": path(save, rate),
+                       "until": until})
+            for rate in MOVED
+        ]  # fmt: skip
+
+    compared, end = [*PRODUCTS, *TRIALS], len(PRODUCTS) + len(TRIALS)
+    one = _together(folder, 1, *compared)
+    two = _together(folder, 2, *compared, *moved(save="at-10", until=10), ("placement", {}))
+    further = _together(folder, 1, *moved(load="at-10", save="at-15", until=15))
+    three = _together(folder, 3, *compared, *moved(load="at-15"))
+    sizes = {1: one, 2: two, 3: three}
+    return Found(
+        products={size: [rank[: len(PRODUCTS)] for rank in found] for size, found in sizes.items()},
+        trials={
+            size: [rank[len(PRODUCTS) : end] for rank in found] for size, found in sizes.items()
+        },
+        stopped=[rank[end : end + len(MOVED)] for rank in two],
+        further=further[0],
+        moved=[rank[end:] for rank in three],
+        refused=[rank[-1] for rank in two],
+    )
 
 
 class _Imagined(Ranks):
@@ -57,20 +103,12 @@ def test_one_process_alone_has_all_samples_and_nothing_to_agree_on():
     assert alone.agree(values) is values
 
 
-CASES = [{"n_train": n, "loss": loss} for n in (7, 50) for loss in ("mse", "ce")]
-
-
-@pytest.fixture
-def alone(together):
-    return lambda case, *arguments: together(1, case, *arguments)[0]
-
-
 @pytest.mark.parametrize("size", [2, 3])
-def test_gradients_and_products_are_those_of_one_rank(together, alone, size):
-    expected, found = alone("products", *CASES), together(size, "products", *CASES)
-    assert [sum(rank[i]["samples"] for rank in found) for i in range(4)] == [7, 7, 50, 50]
+def test_gradients_and_products_are_those_of_one_rank(found, size):
+    (expected,), ranks = found.products[1], found.products[size]
+    assert [sum(rank[i]["samples"] for rank in ranks) for i in range(4)] == [7, 7, 50, 50]
     for number, reference in enumerate(expected):
-        for rank in found:
+        for rank in ranks:
             mine = rank[number]
             # Only the order of summation differs.
             for name in ("loss", "test_loss", "train_accuracy"):
@@ -78,7 +116,7 @@ def test_gradients_and_products_are_those_of_one_rank(together, alone, size):
             for name in ("gradient", "products"):
                 a, b = torch.tensor(mine[name]), torch.tensor(reference[name])
                 assert float((a - b).norm()) <= 1e-12 * float(b.norm()) + 1e-15
-        assert found[0][number]["gradient"] == found[-1][number]["gradient"]  # the same bits
+        assert ranks[0][number]["gradient"] == ranks[-1][number]["gradient"]  # the same bits
 
 
 def _assert_same(found, expected):
@@ -96,39 +134,38 @@ def _assert_same(found, expected):
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_whole_trials_are_those_of_one_rank(together, alone, size):
-    arguments = [{"learning_rate": rate} for rate in (0.05, 0.15, None)]
-    expected, found = alone("trial", *arguments), together(size, "trial", *arguments)
+def test_whole_trials_are_those_of_one_rank(found, size):
+    (expected,) = found.trials[1]
     assert [each["crossings"][0]["status"] for each in expected] == ["reached"] * 3
-    for rank in found:
+    assert len(found.trials[size]) == size
+    for rank in found.trials[size]:
         for mine, theirs in zip(rank, expected, strict=True):
             _assert_same(mine, theirs)
 
 
-@pytest.mark.parametrize("learning_rate", [0.05, None])
-def test_a_trial_goes_on_with_another_number_of_ranks(together, alone, tmp_path, learning_rate):
-    trial = {"learning_rate": learning_rate}
-    (expected,) = alone("trial", trial)
-    first, second = str(tmp_path / "first"), str(tmp_path / "second")
-    stopped = together(2, "trial", {**trial, "save": first, "until": 10})
+@pytest.mark.parametrize("learning_rate", MOVED)
+def test_a_trial_goes_on_with_another_number_of_ranks(found, learning_rate):
+    number = list(MOVED).index(learning_rate)
+    expected = found.trials[1][0][MOVED[learning_rate]]
+    stopped = [rank[number] for rank in found.stopped]
     assert stopped[0] == stopped[1]
-    assert 10 <= stopped[0][0]["step"] <= 13
-    (further,) = alone("trial", {**trial, "load": first, "save": second, "until": 15})
-    assert further["step"] >= 15
-    for rank in together(3, "trial", {**trial, "load": second}):
-        _assert_same(rank[0], expected)
+    assert 10 <= stopped[0]["step"] <= 13
+    assert found.further[number]["step"] >= 15
+    assert len(found.moved) == 3
+    for rank in found.moved:
+        _assert_same(rank[number], expected)
 
 
-def test_more_ranks_than_samples_are_refused(together):
+def test_more_ranks_than_samples_are_refused(found):
     expected = (
         "workers is 2; it must be at most 1, the number of training samples (n_train), so that "
         "each worker has one"
     )
-    assert together(2, "placement", {}) == [[expected], [expected]]
+    assert found.refused == [expected, expected]
 
 
 @pytest.mark.parametrize(("way", "most"), [("leaves", 2.5), ("dies", 2.5), ("hangs", 6)])
-def test_a_rank_that_is_gone_fails_the_others_within_a_bounded_time(together, way, most):
-    (found,) = together(2, "broken", {"way": way})[0]
+def test_a_rank_that_is_gone_fails_the_others_within_a_bounded_time(tmp_path, way, most):
+    (found,) = _together(tmp_path, 2, ("broken", {"way": way}), timeout=3)[0]
     assert found["error"].startswith("rank 0 of 2 waited for another rank in vain: ")
     assert found["seconds"] < most

@@ -1,6 +1,7 @@
-"""One of several processes that compute together: ``rank.py CASE RANK SIZE PORT FOLDER ARGUMENTS``.
+"""One of several processes that compute together: ``rank.py RANK SIZE PORT TIMEOUT FOLDER CASES``.
 
-It writes what it found to ``FOLDER/RANK.json``.
+Each of the cases is the name of a function below and its arguments; what they found is written to
+``FOLDER/RANK.json``.
 """
 
 import json
@@ -94,7 +95,7 @@ def broken(ranks, way):
 
 
 def main():
-    case, rank, size, port, folder, arguments = sys.argv[1:]
+    rank, size, port, timeout, folder, cases = sys.argv[1:]
     torch.set_num_threads(1)
     if size == "1":
         ranks = Alone()
@@ -106,9 +107,9 @@ def main():
             int(size),
             address="127.0.0.1",
             secret=os.environ.get("SECRET", "of these ranks").encode(),
-            timeout={"broken": 3, "meeting": 20}.get(case, 60),
+            timeout=int(timeout),
         )
-    found = [globals()[case](ranks, **each) for each in json.loads(arguments)]
+    found = [globals()[name](ranks, **arguments) for name, arguments in json.loads(cases)]
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
 
 
