@@ -33,7 +33,7 @@ measure: {{trajectory_every: 20}}
 PROVENANCE_OF_TESTS = Provenance("packs", "0", None, None, None, None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def column() -> Column:
     (column,) = sweep.parse(TEXT).columns
     return column
@@ -132,3 +132,14 @@ def make_bench(tmp_path: Path, column: Column) -> Callable[[str], Bench]:
 @pytest.fixture
 def bench(make_bench: Callable[[str], Bench]) -> Bench:
     return make_bench("run")
+
+
+@pytest.fixture(scope="session")
+def one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, column: Column
+) -> dict[str, list[dict[str, Any]]]:
+    """The tables of the GD trials, each computed as a work of its own."""
+    bench = Bench(tmp_path_factory.mktemp("one-by-one") / "run", column)
+    for trial in bench.trials():
+        bench.carry_out(bench.work([trial]))
+    return bench.science()

@@ -39,17 +39,7 @@ def sizes(monkeypatch):
     return seen
 
 
-@pytest.fixture
-def one_by_one(make_bench):
-    """The tables of the same trials, each as a work of its own."""
-    bench = make_bench("one-by-one")
-    for trial in bench.trials():
-        bench.carry_out(bench.work([trial]))
-    return bench.science()
-
-
 def test_a_pack_writes_the_tables_of_its_trials_one_by_one(bench, one_by_one, sizes):
-    sizes.clear()
     report = bench.carry_out(bench.work(bench.trials()))
     names = [trial.trial_id for trial in bench.trials()]
     assert sizes == [len(names)]
@@ -62,7 +52,6 @@ def test_a_pack_writes_the_tables_of_its_trials_one_by_one(bench, one_by_one, si
 
 
 def test_places_that_become_free_are_filled(bench, one_by_one, sizes):
-    sizes.clear()
     work = bench.work(bench.trials())
     work = dataclasses.replace(
         work,
@@ -139,7 +128,6 @@ def measuring_fails(monkeypatch):
 def test_a_trial_that_raises_in_a_pack_fails_alone(bench, one_by_one, sizes, measuring_fails):
     guilty, tried = bench.trials()[2], measuring_fails(0.05, 40)
     names = {trial.trial_id for trial in bench.trials()} - {guilty.trial_id}
-    sizes.clear()
     report = bench.carry_out(bench.work(bench.trials()))
     assert report.failed == (guilty.trial_id,)
     assert {settled.trial_id for settled in report.settled} == names
@@ -175,7 +163,6 @@ def test_a_gradient_that_raises_for_many_at_once_makes_packs_of_one(
         return stacked(objective, thetas)
 
     monkeypatch.setattr(pack, "stacked_gradients", stacked_or_fail)
-    sizes.clear()
     report = bench.carry_out(bench.work(bench.trials()))
     assert report.failed == ()
     assert sizes[0] == 8

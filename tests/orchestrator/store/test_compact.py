@@ -243,9 +243,7 @@ def test_killing_writers_and_compactors_leaves_every_key_once(run, start) -> Non
 
 def test_eight_writers_and_a_compactor_lose_nothing(run, start) -> None:
     start(run, "compact")
-    writers = [start(run, "write", 5 * number, 5, 2) for number in range(8)]
-    for writer in writers:
-        assert writer.wait() == 0
+    assert start(run, "writers", 8, 5, 2).wait() == 0
     trials = {f"{number:016x}" for number in range(40)}
     run.assert_whole(trials)
     store = Store(run.path)

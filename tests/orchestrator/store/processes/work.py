@@ -5,6 +5,7 @@ round, without end if ROUNDS is 0.
 compact: compact without end.
 lock: hold the lock of compactions until standard input ends, shared, so that only who wants it
 alone is kept out.
+writers NUMBER COUNT ROUNDS: fork so many writers, of COUNT trials each.
 fork COUNT: for every line on standard input, fork a writer of COUNT trials and a compactor, print
 their process ids, and wait for their end before the next line.
 """
@@ -37,6 +38,17 @@ def compact_for_ever(run: Path) -> None:
         compact(run)
 
 
+def writers(run: Path, number: int, count: int, rounds: int) -> None:
+    children = []
+    for first in range(0, number * count, count):
+        child = os.fork()
+        if not child:
+            write(run, first, count, rounds)
+            os._exit(0)
+        children.append(child)
+    sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 for child in children))
+
+
 def fork(run: Path, count: int) -> None:
     for round_, _ in enumerate(iter(sys.stdin.readline, "")):
         children = []
@@ -62,5 +74,11 @@ def lock(run: Path) -> None:
 
 if __name__ == "__main__":
     print("ready", flush=True)
-    modes = {"write": write, "compact": compact_for_ever, "fork": fork, "lock": lock}
+    modes = {
+        "write": write,
+        "writers": writers,
+        "compact": compact_for_ever,
+        "fork": fork,
+        "lock": lock,
+    }
     modes[sys.argv[2]](Path(sys.argv[1]), *map(int, sys.argv[3:]))
