@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +124,13 @@ class Run:
             return False
         return True
 
+    def end(self) -> None:
+        """Kill what this run has started and what has not ended by itself."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait(30)
+
     def temporaries(self) -> list[Path]:
         return [path for path in self.path.rglob("*") if path.name.endswith(".tmp")]
 
@@ -155,18 +165,18 @@ def _wait_until() -> Callable[..., None]:
 def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     made: list[Run] = []
 
-    def make(name: str = "a", text: str = SMALL) -> Run:
+    def make(name: str = "a", text: str = SMALL, like: Run | None = None) -> Run:
+        """A run that has not begun, or one at the point that another has reached."""
         folder = tmp_path / name
         folder.mkdir()
         made.append(Run(folder, text))
+        if like is not None:
+            shutil.copytree(like.path, made[-1].path)
         return made[-1]
 
     yield make
     for run in made:
-        for process in run.started:
-            if process.poll() is None:
-                process.kill()
-                process.wait(30)
+        run.end()
 
 
 @pytest.fixture
@@ -185,4 +195,62 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The small sweep, run once without any disturbance."""
     run = Run(tmp_path_factory.mktemp("undisturbed"))
     run.run()
+    return run
+
+
+TWO_RATES = ("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A run of ``TWO_RATES`` and what was seen of it from outside."""
+
+    run: Run
+    printed: str
+    shown: str  # in the terminal that was its standard error
+    in_home: list[Path]
+    processes: str  # of the whole machine, right after its end
+
+
+@pytest.fixture(scope="session")
+def two_rates(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A run of two rates, in a terminal and with a home of its own; tests go on from copies."""
+    run, home = Run(tmp_path_factory.mktemp("two-rates")), tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HOME", str(home))
+        # Matplotlib keeps its list of fonts; the Makefile too gives it a place outside of the home.
+        environment.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))
+        terminal, end = pty.openpty()
+        process = run.start_run(*TWO_RATES, stderr=end)
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # the last process that held the terminal has ended
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(terminal)
+    try:
+        assert process.wait(60) == 0, run.output(process)
+    finally:
+        run.end()
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    in_home = list(home.iterdir())
+    return Watched(run, run.output(process), shown.decode(), in_home, listed.stdout)
+
+
+@pytest.fixture(scope="session")
+def four_columns(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Four columns, computed by two runs that were started at the same time."""
+    run = Run(tmp_path_factory.mktemp("four-columns"))
+    overrides = ("problem.width=[8,12,16,20]", "eta.values=[0.5,1.5]", "stop.epsilon=0.2")
+    first, second = run.start_run(*overrides), run.start_run(*overrides)
+    try:
+        assert first.wait(240) == 0, run.output(first)
+        assert second.wait(240) == 0, run.output(second)
+    finally:
+        run.end()
     return run

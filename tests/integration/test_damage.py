@@ -57,10 +57,9 @@ def test_a_full_disk_is_a_clear_error_and_the_tables_still_read(
 
 
 def test_a_truncated_part_is_set_aside_and_its_trial_runs_again(
-    make_run: Callable[..., Any],
+    make_run: Callable[..., Any], two_rates: Any
 ) -> None:
-    run = make_run()
-    run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
+    run = make_run(like=two_rates.run)
     before = run.science()
     victim = next(
         path
@@ -123,16 +122,10 @@ def test_a_trial_of_a_pack_that_cannot_start_fails_alone(make_run: Callable[...,
     run.assert_settled_once()
 
 
-def test_two_runs_at_once_share_the_work(make_run: Callable[..., Any]) -> None:
-    run = make_run()
-    overrides = ("problem.width=[8,12,16,20]", "eta.values=[0.5,1.5]", "stop.epsilon=0.2")
-    first = run.start_run(*overrides)
-    second = run.start_run(*overrides)
-    assert first.wait(240) == 0, run.output(first)
-    assert second.wait(240) == 0, run.output(second)
-    assert len(run.rows("trials")) == 12
-    run.assert_settled_once()
-    assert {row["attempt"] for row in run.rows("attempts")} == {1}
+def test_two_runs_at_once_share_the_work(four_columns: Any) -> None:
+    assert len(four_columns.rows("trials")) == 12
+    four_columns.assert_settled_once()
+    assert {row["attempt"] for row in four_columns.rows("attempts")} == {1}
 
 
 def test_a_column_that_does_not_fit_in_memory_fails_alone(make_run: Callable[..., Any]) -> None:

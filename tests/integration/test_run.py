@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import pty
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -48,9 +45,15 @@ def test_the_run_directory_is_private(undisturbed: Any) -> None:
     assert undisturbed.path.stat().st_mode & 0o077 == 0
 
 
-def test_running_again_computes_nothing(undisturbed: Any) -> None:
-    before, attempts = undisturbed.rows("trials"), undisturbed.rows("attempts")
-    text = undisturbed.run()
+@pytest.fixture(scope="module")
+def second_run(undisturbed: Any) -> tuple[list[list[dict[str, Any]]], str]:
+    """The tables before the undisturbed run was run again, and what that printed."""
+    before = [undisturbed.rows(table) for table in ("trials", "attempts")]
+    return before, undisturbed.run()
+
+
+def test_running_again_computes_nothing(undisturbed: Any, second_run: Any) -> None:
+    (before, attempts), text = second_run
     assert "12" not in text or "settled" in text
     key = lambda row: (row["trial_id"], row["epsilon"])  # noqa: E731
     assert sorted(undisturbed.rows("trials"), key=key) == sorted(before, key=key)
@@ -64,9 +67,10 @@ def test_every_reader_opens_the_tables_as_they_are(undisturbed: Any) -> None:
     assert undisturbed.query("SELECT count(*) AS n FROM trials") == [{"n": 12}]
 
 
-def test_adding_two_rates_runs_exactly_two_trials(make_run: Callable[..., Any]) -> None:
-    run = make_run()
-    run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
+def test_adding_two_rates_runs_exactly_two_trials(
+    make_run: Callable[..., Any], two_rates: Any
+) -> None:
+    run = make_run(like=two_rates.run)
     before = {row["trial_id"] for row in run.rows("attempts")}
     run.run("eta.values=[0.5,0.8,1.0,1.5]", "stop.epsilon=0.2")
     new = [row for row in run.rows("attempts") if row["trial_id"] not in before]
@@ -77,13 +81,11 @@ def test_adding_two_rates_runs_exactly_two_trials(make_run: Callable[..., Any]) 
     assert [column["settled"] for column in status["columns"]] == [5]
 
 
-def test_two_columns_share_nothing_but_the_tables(make_run: Callable[..., Any]) -> None:
-    run = make_run()
-    run.run("problem.width=[8,16]", "eta.values=[0.5,1.5]", "stop.epsilon=0.2")
-    rows = run.rows("trials")
-    assert len(rows) == 6
-    assert {row["width"] for row in rows} == {8, 16}
-    phase = run.query("SELECT column_id, eta_c FROM phase ORDER BY eta_c")
+def test_columns_share_nothing_but_the_tables(four_columns: Any) -> None:
+    rows = four_columns.rows("trials")
+    assert len(rows) == 12
+    assert {row["width"] for row in rows} == {8, 12, 16, 20}
+    phase = four_columns.query("SELECT column_id, eta_c FROM phase ORDER BY eta_c")
     assert {row["column_id"] for row in phase} == {row["column_id"] for row in rows}
 
 
@@ -106,9 +108,10 @@ def test_a_flow_that_stops_short_is_reported(make_run: Callable[..., Any]) -> No
     assert [row["status"] for row in run.rows("trials")] == ["max_steps"]
 
 
-def test_compaction_changes_no_answer_and_runs_go_on(make_run: Callable[..., Any]) -> None:
-    run = make_run()
-    run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
+def test_compaction_changes_no_answer_and_runs_go_on(
+    make_run: Callable[..., Any], two_rates: Any
+) -> None:
+    run = make_run(like=two_rates.run)
     before = run.science()
     run.eos("compact", str(run.path))
     assert len(list((run.path / "trials").glob("*.parquet"))) == 1
@@ -118,8 +121,8 @@ def test_compaction_changes_no_answer_and_runs_go_on(make_run: Callable[..., Any
     assert len(run.science()) == len(before) + 1
 
 
-def test_the_summary_names_what_a_reader_needs(undisturbed: Any) -> None:
-    text = undisturbed.run()
+def test_the_summary_names_what_a_reader_needs(undisturbed: Any, second_run: Any) -> None:
+    _, text = second_run
     for expected in ("η/η_c", "S·η/2", "ℓ1", "test loss", "η_c fitted", "tables", "next"):
         assert expected in text
     assert (undisturbed.path / "analysis" / "phase.parquet").is_file()
@@ -128,42 +131,16 @@ def test_the_summary_names_what_a_reader_needs(undisturbed: Any) -> None:
     assert pictures[0].read_bytes().startswith(b"\x89PNG")
 
 
-def test_nothing_is_left_running_and_home_is_untouched(
-    make_run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    # Matplotlib keeps its list of fonts; the Makefile too gives it a place outside of the home.
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
-    run = make_run()
-    run.run("eta.values=[1.0]", "stop.epsilon=0.2")
-    assert list(home.iterdir()) == []
-    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert str(run.path) not in processes.stdout
+def test_nothing_is_left_running_and_home_is_untouched(two_rates: Any) -> None:
+    assert two_rates.in_home == []
+    assert str(two_rates.run.path) not in two_rates.processes
 
 
-def test_in_a_terminal_the_display_is_live(make_run: Callable[..., Any]) -> None:
-    run = make_run()
-    terminal, end = pty.openpty()
-    process = run.start_run("eta.values=[0.5,1.0]", "stop.epsilon=0.2", stderr=end)
-    os.close(end)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(terminal, 65536)
-        except OSError:  # the last process that held the terminal has ended
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(terminal)
-    assert process.wait(60) == 0, run.output(process)
-    text = shown.decode()
-    assert "columns" in text
-    assert "3/3" in text
-    assert "\x1b[" in text  # it is drawn over, not written below
-    assert "3 of 3 trials settled" in run.output(process)
+def test_in_a_terminal_the_display_is_live(two_rates: Any) -> None:
+    assert "columns" in two_rates.shown
+    assert "3/3" in two_rates.shown
+    assert "\x1b[" in two_rates.shown  # it is drawn over, not written below
+    assert "3 of 3 trials settled" in two_rates.printed
 
 
 def test_tiny_trials_share_part_files(make_run: Callable[..., Any]) -> None:
