@@ -114,7 +114,7 @@ def test_a_trial_interrupted_on_two_ranks_goes_on_with_one(
     run = make_run(text=long_text(2_000))
     process = run.start_run(TWO)
     # The flow has its rows, and the GD trial is in hand.
-    wait_until(lambda: run.path.exists() and run.rows("trials") and run.worker(), seconds=120)
+    wait_until(lambda: run.path.exists() and run.rows("trials") and run.worker(), seconds=240)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130, run.output(process)
     wait_until(lambda: not _rank_processes())
