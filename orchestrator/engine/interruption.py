@@ -47,6 +47,12 @@ class Interruption:
         patient: whether only a second Ctrl-C forces the end.
         grace: seconds for the trials to stop after a warning; after other signals it is at most
             :data:`GRACE_SECONDS`.
+
+    Attributes:
+        stop_file: appears when the run is to end.
+        stop: why the run is to end, if it is.
+        overdue: whether the run was ended by force. Compiled code that was waiting then may have
+            made another exception of :class:`Overdue`.
     """
 
     def __init__(
@@ -54,7 +60,9 @@ class Interruption:
     ) -> None:
         self.stop_file = temporary_name(run / "claims" / f"stop-{token[:16]}")
         self.stop: Stop | None = None
+        self.overdue = False
         self._patient, self._grace = patient, max(grace, GRACE_SECONDS)
+        self._settled = False
         self._before: dict[signal.Signals, Any] = {}
 
     @property
@@ -67,7 +75,7 @@ class Interruption:
             for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._on_signal)
-            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _raise_overdue)
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -95,17 +103,30 @@ class Interruption:
         except OSError:
             return  # nothing can be written: the grace time ends the run
 
+    def settle(self) -> None:
+        """From now on nothing is forced: the trials have ended, and what is left is clearing up."""
+        self._settled = True
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         sent, before = signal.Signals(number), self.stop
+        if self._settled:
+            return
         grace = self._grace if sent in WARNINGS else GRACE_SECONDS
         if before is None:
             self.request(Stop("signal", sent.name), grace)
         elif sent is signal.SIGINT or (not self._patient and before.reason == "signal"):
-            raise Overdue
+            self._end()
         else:
             left, _ = signal.getitimer(signal.ITIMER_REAL)
             signal.setitimer(signal.ITIMER_REAL, min(left, grace) or grace)
 
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        self._end()
 
-def _raise_overdue(number: int, frame: FrameType | None) -> None:
-    raise Overdue
+    def _end(self) -> None:
+        if self._settled:
+            return
+        self.overdue = True
+        raise Overdue

@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import StartAbandonedError, start
 from orchestrator.engine.feed import Feed
-from orchestrator.engine.interruption import Interruption, Overdue, Stop
+from orchestrator.engine.interruption import Interruption, Stop
 from orchestrator.engine.provenance import provenance
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
@@ -127,7 +127,9 @@ def execute(
         observe(feed.snapshot())
         try:
             _run_waves(feed, interruption, site, observe, quiet)
-        except Overdue:
+        except BaseException:
+            if not interruption.overdue:
+                raise
             warn("some trials did not stop in time; they go on from their last checkpoints")
         finally:
             claims.release_all()
@@ -209,8 +211,11 @@ def _run_waves(
         # Ray must not be imported before its settings are made.
         from orchestrator.engine.wave import run_wave
 
-        while work_is_ready():
-            run_wave(feed, offered, ended, changed, WAVE)
+        try:
+            while work_is_ready():
+                run_wave(feed, offered, ended, changed, WAVE)
+        finally:
+            interruption.settle()
 
 
 def _sleep(seconds: float, interruption: Interruption) -> None:

@@ -123,7 +123,7 @@ def test_two_jobs_share_a_run_are_put_back_at_once_and_one_is_cancelled(
     assert here.ended(jobs[1], 1, 180).end == "settled"
     same_as(here, undisturbed)
     assert {row["slurm_job_id"] for row in here.rows("trials")} >= {jobs[1]}
-    assert here.queue() == [stranger]
+    wait_for(lambda: here.queue() == [stranger], 30)
     here.eos("cancel", str(here.run))
     assert here.queue() == [stranger]
 
