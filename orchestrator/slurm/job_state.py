@@ -21,6 +21,9 @@ Source = Literal["record", "squeue", "sacct"]
 SILENT_SECONDS = 90.0
 """A job whose last sign of life is younger than this is at work, whatever SLURM says of it."""
 
+SKEW_SECONDS = 2.0
+"""By how much SLURM's clock, of whole seconds, and that of the file system may differ."""
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -127,7 +130,7 @@ def _state(
     # Only a later start of the job makes an earlier one's sign of life, or its last word, old.
     outlived = job is not None and own is not None and job.restarts > own.restart
     if own is not None and not outlived:
-        if own.end is None and own.heartbeat_s < SILENT_SECONDS:
+        if own.end is None and own.heartbeat_s < SILENT_SECONDS and not _outlasted(own, job, now):
             return _by_record(record, own, "running", now, job)
         if own.end is not None and (job is None or not job.live) and not own.requeued:
             return _by_record(record, own, "ended", now, job)
@@ -141,6 +144,19 @@ def _state(
     if own is not None and own.requeued:
         return _by_record(record, own, "requeued", now, None)
     return _unknown(record, own, asked, now)
+
+
+def _outlasted(own: Incarnation, job: QueuedJob | None, now: float) -> bool:
+    """Whether SLURM saw a job end after its last sign of life: then it was killed without a word.
+
+    A job that SLURM has given up with its node and that computes on shows signs of life after that.
+    """
+    return (
+        job is not None
+        and not job.live
+        and job.ends_at is not None
+        and now - own.heartbeat_s <= job.ends_at + SKEW_SECONDS
+    )
 
 
 _LEAVING = ("running", "ending")

@@ -11,7 +11,7 @@ import pytest
 from loopback import Loopback, missing
 from support.launching import Place
 
-SETTINGS = {"GraceTime": 10}
+SETTINGS = {"GraceTime": 10, "KillWait": 30}
 """Seconds that a preempted job may go on for; SLURM looks only every 30 s whether they are over."""
 
 

@@ -56,6 +56,16 @@ def test_the_claim_of_a_killed_process_is_taken_over_at_once(run: Path) -> None:
     assert claims.take("c")
 
 
+def test_a_job_that_was_put_back_takes_what_its_earlier_start_held(run: Path) -> None:
+    earlier, other, again = Claims(run, "17", None), Claims(run, "18", 2), Claims(run, "17", 1)
+    assert earlier.take("c")
+    assert not other.take("c")
+    assert again.take("c")
+    earlier.beat()
+    assert "c" not in earlier.held
+    assert not Claims(run, "17", 0).take("c")
+
+
 def test_the_claim_of_a_process_that_stopped_beating_is_taken_over(run: Path) -> None:
     owner = claim_and_stay(run)
     try:

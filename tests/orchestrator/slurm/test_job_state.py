@@ -63,6 +63,16 @@ def test_a_job_with_a_young_heartbeat_runs_whatever_the_queue_says(word: str | N
     assert found.nodes == "n1,n2"
 
 
+def test_a_job_that_slurm_saw_end_after_its_last_sign_of_life_was_killed() -> None:
+    found = state(record(STARTED), queued("FAILED", ends=NOW - 19))
+    assert (found.phase, found.end, found.source) == ("ended", "FAILED", "squeue")
+
+
+def test_a_job_that_was_given_up_with_its_node_and_computes_on_is_running() -> None:
+    found = state(record(STARTED), queued("NODE_FAIL", ends=NOW - 60))
+    assert (found.phase, found.source) == ("running", "record")
+
+
 def test_a_job_that_slurm_has_put_back_does_not_run_by_an_older_heartbeat() -> None:
     found = state(record(STARTED), queued("PENDING", restarts=1, reason="BeginTime"))
     assert (found.phase, found.source, found.reason) == ("requeued", "squeue", "BeginTime")
