@@ -17,7 +17,15 @@ from orchestrator.cluster.address import own_address
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.folder import private_folder
 from orchestrator.cluster.member import node_resource
-from orchestrator.cluster.processes import MARK, end_all, ended_after, shielded, watched
+from orchestrator.cluster.processes import (
+    MARK,
+    end_all,
+    ended_after,
+    guarded,
+    mark_of,
+    shielded,
+    watched,
+)
 from orchestrator.cluster.rendezvous import Rendezvous, announce, meeting_place
 from orchestrator.cluster.roll import Roll
 from orchestrator.cluster.settings import MEMORY_SHARE, OBJECT_STORE_BYTES, settle
@@ -90,27 +98,27 @@ def start(
     address = own_address(allocation, interface)
     token = settle(alone=alone)
     folder = private_folder(root)
-    mark = folder.name if allocation.job_id is None else f"{allocation.key}.{allocation.node_id}"
-    os.environ[MARK] = mark
+    mark = os.environ[MARK] = mark_of(allocation, folder)
     others = tuple(range(1, len(allocation.nodes)))
     roll = None if alone else Roll(address, token, others, on_loss)
     meeting = meeting_place(run, allocation)
-    try:
-        ray = _start_ray(allocation, address, folder, quiet, warn)
-        if roll is not None:
-            ray_address = str(ray.get_runtime_context().gcs_address)
-            announce(meeting, Rendezvous(ray_address, roll.address, token, versions or {}))
-            _await_nodes(ray, allocation, roll, abandoned)
-        with watched(mark, on_loss):
-            yield _offer(ray, folder)
-    finally:
-        if roll is not None:
-            meeting.unlink(missing_ok=True)
-            for node_id in sorted(roll.end(LEAVE_SECONDS)):
-                warn(f"node {allocation.nodes[node_id]} did not end its processes in time")
-        _stop_ray(mark, hasten=allocation.job_id is not None)
-        os.environ.pop(MARK, None)
-        shutil.rmtree(folder, ignore_errors=True)
+    with guarded(mark, folder):
+        try:
+            ray = _start_ray(allocation, address, folder, quiet, warn)
+            if roll is not None:
+                ray_address = str(ray.get_runtime_context().gcs_address)
+                announce(meeting, Rendezvous(ray_address, roll.address, token, versions or {}))
+                _await_nodes(ray, allocation, roll, abandoned)
+            with watched(mark, on_loss):
+                yield _offer(ray, folder)
+        finally:
+            if roll is not None:
+                meeting.unlink(missing_ok=True)
+                for node_id in sorted(roll.end(LEAVE_SECONDS)):
+                    warn(f"node {allocation.nodes[node_id]} did not end its processes in time")
+            _stop_ray(mark, hasten=allocation.job_id is not None)
+            os.environ.pop(MARK, None)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_ray(

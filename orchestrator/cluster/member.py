@@ -18,7 +18,7 @@ from jobs.memory import machine_memory
 from orchestrator.cluster.address import interface_address, route_to
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.folder import private_folder
-from orchestrator.cluster.processes import MARK, SHIELDED, end_all, shielded
+from orchestrator.cluster.processes import MARK, SHIELDED, end_all, guarded, mark_of, shielded
 from orchestrator.cluster.rendezvous import Rendezvous, await_head, meeting_place
 from orchestrator.cluster.roll import Line, join
 from orchestrator.cluster.settings import MEMORY_SHARE, OBJECT_STORE_BYTES, settle
@@ -67,35 +67,36 @@ def serve(
         return TROUBLE, "; ".join(problems)
     own = interface_address(interface) if interface else route_to(head.roll[0])
     settle(alone=False, token=head.token)
-    mark = os.environ[MARK] = f"{allocation.key}.{allocation.node_id}"
     folder = private_folder(root)
+    mark = os.environ[MARK] = mark_of(allocation, folder)
     news = _News(line)
-    try:
-        memory = min(allocation.memory or machine_memory(), machine_memory())
-        log = folder / "start.log"
-        with shielded(), log.open("wb") as output:
-            node = subprocess.Popen(
-                _command(allocation, head, own, folder, int(MEMORY_SHARE * memory)),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        line.send(joined=True)
-        while not news.over.wait(0.2):
-            if node.poll() is not None:
-                name = allocation.nodes[allocation.node_id]
-                trouble = f"Ray on node {name} ended ({_last_words(log) or node.returncode})"
-                line.send(trouble=trouble)
-                news.over.wait(LAST_SECONDS)
-                return TROUBLE, trouble
-        if news.orderly:
-            return OVER, "the run is over"
-        return HEAD_LOST, f"the first node, {allocation.nodes[0]}, is gone"
-    finally:
-        end_all(mark)
-        shutil.rmtree(folder, ignore_errors=True)
-        line.close()
+    with guarded(mark, folder):
+        try:
+            memory = min(allocation.memory or machine_memory(), machine_memory())
+            log = folder / "start.log"
+            with shielded(), log.open("wb") as output:
+                node = subprocess.Popen(
+                    _command(allocation, head, own, folder, int(MEMORY_SHARE * memory)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            line.send(joined=True)
+            while not news.over.wait(0.2):
+                if node.poll() is not None:
+                    name = allocation.nodes[allocation.node_id]
+                    trouble = f"Ray on node {name} ended ({_last_words(log) or node.returncode})"
+                    line.send(trouble=trouble)
+                    news.over.wait(LAST_SECONDS)
+                    return TROUBLE, trouble
+            if news.orderly:
+                return OVER, "the run is over"
+            return HEAD_LOST, f"the first node, {allocation.nodes[0]}, is gone"
+        finally:
+            end_all(mark)
+            shutil.rmtree(folder, ignore_errors=True)
+            line.close()
 
 
 class _News:

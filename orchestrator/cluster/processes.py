@@ -1,14 +1,25 @@
-"""The processes of a cluster: shielded from the job's signals, and none left at its end."""
+"""The processes of a cluster: shielded from the job's signals, and none left at its end.
+
+Run as a program, it is a guard: it waits until the process that started it is gone, and then ends
+those of the cluster, which heed no polite signal. It needs nothing but the standard library.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.cluster.allocation import Allocation
 
 MARK = "EOS_CLUSTER"
 """The environment variable by which every process of a cluster is known as its own."""
@@ -21,6 +32,15 @@ PATIENCE_SECONDS = 10.0
 
 SERVERS = {"raylet", "gcs_server"}
 """The processes without which nothing of Ray works on a machine."""
+
+
+def mark_of(allocation: Allocation, folder: Path) -> str:
+    """The mark of the processes on this machine of one cluster: its job, its node, its folder.
+
+    The folder is named after the process that leads here. Two SLURMs on one machine, each with a
+    job of the same number, have clusters of different marks.
+    """
+    return f"{allocation.key}.{allocation.node_id}.{folder.name}"
 
 
 @contextlib.contextmanager
@@ -83,6 +103,29 @@ def ended_after(mark: str, seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def guarded(mark: str, folder: Path) -> Iterator[None]:
+    """While this context lasts, see to it that the cluster does not outlive this process.
+
+    Should this process be killed, every process of the cluster is ended and its folder removed.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != MARK}
+    with shielded():
+        guard = subprocess.Popen(
+            [sys.executable, "-I", __file__, mark, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.communicate()
+
+
+@contextlib.contextmanager
 def watched(mark: str, on_loss: Callable[[str], None]) -> Iterator[None]:
     """While this context lasts, tell of a server of Ray on this machine that dies."""
     over = threading.Event()
@@ -116,3 +159,14 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def _guard() -> None:
+    """Wait for the end of the standard input, which is that of the process to watch."""
+    sys.stdin.read()
+    end_all(sys.argv[1])
+    shutil.rmtree(sys.argv[2], ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _guard()

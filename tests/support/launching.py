@@ -152,7 +152,7 @@ def processes_of(job: str, node_id: int | None = None, name: str | None = None) 
         ]
         for mark in marks:
             of_job = mark.split(".")[0] == job and (
-                node_id is None or mark.rsplit(".", 1)[1] == str(node_id)
+                node_id is None or mark.split(".")[3] == str(node_id)
             )
             if of_job and name in (None, called):
                 found.append(int(folder.name))

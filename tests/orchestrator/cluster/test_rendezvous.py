@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_for
 
 from orchestrator.cluster import Allocation, AllocationError, NoHeadError
 from orchestrator.cluster.address import own_address
@@ -90,3 +91,19 @@ def test_only_the_processes_of_a_cluster_are_ended() -> None:
     finally:
         other.kill()
         other.wait(10)
+
+
+def test_a_cluster_does_not_outlive_the_process_that_leads_it(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, subprocess, sys; from pathlib import Path\n"
+        "from orchestrator.cluster.processes import MARK, guarded, shielded\n"
+        "os.environ[MARK] = 'test.2'\n"
+        "with guarded('test.2', Path(sys.argv[1])), shielded():\n"
+        "    subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    ended = subprocess.run([sys.executable, "-c", code, folder], timeout=60, check=False)
+    assert ended.returncode == -9
+    wait_for(lambda: not marked("test.2") and not folder.exists(), 15)
