@@ -16,16 +16,16 @@ LOOPBACK = "127.0.0.1"
 def own_address(allocation: Allocation, interface: str | None = None) -> str:
     """The IPv4 address of this node for the other nodes of its allocation.
 
-    That of ``interface`` if one is named; loopback for a node that is alone; else what the node's
-    own name stands for, or whence the way to another node starts.
+    Loopback for a node that is alone, which nobody else need reach; that of ``interface`` if one is
+    named; else what the node's own name stands for, or whence the way to another node starts.
 
     Raises:
         AllocationError: there is no such interface, or no address but loopback.
     """
-    if interface is not None:
-        return interface_address(interface)
     if len(allocation.nodes) == 1:
         return LOOPBACK
+    if interface is not None:
+        return interface_address(interface)
     for name in (allocation.nodes[allocation.node_id], socket.gethostname()):
         try:
             address = socket.gethostbyname(name)

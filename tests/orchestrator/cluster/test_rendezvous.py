@@ -45,7 +45,10 @@ def test_a_head_that_never_comes_is_waited_for_in_vain_with_a_reason(tmp_path: P
 
 
 def test_a_node_alone_is_to_be_reached_from_nowhere_else() -> None:
-    assert own_address(allocation(nodes=("a",))) == "127.0.0.1"
+    alone = allocation(nodes=("a",))
+    assert own_address(alone) == "127.0.0.1"
+    # Given another address, Ray would listen on all interfaces.
+    assert own_address(alone, "eth0") == "127.0.0.1"
 
 
 def test_a_named_interface_is_used_and_an_unknown_one_refused() -> None:
