@@ -175,9 +175,15 @@ def needs_evidence(row: Row) -> bool:
 def print_job_output(run: Path, job_id: str) -> bool:
     """Print what a job of the run wrote; False when the argument names none of its jobs."""
     files = output_files(run, job_id)
-    if not files and job_id not in read_jobs(run):
+    record = read_jobs(run).get(job_id)
+    if not files and record is None:
         return False
-    if not files:
+    if not files and record is not None and record.submission is None:
+        print(
+            f"job {job_id} was not submitted by {command()}; its output is where its script has it "
+            f"(slurm/*.sbatch: slurm-{job_id}.log in the folder of the submission)"
+        )
+    elif not files:
         print(f"job {job_id} has written nothing into {run}/slurm/{job_id} yet")
     for path in files:
         print(f"==> {path} <==")

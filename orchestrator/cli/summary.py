@@ -20,8 +20,9 @@ COLUMNS = ("η/η_c", "status", "steps", "S", "2/η", "S·η/2", "ℓ1", "test l
 
 
 def print_end(run: Path, outcome: RunOutcome) -> None:
-    """Print how a run ended and what to do next, and nothing of its numbers."""
-    _print_end(run, outcome, pictures=[])
+    """Print how a run ended in a SLURM job and what to do next, and nothing of its numbers."""
+    # Who reads it does so where nothing may be computed.
+    _print_end(run, outcome, pictures=[], where=" --cluster FILE")
 
 
 def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -> None:
@@ -39,7 +40,7 @@ def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -
         _print_column(column, by_column[column.column_id])
     if columns:
         _print_phases(columns, phases)
-    _print_end(run, outcome, pictures=_draw(run, columns) if outcome.settled else [])
+    _print_end(run, outcome, pictures=_draw(run, columns) if outcome.settled else [], where="")
 
 
 def _print_column(column: Column, rows: list[dict[str, Any]]) -> None:
@@ -95,7 +96,7 @@ def _print_phases(columns: list[Column], phases: list[PhaseRow]) -> None:
         print_table(lines, list(lines[0]), title="The phase transition: predicted and fitted")
 
 
-def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path]) -> None:
+def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str) -> None:
     snapshot, eos = outcome.snapshot, command()
     print(f"{snapshot.settled} of {snapshot.trials} trials settled, {snapshot.failed} failed")
     for column_id, reason in outcome.blocked:
@@ -104,10 +105,11 @@ def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path]) -> None:
         print(f"picture  {path}")
     print(f"tables   {run}/trials  {run}/trajectories  {run}/attempts  {run}/analysis")
     if outcome.interrupted or outcome.halted:
-        print(f"stopped before its end; go on with\n  {eos} resume {run}")
+        unless = ", unless the job goes back into the queue," if where else ""
+        print(f"stopped before its end; go on{unless} with\n  {eos} resume {run}{where}")
     elif outcome.failed:
         print("see what failed, and try it again, with")
-        print(f"  {eos} why {run}\n  {eos} resume {run} --failed")
+        print(f"  {eos} why {run}\n  {eos} resume {run} --failed{where}")
     else:
         sql = (
             "SELECT eta_over_eta_c, epsilon, sharpness, test_loss FROM trials "

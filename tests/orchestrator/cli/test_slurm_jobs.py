@@ -277,6 +277,9 @@ def test_logs_of_a_job_are_its_output_files(eos: Eos, half_done: Path, slurm: Fa
     assert "secret" not in out
     assert "has written nothing" in eos("logs", half_done, "18").out
     assert eos("logs", half_done, "19").status == 2
+    begin(half_done, "20")
+    assert "job 20 was not submitted by eos" in eos("logs", half_done, "20").out
+    assert "slurm-20.log" in eos("logs", half_done, "20").out
     assert slurm.calls() == []
 
 
