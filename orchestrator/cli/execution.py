@@ -6,7 +6,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.cli.errors import INTERRUPTED, SETTLED, SOME_FAILED, RunHaltedError, UserError
+from orchestrator.cli.errors import (
+    INTERRUPTED,
+    PLAIN,
+    SETTLED,
+    SOME_FAILED,
+    RunHaltedError,
+    UserError,
+    exit_status,
+    sentence,
+)
 from orchestrator.cli.output import stderr
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_end, print_summary
@@ -67,7 +76,11 @@ def carry_out(
 
 def work(run: Path, terms: Terms) -> None:
     """What every node of a submitted job does; SLURM learns how it went from the exit status."""
-    status = carry_out(run, sweep_of(run), terms)
+    try:
+        status = carry_out(run, sweep_of(run), terms)
+    except PLAIN as error:  # submitit would print where it was raised, and end with 1
+        stderr.print(f"eos: {sentence(error)}", style="red", markup=False, highlight=False)
+        status = exit_status(error)
     sys.stdout.flush()
     if status:
         sys.exit(status)

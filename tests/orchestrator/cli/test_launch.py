@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from orchestrator.cli.execution import work
+from orchestrator.slurm.records import read_jobs
+from orchestrator.slurm.terms import Terms
 
 Eos = Callable[..., Any]
 
@@ -99,3 +105,18 @@ def test_the_doctor_needs_slurm_only_for_a_profile(
         "no node could be asked, for srun says: srun is not installed here",
     ]
     assert [path.name for path in tmp_path.iterdir()] == [profile.name]
+
+
+def test_a_job_on_an_unfit_node_ends_with_a_sentence_and_status_2(
+    half_done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 3600))
+    with pytest.raises(SystemExit) as ended:
+        work(half_done, Terms(interface="ib9"))
+    assert ended.value.code == 2
+    assert "eos: this node cannot run trials: interface is 'ib9'" in capsys.readouterr().err
+    assert read_jobs(half_done)["17"].incarnations[0].end == "error"
