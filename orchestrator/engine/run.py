@@ -127,6 +127,10 @@ def execute(
         observe(feed.snapshot())
         try:
             _run_waves(feed, interruption, site, observe, quiet)
+        except SystemExit:
+            # While Ray starts, a SIGTERM meets a handler of Ray's, which raises this.
+            interruption.request(Stop("signal", "SIGTERM"))
+            interruption.settle()
         except BaseException:
             if not interruption.overdue:
                 raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +101,29 @@ def test_interruptions_are_orderly_and_quick(
     assert run.trajectories() == undisturbed.trajectories()
     run.assert_settled_once()
     assert run.temporaries() == []
+
+
+def test_a_run_that_is_told_to_end_while_ray_starts_ends_in_order(
+    make_run: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
+    run = make_run()
+    process = run.start_run()
+    # Ray's own handler of SIGTERM is in place before its first server is.
+    wait_until(lambda: "gcs_server" in _children(process.pid), seconds=60)
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(30) == 130
+    assert f"eos resume {run.path}" in run.output(process)
+    assert not list((run.path / "claims").glob("*.claim"))
+    assert run.temporaries() == []
+
+
+def _children(pid: int) -> set[str]:
+    """The names of a process's children."""
+    names = set()
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):
+            names.add(Path(f"/proc/{child}/comm").read_text().strip())
+    return names
 
 
 def _checkpoints(run: Any) -> set[tuple[str, int]]:
