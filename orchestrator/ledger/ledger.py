@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from orchestrator.ledger.attempts import Row, close_marks
 from orchestrator.ledger.marks import Mark, read_rearmed
 from orchestrator.plan import Attempt, FailureClass, SettledTrial, Threshold, gives_up
-from orchestrator.store import Store
+from orchestrator.store import Identity, Store
 
 _TRIAL_COLUMNS = (
     "trial_id",
@@ -54,24 +55,38 @@ class Ledger:
         self._settled_rows: dict[str, Row] = {}
         self._history: dict[str, list[Attempt]] = {}
         self._before: dict[str, int] = {}
+        self._files: dict[str, dict[Path, Identity]] = {}
         self.refresh()
         if new_run:
             self._before = {name: self.attempts(name) for name in self._history}
             self._judge()
 
     def refresh(self) -> None:
-        """Read the tables again."""
+        """Read what came into the tables since the last time."""
         by_trial: dict[str, list[Row]] = defaultdict(list)
-        for row in self.store.table("trials", _TRIAL_COLUMNS).to_pylist():
+        for row in self._news("trials", _TRIAL_COLUMNS, self.settled, self._settled_rows):
             by_trial[row["trial_id"]].append(row)
-        history: dict[str, list[Attempt]] = defaultdict(list)
-        for row in self.store.table("attempts", _ATTEMPT_COLUMNS).to_pylist():
+        for name, rows in by_trial.items():
+            known = self._settled_rows.get(name)
+            if known is None or known["attempt"] <= rows[0]["attempt"]:
+                self.settled[name] = settled_trial(rows)
+                self._settled_rows[name] = rows[0]
+        for row in self._news("attempts", _ATTEMPT_COLUMNS, self._history):
             attempt = Attempt(row["attempt"], row["outcome"], row["failure_class"])
-            history[row["trial_id"]].append(attempt)
-        self.settled = {name: settled_trial(rows) for name, rows in by_trial.items()}
-        self._settled_rows = {name: rows[0] for name, rows in by_trial.items()}
-        self._history = history
+            others = self._history.get(row["trial_id"], ())
+            kept = [other for other in others if other.attempt != attempt.attempt]
+            self._history[row["trial_id"]] = [*kept, attempt]
         self._judge()
+
+    def _news(self, table: str, columns: Sequence[str], *known: dict[str, Any]) -> list[Row]:
+        """The rows that are new; what is known is forgotten where it counts no longer."""
+        news = self.store.news(table, columns, self._files.get(table, {}))
+        self._files[table] = news.files
+        if news.afresh:
+            for one in known:
+                one.clear()
+        rows: list[Row] = news.rows.to_pylist()
+        return rows
 
     def _judge(self) -> None:
         """Say which trials failed, by their history."""

@@ -11,6 +11,7 @@
 
 from orchestrator.store.choice import select_rows
 from orchestrator.store.compaction import Compaction, compact
+from orchestrator.store.parts import Identity
 from orchestrator.store.read import Store
 from orchestrator.store.repair import remove_orphaned_temporaries, set_aside
 from orchestrator.store.schema import ATTEMPTS, PHASE, PROVENANCE, TABLES, TRAJECTORIES, TRIALS
@@ -33,6 +34,7 @@ __all__ = [
     "TRAJECTORIES",
     "TRIALS",
     "Compaction",
+    "Identity",
     "QueryError",
     "RowError",
     "Store",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,18 @@ class Selection:
     filter: pc.Expression | None
 
 
+@dataclass(frozen=True)
+class News:
+    """Rows of a table that a reader has not seen yet, and the ``files`` that it has seen by now.
+
+    With ``afresh``, the rows are all there are: what was read before counts no longer.
+    """
+
+    rows: pa.Table
+    files: dict[Path, Identity]
+    afresh: bool
+
+
 class Store:
     """Reads the tables of a run directory while others write, compact or were killed.
 
@@ -77,12 +89,27 @@ class Store:
             if column not in schema.names:
                 raise ValueError(f"column is {column!r}; it must be in {', '.join(schema.names)}")
         needed = [*wanted, *(key for key in _KEY_COLUMNS if key not in wanted)]
-        read = self.fresh(lambda: self._read(name, needed))
-        rows = _concatenate(read, schema, needed)
-        counts = newest_rows(rows, [len(part) for _, part in read], KEYS[name])
-        if not counts.all():
-            rows = rows.filter(pa.array(counts))
-        return rows.select(wanted)
+        return _newest(name, self.fresh(lambda: self._read(name, needed)), needed).select(wanted)
+
+    def news(self, name: str, columns: Sequence[str], known: Mapping[Path, Identity]) -> News:
+        """Some columns of what came into a table since the files ``known`` were read.
+
+        The columns must be those of the table and have its keys among them. A trial's rows may be
+        older than those that were read before, or as old: it is for the reader to keep the newest.
+        When a known file is gone or was replaced, all files are read again.
+        """
+        return self.fresh(lambda: self._news(name, columns, known))
+
+    def _news(self, name: str, columns: Sequence[str], known: Mapping[Path, Identity]) -> News:
+        files = {}
+        for path in list_parts(self.run / name).live:
+            its_identity = identity(path)
+            if its_identity is None:
+                raise VanishedError(path)
+            files[path] = its_identity
+        afresh = any(files.get(path) != its_identity for path, its_identity in known.items())
+        paths = [path for path in files if afresh or path not in known]
+        return News(_newest(name, self._read_all(name, paths, columns), columns), files, afresh)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The rows of a table as dictionaries."""
@@ -134,6 +161,11 @@ class Store:
         return selections
 
     def _read(self, table: str, columns: Sequence[str]) -> list[tuple[Path, pa.Table]]:
+        return self._read_all(table, list_parts(self.run / table).live, columns)
+
+    def _read_all(
+        self, table: str, paths: Sequence[Path], columns: Sequence[str]
+    ) -> list[tuple[Path, pa.Table]]:
         def read(path: Path) -> tuple[Path, pa.Table] | None:
             before = identity(path)
             if path in self._unreadable and self._unreadable[path][0] == before:
@@ -144,7 +176,6 @@ class Store:
                 self.skip(path, before, str(damage))
                 return None
 
-        paths = list_parts(self.run / table).live
         with ThreadPoolExecutor(_READERS) as pool:
             return [part for part in pool.map(read, paths) if part is not None]
 
@@ -164,6 +195,13 @@ class Store:
             except VanishedError:
                 continue
         raise refusal(self.run, "read", OSError("its files vanish faster than they are read"))
+
+
+def _newest(name: str, read: Sequence[tuple[Path, pa.Table]], columns: Sequence[str]) -> pa.Table:
+    """The rows that count among those of some files."""
+    rows = _concatenate(read, TABLES[name], columns)
+    counts = newest_rows(rows, [len(part) for _, part in read], KEYS[name])
+    return rows if counts.all() else rows.filter(pa.array(counts))
 
 
 def _concatenate(

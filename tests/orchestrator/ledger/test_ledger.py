@@ -1,0 +1,121 @@
+"""The ledger: what it knows after a look at the tables is what a first look would tell."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator.ledger import Ledger
+from orchestrator.store import compact, create, write_part
+
+NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    create(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def settle(run: Path, trial: str, attempt: int = 1, gradients: int = 10, part: str = "") -> Path:
+    """Write the rows of a settled attempt."""
+    shared = {"trial_id": trial, "attempt": attempt, "finished_at": NOW}
+    done = {"gradients": gradients, "hvps": 0, "wall_s": 1.0, "time": 1.0, "status": "reached"}
+    rows = [{**shared, **done, "epsilon": epsilon} for epsilon in (0.1, 0.02)]
+    record(run, trial, attempt, "settled")
+    return write_part(run, "trials", part or f"{trial}-{attempt}", rows)
+
+
+def record(run: Path, trial: str, attempt: int, outcome: str) -> None:
+    """Write the row of an attempt."""
+    failed = {"failure_class": "exception"} if outcome == "failed" else {}
+    row = {"trial_id": trial, "attempt": attempt, "outcome": outcome, **failed}
+    write_part(run, "attempts", f"{trial}-{attempt}", [row])
+
+
+def knows_what_a_first_look_tells(ledger: Ledger) -> bool:
+    ledger.refresh()
+    first = Ledger(ledger.store.run)
+    return (
+        ledger.settled == first.settled
+        and ledger.failed == first.failed
+        and ledger.known == first.known
+        and all(ledger.attempts(name) == first.attempts(name) for name in first.known)
+    )
+
+
+def test_a_new_part_is_seen(run: Path) -> None:
+    settle(run, "a")
+    ledger = Ledger(run)
+    settle(run, "b")
+    record(run, "c", 1, "lost")
+    assert knows_what_a_first_look_tells(ledger)
+    assert ledger.settled.keys() == {"a", "b"}
+    assert ledger.attempts("c") == 1
+
+
+def test_what_was_read_is_not_read_again(run: Path) -> None:
+    path = settle(run, "a")
+    ledger = Ledger(run)
+    kept = path.stat()
+    path.write_bytes(b"x" * kept.st_size)  # same name, size, time and inode: the same file
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    settle(run, "b")
+    ledger.refresh()
+    assert ledger.settled.keys() == {"a", "b"}
+    assert ledger.store.unreadable == []
+
+
+def test_a_newer_attempt_wins_and_an_older_one_that_comes_late_does_not(run: Path) -> None:
+    settle(run, "a", attempt=2, gradients=20)
+    ledger = Ledger(run)
+    settle(run, "a", attempt=1, gradients=10)
+    assert knows_what_a_first_look_tells(ledger)
+    assert ledger.settled["a"].gradients == 20
+    settle(run, "a", attempt=3, gradients=30)
+    assert knows_what_a_first_look_tells(ledger)
+    assert ledger.settled["a"].gradients == 30
+
+
+def test_a_part_that_was_replaced_is_read_again(run: Path) -> None:
+    record(run, "a", 1, "lost")
+    ledger = Ledger(run)
+    settle(run, "a")
+    settle(run, "a", gradients=11)
+    assert knows_what_a_first_look_tells(ledger)
+    assert ledger.settled["a"].gradients == 11
+
+
+def test_compaction_changes_nothing(run: Path) -> None:
+    for name in "abc":
+        settle(run, name)
+    ledger = Ledger(run)
+    before = dict(ledger.settled)
+    compact(run)
+    assert knows_what_a_first_look_tells(ledger)
+    assert ledger.settled == before
+    settle(run, "d")
+    assert knows_what_a_first_look_tells(ledger)
+
+
+def test_a_part_that_is_gone_counts_no_longer(run: Path) -> None:
+    settle(run, "a")
+    path = settle(run, "b")
+    ledger = Ledger(run)
+    path.unlink()
+    assert knows_what_a_first_look_tells(ledger)
+    assert ledger.settled.keys() == {"a"}
+
+
+def test_a_trial_that_was_given_up_and_settled_later_has_not_failed(run: Path) -> None:
+    record(run, "a", 1, "failed")
+    record(run, "a", 2, "failed")
+    record(run, "a", 3, "failed")
+    ledger = Ledger(run)
+    assert ledger.failed == {"a"}
+    settle(run, "a", attempt=4)
+    assert knows_what_a_first_look_tells(ledger)
+    assert ledger.failed == set()
