@@ -1,0 +1,127 @@
+"""Run directories as sweeps of any size leave them: real names and files, invented results."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.spec import Trial
+from orchestrator import sweep as sweeps
+from orchestrator.ledger import part_name
+from orchestrator.store import create, write_bytes_whole, write_part
+from orchestrator.sweep import Column, Sweep
+
+RATES = 16
+TRIALS_A_COLUMN = 1 + RATES
+RECORDED_STEPS = 20
+"""Rows of ``trajectories`` a trial: a real one has one every ``measure.trajectory_every`` steps."""
+
+SHARPNESS = 50.0
+"""Of every flow at the smallest threshold, so that η_c = 0.04 lays the grids."""
+
+_START = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+
+
+def sweep_text(columns: int) -> str:
+    """A sweep of so many columns: one small network from so many seeds."""
+    return f"""
+name: grown
+problem: {{dataset: digits, n_train: 50, width: 8, depth: 1, seed: {list(range(columns))}}}
+eta: {{unit: eta_c, values: {{geometric: [0.25, 1.9, {RATES}]}}, stop_after_divergences: null}}
+stop: {{epsilon: [0.1, 0.05, 0.02], max_steps: 100000}}
+"""
+
+
+def columns_for(trials: int) -> int:
+    """How many columns hold about so many trials."""
+    return max(1, round(trials / TRIALS_A_COLUMN))
+
+
+def prepared(run: Path, columns: int) -> Sweep:
+    """A run directory with its sweep and no results."""
+    sweep = sweeps.parse(sweep_text(columns))
+    create(run)
+    write_bytes_whole(run / "sweep.yaml", sweeps.dump(sweep).encode())
+    return sweep
+
+
+def settle(run: Path, columns: Sequence[Column], trials_a_part: int) -> int:
+    """Write the rows of all trials of these columns, so many trials a file; returns their number.
+
+    Nothing is flushed to disk: that is what the figures of ``overhead.py`` are about.
+    """
+    flush, os.fsync = os.fsync, lambda descriptor: None
+    trials = ((column, trial) for column in columns for trial in _trials(column))
+    count = 0
+    try:
+        while part := list(itertools.islice(trials, trials_a_part)):
+            name = part_name([(trial.trial_id, 1) for _, trial in part])
+            write_part(run, "trajectories", name, [r for c, t in part for r in _steps(c, t)])
+            write_part(run, "trials", name, [row for c, t in part for row in _rows(c, t)])
+            write_part(run, "attempts", name, [_attempt(trial) for _, trial in part])
+            count += len(part)
+    finally:
+        os.fsync = flush
+    return count
+
+
+def _trials(column: Column) -> Iterator[Trial]:
+    yield column.flow()
+    yield from map(column.gd, column.learning_rates(2 / SHARPNESS))
+
+
+def _rows(column: Column, trial: Trial) -> Iterator[dict[str, Any]]:
+    for epsilon in trial.protocol.epsilons:
+        yield {
+            "trial_id": trial.trial_id,
+            "column_id": column.column_id,
+            "kind": trial.kind,
+            "sweep": "grown",
+            **vars(trial.problem),
+            "eta": trial.learning_rate,
+            "eta_c": 2 / SHARPNESS,
+            "s_gf": SHARPNESS,
+            "epsilon": epsilon,
+            "status": "reached",
+            "steps": 1000,
+            "time": 3.0,
+            "sharpness": SHARPNESS,
+            "max_sharpness": SHARPNESS,
+            "hvps": 300,
+            "gradients": 1000,
+            "attempt": 1,
+            "started_at": _START,
+            "finished_at": _START + datetime.timedelta(seconds=20),
+            "wall_s": 20.0,
+            "hostname": "node",
+            "device": "cpu",
+            "world_size": 1,
+        }
+
+
+def _steps(column: Column, trial: Trial) -> Iterator[dict[str, Any]]:
+    for step in range(RECORDED_STEPS):
+        yield {
+            "trial_id": trial.trial_id,
+            "column_id": column.column_id,
+            "step": 50 * step,
+            "time": 0.1 * step,
+            "train_loss": 1 / (1 + step),
+            "sharpness": SHARPNESS,
+            "attempt": 1,
+        }
+
+
+def _attempt(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "attempt": 1,
+        "outcome": "settled",
+        "hostname": "node",
+        "started_at": _START,
+        "finished_at": _START + datetime.timedelta(seconds=20),
+    }

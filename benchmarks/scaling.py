@@ -1,0 +1,171 @@
+"""How the cost of a run grows with its trials: what a job does before, between and after them.
+
+    .venv/bin/python benchmarks/scaling.py [--trials 100 1000 10000] [--a-part 1 16]
+
+Makes run directories in which so many trials are settled (``grown.py``), with so many trials in
+each part file, and then compacts them; and measures with the product's own code, each in a process
+of its own: expanding the sweep, reading the ledger, looking again when nothing or one part is new,
+what a job does until its first claim, a snapshot for those who watch, and ``eos status``. Figures
+are seconds of CPU (and of wall time, which other programs on the machine lengthen), and the most
+memory of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from grown import columns_for, prepared, settle
+
+from orchestrator.ledger import Claims, Ledger
+from orchestrator.ledger.status import read_status, sweep_of
+from orchestrator.plan import ColumnProgress
+from orchestrator.store import Store, compact, remove_orphaned_temporaries
+
+PAUSE = "pause"
+Steps = dict[str, Callable[[], Any]]
+
+
+def expand(run: Path) -> Steps:
+    """From the sweep file to columns and their first trials, with nothing settled."""
+    state: dict[str, Any] = {}
+    return {
+        "load sweep.yaml, columns": lambda: state.update(sweep=sweep_of(run)),
+        "ColumnProgress of all": lambda: [ColumnProgress(c, {}) for c in state["sweep"].columns],
+    }
+
+
+def ledger(run: Path) -> Steps:
+    """What is settled, read at the start and again."""
+    state: dict[str, Any] = {}
+    sweep = sweep_of(run)
+    spare = prepared(Path(tempfile.mkdtemp()) / "run", len(sweep.columns) + 1).columns[-1]
+    return {
+        "Ledger()": lambda: state.update(ledger=Ledger(run)),
+        "refresh, nothing new": lambda: state["ledger"].refresh(),
+        PAUSE: lambda: settle(run, [spare], 17),
+        "refresh, one part new": lambda: state["ledger"].refresh(),
+        "ColumnProgress of all": lambda: [
+            ColumnProgress(c, state["ledger"].settled) for c in sweep.columns
+        ],
+    }
+
+
+def start(run: Path) -> Steps:
+    """What a job does from its start to its first claim, in the order in which it does that."""
+    from orchestrator.engine.feed import Feed
+    from orchestrator.engine.provenance import provenance
+
+    state: dict[str, Any] = {}
+    # A column that is left to do, after all that are settled (`ledger` settles one more).
+    prepared(run, len(sweep_of(run).columns) + 2)
+
+    def feed() -> Feed:
+        claims, origin = Claims(run), provenance("grown")
+        return Feed(run, state["sweep"].columns, claims, state["ledger"], origin, run / "stop")
+
+    def end() -> None:
+        state["feed"].claims.release_all()
+        prepared(run, len(sweep_of(run).columns) - 2)
+
+    return {
+        "sweep": lambda: state.update(sweep=sweep_of(run)),
+        "orphaned temporaries": lambda: remove_orphaned_temporaries(run),
+        "check of all parts": lambda: Store(run).check_parts(set_damaged_aside=True),
+        "ledger": lambda: state.update(ledger=Ledger(run, new_run=True)),
+        "columns' progress": lambda: state.update(feed=feed()),
+        "snapshot": lambda: state["feed"].snapshot(),
+        "claim": lambda: state["feed"].claim_more(),
+        "look around": lambda: state["feed"].look_around(),
+        "snapshot again": lambda: state["feed"].snapshot(),
+        PAUSE: end,
+    }
+
+
+def status(run: Path) -> Steps:
+    """``eos status``, without its drawing."""
+    return {"read_status": lambda: read_status(run)}
+
+
+def merge(run: Path) -> Steps:
+    """``eos compact``."""
+    return {"compact": lambda: compact(run)}
+
+
+CASES: dict[str, Callable[[Path], Steps]] = {
+    "expand": expand,
+    "ledger": ledger,
+    "start": start,
+    "status": status,
+    "compact": merge,
+}
+
+
+def measured(steps: Steps) -> dict[str, list[float]]:
+    """CPU seconds, wall seconds and peak MiB of the process after each step."""
+    figures = {}
+    for name, step in steps.items():
+        cpu, wall = time.process_time(), time.perf_counter()
+        step()
+        if name == PAUSE:
+            continue
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        figures[name] = [time.process_time() - cpu, time.perf_counter() - wall, peak]
+    return figures
+
+
+def measure(case: str, run: Path, about: str) -> None:
+    """Measure one case in a process of its own and print a line of a table for each step."""
+    ended = subprocess.run(
+        [sys.executable, __file__, "--case", case, "--run", str(run)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    for step, (cpu, wall, peak) in json.loads(ended.stdout.splitlines()[-1]).items():
+        print(f"| {about} | {case} | {step} | {cpu:.3f} | {wall:.3f} | {peak:.0f} |", flush=True)
+
+
+def main() -> None:
+    """Measure all sizes, or one case on one run directory."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--a-part", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--keep", type=Path, help="where run directories are made and stay")
+    parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        print(json.dumps(measured(CASES[arguments.case](arguments.run))))
+        return
+    print("| trials, trials a part | case | step | CPU s | wall s | peak MiB |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as temporary:
+        for trials in arguments.trials:
+            for a_part in arguments.a_part:
+                run = (arguments.keep or Path(temporary)) / f"run-{trials}-{a_part}"
+                sweep = prepared(run, columns_for(trials))
+                before = time.perf_counter()
+                count = settle(run, sweep.columns, a_part)
+                files = sum(1 for _ in run.rglob("*.parquet"))
+                took = time.perf_counter() - before
+                print(f"{count} trials in {files} files, made in {took:.0f} s", file=sys.stderr)
+                for case in arguments.cases:
+                    measure(case, run, f"{count}, {a_part}")
+                if "compact" in arguments.cases:
+                    for case in arguments.cases:
+                        if case not in ("compact", "expand"):
+                            measure(case, run, f"{count}, compacted")
+
+
+if __name__ == "__main__":
+    main()
