@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from orchestrator.ledger import (
     commit_attempt,
     read_marks,
     utc,
+    wait_for_death,
 )
 from orchestrator.plan import (
     ColumnProgress,
@@ -30,9 +31,6 @@ from orchestrator.plan import (
     seconds_per_gradient,
 )
 from orchestrator.sweep import Column, Resources
-
-ORPHAN_SECONDS = 15.0
-"""How long a worker may outlive its dead driver before its trial is started anew beside it."""
 
 REPORTS_PER_SECOND = 50
 """Of all running trials together; Tune's controller handles ten times as many."""
@@ -118,8 +116,8 @@ class Feed:
         self._works -= 1
         names = {a.trial.trial_id for a in work.assignments}
         if error is not None:
-            marks = [mark for mark in read_marks(self.run) if mark.trial_id in names]
-            _wait_for_death(marks)
+            marks = list(read_marks(self.run, names))
+            wait_for_death(marks)
             self.ledger.refresh()
             lost = self.ledger.close(marks, "node_failure", error)
             tried = {
@@ -148,7 +146,8 @@ class Feed:
         """Take in what other runs have settled meanwhile."""
         self.ledger.refresh()
         for progress in self.progress.values():
-            progress.refresh(self.ledger.settled, self.ledger.failed)
+            if not progress.flawless:
+                progress.refresh(self.ledger.settled, self.ledger.failed)
 
     def claim_more(self) -> bool:
         """Claim a column that has something to do; whether there is something to start now."""
@@ -215,13 +214,19 @@ class Feed:
         return sorted(ready, key=lambda item: (item[1].kind != "flow", -item[2], item[1].trial_id))
 
     def _claim_more(self) -> bool:
-        for column_id, progress in self.progress.items():
-            if progress.complete or column_id in self.claims.held:
-                continue
+        open_ones = [
+            column_id
+            for column_id, progress in self.progress.items()
+            if not progress.complete and column_id not in self.claims.held
+        ]
+        for column_id in self.claims.in_turn(open_ones):
             if not self.claims.take(column_id):
                 continue
-            marks = [mark for mark in read_marks(self.run) if mark.column_id == column_id]
-            _wait_for_death(marks)
+            progress = self.progress[column_id]
+            self.ledger.refresh()
+            progress.refresh(self.ledger.settled, self.ledger.failed)
+            marks = self._marks_of(progress)
+            wait_for_death(marks)
             self.ledger.refresh()
             self.ledger.close(mark for mark in marks if mark.owner.is_dead() is not False)
             self._attempts.update({mark.trial_id: mark.attempt for mark in marks})
@@ -230,6 +235,15 @@ class Feed:
                 return True
             self._release_complete()
         return False
+
+    def _marks_of(self, progress: ColumnProgress) -> list[Mark]:
+        """The marks of a column. Those of a thousand jobs are many: only its own are looked at.
+
+        But where a flow was tried and is not there, its column may have trials that are not known.
+        """
+        unsure = progress.flow is None and self.ledger.attempts(progress.flow_trial.trial_id)
+        names = None if unsure else [trial.trial_id for trial in progress.trials]
+        return [m for m in read_marks(self.run, names) if m.column_id == progress.column_id]
 
     def _assign(self, progress: ColumnProgress, trial: Trial, pack_size: int) -> Assignment:
         name = trial.trial_id
@@ -284,10 +298,3 @@ class Feed:
 def _first_line(text: str) -> str:
     """What an error says first."""
     return text.strip().partition("\n")[0]
-
-
-def _wait_for_death(marks: Iterable[Mark]) -> None:
-    """Give workers whose driver or actor died the time to be gone, so that none computes twice."""
-    end = time.monotonic() + ORPHAN_SECONDS
-    while any(mark.owner.is_dead() is False for mark in marks) and time.monotonic() < end:
-        time.sleep(0.1)

@@ -3,7 +3,14 @@
 from orchestrator.ledger.attempts import Row, attempt_row, commit_attempt, part_name, utc
 from orchestrator.ledger.claims import HEARTBEAT_SECONDS, Claim, Claims, read_claims
 from orchestrator.ledger.ledger import Ledger, settled_trial
-from orchestrator.ledger.marks import Mark, mark_running, read_marks, rearm, unmark
+from orchestrator.ledger.marks import (
+    Mark,
+    mark_running,
+    read_marks,
+    rearm,
+    unmark,
+    wait_for_death,
+)
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -22,4 +29,5 @@ __all__ = [
     "settled_trial",
     "unmark",
     "utc",
+    "wait_for_death",
 ]

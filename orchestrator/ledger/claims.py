@@ -8,11 +8,13 @@ attempt of each trial.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
+import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +64,7 @@ class Claims:
         self._folder = run / "claims"
         self._slurm_job_id, self._restart_count = slurm_job_id, restart_count
         self._held: set[str] = set()
+        self._seen: dict[str, tuple[Claim, float]] = {}
 
     @property
     def held(self) -> frozenset[str]:
@@ -73,14 +76,45 @@ class Claims:
         if column_id in self._held:
             return True
         path = self._path(column_id)
+        holder = read_claim(path)  # reading is cheaper than writing, and most are held
+        if holder is not None and not (self._may_take(holder) and self._evict(path, holder)):
+            self._seen[column_id] = holder, time.monotonic()
+            return False
         if not self._create(path):
-            holder = read_claim(path)
-            if holder is not None and not (self._may_take(holder) and self._evict(path, holder)):
-                return False
-            if not self._create(path):
-                return False
+            return False
         self._held.add(column_id)
         return True
+
+    def in_turn(self, column_ids: Sequence[str]) -> Iterator[str]:
+        """The columns that are worth a try to :meth:`take`, in the order in which to try them.
+
+        First the first that nobody holds; when others are quicker, the rest in an order of this
+        run's own, so that a thousand runs that start at once do not queue for one column after the
+        other. Then those that are held, unless their holder was seen alive a moment ago: runs that
+        wait would else read all claims again at every look.
+        """
+        claimed = self._claimed()
+        free = [column_id for column_id in column_ids if column_id not in claimed]
+        yield from free[:1]
+        rest = free[1:]
+        random.Random(self.token).shuffle(rest)
+        yield from rest
+        for column_id in column_ids:
+            if column_id in claimed and self._may_be_stale(column_id):
+                yield column_id
+
+    def _claimed(self) -> set[str]:
+        """The columns that somebody holds or held."""
+        names = os.listdir(self._folder)  # noqa: PTH208 (thousands of names, no paths needed)
+        return {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
+
+    def _may_be_stale(self, column_id: str) -> bool:
+        """Whether a claim may be stale by now; False where it was seen alive not long ago."""
+        if column_id not in self._seen:
+            return True
+        holder, seen_at = self._seen[column_id]
+        age = holder.age + time.monotonic() - seen_at
+        return dataclasses.replace(holder, age=age).stale
 
     def beat(self) -> None:
         """Say that the claims held are alive; what was taken over meanwhile is let go."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from jobs.whole_file import temporary_name
 from orchestrator.ledger.process import ProcessIdentity
 
 RUNNING, REARMED = ".running", ".rearmed"
+
+ORPHAN_SECONDS = 15.0
+"""How long a worker may outlive its dead driver before its trial is started anew beside it."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,26 @@ def unmark(run: Path, trial_id: str) -> None:
     (run / "claims" / f"{trial_id}{RUNNING}").unlink(missing_ok=True)
 
 
-def read_marks(run: Path) -> Iterator[Mark]:
-    """The attempts that have started and have not ended in order."""
-    for path in sorted((run / "claims").glob(f"*{RUNNING}")):
+def read_marks(run: Path, trial_ids: Iterable[str] | None = None) -> Iterator[Mark]:
+    """The attempts that have started and have not ended in order; all, or those of some trials."""
+    folder = run / "claims"
+    if trial_ids is None:
+        paths = sorted(folder.glob(f"*{RUNNING}"))
+    else:
+        paths = [folder / f"{trial_id}{RUNNING}" for trial_id in trial_ids]
+    for path in paths:
         try:
             content = json.loads(path.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             continue
         yield Mark(**{**content, "owner": ProcessIdentity(**content["owner"])})
+
+
+def wait_for_death(marks: Sequence[Mark]) -> None:
+    """Give workers whose driver or actor died the time to be gone, so that none computes twice."""
+    end = time.monotonic() + ORPHAN_SECONDS
+    while any(mark.owner.is_dead() is False for mark in marks) and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def rearm(run: Path, trial_id: str, attempt: int) -> None:

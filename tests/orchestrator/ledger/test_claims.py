@@ -142,9 +142,38 @@ def test_many_processes_never_share_a_column(run: Path, left_by_the_dead: bool) 
     assert list((run / "claims").glob(".*")) == []
 
 
+def test_a_run_tries_the_first_free_column_first_and_then_in_an_order_of_its_own(run: Path) -> None:
+    other, columns = Claims(run), [f"c{i}" for i in range(20)]
+    other.take("c0")
+    orders = [list(Claims(run).in_turn(columns)) for _ in range(4)]
+    assert {order[0] for order in orders} == {"c1"}
+    assert len({tuple(order) for order in orders}) > 1
+    assert all(sorted(order) == sorted(columns) for order in orders)
+    assert {order[-1] for order in orders} == {"c0"}  # held, and not yet looked at
+
+
+def test_a_claim_that_was_seen_alive_is_not_looked_at_again_before_it_may_be_stale(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, claims = claim_and_stay(run), Claims(run)
+    try:
+        assert not claims.take("c")
+        assert list(claims.in_turn(["c"])) == []
+        later = time.monotonic() + STALE_SECONDS + 1
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        assert list(claims.in_turn(["c"])) == ["c"]
+    finally:
+        owner.kill()
+        owner.wait(30)
+    monkeypatch.undo()
+    assert list(claims.in_turn(["c"])) == ["c"]  # its holder is seen to be dead
+    assert claims.take("c")
+
+
 def test_marks_say_who_runs_what(run: Path) -> None:
     mark = mark_running(run, "t", "c", 3, "17", 2)
-    assert list(read_marks(run)) == [mark]
+    assert list(read_marks(run)) == list(read_marks(run, ["t", "u"])) == [mark]
+    assert list(read_marks(run, ["u"])) == []
     assert mark.owner.is_dead() is False
     unmark(run, "t")
     unmark(run, "t")
