@@ -45,6 +45,7 @@ class ColumnProgress:
         self._running: set[str] = set()
         self._descents: tuple[Trial, ...] = ()
         self._first_above = 0
+        self._states: dict[str, State] | None = None
         self.refresh(settled, failed)
 
     @property
@@ -96,10 +97,12 @@ class ColumnProgress:
 
     def start(self, trial_id: str) -> None:
         """Note that a trial runs."""
+        self._states = None
         self._running.add(trial_id)
 
     def settle(self, settled: SettledTrial) -> None:
         """Note that a trial's rows are in the tables."""
+        self._states = None
         self._running.discard(settled.trial_id)
         self._failed.discard(settled.trial_id)
         self._settled[settled.trial_id] = settled
@@ -113,11 +116,13 @@ class ColumnProgress:
 
     def fail(self, trial_id: str) -> None:
         """Note that a trial failed and is not tried again."""
+        self._states = None
         self._running.discard(trial_id)
         self._failed.add(trial_id)
 
     def release(self, trial_id: str) -> None:
         """Note that a trial stopped running without a result and may start again."""
+        self._states = None
         self._running.discard(trial_id)
 
     def ready(self) -> list[Trial]:
@@ -136,8 +141,13 @@ class ColumnProgress:
             return flow_gradients(self.column)
         return descent_gradients(self.column, trial.learning_rate, self.flow)
 
-    def states(self) -> dict[str, State]:
+    def states(self) -> Mapping[str, State]:
         """Where each known trial stands, by its trial_id."""
+        if self._states is None:  # asked for all columns again and again, while few change
+            self._states = self._find_states()
+        return self._states
+
+    def _find_states(self) -> dict[str, State]:
         states: dict[str, State] = {}
         first_skipped = 1 + self._first_after("diverged")
         for index, trial in enumerate(self.trials):

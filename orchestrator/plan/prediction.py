@@ -40,7 +40,7 @@ def predict(
     ``steps_done`` are those of running trials, by trial_id. A trial that took longer than predicted
     still counts a little.
     """
-    if progress.blocked:
+    if progress.blocked or progress.complete:
         return Prediction(0.0, 0.0, guess=False)
     gradients = unknown_gradients(progress.column) if progress.flow is None else 0.0
     states = progress.states()
