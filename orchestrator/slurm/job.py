@@ -51,6 +51,7 @@ class Job:
         self._id, self._restart = allocation.job_id, allocation.restart
         self._ends_at = allocation.ends_at
         self._asked_again = False
+        self._records_changed_at = 0
         self._record = Incarnation(
             job_id=self._id,
             restart=self._restart,
@@ -172,10 +173,19 @@ class Job:
 
     def _beat(self) -> Stop | None:
         records.beat(self._run, self._id, self._restart)
-        if records.superseded(self._run, self._id, self._restart):
+        if self._may_be_superseded() and records.superseded(self._run, self._id, self._restart):
             return Stop("superseded", f"job {self._id} has been started again meanwhile")
         self._ask_again()
         return None
+
+    def _may_be_superseded(self) -> bool:
+        """Whether records have appeared lately: else a thousand jobs would list them all the time.
+
+        Two changes within a tick of the file server's clock look like one, hence the minute.
+        """
+        before, self._records_changed_at = self._records_changed_at, records.changed_at(self._run)
+        fresh = time.time_ns() - self._records_changed_at < 60 * 10**9
+        return fresh or self._records_changed_at != before
 
     def _ask_again(self) -> None:
         """Shortly before the time is up, see whether somebody has given the job more."""

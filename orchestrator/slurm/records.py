@@ -108,6 +108,11 @@ def superseded(run: Path, job_id: str, restart: int) -> bool:
     return any(int(path.name.split(".")[1]) > restart for path in paths)
 
 
+def changed_at(run: Path) -> int:
+    """When a record last appeared, of whichever job, in nanoseconds; one call, however many."""
+    return jobs_folder(run).stat().st_mtime_ns
+
+
 def read_jobs(run: Path) -> dict[str, JobRecord]:
     """All jobs of a run that are on record, by their number."""
     submissions: dict[str, Submission] = {}
