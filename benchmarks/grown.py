@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from jobs.spec import Trial
 from orchestrator import sweep as sweeps
 from orchestrator.ledger import part_name
@@ -24,6 +26,27 @@ SHARPNESS = 50.0
 """Of every flow at the smallest threshold, so that η_c = 0.04 lays the grids."""
 
 _START = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+_TIMES = {"started_at": _START, "finished_at": _START + datetime.timedelta(seconds=20)}
+_RESULT = {
+    "sweep": "grown",
+    "eta_c": 2 / SHARPNESS,
+    "s_gf": SHARPNESS,
+    "status": "reached",
+    "steps": 1000,
+    "time": 3.0,
+    "sharpness": SHARPNESS,
+    "max_sharpness": SHARPNESS,
+    "hvps": 300,
+    "gradients": 1000,
+    "attempt": 1,
+    **_TIMES,
+    "wall_s": 20.0,
+    "hostname": "node",
+    "device": "cpu",
+    "world_size": 1,
+}
+
+Part = Sequence[tuple[Column, Trial]]
 
 
 def sweep_text(columns: int) -> str:
@@ -60,9 +83,9 @@ def settle(run: Path, columns: Sequence[Column], trials_a_part: int) -> int:
     try:
         while part := list(itertools.islice(trials, trials_a_part)):
             name = part_name([(trial.trial_id, 1) for _, trial in part])
-            write_part(run, "trajectories", name, [r for c, t in part for r in _steps(c, t)])
-            write_part(run, "trials", name, [row for c, t in part for row in _rows(c, t)])
-            write_part(run, "attempts", name, [_attempt(trial) for _, trial in part])
+            write_part(run, "trajectories", name, _steps(part))
+            write_part(run, "trials", name, _rows(part))
+            write_part(run, "attempts", name, _attempts(part))
             count += len(part)
     finally:
         os.fsync = flush
@@ -74,54 +97,41 @@ def _trials(column: Column) -> Iterator[Trial]:
     yield from map(column.gd, column.learning_rates(2 / SHARPNESS))
 
 
-def _rows(column: Column, trial: Trial) -> Iterator[dict[str, Any]]:
-    for epsilon in trial.protocol.epsilons:
-        yield {
-            "trial_id": trial.trial_id,
-            "column_id": column.column_id,
-            "kind": trial.kind,
-            "sweep": "grown",
-            **vars(trial.problem),
-            "eta": trial.learning_rate,
-            "eta_c": 2 / SHARPNESS,
-            "s_gf": SHARPNESS,
-            "epsilon": epsilon,
-            "status": "reached",
-            "steps": 1000,
-            "time": 3.0,
-            "sharpness": SHARPNESS,
-            "max_sharpness": SHARPNESS,
-            "hvps": 300,
-            "gradients": 1000,
-            "attempt": 1,
-            "started_at": _START,
-            "finished_at": _START + datetime.timedelta(seconds=20),
-            "wall_s": 20.0,
-            "hostname": "node",
-            "device": "cpu",
-            "world_size": 1,
-        }
+def _rows(part: Part) -> pa.Table:
+    epsilons = part[0][1].protocol.epsilons
+    each = [(column, trial) for column, trial in part for _ in epsilons]
+    problem = part[0][1].problem
+    return _table(
+        len(each),
+        {
+            "trial_id": [trial.trial_id for _, trial in each],
+            "column_id": [column.column_id for column, _ in each],
+            "kind": [trial.kind for _, trial in each],
+            "seed": [trial.problem.seed for _, trial in each],
+            "eta": pa.array([trial.learning_rate for _, trial in each], pa.float64()),
+            "epsilon": list(epsilons) * len(part),
+        },
+        {name: value for name, value in vars(problem).items() if name != "seed"} | _RESULT,
+    )
 
 
-def _steps(column: Column, trial: Trial) -> Iterator[dict[str, Any]]:
-    for step in range(RECORDED_STEPS):
-        yield {
-            "trial_id": trial.trial_id,
-            "column_id": column.column_id,
-            "step": 50 * step,
-            "time": 0.1 * step,
-            "train_loss": 1 / (1 + step),
-            "sharpness": SHARPNESS,
-            "attempt": 1,
-        }
+def _steps(part: Part) -> pa.Table:
+    each = [(column, trial) for column, trial in part for _ in range(RECORDED_STEPS)]
+    return _table(
+        len(each),
+        {
+            "trial_id": [trial.trial_id for _, trial in each],
+            "column_id": [column.column_id for column, _ in each],
+            "step": list(range(RECORDED_STEPS)) * len(part),
+        },
+        {"time": 0.1, "train_loss": 0.05, "sharpness": SHARPNESS, "attempt": 1},
+    )
 
 
-def _attempt(trial: Trial) -> dict[str, Any]:
-    return {
-        "trial_id": trial.trial_id,
-        "attempt": 1,
-        "outcome": "settled",
-        "hostname": "node",
-        "started_at": _START,
-        "finished_at": _START + datetime.timedelta(seconds=20),
-    }
+def _attempts(part: Part) -> pa.Table:
+    same = {"attempt": 1, "outcome": "settled", "hostname": "node", **_TIMES}
+    return _table(len(part), {"trial_id": [trial.trial_id for _, trial in part]}, same)
+
+
+def _table(rows: int, columns: dict[str, Any], same: dict[str, Any]) -> pa.Table:
+    return pa.table({**columns, **{name: pa.repeat(value, rows) for name, value in same.items()}})

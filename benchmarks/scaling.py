@@ -48,14 +48,21 @@ def ledger(run: Path) -> Steps:
     state: dict[str, Any] = {}
     sweep = sweep_of(run)
     spare = prepared(Path(tempfile.mkdtemp()) / "run", len(sweep.columns) + 1).columns[-1]
+    before = set(run.rglob("*.parquet"))
+
+    def remove() -> None:
+        for path in set(run.rglob("*.parquet")) - before:
+            path.unlink()
+
     return {
         "Ledger()": lambda: state.update(ledger=Ledger(run)),
         "refresh, nothing new": lambda: state["ledger"].refresh(),
-        PAUSE: lambda: settle(run, [spare], 17),
+        f"{PAUSE} to add": lambda: settle(run, [spare], 17),
         "refresh, one part new": lambda: state["ledger"].refresh(),
         "ColumnProgress of all": lambda: [
             ColumnProgress(c, state["ledger"].settled) for c in sweep.columns
         ],
+        f"{PAUSE} to remove": remove,
     }
 
 
@@ -65,8 +72,8 @@ def start(run: Path) -> Steps:
     from orchestrator.engine.provenance import provenance
 
     state: dict[str, Any] = {}
-    # A column that is left to do, after all that are settled (`ledger` settles one more).
-    prepared(run, len(sweep_of(run).columns) + 2)
+    # A column that is left to do, after all that are settled.
+    prepared(run, len(sweep_of(run).columns) + 1)
 
     def feed() -> Feed:
         claims, origin = Claims(run), provenance("grown")
@@ -74,7 +81,7 @@ def start(run: Path) -> Steps:
 
     def end() -> None:
         state["feed"].claims.release_all()
-        prepared(run, len(sweep_of(run).columns) - 2)
+        prepared(run, len(sweep_of(run).columns) - 1)
 
     return {
         "sweep": lambda: state.update(sweep=sweep_of(run)),
@@ -86,7 +93,7 @@ def start(run: Path) -> Steps:
         "claim": lambda: state["feed"].claim_more(),
         "look around": lambda: state["feed"].look_around(),
         "snapshot again": lambda: state["feed"].snapshot(),
-        PAUSE: end,
+        f"{PAUSE} to end": end,
     }
 
 
@@ -115,7 +122,7 @@ def measured(steps: Steps) -> dict[str, list[float]]:
     for name, step in steps.items():
         cpu, wall = time.process_time(), time.perf_counter()
         step()
-        if name == PAUSE:
+        if name.startswith(PAUSE):
             continue
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         figures[name] = [time.process_time() - cpu, time.perf_counter() - wall, peak]

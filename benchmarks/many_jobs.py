@@ -1,0 +1,292 @@
+"""What many jobs on one run cost a file server and the queue, and a simulation of their time.
+
+    .venv/bin/python benchmarks/many_jobs.py [--jobs 8 32] [--columns 1000] [--only simulation]
+
+- *race*: so many processes that start at once claim columns of one run until all are claimed;
+  how often each tried, and how long it took until every process had its first.
+- *operations*: the file operations of a job at one heartbeat, at one look of a job that waits
+  while others hold everything, and at one claim, counted with strace (without it, left out).
+- *squeue*, *records*: one look of ``eos status`` at 1,000 jobs, ten starts each.
+- *simulation*: J jobs on C columns; see :func:`simulate` for what it assumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from grown import prepared, settle
+
+from orchestrator.ledger import Claims
+from orchestrator.slurm import records
+from orchestrator.slurm.job_state import job_states
+from orchestrator.slurm.queue import END, FIELDS, parse_queue
+
+START_SECONDS = 30.0
+REQUEUED_SECONDS = 600.0
+IDLE_SECONDS = 900.0
+
+
+def racer(run: Path, columns: list[str], start: float, results: multiprocessing.Queue) -> None:
+    """Claim one column after the other, as the feed does, until none is free."""
+    claims, first, tries = Claims(run), None, 0
+    time.sleep(max(start - time.time(), 0))
+    began, count = time.time(), 0
+    while count < len(columns):
+        got = None
+        for column_id in claims.in_turn([c for c in columns if c not in claims.held]):
+            tries += 1
+            if claims.take(column_id):
+                got = column_id
+                break
+        if got is None:
+            break
+        first = time.time() - began if first is None else first
+        count += 1
+        time.sleep(0.05)  # a column takes a while
+    results.put((count, tries, first, time.time() - began))
+    time.sleep(600)
+
+
+def race(jobs: int, columns: int) -> None:
+    """So many processes at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        prepared(run, 1)
+        names = [f"{number:016x}" for number in range(columns)]
+        context = multiprocessing.get_context("fork")
+        results = context.Queue()
+        start = time.time() + 2
+        processes = [
+            context.Process(target=racer, args=(run, names, start, results)) for _ in range(jobs)
+        ]
+        for process in processes:
+            process.start()
+        ended = [results.get(timeout=300) for _ in processes]
+        for process in processes:
+            process.kill()
+            process.join()
+    claimed, tries = sum(one[0] for one in ended), sum(one[1] for one in ended)
+    firsts = [one[2] for one in ended if one[2] is not None]
+    print(
+        f"race: {jobs} processes on {columns} columns: {claimed} claimed, each once; "
+        f"{tries / claimed:.2f} tries a claim; the first claim within "
+        f"{statistics.median(firsts):.3f} s (median), {max(firsts):.3f} s (last); "
+        f"all after {max(one[3] for one in ended):.1f} s",
+        flush=True,
+    )
+
+
+COUNTED = (
+    "open,openat,stat,newfstatat,statx,lstat,access,faccessat2,link,linkat,rename,renameat,"
+    "unlink,unlinkat,utimensat,getdents64,mkdir,readlink"
+)
+
+
+def operations(columns: int) -> None:
+    """System calls that name a path below the run directory, each a request to a file server."""
+    if not shutil.which("strace"):
+        print("operations: strace is not there")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        sweep = prepared(run, columns)
+        settle(run, sweep.columns[: columns // 2], 16)
+        for number in range(1, 1001):
+            for restart in range(2):
+                one = records.Incarnation(str(number), restart, ("n",), "h", 0.0, None)
+                records.record_incarnation(run, one)
+        for act in ("claim", "heartbeat", "look"):
+            trace = Path(folder) / f"{act}.trace"
+            own = [sys.executable, __file__, "--act", act, "--run", str(run)]
+            subprocess.run(
+                ["strace", "-f", "-y", "-e", f"trace={COUNTED}", "-o", str(trace), *own],
+                check=True,
+                timeout=300,
+            )
+            print(f"operations of a {act}: {_counted(trace.read_text())}", flush=True)
+
+
+def _counted(trace: str) -> str:
+    begin, end = trace.index("/begin-to-count"), trace.index("/end-of-count")
+    calls: dict[str, int] = {}
+    for line in trace[begin:end].splitlines():
+        name = re.match(r"\d+ +(\w+)\(", line)
+        if name and "/run/" in line:
+            calls[name[1]] = calls.get(name[1], 0) + 1
+    return f"{sum(calls.values())} ({', '.join(f'{n} {c}' for c, n in sorted(calls.items()))})"
+
+
+def act(name: str, run: Path) -> None:
+    """Do one thing between two marks in the trace."""
+    from orchestrator.engine.feed import Feed
+    from orchestrator.engine.provenance import provenance
+    from orchestrator.ledger import Ledger
+    from orchestrator.ledger.status import sweep_of
+
+    columns = sweep_of(run).columns
+    claims, others = Claims(run), Claims(run)
+    feed = Feed(run, columns, claims, Ledger(run), provenance("grown"), run / "stop")
+    deeds: dict[str, Callable[[], object]] = {
+        "claim": feed.claim_more,
+        "heartbeat": lambda: (
+            claims.beat(),
+            records.beat(run, "500", 1),
+            records.superseded(run, "500", 1),
+        ),
+        "look": lambda: (feed.claim_more(), feed.look_around()),
+    }
+    if name == "heartbeat":
+        feed.claim_more()
+    if name == "look":
+        for column in columns:
+            others.take(column.column_id)
+        feed.claim_more()  # the first look reads all claims
+    os.access("/begin-to-count", os.F_OK)
+    deeds[name]()
+    os.access("/end-of-count", os.F_OK)
+    claims.release_all()
+    others.release_all()
+
+
+def looks(jobs: int, starts: int) -> None:
+    """What ``eos status`` does with the records and the queue of so many jobs."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        run.mkdir()
+        flush, os.fsync = os.fsync, lambda descriptor: None
+        for number in range(1, jobs + 1):
+            job_id = str(number)
+            records.record_submission(run, records.Submission(job_id, "eos", 0.0, "p"))
+            for restart in range(starts):
+                one = records.Incarnation(job_id, restart, ("n1",), "h", 0.0, None)
+                records.record_incarnation(run, one)
+        os.fsync = flush
+        read = _seconds(lambda: records.read_jobs(run))
+        beats = _seconds(lambda: records.superseded(run, "1", starts - 1))
+        known = records.read_jobs(run)
+    values = dict.fromkeys(FIELDS, "x") | {"UserID": str(os.getuid()), "State": "RUNNING"}
+    text = "".join(
+        "".join(
+            f"{number if name in ('JobID', 'JobArrayID') else value} \x1f"
+            for name, value in values.items()
+        )
+        + END
+        for number in range(1, jobs + 1)
+    )
+    parsed = _seconds(lambda: parse_queue(text, str(os.getuid())))
+    queue = parse_queue(text, str(os.getuid()))
+    assert len(queue) == jobs, len(queue)
+    judged = _seconds(lambda: job_states(known, queue, None, time.time()))
+    print(
+        f"looks: {jobs} jobs × {starts} starts: records {read:.2f} s, squeue's {len(text) >> 10} "
+        f"KiB {parsed:.3f} s, states {judged:.3f} s, a job's look for a later start {beats:.4f} s",
+        flush=True,
+    )
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def simulate(
+    jobs: int, columns: int, *, hours: float, spread: float, limit_hours: float, seed: int = 0
+) -> dict[str, float]:
+    """J jobs that share C columns by claims; returns hours to the end and what was used.
+
+    Assumed: all jobs start within ten minutes, and 30 s pass from a start to the first claim. A
+    column takes a whole job, log-normally distributed around ``hours`` with ``spread`` as sigma. A
+    job that meets its time limit puts itself back and starts again after ten minutes, going on
+    with its column from a checkpoint. A job that finds nothing gives up after 15 minutes.
+    """
+    draw = random.Random(seed)
+    work = [3600 * hours * draw.lognormvariate(0, spread) for _ in range(columns)]
+    # Each job: when it is free, when it started, what is left of its column.
+    free = [(began + START_SECONDS, began, 0.0) for began in _uniform(draw, jobs)]
+    heapq.heapify(free)
+    held = busy = end = 0.0
+    left = list(reversed(work))
+    idle = requeued = 0
+    while free:
+        now, began, rest = heapq.heappop(free)
+        rest = rest or (left.pop() if left else 0.0)
+        if not rest:
+            idle += 1
+            held += now + IDLE_SECONDS - began
+            continue
+        step = min(rest, began + 3600 * limit_hours - now)
+        now, rest, busy = now + step, rest - step, busy + step
+        end = max(end, now)
+        if rest or now - began >= 3600 * limit_hours:
+            requeued += 1
+            held += now - began
+            began = now + REQUEUED_SECONDS
+            now = began + START_SECONDS
+        heapq.heappush(free, (now, began, rest))
+    ideal = max(sum(work) / jobs, max(work))
+    return {
+        "hours": end / 3600,
+        "against ideal": end / ideal,
+        "used": busy / held,
+        "put back": requeued,
+        "gave up": idle,
+        "idle job-hours": idle * IDLE_SECONDS / 3600,
+    }
+
+
+def _uniform(draw: random.Random, jobs: int) -> list[float]:
+    return [draw.uniform(0, REQUEUED_SECONDS) for _ in range(jobs)]
+
+
+def simulation(columns: int) -> None:
+    """A table over J."""
+    print("| J | hours to the end | ÷ ideal | job time used | put back | gave up, job-hours |")
+    print("|---|---|---|---|---|---|")
+    for jobs in (1, 3, 10, 30, 100, 300, 1000):
+        r = simulate(jobs, columns, hours=1.0, spread=0.7, limit_hours=24.0)
+        print(
+            f"| {jobs} | {r['hours']:.1f} | {r['against ideal']:.2f} | {100 * r['used']:.0f} % | "
+            f"{r['put back']:.0f} | {r['gave up']:.0f}, {r['idle job-hours']:.1f} |"
+        )
+
+
+def main() -> None:
+    """Run all parts, or some."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, nargs="+", default=[8, 32, 64])
+    parser.add_argument("--columns", type=int, default=1000)
+    parts = ["race", "operations", "looks", "simulation"]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--act", help=argparse.SUPPRESS)
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.act:
+        act(arguments.act, arguments.run)
+        return
+    if "race" in arguments.only:
+        for jobs in arguments.jobs:
+            race(jobs, arguments.columns)
+    if "operations" in arguments.only:
+        operations(arguments.columns)
+    if "looks" in arguments.only:
+        looks(1000, 10)
+    if "simulation" in arguments.only:
+        simulation(arguments.columns)
+
+
+if __name__ == "__main__":
+    main()
