@@ -11,6 +11,8 @@ import typer
 from orchestrator.cli.errors import UserError
 from orchestrator.cli.execution import work
 from orchestrator.cli.output import command, print_json, stderr
+from orchestrator.ledger import Ledger
+from orchestrator.plan import ColumnProgress
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
 from orchestrator.slurm.naming import job_name
@@ -61,6 +63,12 @@ def submit_jobs(
 
     refuse_odd_path(run)
     refuse_shared(run)
+    if _nothing_to_do(run, sweep):
+        if json:
+            print_json({"run": str(run), "name": None, "submitted": (), "live": ()})
+        else:
+            print(f"nothing was submitted, for nothing is missing in {shlex.quote(str(run))}")
+        return
     name = job_name(run, sweep.name)
     with launching(run) as is_ours:
         if not is_ours:
@@ -90,6 +98,14 @@ def submit_jobs(
         )
         if not done.at_limit:
             raise typer.Exit(2)
+
+
+def _nothing_to_do(run: Path, sweep: Sweep) -> bool:
+    """Whether a job would find nothing to start."""
+    ledger = Ledger(run)
+    return all(
+        ColumnProgress(column, ledger.settled, ledger.failed).complete for column in sweep.columns
+    )
 
 
 def _check_nodes(run: Path, profile: Profile, wait: int) -> None:

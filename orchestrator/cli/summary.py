@@ -103,7 +103,9 @@ def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str)
         print(f"column {column_id}: {reason}")
     for path in pictures:
         print(f"picture  {path}")
-    print(f"tables   {run}/trials  {run}/trajectories  {run}/attempts  {run}/analysis")
+    tables = ["trials", "trajectories", "attempts"]
+    tables += ["analysis"] if any((run / "analysis").iterdir()) else []
+    print("tables   " + "  ".join(f"{run}/{table}" for table in tables))
     if outcome.interrupted or outcome.halted:
         unless = ", unless the job goes back into the queue," if where else ""
         print(f"stopped before its end; go on{unless} with\n  {eos} resume {run}{where}")

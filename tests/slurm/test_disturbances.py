@@ -160,6 +160,9 @@ def test_a_time_limit_and_a_lost_controller_lose_nothing(
     (job,) = json.loads(resumed.stdout)["submitted"]
     assert here.ended(job, 0, 180).end == "settled"
     same_as(here, undisturbed)
+    files = (str(here.folder / "sweep.yaml"), "--cluster", str(here.folder / "site.yaml"))
+    again = here.eos("launch", *files, "--run-dir", str(here.run))
+    assert "nothing is missing" in again.stdout
     assert "attempt 2 resumes at step" in "".join(
         path.read_text() for path in Path(here.run / "logs").glob("*.log")
     )
