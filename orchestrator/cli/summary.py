@@ -104,7 +104,7 @@ def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str)
     for path in pictures:
         print(f"picture  {path}")
     tables = ["trials", "trajectories", "attempts"]
-    tables += ["analysis"] if any((run / "analysis").iterdir()) else []
+    tables += ["analysis"] if (run / "analysis").is_dir() else []
     print("tables   " + "  ".join(f"{run}/{table}" for table in tables))
     if outcome.interrupted or outcome.halted:
         unless = ", unless the job goes back into the queue," if where else ""

@@ -35,6 +35,14 @@ class Overdue(BaseException):
     """Raised in the main thread when the trials did not end within the grace time."""
 
 
+def hold_signals() -> None:
+    """Let signals wait from now on, but while an :class:`Interruption` of a job heeds them.
+
+    A job has things to do before its run and after it that no signal may cut short.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
 class Interruption:
     """While this context is open, a signal or :meth:`request` asks for an orderly end.
 
@@ -44,7 +52,8 @@ class Interruption:
     Args:
         run: the run directory.
         token: the run's own name.
-        patient: whether only a second Ctrl-C forces the end.
+        patient: whether this is a job: only a second Ctrl-C forces the end, and signals that come
+            before or after wait (:func:`hold_signals`).
         grace: seconds for the trials to stop after a warning; after other signals it is at most
             :data:`GRACE_SECONDS`.
 
@@ -76,11 +85,15 @@ class Interruption:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._on_signal)
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
+            if self._patient:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            if self._patient:
+                hold_signals()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self.stop_file.unlink(missing_ok=True)

@@ -10,14 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine.interruption import GRACE_SECONDS, Interruption, Overdue, Stop
+from orchestrator.engine.interruption import (
+    GRACE_SECONDS,
+    Interruption,
+    Overdue,
+    Stop,
+    hold_signals,
+)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "claims").mkdir()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
     yield tmp_path
+    while signal.sigpending():
+        signal.sigwait(signal.sigpending())
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     assert {number: signal.getsignal(number) for number in before} == before
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
 
@@ -85,3 +95,12 @@ def test_nothing_is_forced_while_a_run_clears_up(run: Path) -> None:
         assert left() == 0.0
         os.kill(os.getpid(), signal.SIGINT)
         assert not interruption.overdue
+
+
+def test_a_job_heeds_what_came_before_its_run_and_is_not_cut_short_after_it(run: Path) -> None:
+    hold_signals()
+    os.kill(os.getpid(), signal.SIGUSR2)
+    with Interruption(run, "a" * 32, patient=True, grace=60) as interruption:
+        assert interruption.stop == Stop("signal", "SIGUSR2")
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.SIGTERM in signal.sigpending()
