@@ -11,7 +11,8 @@ from orchestrator.cluster import Allocation, here
 from orchestrator.engine.interruption import GRACE_SECONDS, Stop
 
 BEGIN_SECONDS = 30.0
-"""Nothing is begun so shortly before the run must stop: it would not reach its first checkpoint."""
+"""Nothing is begun so shortly before the run must stop, nor more than its grace before: it would
+hardly get anywhere."""
 
 
 @dataclass(frozen=True)
@@ -52,4 +53,4 @@ class Site:
     def may_begin(self) -> bool:
         """Whether a trial that is begun now can get somewhere."""
         stop_at = self.stop_at()
-        return stop_at is None or time.time() < stop_at - BEGIN_SECONDS
+        return stop_at is None or time.time() < stop_at - min(BEGIN_SECONDS, self.grace)

@@ -23,6 +23,9 @@ IDLE_SECONDS = 900.0
 EARLY_SECONDS = 90.0
 """SLURM may send a signal up to a minute earlier than it was asked for."""
 
+LONG_SHARE = 1 / 3
+"""Of its time: a signal before that is no time limit, however short the job is."""
+
 PUT_BACK: dict[End, str] = {
     "time_limit": "max_timeouts",
     "preempted": "max_preemptions",
@@ -154,9 +157,8 @@ class Job:
     def _long(self) -> bool:
         """Whether the job has used up so much of its time that a signal can mean its limit."""
         assert self._ends_at is not None
-        return time.time() - self._record.started_at > (
-            0.5 * (self._ends_at - self._record.started_at)
-        )
+        started = self._record.started_at
+        return time.time() - started > LONG_SHARE * (self._ends_at - started)
 
     def _times_put_back(self, term: str) -> int:
         job = records.read_jobs(self._run).get(self._id)

@@ -169,7 +169,7 @@ def load_profile(path: Path) -> Profile:
 
 def parse_profile(text: str, source: str = "the cluster profile") -> Profile:
     """The profile of a YAML text; ``source`` is what messages call it. See :func:`load_profile`."""
-    content = read(text, source, "partition, nodes, cpus_per_node, ...")
+    content = read(text, source, "partition, nodes, cpus_per_node, ...", shell=("setup",))
     as_written = _as_written(text)
     for key in content:
         if key not in Profile.model_fields:

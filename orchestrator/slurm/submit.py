@@ -122,7 +122,8 @@ def _executor(run: Path, profile: Profile, name: str) -> _Executor:
     executor = _Executor(
         folder=run / "slurm" / "%j",
         # Without -P, Python looks for modules in the folder of the submission first.
-        python=f"{shlex.quote(profile.python or sys.executable)} -P",
+        # And the job may be told to stop while it starts.
+        python=f"{shlex.quote(profile.python or sys.executable)} -P -m orchestrator.slurm.held",
     )
     executor.update_parameters(**_parameters(profile, name))
     return executor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +40,29 @@ def read_file(path: Path, named: str) -> str:
         ) from None
 
 
-def read(text: str, source: str, keys: str = "name, problem, ...") -> dict[Any, Any]:
+def read(
+    text: str, source: str, keys: str = "name, problem, ...", shell: Collection[str] = ()
+) -> dict[Any, Any]:
     """The mapping that the text holds, with plain Python values; ``keys`` is an example of keys.
+
+    Below the keys in ``shell`` stands what a shell reads, where ``${...}`` is its own.
 
     Raises:
         SweepError: the text is not one YAML mapping of plain values.
     """
     try:
-        root = _checked_root(text, source, ())
+        root = _checked_root(text, source, (), shell)
         if root is None:
             raise SweepError(f"{source} is empty; it must be a mapping with {keys}")
         if not isinstance(root, yaml.MappingStartEvent):
             kind = "a list" if isinstance(root, yaml.SequenceStartEvent) else "a single value"
             raise SweepError(f"{source} is {kind}; it must be a mapping with {keys}")
         # OmegaConf's limit is against aliases, which are refused above; long lists are welcome.
-        content = OmegaConf.to_container(OmegaConf.create(text, max_yaml_expanded_nodes=None))
+        content = (
+            yaml.load(text, Loader=_LOADER)
+            if shell
+            else OmegaConf.to_container(OmegaConf.create(text, max_yaml_expanded_nodes=None))
+        )
     except SweepError:
         raise
     except OmegaConfBaseException:
@@ -89,7 +97,9 @@ def read_override(override: str, key: str, value: str) -> dict[Any, Any]:
     return content
 
 
-def _checked_root(text: str, source: str, path: _Path) -> yaml.NodeEvent | None:
+def _checked_root(
+    text: str, source: str, path: _Path, shell: Collection[str] = ()
+) -> yaml.NodeEvent | None:
     """The first event of the document, None without one; every part of it has been checked."""
     root: yaml.NodeEvent | None = None
     events = yaml.parse(text, Loader=_LOADER)
@@ -98,11 +108,17 @@ def _checked_root(text: str, source: str, path: _Path) -> yaml.NodeEvent | None:
             if root is not None:
                 raise SweepError(f"{source} has several YAML documents; it must be one")
             root = event
-            _check(event, events, path, source)
+            _check(event, events, path, source, shell)
     return root
 
 
-def _check(event: yaml.NodeEvent, events: Iterator[Any], path: _Path, source: str) -> None:
+def _check(
+    event: yaml.NodeEvent,
+    events: Iterator[Any],
+    path: _Path,
+    source: str,
+    shell: Collection[str],
+) -> None:
     where = dotted(path) or source
     if len(path) > _DEEPEST:
         raise SweepError(f"{where} is nested too deeply; it must be a plain value")
@@ -116,16 +132,16 @@ def _check(event: yaml.NodeEvent, events: Iterator[Any], path: _Path, source: st
         name = str(tag).replace("tag:yaml.org,2002:", "!!")
         raise SweepError(f"{where} has the YAML tag {shown(name)}; it must be a plain value")
     if isinstance(event, yaml.ScalarEvent):
-        _check_scalar(where, event)
+        _check_scalar(where, event, plain=not path or path[0] not in shell)
     elif isinstance(event, yaml.SequenceStartEvent):
         for place, item in enumerate(_until(yaml.SequenceEndEvent, events)):
-            _check(item, events, (*path, place), source)
+            _check(item, events, (*path, place), source, shell)
     elif isinstance(event, yaml.MappingStartEvent):
-        _check_mapping(events, path, source)
+        _check_mapping(events, path, source, shell)
 
 
-def _check_scalar(where: str, event: yaml.ScalarEvent) -> None:
-    if "${" in event.value:
+def _check_scalar(where: str, event: yaml.ScalarEvent, *, plain: bool) -> None:
+    if plain and "${" in event.value:
         raise SweepError(
             f"{where} is {shown(event.value)}; it must be a plain value, "
             "for ${...} is not filled in here"
@@ -136,7 +152,7 @@ def _check_scalar(where: str, event: yaml.ScalarEvent) -> None:
         raise SweepError(f"{where} is '???'; it must be a value")
 
 
-def _check_mapping(events: Iterator[Any], path: _Path, source: str) -> None:
+def _check_mapping(events: Iterator[Any], path: _Path, source: str, shell: Collection[str]) -> None:
     lines: dict[str, int] = {}
     for key in _until(yaml.MappingEndEvent, events):
         line = key.start_mark.line + 1
@@ -146,14 +162,14 @@ def _check_mapping(events: Iterator[Any], path: _Path, source: str) -> None:
                 "it must be one word"
             )
         child = (*path, str(key.value))
-        _check(key, events, child, source)
+        _check(key, events, child, source, shell)
         if key.value in lines:
             raise SweepError(
                 f"{dotted(child)} is given twice, on lines {lines[key.value]} and {line}; "
                 "it must be given once"
             )
         lines[key.value] = line
-        _check(next(events), events, child, source)
+        _check(next(events), events, child, source, shell)
 
 
 def _until(end: type[yaml.Event], events: Iterator[Any]) -> Iterator[Any]:

@@ -21,7 +21,7 @@ name: disturbed
 problem:
   {dataset: digits, n_train: 1000, width: 128, depth: 2, activation: tanh, loss: mse, seed: [0, 1]}
 eta: {unit: absolute, values: [0.0005, 0.0006]}
-stop: {epsilon: [0.05], max_steps: 2500}
+stop: {epsilon: [0.05], max_steps: 1200}
 measure: {trajectory_every: 100}
 """
 
@@ -53,7 +53,7 @@ def same_as(here: Place, undisturbed: tuple[Rows, Rows]) -> None:
     assert not list((here.run / "slurm" / "rendezvous").glob("*"))
 
 
-def test_a_job_is_preempted_and_loses_a_raylet_and_a_node(
+def test_a_job_of_two_nodes_is_preempted_and_loses_a_raylet(
     place: Callable[[str], Place], undisturbed: tuple[Rows, Rows]
 ) -> None:
     here = place("run")
@@ -67,7 +67,7 @@ def test_a_job_is_preempted_and_loses_a_raylet_and_a_node(
         "sbatch", "--parsable", "--partition=urgent", "--nodes=2", "--exclusive", "--chdir=/",
         "--output=/dev/null", "--wrap=true",
     ).strip()  # fmt: skip
-    wait_for(lambda: (here.run / "claims").glob("*stop-*"), 30)
+    wait_for(lambda: list((here.run / "claims").glob(".stop-*")), 60)
     os.kill(here.driver(), signal.SIGTERM)  # one more, while it saves
     first = here.ended(job)
     assert (first.end, first.requeued, first.detail) == ("preempted", True, "SIGTERM")
@@ -82,24 +82,20 @@ def test_a_job_is_preempted_and_loses_a_raylet_and_a_node(
     assert (second.end, second.requeued) == ("node_failure", True)
     assert "n2" in (second.detail or "")
 
-    here.at_work(job, 2)
-    cluster.kill_node("n2")
-    cluster.mark_down("n2")
-    cluster.start_slurmd("n2")
-    assert here.ended(job, 3, 180).end == "settled"
+    assert here.ended(job, 2, 180).end == "settled"
     until_gone(lambda: processes_of(job), 15)
     same_as(here, undisturbed)
     outcomes = Counter(row["outcome"] for row in here.rows("attempts"))
-    assert outcomes.keys() == {"settled", "preempted", "lost"}
-    restarts = {row["restart_count"] for row in here.rows("attempts")}
-    assert restarts >= {None, 1, 3}
+    assert {"settled", "preempted"} <= outcomes.keys() <= {"settled", "preempted", "lost"}
+    assert {row["restart_count"] for row in here.rows("attempts")} >= {None, 2}
 
 
-def test_two_jobs_share_a_run_are_put_back_at_once_and_one_is_cancelled(
+def test_two_jobs_are_put_back_at_once_and_one_loses_its_node_and_is_cancelled(
     place: Callable[[str], Place], undisturbed: tuple[Rows, Rows]
 ) -> None:
     here = place("run")
-    profile = PROFILE.replace("cpus_per_node: 1", "cpus_per_node: 2")
+    # Of four CPUs on a node, two jobs of three do not fit on one.
+    profile = PROFILE.replace("cpus_per_node: 1", "cpus_per_node: 3")
     jobs = here.submitted(profile, "--jobs", "2", sweep=SWEEP)
     columns = {job: {mark.column_id for mark in here.at_work(job)} for job in jobs}
     assert columns[jobs[0]].isdisjoint(columns[jobs[1]])
@@ -117,12 +113,19 @@ def test_two_jobs_share_a_run_are_put_back_at_once_and_one_is_cancelled(
     assert {one["job_id"]: one["phase"] for one in state["jobs"]} == dict.fromkeys(jobs, "running")
     assert state["orphans"] == []
 
-    gone = jobs[0]
+    gone, stays = jobs
+    node = here.starts(gone)[1].nodes[0]
+    if node == here.starts(stays)[1].nodes[0]:
+        pytest.fail("each job was to have a node of its own")
+    here.cluster.kill_node(node)
+    here.cluster.mark_down(node)
     assert gone in here.eos("cancel", str(here.run), gone).stdout
-    assert here.ended(gone, 1).end == "cancelled"
-    assert here.ended(jobs[1], 1, 180).end == "settled"
+    here.cluster.start_slurmd(node)
+    assert here.ended(stays, 1, 180).end == "settled"
+    assert [one.end for one in here.starts(gone)] == ["preempted", None]
+    assert "lost" in {row["outcome"] for row in here.rows("attempts")}
     same_as(here, undisturbed)
-    assert {row["slurm_job_id"] for row in here.rows("trials")} >= {jobs[1]}
+    assert {row["slurm_job_id"] for row in here.rows("trials")} >= {stays}
     wait_for(lambda: here.queue() == [stranger], 30)
     here.eos("cancel", str(here.run))
     assert here.queue() == [stranger]
@@ -134,16 +137,24 @@ def test_a_time_limit_and_a_lost_controller_lose_nothing(
     here = place("run")
     profile = PROFILE.replace("time: 10:00", "time: 1")
     (job,) = here.submitted(profile, sweep=SWEEP)
-    first = here.ended(job, 0, 120)
+    # A minute is SLURM's shortest limit: hold up what would be done by then.
+    (slow, *_) = {mark.owner.pid for mark in here.at_work(job)}
+    os.kill(slow, signal.SIGSTOP)
+    wait_for(lambda: list((here.run / "claims").glob(".stop-*")), 60)
+    os.kill(slow, signal.SIGCONT)
+    first = here.ended(job)
     assert (first.end, first.requeued) == ("time_limit", True)
-    assert 0 < (first.ends_at or 0) - (first.ended_at or 0) < 20
+    assert (first.ends_at or 0) > (first.ended_at or 0)
 
+    here.cluster.command("scontrol", "update", f"JobId={job}", "TimeLimit=10")
     here.at_work(job, 1)
     here.cluster.stop_controller()
     try:
         os.kill(here.driver(), signal.SIGTERM)
-        second = here.ended(job, 1)
-        assert (second.end, second.requeued) == ("preempted", False)
+        assert here.ended(job, 1).end == "preempted"
+        # It says that it goes back before it asks for that, for SLURM then ends it at once.
+        wait_for(lambda: not here.starts(job)[1].requeued, 60)
+        second = here.starts(job)[1]
         assert "could not be put back" in (second.detail or "")
         state = json.loads(here.eos("status", str(here.run), "--json").stdout)
         assert state["slurm_silence"]

@@ -94,3 +94,10 @@ def test_a_missing_key_or_file_is_one_sentence(tmp_path: Path) -> None:
         parse_profile("nodes: 2")
     with pytest.raises(SweepError, match=r"the cluster profile '.*no.yaml' does not exist"):
         load_profile(tmp_path / "no.yaml")
+
+
+def test_the_lines_for_the_shell_are_left_to_the_shell() -> None:
+    line = '[ "${SLURM_RESTART_COUNT:-0}" = 0 ] || source ${HOME}/venv/bin/activate'
+    assert parse_profile(f"cpus_per_node: 1\nsetup: ['{line}']").setup == (line,)
+    with pytest.raises(SweepError, match=r"partition is '\$\{X\}'; it must be a plain value"):
+        parse_profile("cpus_per_node: 1\npartition: ${X}")

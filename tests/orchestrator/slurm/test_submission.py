@@ -67,8 +67,8 @@ export A='b c'
 # command
 export SUBMITIT_EXECUTOR=slurm
 srun --unbuffered --output '/runs/a b/slurm/%j/%j_%t_log.out' --ntasks-per-node=1 \
---cpus-per-task=16 --export=ALL --kill-on-bad-exit=1 --wait=0 '/opt/my env/bin/python' -P -u \
--m submitit.core._submit '/runs/a b/slurm/%j'
+--cpus-per-task=16 --export=ALL --kill-on-bad-exit=1 --wait=0 '/opt/my env/bin/python' -P \
+-m orchestrator.slurm.held -u -m submitit.core._submit '/runs/a b/slurm/%j'
 """
 
 

@@ -1,0 +1,21 @@
+"""Where the command ``eos`` begins: in a SLURM job, signals wait until the run heeds them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+RUNS = {"run", "resume"}
+
+
+def main() -> None:
+    """Run the command line."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    if "SLURM_JOB_ID" in os.environ and words and words[0] in RUNS:
+        # Before the imports, which take seconds in which a job may be told to stop.
+        from orchestrator.slurm.held import hold
+
+        hold()
+    from orchestrator.cli import main as command_line
+
+    command_line()
