@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.slurm.command import ask, moment
 
-SECONDS = 15.0
+SECONDS = 10.0
 """A job that ends has little time, and goes on without an answer."""
 
 
