@@ -21,7 +21,7 @@ from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_end, print_summary
 from orchestrator.cluster import Allocation, here, serve
 from orchestrator.cluster.folder import usual_root
-from orchestrator.engine import RunOutcome, execute, hold_signals, prepare, refuse_unfit
+from orchestrator.engine import RunOutcome, execute, prepare, refuse_unfit
 from orchestrator.ledger.status import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node
@@ -53,8 +53,6 @@ def carry_out(
         stderr.print(f"warning: {allocation.hint}", style="yellow", highlight=False)
     if not allocation.leads:
         return _lend(run, allocation, terms)
-    if allocation.job_id is not None:
-        hold_signals()
     refuse_unfit(sweep.columns, allocation)
     prepare(run, sweep)
     if allocation.job_id is None:

@@ -1,7 +1,7 @@
 """The execution of a sweep by Ray Tune: feed, trial actor, failure policy, orderly end."""
 
 from orchestrator.engine.fitting import refuse_unfit
-from orchestrator.engine.interruption import Stop, hold_signals
+from orchestrator.engine.interruption import Stop
 from orchestrator.engine.run import RunOutcome, execute, prepare
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
@@ -14,7 +14,6 @@ __all__ = [
     "Snapshot",
     "Stop",
     "execute",
-    "hold_signals",
     "prepare",
     "refuse_unfit",
 ]

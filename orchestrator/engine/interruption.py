@@ -35,14 +35,6 @@ class Overdue(BaseException):
     """Raised in the main thread when the trials did not end within the grace time."""
 
 
-def hold_signals() -> None:
-    """Let signals wait from now on, but while an :class:`Interruption` of a job heeds them.
-
-    A job has things to do before its run and after it that no signal may cut short.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-
-
 class Interruption:
     """While this context is open, a signal or :meth:`request` asks for an orderly end.
 
@@ -52,8 +44,8 @@ class Interruption:
     Args:
         run: the run directory.
         token: the run's own name.
-        patient: whether this is a job: only a second Ctrl-C forces the end, and signals that come
-            before or after wait (:func:`hold_signals`).
+        patient: whether this is a job: only a second Ctrl-C forces the end; signals that were held
+            back until now are heeded, and those that come later cut short nothing.
         grace: seconds for the trials to stop after a warning; after other signals it is at most
             :data:`GRACE_SECONDS`.
 
@@ -92,10 +84,9 @@ class Interruption:
     def __exit__(self, *error: object) -> None:
         if self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            if self._patient:
-                hold_signals()
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            held = self._patient and number in SIGNALS
+            signal.signal(number, _not_heeded if held else handler)
         self.stop_file.unlink(missing_ok=True)
 
     def reinstall(self) -> None:
@@ -143,3 +134,7 @@ class Interruption:
             return
         self.overdue = True
         raise Overdue
+
+
+def _not_heeded(number: int, frame: FrameType | None) -> None:
+    """What is left to do after a job's run must not be cut short."""

@@ -90,7 +90,7 @@ def test_a_job_of_two_nodes_is_preempted_and_loses_a_raylet(
     assert {row["restart_count"] for row in here.rows("attempts")} >= {None, 2}
 
 
-def test_two_jobs_are_put_back_at_once_and_one_loses_its_node_and_is_cancelled(
+def test_two_jobs_are_put_back_at_once_one_is_cancelled_and_one_loses_its_node(
     place: Callable[[str], Place], undisturbed: tuple[Rows, Rows]
 ) -> None:
     here = place("run")
@@ -114,15 +114,16 @@ def test_two_jobs_are_put_back_at_once_and_one_loses_its_node_and_is_cancelled(
     assert state["orphans"] == []
 
     gone, stays = jobs
-    node = here.starts(gone)[1].nodes[0]
-    if node == here.starts(stays)[1].nodes[0]:
-        pytest.fail("each job was to have a node of its own")
+    assert gone in here.eos("cancel", str(here.run), gone).stdout
+    assert here.ended(gone, 1).end == "cancelled"
+    here.at_work(stays, 1)
+    (node,) = here.starts(stays)[1].nodes
     here.cluster.kill_node(node)
     here.cluster.mark_down(node)
-    assert gone in here.eos("cancel", str(here.run), gone).stdout
     here.cluster.start_slurmd(node)
-    assert here.ended(stays, 1, 180).end == "settled"
-    assert [one.end for one in here.starts(gone)] == ["preempted", None]
+    assert here.ended(stays, 2, 180).end == "settled"
+    assert [one.end for one in here.starts(stays)] == ["preempted", None, "settled"]
+    assert [one.end for one in here.starts(gone)] == ["preempted", "cancelled"]
     assert "lost" in {row["outcome"] for row in here.rows("attempts")}
     same_as(here, undisturbed)
     assert {row["slurm_job_id"] for row in here.rows("trials")} >= {stays}

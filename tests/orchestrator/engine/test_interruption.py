@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,24 +14,20 @@ import pytest
 
 from orchestrator.engine.interruption import (
     GRACE_SECONDS,
+    SIGNALS,
     Interruption,
     Overdue,
     Stop,
-    hold_signals,
 )
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "claims").mkdir()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield tmp_path
-    while signal.sigpending():
-        signal.sigwait(signal.sigpending())
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    assert {number: signal.getsignal(number) for number in before} == before
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def left() -> float:
@@ -38,12 +36,14 @@ def left() -> float:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
 def test_each_signal_asks_for_an_orderly_end(run: Path, name: str) -> None:
+    before = signal.getsignal(signal.Signals[name])
     with Interruption(run, "a" * 32) as interruption:
         assert not interruption.requested
         os.kill(os.getpid(), signal.Signals[name])
         assert interruption.stop == Stop("signal", name)
         assert interruption.stop_file.exists()
     assert not interruption.stop_file.exists()
+    assert signal.getsignal(signal.Signals[name]) == before
 
 
 def test_a_second_signal_forces_the_end_of_a_run_at_a_terminal(run: Path) -> None:
@@ -97,10 +97,27 @@ def test_nothing_is_forced_while_a_run_clears_up(run: Path) -> None:
         assert not interruption.overdue
 
 
+JOB = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from orchestrator.slurm.held import hold
+hold()
+os.kill(os.getpid(), signal.SIGUSR2)
+from orchestrator.engine.interruption import Interruption
+with Interruption(Path(sys.argv[1]), "a" * 32, patient=True, grace=60) as interruption:
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    print(interruption.stop)
+for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP):
+    os.kill(os.getpid(), number)
+print("at its end")
+"""
+
+
 def test_a_job_heeds_what_came_before_its_run_and_is_not_cut_short_after_it(run: Path) -> None:
-    hold_signals()
-    os.kill(os.getpid(), signal.SIGUSR2)
-    with Interruption(run, "a" * 32, patient=True, grace=60) as interruption:
-        assert interruption.stop == Stop("signal", "SIGUSR2")
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.SIGTERM in signal.sigpending()
+    ended = subprocess.run(
+        [sys.executable, "-c", JOB, run], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.stdout.splitlines() == [
+        "Stop(reason='signal', detail='SIGUSR2')",
+        "at its end",
+    ], ended
