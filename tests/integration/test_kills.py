@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-KILLS = 12
+KILLS = 8
 
 
 @pytest.mark.timeout(1200)
