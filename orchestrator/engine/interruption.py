@@ -17,6 +17,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 GRACE_SECONDS = 10.0
 """What trials get to checkpoint before the run ends without them; the last checkpoint stays."""
 
+AGAIN_SECONDS = 15.0
+"""Between attempts to end by force: an exception that is raised where a library is called back may
+be lost there."""
+
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 """Signals that come well before the end; after the others little time may be left."""
 
@@ -101,7 +105,8 @@ class Interruption:
             return
         self.stop = stop
         if self._before:
-            signal.setitimer(signal.ITIMER_REAL, self._grace if grace is None else grace)
+            seconds = self._grace if grace is None else grace
+            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
         try:
             self.stop_file.touch()
         except OSError:
@@ -124,7 +129,7 @@ class Interruption:
             self._end()
         else:
             left, _ = signal.getitimer(signal.ITIMER_REAL)
-            signal.setitimer(signal.ITIMER_REAL, min(left, grace) or grace)
+            signal.setitimer(signal.ITIMER_REAL, min(left, grace) or grace, AGAIN_SECONDS)
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         self._end()
