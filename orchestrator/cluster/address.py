@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from pathlib import Path
 
 from orchestrator.cluster.allocation import Allocation, AllocationError
 
@@ -71,4 +70,4 @@ def interface_address(name: str) -> str:
 
 def interfaces() -> list[str]:
     """The names of this machine's network interfaces."""
-    return sorted(path.name for path in Path("/sys/class/net").iterdir())
+    return [name for _, name in socket.if_nameindex()]

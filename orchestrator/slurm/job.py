@@ -33,8 +33,6 @@ PUT_BACK: dict[End, str] = {
 }
 """The ends after which a job goes back into the queue, and the terms that bound how often."""
 
-WARNINGS = ("SIGUSR1", "SIGUSR2")
-
 
 class Job:
     """The SLURM job that this process leads, from :meth:`begin` to :meth:`end`.

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jobs import datasets
+from orchestrator.cluster.address import interfaces
 from orchestrator.cluster.folder import LONGEST_ROOT
 from orchestrator.slurm.file_systems import file_system, is_shared
 from orchestrator.store import write_bytes_whole
@@ -117,7 +118,7 @@ def temp_root_problems(temp_root: str) -> list[str]:
 
 def interface_problems(interface: str) -> list[str]:
     """What is wrong with the name of a network interface here."""
-    names = [name for _, name in socket.if_nameindex()]
+    names = interfaces()
     if interface in names:
         return []
     return [f"interface is {interface!r}; it must be one of {', '.join(names)} here"]
