@@ -13,7 +13,7 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     if "SLURM_JOB_ID" in os.environ and words and words[0] in RUNS:
         # Before the imports, which take seconds in which a job may be told to stop.
-        from orchestrator.slurm.held import hold
+        from orchestrator.signals import hold
 
         hold()
     from orchestrator.cli import main as command_line

@@ -10,9 +10,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from jobs.whole_file import temporary_name
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Ctrl-C, a polite kill, a closed terminal, and what clusters send before a time limit."""
+from orchestrator.signals import SIGNALS
 
 GRACE_SECONDS = 10.0
 """What trials get to checkpoint before the run ends without them; the last checkpoint stays."""

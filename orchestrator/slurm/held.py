@@ -8,15 +8,9 @@ here but the standard library, so that this is in force at once.
 from __future__ import annotations
 
 import runpy
-import signal
 import sys
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-
-
-def hold() -> None:
-    """Let signals wait from now on."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+from orchestrator.signals import hold
 
 
 def main() -> None:

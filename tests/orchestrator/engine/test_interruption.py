@@ -14,11 +14,11 @@ import pytest
 
 from orchestrator.engine.interruption import (
     GRACE_SECONDS,
-    SIGNALS,
     Interruption,
     Overdue,
     Stop,
 )
+from orchestrator.signals import SIGNALS
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_nothing_is_forced_while_a_run_clears_up(run: Path) -> None:
 JOB = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from orchestrator.slurm.held import hold
+from orchestrator.signals import hold
 hold()
 os.kill(os.getpid(), signal.SIGUSR2)
 from orchestrator.engine.interruption import Interruption
