@@ -22,8 +22,8 @@ from orchestrator.cluster.processes import (
     end_all,
     ended_after,
     guarded,
+    handlers_kept,
     mark_of,
-    shielded,
     watched,
 )
 from orchestrator.cluster.rendezvous import Rendezvous, announce, meeting_place
@@ -116,7 +116,7 @@ def start(
                 meeting.unlink(missing_ok=True)
                 for node_id in sorted(roll.end(LEAVE_SECONDS)):
                     warn(f"node {allocation.nodes[node_id]} did not end its processes in time")
-            _stop_ray(mark, hasten=allocation.job_id is not None)
+            _stop_ray(mark)
             os.environ.pop(MARK, None)
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -134,11 +134,9 @@ def _start_ray(
     # Ray prints deaths of workers on stdout, where our data goes, and has no setting for it.
     ray._private.worker._worker_logs_enabled = not quiet
     memory = min(allocation.memory or machine_memory(), machine_memory())
-    # Outside of SLURM a terminal's Ctrl-C is all there is, and Ray's processes do not heed it.
-    shield = contextlib.nullcontext if allocation.job_id is None else shielded
     for number in range(1, STARTS + 1):
         try:
-            with shield():
+            with handlers_kept():
                 ray.init(
                     num_cpus=allocation.cpus,
                     num_gpus=allocation.gpus,
@@ -152,7 +150,7 @@ def _start_ray(
                     _temp_dir=str(folder),
                 )
         except Exception as error:
-            _stop_ray(os.environ[MARK], hasten=True)
+            _stop_ray(os.environ[MARK])
             if number == STARTS:
                 raise ClusterError(
                     f"Ray did not start on node {allocation.nodes[allocation.node_id]}: {error}"
@@ -163,10 +161,10 @@ def _start_ray(
     return ray
 
 
-def _stop_ray(mark: str, *, hasten: bool) -> None:
+def _stop_ray(mark: str) -> None:
     import ray
 
-    with ended_after(mark, 0.5) if hasten else contextlib.nullcontext():
+    with handlers_kept(), ended_after(mark, 0.5):
         ray.shutdown()
     end_all(mark)
 

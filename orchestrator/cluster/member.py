@@ -60,43 +60,55 @@ def serve(
     for number in SHIELDED:
         signal.signal(number, _not_heeded)
     head = await_head(meeting_place(run, allocation), HEAD_SECONDS)
-    line = join(head.roll, head.token, allocation.node_id, JOIN_SECONDS)
-    if problems := check(head.versions):
-        line.send(trouble="; ".join(problems))
-        line.close()
-        return TROUBLE, "; ".join(problems)
-    own = interface_address(interface) if interface else route_to(head.roll[0])
-    settle(alone=False, token=head.token)
-    folder = private_folder(root)
-    mark = os.environ[MARK] = mark_of(allocation, folder)
-    news = _News(line)
-    with guarded(mark, folder):
-        try:
-            memory = min(allocation.memory or machine_memory(), machine_memory())
-            log = folder / "start.log"
-            with shielded(), log.open("wb") as output:
-                node = subprocess.Popen(
-                    _command(allocation, head, own, folder, int(MEMORY_SHARE * memory)),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            line.send(joined=True)
-            while not news.over.wait(0.2):
-                if node.poll() is not None:
-                    name = allocation.nodes[allocation.node_id]
-                    trouble = f"Ray on node {name} ended ({_last_words(log) or node.returncode})"
-                    line.send(trouble=trouble)
-                    news.over.wait(LAST_SECONDS)
-                    return TROUBLE, trouble
-            if news.orderly:
-                return OVER, "the run is over"
-            return HEAD_LOST, f"the first node, {allocation.nodes[0]}, is gone"
-        finally:
-            end_all(mark)
-            shutil.rmtree(folder, ignore_errors=True)
-            line.close()
+    with contextlib.closing(join(head.roll, head.token, allocation.node_id, JOIN_SECONDS)) as line:
+        news = _News(line)
+        if problems := check(head.versions):
+            return _in_trouble("; ".join(problems), line, news)
+        own = interface_address(interface) if interface else route_to(head.roll[0])
+        settle(alone=False, token=head.token)
+        folder = private_folder(root)
+        mark = os.environ[MARK] = mark_of(allocation, folder)
+        with guarded(mark, folder):
+            try:
+                return _lend(allocation, head, own, folder, line, news)
+            finally:
+                end_all(mark)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lend(
+    allocation: Allocation, head: Rendezvous, own: str, folder: Path, line: Line, news: _News
+) -> tuple[int, str]:
+    """Join the head's Ray, until it is over."""
+    memory = min(allocation.memory or machine_memory(), machine_memory())
+    log = folder / "start.log"
+    with shielded(), log.open("wb") as output:
+        node = subprocess.Popen(
+            _command(allocation, head, own, folder, int(MEMORY_SHARE * memory)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    line.send(joined=True)
+    while not news.over.wait(0.2):
+        if node.poll() is not None:
+            name, why = allocation.nodes[allocation.node_id], _last_words(log) or node.returncode
+            return _in_trouble(f"Ray on node {name} ended ({why})", line, news)
+    if news.orderly:
+        return OVER, "the run is over"
+    return HEAD_LOST, f"the first node, {allocation.nodes[0]}, is gone"
+
+
+def _in_trouble(trouble: str, line: Line, news: _News) -> tuple[int, str]:
+    """Tell the head, and wait for its end.
+
+    SLURM may end a whole job of which one task fails: a head that ends in order must not be cut
+    short, and says itself how the job went.
+    """
+    line.send(trouble=trouble)
+    news.over.wait(LAST_SECONDS)
+    return (OVER if news.orderly else TROUBLE), trouble
 
 
 class _News:

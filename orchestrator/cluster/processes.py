@@ -45,12 +45,33 @@ def mark_of(allocation: Allocation, folder: Path) -> str:
 
 @contextlib.contextmanager
 def shielded() -> Iterator[None]:
-    """Processes that are started within are not reached by the job's signals, only by SIGKILL."""
+    """What is started within is not reached by the job's signals, but for SIGKILL.
+
+    So processes are; and threads, so that a signal meets the main thread and waits while it blocks.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SHIELDED)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def handlers_kept() -> Iterator[None]:
+    """:func:`shielded`; and the handlers of those signals are afterwards what they were before.
+
+    Ray puts in handlers of its own when it starts, and when it ends it gives SIGTERM back to the
+    system, which ends a process at once, while Python takes its own handler to be still in force.
+    """
+    in_charge = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in SHIELDED} if in_charge else {}
+    with shielded():
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                if handler is not None:
+                    signal.signal(number, handler)
 
 
 def marked(mark: str) -> list[int]:
@@ -138,7 +159,8 @@ def watched(mark: str, on_loss: Callable[[str], None]) -> Iterator[None]:
                     on_loss(f"Ray's {name} on this node died")
                     return
 
-    threading.Thread(target=watch, name="servers", daemon=True).start()
+    with shielded():
+        threading.Thread(target=watch, name="servers", daemon=True).start()
     try:
         yield
     finally:

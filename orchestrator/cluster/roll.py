@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from orchestrator.cluster.processes import shielded
+
 PROOF_SECONDS = 10.0
 """How long a stranger may hold a connection without proving anything."""
 
@@ -106,7 +108,8 @@ class Roll:
         self.troubles: dict[int, str] = {}
         self._listener = socket.create_server((address, 0))
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
-        threading.Thread(target=self._accept, name="roll", daemon=True).start()
+        with shielded():
+            threading.Thread(target=self._accept, name="roll", daemon=True).start()
 
     def end(self, seconds: float) -> set[int]:
         """Tell every node that it is over and wait until they are gone; returns those that stay."""

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from jobs.whole_file import temporary_name
-from orchestrator.signals import SIGNALS
+from orchestrator.signals import SIGNALS, hold
 
 GRACE_SECONDS = 10.0
 """What trials get to checkpoint before the run ends without them; the last checkpoint stays."""
@@ -21,6 +21,9 @@ be lost there."""
 
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 """Signals that come well before the end; after the others little time may be left."""
+
+LISTEN_SECONDS = 0.2
+"""How soon the thread that takes a job's signals sees that the run is over."""
 
 Reason = Literal["signal", "time_limit", "node_lost", "superseded", "idle", "halted"]
 
@@ -46,8 +49,9 @@ class Interruption:
     Args:
         run: the run directory.
         token: the run's own name.
-        patient: whether this is a job: only a second Ctrl-C forces the end; signals that were held
-            back until now are heeded, and those that come later cut short nothing.
+        patient: whether this is a job: only a second Ctrl-C forces the end. Signals are then held
+            back for good, and a thread takes those that come, or that came before: whatever a
+            library makes of them meanwhile, none ends the process.
         grace: seconds for the trials to stop after a warning; after other signals it is at most
             :data:`GRACE_SECONDS`.
 
@@ -66,6 +70,9 @@ class Interruption:
         self.overdue = False
         self._patient, self._grace = patient, max(grace, GRACE_SECONDS)
         self._settled = False
+        self._over = threading.Event()
+        self._listener: threading.Thread | None = None
+        self._mask: set[signal.Signals | int] = set()
         self._before: dict[signal.Signals, Any] = {}
 
     @property
@@ -80,15 +87,21 @@ class Interruption:
                     self._before[number] = signal.signal(number, self._on_signal)
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
             if self._patient:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+                self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+                hold()
+                self._listener = threading.Thread(target=self._listen, name="signals", daemon=True)
+                self._listener.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._before:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self._over.set()
+        if self._listener is not None:
+            self._listener.join()
+        self.settle()
         for number, handler in self._before.items():
-            held = self._patient and number in SIGNALS
-            signal.signal(number, _not_heeded if held else handler)
+            signal.signal(number, handler)
+        if self._listener is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         self.stop_file.unlink(missing_ok=True)
 
     def reinstall(self) -> None:
@@ -116,6 +129,13 @@ class Interruption:
         if self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
+    def _listen(self) -> None:
+        heeded = set(self._before).intersection(SIGNALS)
+        while not self._over.is_set():
+            seen = signal.sigtimedwait(heeded, LISTEN_SECONDS)
+            if seen is not None:
+                self._on_signal(seen.si_signo, None)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         sent, before = signal.Signals(number), self.stop
         if self._settled:
@@ -124,7 +144,9 @@ class Interruption:
         if before is None:
             self.request(Stop("signal", sent.name), grace)
         elif sent is signal.SIGINT or (not self._patient and before.reason == "signal"):
-            self._end()
+            if threading.current_thread() is threading.main_thread():
+                self._end()
+            signal.setitimer(signal.ITIMER_REAL, 1e-3, AGAIN_SECONDS)  # ends it there
         else:
             left, _ = signal.getitimer(signal.ITIMER_REAL)
             signal.setitimer(signal.ITIMER_REAL, min(left, grace) or grace, AGAIN_SECONDS)
@@ -137,7 +159,3 @@ class Interruption:
             return
         self.overdue = True
         raise Overdue
-
-
-def _not_heeded(number: int, frame: FrameType | None) -> None:
-    """What is left to do after a job's run must not be cut short."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import StartAbandonedError, start
+from orchestrator.cluster.processes import shielded
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Stop
 from orchestrator.engine.provenance import provenance
@@ -128,7 +129,7 @@ def execute(
         try:
             _run_waves(feed, interruption, site, observe, quiet)
         except SystemExit:
-            # While Ray starts, a SIGTERM meets a handler of Ray's, which raises this.
+            # While Ray starts, a SIGTERM outside of a job may meet a handler of Ray's: it raises.
             interruption.request(Stop("signal", "SIGTERM"))
             interruption.settle()
         except BaseException:
@@ -246,7 +247,8 @@ def _watch(claims: Claims, site: Site, interruption: Interruption) -> Iterator[N
                     interruption.request(stop)
 
     thread = threading.Thread(target=watch, name="claims", daemon=True)
-    thread.start()
+    with shielded():
+        thread.start()
     try:
         yield
     finally:

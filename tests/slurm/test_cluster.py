@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,6 +182,42 @@ def test_a_job_whose_head_is_killed_leaves_no_process_and_accounting_knows_how_i
     (row,) = wait_for(told, 30)
     assert (row["slurm_job_id"], row["outcome"]) == (job, "FAILED")
     assert here.cluster.command("sacct", "--noheader", "--jobs", job, "--format=State").split()
+
+
+LEADER = """
+import sys
+from pathlib import Path
+from orchestrator.signals import hold
+hold()
+print("ready", flush=True)
+from orchestrator.cluster import Allocation, start
+from orchestrator.engine.interruption import Interruption
+run = Path(sys.argv[1])
+with Interruption(run, "a" * 32, patient=True) as interruption:
+    interruption.settle()
+    with start(Allocation(("localhost",), 0, 1, 0, None), run):
+        pass
+print("over")
+"""
+
+
+def test_no_signal_ends_a_job_while_its_ray_starts_or_ends(tmp_path: Path) -> None:
+    """Ray takes SIGTERM for itself at its start, and at its end it gives it back to the system."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LEADER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    ) as leader:
+        try:
+            assert said(leader) == "ready"
+            end = time.monotonic() + 120
+            while leader.poll() is None and time.monotonic() < end:
+                leader.terminate()
+                time.sleep(0.005)
+            assert (leader.returncode, said(leader)) == (0, "over")
+        finally:
+            leader.kill()
 
 
 CLUSTER = """

@@ -53,7 +53,9 @@ def same_as(here: Place, undisturbed: tuple[Rows, Rows]) -> None:
     assert not list((here.run / "slurm" / "rendezvous").glob("*"))
 
 
-def test_a_job_of_two_nodes_is_preempted_and_goes_on(place: Callable[[str], Place]) -> None:
+def test_a_job_of_two_nodes_is_preempted_and_then_loses_a_raylet(
+    place: Callable[[str], Place], undisturbed: tuple[Rows, Rows]
+) -> None:
     here = place("run")
     cluster = here.cluster
     profile = PROFILE.replace("cpus_per_node: 1", "cpus_per_node: 2\nnodes: 2")
@@ -73,22 +75,16 @@ def test_a_job_of_two_nodes_is_preempted_and_goes_on(place: Callable[[str], Plac
     wait_for(lambda: urgent not in here.queue(), 60)
 
     here.at_work(job, 1)
-    assert {"preempted"} <= {row["outcome"] for row in here.rows("attempts")}
-
-
-def test_a_job_that_loses_a_raylet_ends_in_order_and_goes_back(
-    place: Callable[[str], Place],
-) -> None:
-    here = place("run")
-    profile = PROFILE.replace("cpus_per_node: 1", "cpus_per_node: 2\nnodes: 2")
-    (job,) = here.submitted(profile, sweep=SWEEP)
-    here.at_work(job)
     (raylet,) = processes_of(job, 1, "raylet")
     os.kill(raylet, signal.SIGKILL)
-    lost = here.ended(job)
+    lost = here.ended(job, 1)
     assert (lost.end, lost.requeued) == ("node_failure", True)
     assert "n2" in (lost.detail or "")
     until_gone(lambda: processes_of(job), 15)
+
+    assert here.ended(job, 2, 180).end == "settled"
+    assert {"preempted", "lost"} & {row["outcome"] for row in here.rows("attempts")}
+    same_as(here, undisturbed)
 
 
 def test_two_jobs_are_put_back_at_once_one_is_cancelled_and_one_loses_its_node(
