@@ -100,7 +100,8 @@ def test_the_basis_stays_orthonormal_over_200_products_and_restarts(dtype, monke
     assert len(bases) >= 3
     for basis in bases:
         overlaps = basis @ basis.T - torch.eye(len(basis), dtype=torch.float64)
-        assert float(overlaps.abs().max()) <= 20 * torch.finfo(dtype).eps
+        # What a scalar product of so many numbers is rounded by.
+        assert float(overlaps.abs().max()) <= 2 * len(matrix) ** 0.5 * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 10**6), (torch.float64, 10**4)])
