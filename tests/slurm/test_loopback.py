@@ -62,7 +62,7 @@ def test_a_preempted_job_is_warned_requeued_and_runs_again(
     path = output("preempted")
     note = f"echo start ${{SLURM_RESTART_COUNT:-0}} >> {path}"
     trap = f"trap 'echo warned >> {path}; exit 1' TERM"
-    low = submit(cluster, f"{note}; {trap}; {ENDLESS}", "--exclusive")
+    low = submit(cluster, f"{trap}; {note}; {ENDLESS}", "--exclusive")
     assert lines(path, 1) == ["start 0"]
     urgent = submit(cluster, "sleep 1", "--exclusive", "--partition=urgent")
     assert lines(path, 3) == ["start 0", "warned", "start 1"]

@@ -24,8 +24,14 @@ def job_state(cluster: Loopback, job: str) -> str:
 def lines(path: str, number: int, seconds: float = 60) -> list[str]:
     """The lines of a file as soon as there are so many."""
 
-    def look() -> list[str]:
-        found = Path(path).read_text().splitlines() if Path(path).exists() else []
-        return found if len(found) >= number else []
+    found: list[str] = []
 
-    return wait_for(look, seconds)
+    def look() -> bool:
+        found[:] = Path(path).read_text().splitlines() if Path(path).exists() else []
+        return len(found) >= number
+
+    try:
+        wait_for(look, seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {number} lines; there are {found}") from None
+    return found
