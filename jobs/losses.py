@@ -9,13 +9,18 @@ from torch import Tensor
 from torch.nn import functional
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs of shape (samples, classes) and labels of shape (samples,) to a scalar."""
+"""Outputs of shape (samples, outputs) and labels, of shape (samples,) for classes or of the shape
+of the outputs for numbers, to a scalar."""
 
 
 def half_squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
-    """½ Σ (output − target)², summed over outputs and samples; targets are one-hot."""
-    targets = functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
-    return (outputs - targets).square().sum() / 2
+    """½ Σ (output − target)², summed over outputs and samples."""
+    return (outputs - _targets(outputs, labels)).square().sum() / 2
+
+
+def mean_squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Σ (output − target)² / outputs, summed over samples: of it, torch's MSELoss is the mean."""
+    return (outputs - _targets(outputs, labels)).square().sum() / outputs.shape[1]
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -23,9 +28,28 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, labels, reduction="sum")
 
 
-LOSS_SUMS: dict[str, Loss] = {"mse": half_squared_error, "ce": cross_entropy}
+def logistic(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Σ log(1 + e^(−y f)) for labels y = ±1, natural logarithm, summed over samples."""
+    return functional.softplus(-labels * outputs).sum()
+
+
+LOSS_SUMS: dict[str, Loss] = {
+    "mse": half_squared_error,
+    "mse_mean": mean_squared_error,
+    "ce": cross_entropy,
+    "logistic": logistic,
+}
 
 
 def correct(outputs: Tensor, labels: Tensor) -> int:
-    """How many samples have their largest output at their label."""
+    """How many samples have their largest output at their label; of ±1, an output of that sign."""
+    if labels.is_floating_point():
+        return int(torch.count_nonzero((outputs * labels > 0).all(dim=1)))
     return int(torch.count_nonzero(outputs.argmax(dim=1) == labels))
+
+
+def _targets(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The numbers to be met: the labels themselves, or one-hot where they are classes."""
+    if labels.is_floating_point():
+        return labels
+    return functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)

@@ -65,7 +65,7 @@ def pose(
     """
     ranks = ranks or Alone()
     check_placement(problem, device, ranks.size)
-    data = datasets.load(problem.dataset, problem.n_train)
+    data = datasets.load(problem)
     train = _objective(problem, data.train, device, ranks)
     test = _objective(problem, data.test, device, ranks)
     for objective in (train, test):
@@ -81,7 +81,7 @@ def check_memory(problem: Problem, budget: int) -> None:
         DatasetError: the dataset is not there, or too small.
         MemoryBudgetError: it does not.
     """
-    datasets.check(problem.dataset, problem.n_train)
+    datasets.check(problem)
     _chunks(problem, problem.n_train, "cpu", budget)
 
 
@@ -91,8 +91,8 @@ def parameter_count(problem: Problem) -> int:
     Raises:
         DatasetError: the dataset is not there, or too small.
     """
-    datasets.check(problem.dataset, problem.n_train)
-    return Layout.of(models.build(problem, *datasets.shape(problem.dataset))).size
+    datasets.check(problem)
+    return Layout.of(models.build(problem, datasets.shape(problem.dataset))).size
 
 
 def working_memory(problem: Problem) -> int:
@@ -101,7 +101,7 @@ def working_memory(problem: Problem) -> int:
     Raises:
         DatasetError: the dataset is not there, or too small.
     """
-    datasets.check(problem.dataset, problem.n_train)
+    datasets.check(problem)
     return math.ceil(memory.working_bytes(_footprint(_shape(problem), "cpu"), problem.n_train))
 
 
@@ -119,7 +119,7 @@ def _shape(problem: Problem) -> Problem:
 
 def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: Ranks) -> Objective:
     """The mean loss over samples, of which this rank takes its share."""
-    module = models.build(problem, samples.inputs.shape[1], samples.classes)
+    module = models.build(problem, datasets.shape(problem.dataset))
     share = ranks.share(len(samples.inputs))
     dtype = getattr(torch, problem.dtype)
     return Objective(
@@ -127,22 +127,29 @@ def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: 
         Layout.of(module),
         LOSS_SUMS[problem.loss],
         torch.from_numpy(samples.inputs[share]).to(device=device, dtype=dtype),
-        torch.from_numpy(samples.labels[share]).to(device),
+        _labels(samples, share, dtype).to(device),
         samples=len(samples.inputs),
         ranks=ranks,
     )
 
 
+def _labels(samples: datasets.Samples, share: slice, dtype: torch.dtype) -> Tensor:
+    labels = torch.from_numpy(samples.labels[share])
+    return labels.to(dtype) if labels.is_floating_point() else labels
+
+
 @functools.cache
 def _footprint(problem: Problem, device: str) -> Footprint:
     """What a network of these shapes allocates, whatever its parameters."""
-    features, classes = datasets.shape(problem.dataset)
-    module = models.build(problem, features, classes)
+    shape = datasets.shape(problem.dataset)
+    module = models.build(problem, shape)
     layout = Layout.of(module)
     dtype = getattr(torch, problem.dtype)
     most = max(PROBED_SAMPLES)
-    inputs = torch.ones(most, features, device=device, dtype=dtype)
+    inputs = torch.ones(most, shape.features, device=device, dtype=dtype)
     labels = torch.zeros(most, device=device, dtype=torch.int64)
+    if shape.kind != "classes":
+        labels = torch.ones(most, shape.outputs, device=device, dtype=dtype)
     theta = initial_parameters(module, problem).to(device)
 
     def objective(count: int) -> Objective:

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from jobs import datasets
 from jobs.eigenvalues import Ends, ExtremalEigenvalues
 from jobs.measures import l1_norm, l2_norm
-from jobs.objective import Objective
+from jobs.objective import Evaluation, Objective
 from jobs.records import Crossing, Point, Status, finite
 from jobs.sharpness import SharpnessMeter
 from jobs.spec import Trial
@@ -38,6 +39,7 @@ class Recorder:
         self._trial, self._protocol = trial, trial.protocol
         self._train, self._test, self._theta0 = train, test, theta0
         self._method = method
+        self._classifies = datasets.shape(trial.problem.dataset).kind != "numbers"
         self.meter = SharpnessMeter(train, trial.protocol.sharpness_rtol)
         self.pending = list(trial.protocol.epsilons)
         self.crossings: list[Crossing] = []
@@ -126,9 +128,9 @@ class Recorder:
                     steps=self._step,
                     time=self._time,
                     train_loss=finite(self._loss),
-                    train_accuracy=train.accuracy if math.isfinite(train.loss) else None,
+                    train_accuracy=self._accuracy(train),
                     test_loss=finite(test.loss),
-                    test_accuracy=test.accuracy if math.isfinite(test.loss) else None,
+                    test_accuracy=self._accuracy(test),
                     **_spectrum(measured),
                     sharpness_mid=middle,
                     max_sharpness=self.max_sharpness,
@@ -139,6 +141,10 @@ class Recorder:
                     distance_from_init=finite(l2_norm(self._theta - self._theta0)),
                 )
             )
+
+    def _accuracy(self, of: Evaluation) -> float | None:
+        """None where outputs are numbers to be met, or not finite."""
+        return of.accuracy if self._classifies and math.isfinite(of.loss) else None
 
     def _sharpness_mid(self) -> float | None:
         """S at the mean of the last two iterates of GD, free of the period-2 oscillation."""

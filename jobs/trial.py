@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +26,13 @@ from jobs.stepper import Bounds, Stepper
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a finished trial found: a crossing per threshold, and the recorded trajectory."""
+    """What a finished trial found: a crossing per threshold, and the recorded trajectory.
+
+    ``init_hash`` names θ0: the first 16 hex digits of the SHA-256 of its numbers.
+    """
 
     trial: Trial
+    init_hash: str
     crossings: tuple[Crossing, ...]
     trajectory: tuple[Point, ...]
 
@@ -114,7 +119,12 @@ class TrialRun:
         if not self.finished:
             raise RuntimeError(f"trial {self.trial.trial_id} is at step {self._step}, not finished")
         recorder = self._recorder
-        return TrialResult(self.trial, tuple(recorder.crossings), tuple(recorder.trajectory))
+        return TrialResult(
+            self.trial,
+            _digest(self._theta0),
+            tuple(recorder.crossings),
+            tuple(recorder.trajectory),
+        )
 
     def advance(self, until: Callable[[], bool] | None = None) -> bool:
         """Go on until the trial is finished, or until ``until()`` is true at a step's edge.
@@ -218,6 +228,10 @@ class TrialRun:
                 f"{own.dtype} of shape {tuple(own.shape)}"
             )
         return tensor.to(own.device)
+
+
+def _digest(theta: Tensor) -> str:
+    return hashlib.sha256(theta.cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _method(trial: Trial, objective: Objective) -> Stepper:

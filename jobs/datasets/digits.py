@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.datasets.source import Samples
+from jobs.datasets.source import Samples, Shape
 
 PACKAGE = "sklearn"
-FEATURES, CLASSES = 64, 10
+SHAPE = Shape((1, 8, 8), outputs=10)
 POOL, TEST = 1_297, 500
 
 
@@ -18,4 +18,4 @@ def read() -> Samples:
     pixels, labels = load_digits(return_X_y=True)
     pool = pixels[:POOL]
     inputs = (pixels - pool.mean()) / pool.std()
-    return Samples(inputs.astype(np.float64), labels.astype(np.int64), classes=CLASSES)
+    return Samples(inputs.astype(np.float64), labels.astype(np.int64))

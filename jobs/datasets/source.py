@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +18,33 @@ class DatasetError(ValueError):
 class Samples:
     """Labelled samples in the order in which training subsets are taken.
 
-    ``inputs`` is float64 of shape (samples, features), already standardised; ``labels`` is int64
-    of shape (samples,) with values below ``classes``.
+    ``inputs`` is float64 of shape (samples, features), already standardised, images by channel,
+    row and column. ``labels`` is, by the :class:`Shape`'s kind, int64 of shape (samples,) with
+    values below the number of outputs, or float64 of shape (samples, outputs).
     """
 
     inputs: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    classes: int
+    labels: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a dataset shapes a network.
+
+    Attributes:
+        input: of one sample: (features,), or (channels, height, width) of an image.
+        outputs: of the network.
+        kind: what the labels are: class numbers, numbers to be met, or ±1.
+    """
+
+    input: tuple[int, ...]
+    outputs: int
+    kind: Literal["classes", "numbers", "signs"] = "classes"
+
+    @property
+    def features(self) -> int:
+        """How many numbers a sample has."""
+        return math.prod(self.input)
 
 
 @dataclass(frozen=True)

@@ -167,9 +167,8 @@ def _checked(sweep: Sweep) -> Sweep:
     Raises:
         DatasetError: one is not.
     """
-    needed = {(c.problem.dataset, c.problem.n_train) for c in sweep.columns}
-    for dataset, n_train in sorted(needed):
-        datasets.check(dataset, n_train)
+    for error in datasets.errors_of(column.problem for column in sweep.columns):
+        raise error
     return sweep
 
 

@@ -40,6 +40,7 @@ def trial_rows(finished: Finished, provenance: Provenance) -> list[Row]:
         "column_id": assignment.column_id,
         "kind": trial.kind,
         **dataclasses.asdict(trial.problem),
+        "init_hash": finished.result.init_hash,
         "eta": trial.learning_rate,
         "attempt": assignment.attempt,
         "started_at": utc(finished.started_at),

@@ -46,6 +46,6 @@ def unknown_gradients(column: Column) -> float:
 
 def prior_seconds_per_gradient(column: Column) -> float:
     """Seconds of a gradient from a count of multiplications: 6 for each weight and sample."""
-    width, depth = column.problem.width, column.problem.depth
+    width, depth = column.problem.width or 1, column.problem.depth or 0
     weights = PRIOR_FEATURES * width + (depth - 1) * width**2 + width * PRIOR_OUTPUTS
     return 6 * weights * column.problem.n_train * PRIOR_SECONDS_PER_FLOP

@@ -131,12 +131,8 @@ def _run_directory(run: Path) -> list[str]:
         return [f"run directory {run} cannot be read here: {error}"]
     reason = _writing_fails(run)
     problems = [] if reason is None else [f"run directory {run} must be writable: {reason}"]
-    for dataset, n_train in sorted({(c.problem.dataset, c.problem.n_train) for c in sweep.columns}):
-        try:
-            datasets.check(dataset, n_train)
-        except datasets.DatasetError as error:
-            problems.append(str(error))
-    return problems
+    wrong = datasets.errors_of(column.problem for column in sweep.columns)
+    return [*problems, *map(str, wrong)]
 
 
 def _writing_fails(folder: Path) -> str | None:

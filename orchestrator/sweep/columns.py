@@ -48,7 +48,7 @@ class Axis:
     """One field of :class:`jobs.spec.Problem` and the values that it takes, in the file's order."""
 
     field: str
-    values: tuple[str | int | float, ...]
+    values: tuple[str | int | float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,11 @@ class Sweep:
         for number, grid in enumerate(self.grids):
             try:
                 for problem in grid.problems():
-                    askers.setdefault((problem, grid.protocol), []).append(number)
+                    numbers = askers.setdefault((problem, grid.protocol), [])
+                    if (
+                        number not in numbers
+                    ):  # values may differ in what the problem has no use for
+                        numbers.append(number)
             except SpecError as error:
                 block = f"grids[{number}]." if len(self.grids) > 1 else ""
                 key = f"{block}problem.{error.field}"

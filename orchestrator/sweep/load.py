@@ -144,6 +144,7 @@ def _content(grid: Grid) -> dict[str, Any]:
         "problem": {
             axis.field: axis.values[0] if len(axis.values) == 1 else list(axis.values)
             for axis in grid.axes
+            if axis.values != (None,)
         },
         "eta": {
             "unit": grid.eta.unit,

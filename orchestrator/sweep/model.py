@@ -38,17 +38,24 @@ class _Keys(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+_ANY_PROBLEM = {"dataset": "any", "n_train": 1, "parameterization": "ntk", "base_width": 1}
+"""A problem in which every field has a meaning."""
+
+
 class ProblemKeys(_Keys):
     """Every field of :class:`jobs.spec.Problem`, each as the tuple of its axis."""
 
     dataset: tuple[str, ...] = Field(description="the name of a dataset")
     n_train: tuple[int, ...] = Field(description="a whole number of at least 1")
+    subset: tuple[str, ...] = (Problem.subset,)
+    normalization: tuple[str | None, ...] = (Problem.normalization,)
     architecture: tuple[str, ...] = (Problem.architecture,)
-    width: tuple[int, ...] = (Problem.width,)
-    depth: tuple[int, ...] = (Problem.depth,)
-    activation: tuple[str, ...] = (Problem.activation,)
+    width: tuple[int | None, ...] = (Problem.width,)
+    depth: tuple[int | None, ...] = (Problem.depth,)
+    activation: tuple[str | None, ...] = (Problem.activation,)
     loss: tuple[str, ...] = (Problem.loss,)
     parameterization: tuple[str, ...] = (Problem.parameterization,)
+    base_width: tuple[int | None, ...] = (Problem.base_width,)
     init_scale: tuple[float, ...] = (Problem.init_scale,)
     seed: tuple[int, ...] = (Problem.seed,)
     dtype: tuple[str, ...] = (Problem.dtype,)
@@ -61,7 +68,10 @@ class ProblemKeys(_Keys):
         accepted: dict[object, None] = {}
         for item in value if isinstance(value, list) else [value]:
             _refuse_too_large(str(info.field_name), item)
-            named: dict[str, Any] = {"dataset": "any", "n_train": 1, str(info.field_name): item}
+            if item is None and Problem.__dataclass_fields__[str(info.field_name)].default is None:
+                accepted[None] = None
+                continue
+            named: dict[str, Any] = {**_ANY_PROBLEM, str(info.field_name): item}
             accepted[getattr(Problem(**named), str(info.field_name))] = None
         return tuple(accepted)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from jobs import Problem, Protocol, Trial, datasets, models
+from jobs.datasets import Shape
 from jobs.losses import LOSS_SUMS
 from jobs.memory import Chunks
 from jobs.objective import Objective
@@ -25,7 +26,8 @@ def one_thread() -> Iterator[None]:
 
 
 def _problem(**changes: Any) -> Problem:
-    small = {"dataset": "digits", "n_train": 40, "width": 8, "depth": 1, "dtype": "float64"}
+    small = {"dataset": "digits", "n_train": 40, "width": 8, "depth": 1, "activation": "tanh"}
+    small["dtype"] = "float64"
     return Problem(**{**small, **changes})
 
 
@@ -73,7 +75,7 @@ def random_objective() -> Callable[..., tuple[Objective, Tensor]]:
         seed: int = 0,
     ) -> tuple[Objective, Tensor]:
         network = models.build(
-            _problem(activation=activation, loss=loss, depth=depth, width=width), 4, 3
+            _problem(activation=activation, loss=loss, depth=depth, width=width), Shape((4,), 3)
         )
         generator = torch.Generator().manual_seed(seed)
         inputs = torch.randn(samples, 4, generator=generator, dtype=torch.float64)
@@ -94,9 +96,9 @@ class LinearModel:
     """
 
     def __init__(self, samples: int) -> None:
-        data = datasets.load("digits", samples).train
+        data = datasets.load(_problem(n_train=samples)).train
         inputs, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
-        network = models.build(_problem(depth=0), 64, 10)
+        network = models.build(_problem(depth=0), datasets.shape("digits"))
         self.layout = Layout.of(network)
         self.objective = Objective(network, self.layout, LOSS_SUMS["mse"], inputs, labels)
         self.design = torch.cat([inputs, torch.ones(samples, 1, dtype=torch.float64)], dim=1)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from jobs import Problem, models
+from jobs.datasets import Shape
 from jobs.parameterization import initial_parameters
 from jobs.parameters import Layout
 
@@ -36,25 +37,25 @@ PARAMETERS = [
 
 @pytest.mark.parametrize(("features", "width", "depth", "count"), PARAMETERS)
 def test_number_of_parameters(problem, features, width, depth, count):
-    network = models.build(problem(width=width, depth=depth), features, 10)
+    network = models.build(problem(width=width, depth=depth), Shape((features,), 10))
     assert Layout.of(network).size == count
 
 
 def test_a_network_takes_no_storage(problem):
-    network = models.build(problem(), 64, 10)
+    network = models.build(problem(), Shape((64,), 10))
     assert all(parameter.is_meta for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_layers(problem, activation, depth):
-    network = models.build(problem(width=8, depth=depth, activation=activation), 64, 10)
+    network = models.build(problem(width=8, depth=depth, activation=activation), Shape((64,), 10))
     kinds = [type(layer) for layer in network.children()]
     assert kinds == [nn.Linear, ACTIVATIONS[activation]] * depth + [nn.Linear]
 
 
 def test_layout_splits_without_a_copy_and_joins_back(problem):
-    layout = Layout.of(models.build(problem(width=8, depth=1), 64, 10))
+    layout = Layout.of(models.build(problem(width=8, depth=1), Shape((64,), 10)))
     assert layout.shapes == ((8, 64), (8,), (10, 8), (10,))
     flat = torch.arange(float(layout.size))
     pieces = layout.split(flat)

@@ -21,13 +21,13 @@ ROOT = Path(jobs.__file__).parent.parent
 GOLDEN = """\
 from jobs.spec import Problem, Protocol, Trial
 trials = {
-    ("f2507b4eee2d5476", "67a1d4829f5773f0"): Trial(
+    ("bfc048a02b8aa5a0", "e5e0db709ea70c27"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=4000),
         protocol=Protocol(epsilons=(0.1,)),
         kind="gd",
         learning_rate=0.1,
     ),
-    ("242654476b25aba9", "033fdcdcbe43e96c"): Trial(
+    ("6f75050064c6f0c8", "43ef81aa71ef4038"): Trial(
         problem=Problem(
             dataset="digits", n_train=50, width=8, depth=0, activation="gelu", loss="ce",
             init_scale=1 / 3, seed=7, dtype="float64",
@@ -39,17 +39,17 @@ trials = {
         kind="gd",
         learning_rate=1e-3,
     ),
-    ("778b1d6de4c49325", "0ce06a308427109d"): Trial(
-        problem=Problem(dataset="mnist-mini", n_train=1, activation="relu", init_scale=5e-324),
+    ("ea4b7d1a06abe547", "f216ea0013700a5b"): Trial(
+        problem=Problem(dataset="mnist-mini", n_train=1, activation="tanh", init_scale=5e-324),
         protocol=Protocol(epsilons=(0.1 + 0.2, 1e300)),
         kind="flow",
     ),
-    ("bc4c4d95b52b40e9", "ae6cedc901966fe1"): Trial(
-        problem=Problem(dataset="mnist-mini", n_train=1, activation="relu", init_scale=5e-324),
+    ("904dacf6d75f7bf6", "896b428daf7a22d9"): Trial(
+        problem=Problem(dataset="mnist-mini", n_train=1, activation="tanh", init_scale=5e-324),
         protocol=Protocol(epsilons=(0.1 + 0.2, 1e300), flow_method="rk4"),
         kind="flow",
     ),
-    ("ce32338ffcec53d8", "0898229a2451449f"): Trial(
+    ("e942360db98f792d", "6746ab42733f2ca9"): Trial(
         problem=Problem(dataset="Ziffern-\\u00c4", n_train=3),
         protocol=Protocol(epsilons=(2,)),
         kind="gd",
@@ -61,7 +61,7 @@ assert found == set(trials), found
 """
 
 BASE = Trial(
-    problem=Problem(dataset="digits", n_train=50),
+    problem=Problem(dataset="digits", n_train=50, parameterization="ntk", base_width=64),
     protocol=Protocol(epsilons=(0.1,)),
     kind="gd",
     learning_rate=0.1,
@@ -70,12 +70,15 @@ BASE = Trial(
 OTHER_PROBLEM = {
     "dataset": "mnist-mini",
     "n_train": 51,
-    "architecture": "other",
+    "subset": "seeded-1",
+    "normalization": "none",
+    "architecture": "cnn",
     "width": 201,
     "depth": 3,
-    "activation": "relu",
+    "activation": "tanh",
     "loss": "ce",
-    "parameterization": "other",
+    "parameterization": "mup",
+    "base_width": 65,
     "init_scale": math.nextafter(1, 2),
     "seed": 1,
     "dtype": "float64",
@@ -92,9 +95,9 @@ OTHER_PROTOCOL = {
 
 @pytest.fixture
 def more_choices(monkeypatch):
-    """Second choices where there is only one so far."""
-    for name in ("ARCHITECTURES", "PARAMETERIZATIONS", "FLOW_METHODS"):
-        monkeypatch.setattr(f"jobs.spec.{name}", (*getattr(jobs.spec, name), "other"))
+    """A further choice of the flow's method."""
+    methods = (*jobs.spec.protocol.FLOW_METHODS, "other")
+    monkeypatch.setattr("jobs.spec.protocol.FLOW_METHODS", methods)
 
 
 def test_ids_are_the_golden_ones():
@@ -202,7 +205,7 @@ def test_the_column_of_a_trial_is_that_of_its_problem_and_protocol():
 
 
 def test_the_schema_version_is_part_of_every_id(monkeypatch):
-    monkeypatch.setattr("jobs.spec.SCHEMA_VERSION", jobs.spec.SCHEMA_VERSION + 1)
+    monkeypatch.setattr("jobs.spec.trial.SCHEMA_VERSION", jobs.spec.SCHEMA_VERSION + 1)
     # A trial may keep its ids once they were asked for: each of these two is asked once.
     raised = dataclasses.replace(BASE)
     ids = raised.trial_id, raised.column_id
@@ -277,7 +280,8 @@ def test_counts_of_steps_must_be_whole_and_positive(field, value):
     ("field", "value"),
     [
         *[(field, 0) for field in ("n_train", "width")],
-        *[(field, v) for field in ("n_train", "width", "depth", "seed") for v in NOT_COUNTS],
+        *[(field, v) for field in ("n_train", "seed") for v in NOT_COUNTS],
+        *[(field, v) for field in ("width", "depth") for v in NOT_COUNTS if v is not None],
     ],
 )
 def test_sizes_and_seeds_must_be_whole(field, value):
@@ -292,10 +296,16 @@ def test_a_seed_must_fit_into_torchs_generator():
 
 
 @pytest.mark.parametrize(
-    "field", ["architecture", "activation", "loss", "parameterization", "dtype"]
+    "field",
+    [
+        *("architecture", "activation", "loss", "parameterization", "dtype"),
+        *("subset", "normalization"),
+    ],
 )
 @pytest.mark.parametrize("value", ["", "nonsense", "RELU", None, 3, ["relu"]])
 def test_names_must_be_known(field, value):
+    if value is None and field in ("activation", "normalization"):
+        return
     _refused(lambda: Problem(dataset="digits", n_train=1, **{field: value}), field, value)
 
 
@@ -325,3 +335,51 @@ def _refused(make, field, value):
     assert repr(error.value) == repr(value)
     assert str(error) == f"{field} is {value!r}; it must be {error.expected}"
     assert error.expected
+
+
+@pytest.mark.parametrize("value", ["seeded-", "seeded--1", "seeded-01", "seeded-1.0", "last"])
+def test_a_subset_is_the_first_balanced_or_seeded(value):
+    _refused(lambda: Problem(dataset="digits", n_train=1, subset=value), "subset", value)
+
+
+@pytest.mark.parametrize("name", ["ntk", "kernel", "mup"])
+def test_a_parameterization_that_scales_with_width_needs_a_width_to_compare_with(name):
+    named = {"dataset": "digits", "n_train": 1, "parameterization": name}
+    _refused(lambda: Problem(**named), "base_width", None)
+    _refused(lambda: Problem(**named, base_width=0), "base_width", 0)
+
+
+def test_what_is_not_said_is_usual_for_the_architecture_and_the_dataset():
+    assert Problem(dataset="cifar10", n_train=1) == Problem(
+        dataset="cifar10", n_train=1, width=200, depth=2, activation="relu", normalization="feature"
+    )
+    assert Problem(dataset="mnist", n_train=1, architecture="vit") == Problem(
+        dataset="mnist", n_train=1, architecture="vit", width=64, depth=4, activation="gelu",
+        normalization="scalar",
+    )  # fmt: skip
+
+
+def test_what_a_problem_has_no_use_for_makes_no_other_problem():
+    plain = Problem(dataset="digits", n_train=1)
+    assert dataclasses.replace(plain, base_width=64) == plain
+    point = Problem(dataset="point(x=[2, 1])", n_train=1, architecture="diagonal")
+    assert (point.width, point.activation) == (None, None)
+    other = {"width": 3, "activation": "tanh", "parameterization": "mup", "base_width": 1}
+    assert dataclasses.replace(point, **other) == point
+
+
+def test_kernel_is_another_name_of_ntk():
+    named = {"dataset": "digits", "n_train": 1, "base_width": 8}
+    ntk, kernel = (Problem(**named, parameterization=name) for name in ("ntk", "kernel"))
+    assert ntk == kernel
+
+
+@pytest.mark.parametrize(
+    ("architecture", "least"), [("cnn", 1), ("resnet", 1), ("vit", 1), ("diagonal", 2)]
+)
+def test_how_deep_an_architecture_is_at_least(architecture, least):
+    def make(depth):
+        return Problem(dataset="digits", n_train=1, architecture=architecture, depth=depth)
+
+    assert make(least).depth == least
+    _refused(lambda: make(least - 1), "depth", least - 1)

@@ -13,7 +13,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 def _by_hand(spec: Trial, steps: int) -> tuple[list[float], list[torch.Tensor], nn.Module]:
     """Losses and iterates of plain SGD on PyTorch's own network, with PyTorch's own losses."""
-    problem, data = spec.problem, datasets.load(spec.problem.dataset, spec.problem.n_train)
+    problem, data = spec.problem, datasets.load(spec.problem)
     inputs, labels = torch.from_numpy(data.train.inputs), torch.from_numpy(data.train.labels)
     with torch.random.fork_rng():
         torch.manual_seed(problem.seed)
@@ -71,7 +71,7 @@ def test_accuracies_and_the_test_loss_are_those_of_the_network(trial):
     row = run_trial(spec, threads=1).crossings[0]
     _, iterates, network = _by_hand(spec, row.steps)
     nn.utils.vector_to_parameters(iterates[-1], network.parameters())
-    data = datasets.load("digits", 40)
+    data = datasets.load(spec.problem)
     for part, accuracy in ((data.train, row.train_accuracy), (data.test, row.test_accuracy)):
         predicted = network(torch.from_numpy(part.inputs)).argmax(dim=1).numpy()
         assert accuracy == pytest.approx(float((predicted == part.labels).mean()), abs=1e-12)

@@ -9,6 +9,7 @@ from orchestrator.store.schema import table_schema
 TRIAL_COLUMNS = """
 trial_id column_id kind sweep
 dataset n_train architecture width depth activation loss parameterization init_scale seed dtype
+subset normalization base_width init_hash
 eta eta_over_eta_c eta_c s_gf
 epsilon status steps time
 train_loss train_accuracy test_loss test_accuracy
@@ -51,13 +52,13 @@ def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -
 @pytest.mark.parametrize(
     ("type_", "columns"),
     [
-        (pa.int64(), "n_train width depth seed steps hvps gradients attempt world_size"),
+        (pa.int64(), "n_train width depth base_width seed steps hvps gradients attempt world_size"),
         (pa.bool_(), "sharpness_converged git_dirty"),
         (pa.timestamp("us", tz="UTC"), "started_at finished_at"),
         (
             pa.string(),
             "trial_id column_id kind sweep dataset architecture activation loss parameterization "
-            "dtype status hostname device slurm_job_id git_commit torch_version version",
+            "dtype subset normalization init_hash status hostname device slurm_job_id git_commit torch_version version",
         ),
     ],
 )

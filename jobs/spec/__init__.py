@@ -1,0 +1,33 @@
+"""What one trial is: frozen values with canonical names. Needs the standard library only."""
+
+from jobs.spec.problem import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    DTYPES,
+    LOSSES,
+    PARAMETERIZATIONS,
+    Problem,
+)
+from jobs.spec.protocol import FLOW_METHODS, LEAST_RTOL, Protocol, check_reachable
+from jobs.spec.trial import SCHEMA_VERSION, Kind, Trial, canonical_json, column_id
+from jobs.spec.values import SpecError, positive
+
+__all__ = [
+    "ACTIVATIONS",
+    "ARCHITECTURES",
+    "DTYPES",
+    "FLOW_METHODS",
+    "LEAST_RTOL",
+    "LOSSES",
+    "PARAMETERIZATIONS",
+    "SCHEMA_VERSION",
+    "Kind",
+    "Problem",
+    "Protocol",
+    "SpecError",
+    "Trial",
+    "canonical_json",
+    "check_reachable",
+    "column_id",
+    "positive",
+]

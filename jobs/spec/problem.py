@@ -1,0 +1,153 @@
+"""A problem: everything that fixes the initial parameters θ0 and the training loss L."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.spec.values import SpecError, one_of, positive, whole
+
+ARCHITECTURES = ("fcn", "cnn", "resnet", "vit", "diagonal", "diagonal-difference")
+ACTIVATIONS = ("relu", "tanh", "gelu", "elu", "softplus")
+LOSSES = ("mse", "mse_mean", "ce", "logistic")
+PARAMETERIZATIONS = ("standard", "ntk", "mup")
+ALIASES = {"kernel": "ntk"}
+"""Other names of parameterizations."""
+NORMALIZATIONS = ("scalar", "feature", "channel", "none")
+DTYPES = ("float32", "float64")
+
+_SEEDED = re.compile(r"seeded-(0|[1-9][0-9]{0,17})")
+_OWN_NETWORK = re.compile(r".+\.py:[A-Za-z_][A-Za-z0-9_]*@[0-9a-f]{16}")
+
+SIZES: dict[str, dict[str, Any]] = {
+    "fcn": {"width": 200, "depth": 2, "activation": "relu"},
+    "cnn": {"width": 32, "depth": 2, "activation": "relu"},
+    "resnet": {"width": 16, "depth": 3, "activation": "relu"},
+    "vit": {"width": 64, "depth": 4, "activation": "gelu"},
+    "diagonal": {"width": None, "depth": 2, "activation": None},
+    "diagonal-difference": {"width": None, "depth": 2, "activation": None},
+}
+"""What a problem has that does not say it; None for what its architecture has not got at all."""
+
+OWN_NETWORK_SIZES: dict[str, Any] = {"width": 64, "depth": 2, "activation": "relu"}
+"""The same for networks of a user's own file."""
+
+LEAST_DEPTH = {"cnn": 1, "resnet": 1, "vit": 1, "diagonal": 2, "diagonal-difference": 2}
+"""A fully connected network of depth 0 is the linear model."""
+
+NORMALIZED: dict[str, str] = {
+    "mnist-mini": "scalar",
+    "digits": "scalar",
+    "mnist": "scalar",
+    "fashion-mnist": "scalar",
+    "cifar10": "feature",
+}
+"""How a dataset is standardised where the problem does not say it; others are taken as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Everything that fixes the initial parameters θ0 and the training loss L.
+
+    A field that is None, or not given, gets the usual value of the architecture or dataset. A
+    field that the architecture or parameterization has no use for is None, whatever was given, so
+    that problems which compute the same are equal.
+
+    Attributes:
+        dataset: its name, with options in brackets where it has any: ``point(x=[2, 1], ...)``.
+        n_train: training samples.
+        subset: which ones: the ``first``; ``balanced``: the first of each class, as many of each;
+            ``seeded-K``: drawn without replacement by the generator of seed K.
+        normalization: how inputs are standardised: by one mean and deviation (``scalar``), by those
+            of each input (``feature``) or of each colour (``channel``), or ``none``.
+        architecture: its name, or ``FILE.py:FACTORY@DIGEST`` for a network of the user's own, the
+            digest being the first 16 hex digits of the SHA-256 of the file.
+        width: units, channels or embedding size; None for diagonal networks.
+        depth: layers or blocks; see the architecture.
+        loss: ``mse`` is ½ Σ over outputs, ``mse_mean`` the mean over outputs without the ½ (as
+            torch's MSELoss); ``ce`` is cross-entropy, ``logistic`` that of one output for labels
+            ±1. All are means over samples.
+        parameterization: ``standard``, ``ntk`` (or ``kernel``) or ``mup``.
+        base_width: the width at which ``ntk`` and ``mup`` are the standard parameterization.
+        init_scale: multiplies all initial parameters.
+
+    Raises:
+        SpecError: a field has a value that no problem can have.
+    """
+
+    dataset: str
+    n_train: int
+    subset: str = "first"
+    normalization: str | None = None
+    architecture: str = "fcn"
+    width: int | None = None
+    depth: int | None = None
+    activation: str | None = None
+    loss: str = "mse"
+    parameterization: str = "standard"
+    base_width: int | None = None
+    init_scale: float = 1.0
+    seed: int = 0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dataset, str) or not self.dataset:
+            raise SpecError("dataset", self.dataset, "the name of a dataset")
+        whole("n_train", self.n_train, 1)
+        self._settle_data()
+        self._settle_network()
+        one_of("loss", self.loss, LOSSES)
+        self._settle_parameterization()
+        self._set("init_scale", positive("init_scale", self.init_scale))
+        whole("seed", self.seed, 0)
+        one_of("dtype", self.dtype, DTYPES)
+
+    def _settle_data(self) -> None:
+        if not isinstance(self.subset, str) or not (
+            self.subset in ("first", "balanced") or _SEEDED.fullmatch(self.subset)
+        ):
+            raise SpecError("subset", self.subset, "first, balanced, or seeded-K with a seed K")
+        if self.normalization is None:
+            name = self.dataset.partition("(")[0]
+            self._set("normalization", NORMALIZED.get(name, "none"))
+        one_of("normalization", self.normalization, NORMALIZATIONS)
+
+    def _settle_network(self) -> None:
+        named = self.architecture
+        if isinstance(named, str) and _OWN_NETWORK.fullmatch(named):
+            sizes = OWN_NETWORK_SIZES
+        else:
+            one_of("architecture", named, ARCHITECTURES)
+            sizes = SIZES[named]
+        for field, usual in sizes.items():
+            if usual is None or getattr(self, field) is None:
+                self._set(field, usual)
+        if self.width is not None:
+            whole("width", self.width, 1)
+        whole("depth", self.depth, LEAST_DEPTH.get(named, 0))
+        if named == "diagonal-difference" and self.depth != 2:
+            raise SpecError("depth", self.depth, "2 for diagonal-difference")
+        if self.activation is not None:
+            one_of("activation", self.activation, ACTIVATIONS)
+
+    def _settle_parameterization(self) -> None:
+        named = self.parameterization
+        if isinstance(named, str):
+            self._set("parameterization", ALIASES.get(named, named))
+        one_of("parameterization", self.parameterization, PARAMETERIZATIONS)
+        if self.parameterization == "standard" or self.width is None:
+            self._set("parameterization", "standard")
+            self._set("base_width", None)
+            return
+        if self.base_width is None:
+            raise SpecError(
+                "base_width",
+                None,
+                f"a whole number of at least 1 for {self.parameterization}: the width at which it "
+                "is the standard parameterization",
+            )
+        whole("base_width", self.base_width, 1)
+
+    def _set(self, field: str, value: object) -> None:
+        object.__setattr__(self, field, value)

@@ -1,0 +1,100 @@
+"""A trial, and the names of trials and columns: equal work has one identity.
+
+A trial is named by everything that changes a number in its rows and by nothing else: not by the
+device, the host, the order or the time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from jobs.spec.problem import Problem
+from jobs.spec.protocol import Protocol, check_reachable
+from jobs.spec.values import SpecError, positive
+
+SCHEMA_VERSION = 2
+"""Part of every hash: raised when the meaning of a field or of a computed number changes."""
+
+Kind = Literal["gd", "flow"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One gradient flow, or one gradient-descent run at one learning rate η.
+
+    Raises:
+        SpecError: a flow with a learning rate, GD without a positive finite one, or a tolerance
+            that the dtype cannot reach.
+    """
+
+    problem: Problem
+    protocol: Protocol
+    kind: Kind
+    learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "gd":
+            eta = positive("learning_rate", self.learning_rate)
+            object.__setattr__(self, "learning_rate", eta)
+        elif self.kind == "flow":
+            if self.learning_rate is not None:
+                raise SpecError("learning_rate", self.learning_rate, "absent for a flow")
+        else:
+            raise SpecError("kind", self.kind, "one of gd, flow")
+        check_reachable(self.problem, self.protocol)
+
+    @functools.cached_property
+    def trial_id(self) -> str:
+        """16 hex digits that name what this trial computes."""
+        protocol = dataclasses.asdict(self.protocol)
+        if self.kind == "gd":
+            del protocol["flow_method"]
+        return _digest(
+            {
+                "kind": self.kind,
+                "learning_rate": self.learning_rate,
+                "problem": dataclasses.asdict(self.problem),
+                "protocol": protocol,
+            }
+        )
+
+    @functools.cached_property
+    def column_id(self) -> str:
+        """16 hex digits that all trials of one column share: problem and protocol, without η."""
+        return column_id(self.problem, self.protocol)
+
+
+def column_id(problem: Problem, protocol: Protocol) -> str:
+    """The 16 hex digits that name one problem measured by one protocol."""
+    return _digest(
+        {
+            "kind": "column",
+            "problem": dataclasses.asdict(problem),
+            "protocol": dataclasses.asdict(protocol),
+        }
+    )
+
+
+def _digest(content: dict[str, object]) -> str:
+    canonical = canonical_json({"schema": SCHEMA_VERSION, **content})
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def canonical_json(content: object) -> str:
+    """One spelling per value: sorted keys, no blanks, floats as exact hexadecimal strings."""
+    return json.dumps(_exact(content), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _exact(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _exact(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_exact(item) for item in value]
+    if isinstance(value, float):
+        return value.hex()
+    return value

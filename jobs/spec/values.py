@@ -1,0 +1,48 @@
+"""What single values of a trial's description must be."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+
+class SpecError(ValueError):
+    """A value that no trial can have; names the field, the value and what would be right."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field, self.value, self.expected = field, value, expected
+        super().__init__(f"{field} is {value!r}; it must be {expected}")
+
+
+def one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
+    """Make sure that a value is one of some words.
+
+    Raises:
+        SpecError: it is not.
+    """
+    if value not in choices:
+        raise SpecError(field, value, "one of " + ", ".join(choices))
+
+
+def whole(field: str, value: object, least: int) -> None:
+    """Make sure that a value is a whole number that tables can hold.
+
+    Raises:
+        SpecError: it is none, or below ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SpecError(field, value, f"a whole number of at least {least}")
+    if value >= 2**63:
+        raise SpecError(field, value, "a whole number below 2^63")
+
+
+def positive(field: str, value: object) -> float:
+    """The value as a float.
+
+    Raises:
+        SpecError: it is no finite number above 0.
+    """
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    if not 0 < number <= sys.float_info.max:
+        raise SpecError(field, value, "a finite number above 0")
+    return float(number)
