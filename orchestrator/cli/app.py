@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import doctor, launch, look, run, slurm_jobs, tables
+from orchestrator.cli import doctor, launch, look, run, slurm_jobs, tables, verify
 from orchestrator.cli.errors import exit_status, sentence
 from orchestrator.cli.output import stderr
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, launch, look, tables, slurm_jobs, doctor):
+for module in (run, launch, look, tables, slurm_jobs, doctor, verify):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 
