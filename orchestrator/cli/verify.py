@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.errors import ERROR, SETTLED
+from orchestrator.cli.errors import ERROR, SETTLED, UserError
 from orchestrator.cli.output import print_json, print_table, stderr
 from orchestrator.cli.run import Json
 
@@ -23,18 +23,25 @@ def verify(
     Example: eos verify --device cuda
     """
     from jobs.golden import golden_checks
+    from jobs.problem import PlacementError
 
     checks = []
-    for check in golden_checks(device):
-        verdict = "right" if check.holds else "WRONG"
-        stderr.print(f"{verdict}  {check.check}", markup=False, highlight=False)
-        checks.append(check)
+    try:
+        for check in golden_checks(device):
+            stderr.print(f"{_verdict(check.holds)}  {check.check}", markup=False, highlight=False)
+            checks.append(check)
+    except PlacementError as error:
+        raise UserError(str(error)) from None
     if json:
         print_json([asdict(check) for check in checks])
     else:
-        rows = [{**asdict(one), "verdict": "right" if one.holds else "WRONG"} for one in checks]
+        rows = [{**asdict(one), "verdict": _verdict(one.holds)} for one in checks]
         print_table(rows, ["check", "expected", "found", "verdict"])
     raise typer.Exit(SETTLED if all(check.holds for check in checks) else ERROR)
+
+
+def _verdict(holds: bool) -> str:
+    return "right" if holds else "WRONG"
 
 
 COMMANDS = {"verify": verify}
