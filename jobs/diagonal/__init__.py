@@ -19,6 +19,7 @@ target, GD on both sides of η_c:
 from jobs.diagonal.flow import Flow
 from jobs.diagonal.loss import TrainingLoss
 from jobs.diagonal.manifold import Minimizer, OnePoint, l1_norm, l2_norm, norm, risk
+from jobs.diagonal.plane import PlaneSweep, sweep_plane
 from jobs.diagonal.points import Minimum, norm_minimizer, sharpness, sharpness_minimizer
 from jobs.diagonal.sweep import Descents, descend
 from jobs.diagonal.variants import (
@@ -38,6 +39,7 @@ __all__ = [
     "Minimizer",
     "Minimum",
     "OnePoint",
+    "PlaneSweep",
     "TrainingLoss",
     "deep_sharpness",
     "deep_sharpness_minimizer",
@@ -55,4 +57,5 @@ __all__ = [
     "risk",
     "sharpness",
     "sharpness_minimizer",
+    "sweep_plane",
 ]
