@@ -1,15 +1,15 @@
-"""Datasets by name: a training subset of the first n samples, and a test set that never changes."""
+"""Datasets by name: a training subset of a fixed pool, and a test set that never changes."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
-from collections.abc import Iterable, Iterator
-from types import ModuleType
+from collections.abc import Callable, Iterable, Iterator
 
-from jobs.datasets import digits, mnist_mini
-from jobs.datasets.source import Dataset, DatasetError, Samples, Shape
+from jobs.datasets import cifar10, digits, fashion_mnist, mnist, mnist_mini, synthetic
+from jobs.datasets.root import data_root
+from jobs.datasets.source import Dataset, DatasetError, Samples, Shape, Source
 from jobs.spec import Problem
+from jobs.spec.dataset_name import DatasetName, parse
 
 __all__ = [
     "SOURCES",
@@ -17,14 +17,24 @@ __all__ = [
     "DatasetError",
     "Samples",
     "Shape",
+    "Source",
     "check",
+    "data_root",
     "errors_of",
+    "find",
     "load",
     "shape",
 ]
 
-SOURCES: dict[str, ModuleType] = {"mnist-mini": mnist_mini, "digits": digits}
-
+SOURCES: dict[str, Callable[[DatasetName], Source]] = {
+    "mnist-mini": lambda name: mnist_mini.MnistMini(),
+    "digits": lambda name: digits.Digits(),
+    "mnist": lambda name: mnist.source(**name.options),
+    "fashion-mnist": lambda name: fashion_mnist.source(**name.options),
+    "cifar10": lambda name: cifar10.Cifar10(**name.options),
+    **dict.fromkeys(("point", "points", "signs", "regression", "classification"), synthetic.source),
+}
+"""What makes the source of a name, by the name without options."""
 
 IMAGE_NETWORKS = {"cnn", "resnet", "vit"}
 ONE_OUTPUT = {"diagonal", "diagonal-difference"}
@@ -35,28 +45,39 @@ LOSSES_OF = {
 }
 """By kind of labels, the losses that mean something."""
 
+KEPT = 2
+"""Loaded datasets that a process keeps: its next trial most often asks for one of them."""
 
-def check(problem: Problem) -> None:
-    """Make sure that a problem's dataset can be loaded, without loading it.
+
+def find(name: str) -> Source:
+    """The source of a dataset by its name with options, looking at nothing yet.
 
     Raises:
-        DatasetError: the name is unknown, its package is missing, or it has too few samples.
+        DatasetError: the name is unknown.
     """
-    name, n_train = problem.dataset, problem.n_train
-    if name not in SOURCES:
+    parsed = parse(name)
+    if parsed.base not in SOURCES:
         raise DatasetError(f"dataset is {name!r}; it must be one of {', '.join(SOURCES)}")
-    source = SOURCES[name]
-    if importlib.util.find_spec(source.PACKAGE) is None:
+    return SOURCES[parsed.base](parsed)
+
+
+def check(problem: Problem) -> None:
+    """Make sure that a problem's data can be loaded, by looking at headers and sizes of files.
+
+    Raises:
+        DatasetError: the dataset is unknown, not there, damaged, has too few samples or not such a
+            subset or normalization, or is not for the problem's architecture or loss.
+    """
+    source = find(problem.dataset)
+    source.check_there()
+    if problem.n_train > source.pool:
         raise DatasetError(
-            f"dataset {name} comes with the package {source.PACKAGE}, which is not installed; "
-            "install eos-sweep with its dependencies"
+            f"n_train is {problem.n_train}; it must be at most {source.pool} for dataset "
+            f"{problem.dataset}, whose other {source.tested} samples are the test set"
         )
-    if n_train > source.POOL:
-        raise DatasetError(
-            f"n_train is {n_train}; it must be at most {source.POOL} for dataset {name}, "
-            f"whose other {source.TEST} samples are the test set"
-        )
-    _refuse_unlike(problem)
+    assert problem.normalization is not None
+    source.check_part(problem.n_train, problem.subset, problem.normalization)
+    _refuse_unlike(problem, source.shape)
 
 
 def errors_of(problems: Iterable[Problem]) -> Iterator[DatasetError]:
@@ -80,9 +101,9 @@ def _demand(problem: Problem) -> tuple[object, ...]:
     )
 
 
-def _refuse_unlike(problem: Problem) -> None:
+def _refuse_unlike(problem: Problem, found: Shape) -> None:
     """Make sure that the network and the loss are for data of this kind."""
-    found, named = shape(problem.dataset), problem.dataset
+    named = problem.dataset
     if problem.architecture in IMAGE_NETWORKS and len(found.input) != 3:
         raise DatasetError(
             f"architecture is {problem.architecture!r}; it must be another for dataset {named}, "
@@ -103,28 +124,29 @@ def _refuse_unlike(problem: Problem) -> None:
 def load(problem: Problem) -> Dataset:
     """A problem's training samples, and the dataset's fixed test samples.
 
+    The arrays may be shared with earlier and later calls: they are not to be changed.
+
     Raises:
-        DatasetError: as in :func:`check`.
+        DatasetError: as in :func:`check`, or the samples turn out to be damaged.
     """
     check(problem)
-    source, samples = SOURCES[problem.dataset], _read(problem.dataset)
-    return Dataset(
-        train=_part(samples, slice(0, problem.n_train)),
-        test=_part(samples, slice(source.POOL, source.POOL + source.TEST)),
+    assert problem.normalization is not None
+    source = find(problem.dataset)
+    return _load(
+        problem.dataset, problem.n_train, problem.subset, problem.normalization, source.where
     )
 
 
 def shape(name: str) -> Shape:
-    """What of a dataset that :func:`check` accepts shapes a network."""
-    found: Shape = SOURCES[name].SHAPE
-    return found
+    """What of a dataset shapes a network.
+
+    Raises:
+        DatasetError: the name is unknown.
+    """
+    return find(name).shape
 
 
-@functools.cache
-def _read(name: str) -> Samples:
-    samples: Samples = SOURCES[name].read()
-    return samples
-
-
-def _part(samples: Samples, rows: slice) -> Samples:
-    return Samples(samples.inputs[rows], samples.labels[rows])
+@functools.lru_cache(maxsize=KEPT)
+def _load(name: str, n_train: int, subset: str, normalization: str, where: str) -> Dataset:
+    """The data; ``where`` is asked for so that a folder elsewhere is other data."""
+    return find(name).load(n_train, subset, normalization)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from jobs.datasets.source import Samples, Shape
-
-PACKAGE = "sklearn"
-SHAPE = Shape((1, 8, 8), outputs=10)
-POOL, TEST = 1_297, 500
+from jobs.datasets.images import EmbeddedImages, Images
+from jobs.datasets.source import Shape
 
 
-def read() -> Samples:
-    """All samples in scikit-learn's order, standardised by one mean and one deviation."""
+class Digits(EmbeddedImages):
+    """In scikit-learn's order; all constants of a normalization are those of the first 1,297."""
+
+    shape = Shape((1, 8, 8), outputs=10)
+    pool, tested = 1_297, 500
+    white = 16
+    name, package = "digits", "sklearn"
+
+    def read(self) -> Images:
+        """All 1,797 images."""
+        return _read()
+
+
+@functools.cache
+def _read() -> Images:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
-    pool = pixels[:POOL]
-    inputs = (pixels - pool.mean()) / pool.std()
-    return Samples(inputs.astype(np.float64), labels.astype(np.int64))
+    return Images(pixels.astype(np.uint8), labels.astype(np.int64))

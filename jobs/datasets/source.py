@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class DatasetError(ValueError):
-    """A dataset that is unknown, not installed or too small; says what would be right."""
+    """A dataset that is unknown, not there, damaged or too small; says what would be right."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,44 @@ class Dataset:
 
     train: Samples
     test: Samples
+
+
+class Source(Protocol):
+    """One dataset, its options settled. Making one looks at nothing."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of its samples."""
+
+    @property
+    def pool(self) -> int:
+        """How many samples training subsets are taken from."""
+
+    @property
+    def tested(self) -> int:
+        """How many samples the test set has."""
+
+    @property
+    def where(self) -> str:
+        """Where it comes from: a folder, a package, or ``computed``."""
+
+    def check_there(self) -> None:
+        """Make sure that it can be read, by sizes and headers only.
+
+        Raises:
+            DatasetError: it is not there, not complete or damaged.
+        """
+
+    def check_part(self, n_train: int, subset: str, normalization: str) -> None:
+        """Make sure that it has this subset, ``n_train`` being in the pool, and normalization.
+
+        Raises:
+            DatasetError: it has not.
+        """
+
+    def load(self, n_train: int, subset: str, normalization: str) -> Dataset:
+        """The samples that were checked for.
+
+        Raises:
+            DatasetError: the samples turn out to be damaged.
+        """

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.spec.dataset_name import parse
 from jobs.spec.values import SpecError, one_of, positive, whole
 
 ARCHITECTURES = ("fcn", "cnn", "resnet", "vit", "diagonal", "diagonal-difference")
@@ -55,7 +56,8 @@ class Problem:
     that problems which compute the same are equal.
 
     Attributes:
-        dataset: its name, with options in brackets where it has any: ``point(x=[2, 1], ...)``.
+        dataset: its name, with options in brackets where it has any: ``point(x=[2, 1], ...)``;
+            see :mod:`jobs.spec.dataset_name`.
         n_train: training samples.
         subset: which ones: the ``first``; ``balanced``: the first of each class, as many of each;
             ``seeded-K``: drawn without replacement by the generator of seed K.
@@ -94,6 +96,7 @@ class Problem:
     def __post_init__(self) -> None:
         if not isinstance(self.dataset, str) or not self.dataset:
             raise SpecError("dataset", self.dataset, "the name of a dataset")
+        self._set("dataset", str(parse(self.dataset)))
         whole("n_train", self.n_train, 1)
         self._settle_data()
         self._settle_network()

@@ -362,7 +362,7 @@ def test_what_is_not_said_is_usual_for_the_architecture_and_the_dataset():
 def test_what_a_problem_has_no_use_for_makes_no_other_problem():
     plain = Problem(dataset="digits", n_train=1)
     assert dataclasses.replace(plain, base_width=64) == plain
-    point = Problem(dataset="point(x=[2, 1])", n_train=1, architecture="diagonal")
+    point = Problem(dataset="point(x=[2, 1], truth=[1, 1])", n_train=1, architecture="diagonal")
     assert (point.width, point.activation) == (None, None)
     other = {"width": 3, "activation": "tanh", "parameterization": "mup", "base_width": 1}
     assert dataclasses.replace(point, **other) == point

@@ -1,0 +1,94 @@
+"""IDX files, the format of MNIST: a magic number, the sizes, and bytes; packed by gzip or not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.datasets.source import DatasetError
+
+UNSIGNED_BYTES = 0x08
+"""The third byte of the magic number; the fourth is the number of dimensions."""
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """The file of that name, or the one with ``.gz`` after it."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def sizes(path: Path, dimensions: int) -> tuple[int, ...]:
+    """The sizes that the header names, which the length of the file agrees with.
+
+    Raises:
+        DatasetError: it is no IDX file of unsigned bytes in so many dimensions, or not whole.
+    """
+    found = _header(path, dimensions)
+    expected = 4 + 4 * dimensions + math.prod(found)
+    length = _unpacked_length(path)
+    if length != expected:
+        raise DatasetError(
+            f"{path} holds {length} bytes; it must hold {expected} for the sizes "
+            f"{'×'.join(map(str, found))} in its header"
+        )
+    return found
+
+
+def read(path: Path, dimensions: int, count: int) -> NDArray[np.uint8]:
+    """The first ``count`` items, of shape (count, …).
+
+    Raises:
+        DatasetError: as in :func:`sizes`, or the file ends early or is damaged.
+    """
+    found = sizes(path, dimensions)
+    wanted = count * math.prod(found[1:])
+    try:
+        with _opened(path) as file:
+            file.read(4 + 4 * dimensions)
+            content = file.read(wanted)
+            if path.suffix == ".gz":
+                while file.read(2**20):  # to the end, where gzip compares its checksum
+                    pass
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, error) from None
+    if len(content) < wanted:
+        raise DatasetError(f"{path} has fewer than {count} items; it must have as many")
+    return np.frombuffer(content, np.uint8).reshape(count, *found[1:])
+
+
+def _header(path: Path, dimensions: int) -> tuple[int, ...]:
+    length = 4 + 4 * dimensions
+    try:
+        with _opened(path) as file:
+            header = file.read(length)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, error) from None
+    magic = bytes([0, 0, UNSIGNED_BYTES, dimensions])
+    if len(header) < length or header[:4] != magic:
+        raise DatasetError(
+            f"{path} begins with {header[:4].hex() or 'nothing'}; it must be an IDX file that "
+            f"begins with {magic.hex()}"
+        )
+    return tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
+
+
+def _unpacked_length(path: Path) -> int:
+    """In bytes; gzip writes it, modulo 2³², at the end of a file."""
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        return int.from_bytes(file.read(4), "little")
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{path} is damaged ({error}); it must be an IDX file packed by gzip")
