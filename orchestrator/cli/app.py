@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import doctor, launch, look, run, slurm_jobs, tables, verify
+from orchestrator.cli import data, doctor, launch, look, run, slurm_jobs, tables, verify
 from orchestrator.cli.errors import exit_status, sentence
 from orchestrator.cli.output import stderr
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 for module in (run, launch, look, tables, slurm_jobs, doctor, verify):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
+app.add_typer(data.group, name="data")
 
 
 @app.callback(invoke_without_command=True)

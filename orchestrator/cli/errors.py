@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobs.datasets.source import DatasetError
 from orchestrator.cluster import AllocationError, ClusterError, NoHeadError
+from orchestrator.data.download import DownloadError
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.store import QueryError, StoreError
 from orchestrator.sweep import SweepError
@@ -23,6 +24,7 @@ PLAIN = (
     AllocationError,
     ClusterError,
     DatasetError,
+    DownloadError,
     NoHeadError,
     QueryError,
     RunHaltedError,

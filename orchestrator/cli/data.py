@@ -1,0 +1,147 @@
+"""``eos data``: which datasets there are, getting them, and checking their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from jobs import datasets
+from jobs.datasets import DatasetError
+from jobs.spec.dataset_name import EXAMPLES
+from orchestrator import data
+from orchestrator.cli.errors import ERROR, SETTLED, UserError
+from orchestrator.cli.output import print_json, print_table, stderr
+from orchestrator.cli.run import Json
+from orchestrator.data.check import anything_there
+from orchestrator.data.fetch import Watch
+
+group = typer.Typer(
+    help="Datasets: which there are, getting them, checking their files.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+FETCHED = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME…", help=f"Of {', '.join(data.OFFICIAL)}.", show_default=False),
+]
+CHECKED = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME…]",
+        help="Datasets; unless given, all of which anything is there.",
+        show_default=False,
+    ),
+]
+Mirror = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        metavar="URL",
+        help="A folder on the web that has the official files, tried before the official places.",
+        show_default=False,
+    ),
+]
+
+
+@group.command("list")
+def list_datasets(json: Json = False) -> None:
+    """List the datasets, their samples, where they come from, and whether they are there.
+
+    Example: eos data list
+    """
+    rows = [_row(EXAMPLES.get(base, base)) for base in datasets.SOURCES]
+    if json:
+        print_json(rows)
+        return
+    shown = [{**row, "input": "×".join(map(str, row["input"]))} for row in rows]
+    print_table(shown, [column for column in shown[0] if column != "problem"])
+
+
+@group.command()
+def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
+    """Download official files into the data folder ($EOS_DATA, else ~/.cache/eos-sweep/data).
+
+    Files that are there are checked and kept; what broke off is resumed. Proxies are taken from
+    https_proxy and http_proxy.
+
+    Example: eos data fetch mnist cifar10
+    """
+    for name in names:
+        _refuse_unknown(name, list(data.OFFICIAL))
+    if mirror is not None and not mirror.startswith(("http://", "https://")):
+        raise UserError(f"--mirror is {mirror!r}; it must begin with http:// or https://")
+    root, fetched = datasets.data_root(), []
+    for name in dict.fromkeys(names):
+        with _progress() as watch:
+            fetched.append(data.fetch(name, root, mirror, watch))
+    rows = [asdict(each) for each in fetched]
+    if json:
+        print_json(rows)
+    else:
+        print_table(rows, ["dataset", "where", "downloaded"])
+
+
+@group.command()
+def check(names: CHECKED = None, json: Json = False) -> None:
+    """Compare files with the checksums of the official ones; exit status 1 if one is wrong.
+
+    Example: eos data check mnist
+    """
+    root = datasets.data_root()
+    of_files = [base for base in datasets.SOURCES if base not in EXAMPLES]
+    for name in names or ():
+        _refuse_unknown(name, of_files)
+    chosen = names or [base for base in of_files if anything_there(base, root)]
+    rows = [asdict(finding) for name in dict.fromkeys(chosen) for finding in data.check(name, root)]
+    if json:
+        print_json(rows)
+    else:
+        shown = [{**row, "problem": row["problem"] or "fine"} for row in rows]
+        print_table(shown, ["dataset", "file", "bytes", "checked", "problem"])
+    raise typer.Exit(ERROR if any(row["problem"] for row in rows) else SETTLED)
+
+
+def _row(name: str) -> dict[str, Any]:
+    source = datasets.find(name)
+    problem = None
+    try:
+        source.check_there()
+    except DatasetError as error:
+        problem = str(error)
+    drawn = name.partition("(")[0] in ("regression", "classification")
+    return {
+        "dataset": name,
+        "training": None if drawn else source.pool,
+        "test": source.tested,
+        "input": list(source.shape.input),
+        "outputs": source.shape.outputs,
+        "where": source.where,
+        "there": problem is None,
+        "problem": problem,
+    }
+
+
+def _refuse_unknown(name: str, known: list[str]) -> None:
+    if name not in known:
+        raise UserError(f"NAME is {name!r}; it must be one of {', '.join(known)}")
+
+
+@contextmanager
+def _progress() -> Iterator[Watch]:
+    """A bar for each file in a terminal; a line for each elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), console=stderr) as display:
+        tasks: dict[str, Any] = {}
+
+        def watch(name: str, done: int, size: int) -> None:
+            if name not in tasks:
+                tasks[name] = display.add_task(name, total=size)
+            display.update(tasks[name], completed=done)
+
+        yield watch

@@ -1,0 +1,85 @@
+"""Whether the files of a dataset are there and are the official ones, byte for byte."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.datasets import DatasetError, cifar10, find, idx
+from jobs.datasets.idx_images import FULL
+from jobs.datasets.images import EmbeddedImages
+from orchestrator.data.download import checksum
+from orchestrator.data.official import OFFICIAL
+
+MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file: its size in bytes, by what it was checked, and what is wrong; None for nothing."""
+
+    dataset: str
+    file: str
+    bytes: int | None
+    checked: str | None
+    problem: str | None
+
+
+def check(dataset: str, root: Path) -> Iterator[Finding]:
+    """Findings on every file that the whole dataset needs, in a data root; reads them all."""
+    source = find(dataset)
+    if isinstance(source, EmbeddedImages):
+        there = importlib.util.find_spec(source.package) is not None
+        yield Finding(dataset, source.where, None, None, None if there else "not installed")
+        return
+    for name in _needed(dataset, root):
+        yield _look(dataset, root, name)
+
+
+def anything_there(dataset: str, root: Path) -> bool:
+    """Whether a dataset comes with a package, or one of its files is there."""
+    if dataset not in OFFICIAL:
+        return True
+    return any((root / name).is_file() for name in OFFICIAL[dataset].checksums)
+
+
+def _needed(dataset: str, root: Path) -> Iterator[str]:
+    """Paths from the root: of alternative forms of a file, the one that would be read."""
+    if dataset == "cifar10":
+        there = [folder for folder in cifar10.FORMATS if (root / folder).is_dir()]
+        folder = there[0] if there else next(iter(cifar10.FORMATS))
+        yield from (name for name in OFFICIAL[dataset].checksums if name.startswith(f"{folder}/"))
+        return
+    for archive in OFFICIAL[dataset].archives:
+        packed = root / archive.path
+        found = idx.find(packed.parent, packed.stem)
+        yield str((found or packed).relative_to(root))
+
+
+def _look(dataset: str, root: Path, name: str) -> Finding:
+    path = root / name
+    if not path.is_file():
+        return Finding(dataset, str(path), None, None, MISSING)
+    size = path.stat().st_size
+    if name not in OFFICIAL[dataset].checksums:
+        return Finding(dataset, str(path), size, "header", _header_problem(path))
+    algorithm, expected = OFFICIAL[dataset].checksums[name].split(":")
+    found = checksum(path, algorithm)
+    problem = None
+    if found != expected:
+        problem = f"its {algorithm} is {found}; it must be {expected}, that of the official file"
+    return Finding(dataset, str(path), size, algorithm, problem)
+
+
+def _header_problem(path: Path) -> str | None:
+    """What is wrong with the sizes of an IDX file whose checksum nobody has published."""
+    part, content = path.name.split("-")[:2]
+    dimensions = 3 if content == "images" else 1
+    try:
+        sizes = idx.sizes(path, dimensions)
+    except DatasetError as error:
+        return str(error)
+    expected = (FULL[part], 28, 28)[:dimensions]
+    return None if sizes == expected else f"its sizes are {sizes}; they must be {expected}"
