@@ -54,6 +54,7 @@ def find(name: str) -> Source:
 
     Raises:
         DatasetError: the name is unknown.
+        SpecError: the options are none that it can have.
     """
     parsed = parse(name)
     if parsed.base not in SOURCES:
@@ -141,7 +142,7 @@ def shape(name: str) -> Shape:
     """What of a dataset shapes a network.
 
     Raises:
-        DatasetError: the name is unknown.
+        DatasetError, SpecError: as in :func:`find`.
     """
     return find(name).shape
 

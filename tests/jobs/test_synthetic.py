@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jobs import Problem, datasets
+from jobs import Problem, Protocol, Trial, datasets, run_trial
 from jobs.datasets import DatasetError, Shape
 from jobs.datasets.synthetic import isotropic
 
@@ -102,6 +102,23 @@ def test_drawn_samples_are_the_same_for_ever():
 
 
 DRAWN = [0.345584192064786, 0.8216181435011584, 0.33043707618338714, -1.303157231604361]
+
+
+@pytest.mark.parametrize(("base", "loss"), [("regression", "mse"), ("classification", "logistic")])
+def test_gradient_descent_runs_on_drawn_samples(base, loss):
+    """The linear model learns the truth, or its direction: both test sets are noiseless."""
+    problem = Problem(
+        dataset=f"{base}(features=3, informative=2, seed=0)",
+        n_train=30,
+        depth=0,
+        loss=loss,
+        dtype="float64",
+    )
+    protocol = Protocol(epsilons=(0.3, 0.1), max_steps=5_000)
+    trial = Trial(problem=problem, protocol=protocol, kind="gd", learning_rate=0.3)
+    first, last = run_trial(trial).crossings
+    assert last.status == "reached"
+    assert last.test_loss < first.test_loss < np.log(2)
 
 
 @pytest.mark.parametrize(
