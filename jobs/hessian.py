@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from jobs.admission import NetworkError, without_second_derivative
-from jobs.objective import Objective, PartialGradient, exact_attention
+from jobs.objective import Objective, PartialGradient
 
 
 class Hessian:
@@ -95,8 +94,8 @@ class Hessian:
         views = objective.layout.named(self._theta)
 
         def run() -> None:
-            with torch.enable_grad(), exact_attention():
-                functional_call(objective.module, views, (objective.inputs[:1],))
+            with torch.enable_grad():
+                objective.outputs(views, objective.inputs[:1])
 
         culprit = without_second_derivative(objective.module, run) or "the loss"
         return NetworkError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -50,6 +50,8 @@ class Objective:
         chunks: how the samples go through the network; None takes them all at once. The result is
             the same up to the order of summation.
         ranks: the processes that hold the other shares.
+        multipliers: by its name, what a parameter tensor is multiplied by when the network
+            computes, 1 where there is none. θ, ∇L and H are in the coordinates before that.
 
     ``gradients`` counts the gradient evaluations so far, ``hvps`` the Hessian-vector products.
 
@@ -68,6 +70,7 @@ class Objective:
         samples: int | None = None,
         chunks: Chunks | None = None,
         ranks: Ranks | None = None,
+        multipliers: Mapping[str, float] | None = None,
     ) -> None:
         if len(inputs) != len(labels) or len(inputs) == 0:
             raise ValueError(f"{len(inputs)} inputs and {len(labels)} labels; need as many, ≥ 1")
@@ -77,6 +80,7 @@ class Objective:
         self.samples = samples or len(inputs)
         self.chunks = chunks or Chunks(len(inputs), retained=1)
         self.ranks = ranks or Alone()
+        self.multipliers = multipliers or {}
         self.gradients = 0
         self.hvps = 0
 
@@ -115,10 +119,10 @@ class Objective:
     def evaluate(self, theta: Tensor) -> Evaluation:
         """Mean loss and accuracy at θ, without a gradient."""
         sums = torch.zeros(2, dtype=torch.float64, device=theta.device)
-        with torch.no_grad(), exact_attention():
+        with torch.no_grad():
             views = self.layout.named(theta)
             for inputs, labels in self.split():
-                outputs = functional_call(self.module, views, (inputs,))
+                outputs = self.outputs(views, inputs)
                 sums[0] += self.loss_sum(outputs, labels)
                 sums[1] += correct(outputs, labels)
         loss, right = self.ranks.sum_(sums).tolist()
@@ -136,11 +140,16 @@ class Objective:
             strict=True,
         )
 
-    def partial_loss(self, views: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
-        """The part of some samples in L, at the parameters that ``views`` has by name."""
+    def outputs(self, views: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """f(θ, x) for some inputs, at the parameters that ``views`` has by name."""
+        scaled = {name: views[name] * factor for name, factor in self.multipliers.items()}
         with exact_attention():
-            outputs = functional_call(self.module, views, (inputs,))
-        return self.loss_sum(outputs, labels) / self.samples
+            outputs: Tensor = functional_call(self.module, {**views, **scaled}, (inputs,))
+        return outputs
+
+    def partial_loss(self, views: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
+        """The part of some samples in L, at the parameters that ``views`` has by name."""
+        return self.loss_sum(self.outputs(views, inputs), labels) / self.samples
 
     def partial_gradient(
         self, theta: Tensor, inputs: Tensor, labels: Tensor, *, create_graph: bool

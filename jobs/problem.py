@@ -14,7 +14,7 @@ from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
 from jobs.memory import Chunks, Footprint
 from jobs.objective import Objective
-from jobs.parameterization import initial_parameters
+from jobs.parameterization import initial_parameters, multipliers
 from jobs.parameters import Layout
 from jobs.ranks import Alone, Ranks
 from jobs.spec import Problem
@@ -71,7 +71,8 @@ def pose(
     for objective in (train, test):
         samples = len(objective.inputs)
         objective.chunks = _chunks(problem, samples, device, budget)
-    return train, test, initial_parameters(train.module, problem).to(device)
+    theta = initial_parameters(problem, datasets.shape(problem.dataset))
+    return train, test, theta.to(device)
 
 
 def check_memory(problem: Problem, budget: int) -> None:
@@ -119,7 +120,8 @@ def _shape(problem: Problem) -> Problem:
 
 def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: Ranks) -> Objective:
     """The mean loss over samples, of which this rank takes its share."""
-    module = models.build(problem, datasets.shape(problem.dataset))
+    shape = datasets.shape(problem.dataset)
+    module = models.build(problem, shape, device)
     share = ranks.share(len(samples.inputs))
     dtype = getattr(torch, problem.dtype)
     return Objective(
@@ -130,6 +132,7 @@ def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: 
         _labels(samples, share, dtype).to(device),
         samples=len(samples.inputs),
         ranks=ranks,
+        multipliers=multipliers(problem, shape),
     )
 
 
@@ -142,19 +145,20 @@ def _labels(samples: datasets.Samples, share: slice, dtype: torch.dtype) -> Tens
 def _footprint(problem: Problem, device: str) -> Footprint:
     """What a network of these shapes allocates, whatever its parameters."""
     shape = datasets.shape(problem.dataset)
-    module = models.build(problem, shape)
-    layout = Layout.of(module)
+    module = models.build(problem, shape, device)
+    layout, factors = Layout.of(module), multipliers(problem, shape)
     dtype = getattr(torch, problem.dtype)
     most = max(PROBED_SAMPLES)
     inputs = torch.ones(most, shape.features, device=device, dtype=dtype)
     labels = torch.zeros(most, device=device, dtype=torch.int64)
     if shape.kind != "classes":
         labels = torch.ones(most, shape.outputs, device=device, dtype=dtype)
-    theta = initial_parameters(module, problem).to(device)
+    theta = initial_parameters(problem, shape).to(device)
 
     def objective(count: int) -> Objective:
         loss = LOSS_SUMS[problem.loss]
-        return Objective(module, layout, loss, inputs[:count], labels[:count])
+        data = inputs[:count], labels[:count]
+        return Objective(module, layout, loss, *data, multipliers=factors)
 
     return memory.footprint(
         PROBED_SAMPLES,

@@ -2,26 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
 from jobs.datasets.source import Shape
-from jobs.models import fcn
+from jobs.models import cnn, diagonal, fcn, own, resnet, vit
+from jobs.models.images import check_image
 from jobs.spec import Problem
 
-__all__ = ["build"]
+__all__ = ["build", "check_image", "draw"]
+
+IMAGE_NETWORKS = {"cnn": cnn.build, "resnet": resnet.build, "vit": vit.build}
 
 
-def build(problem: Problem, shape: Shape) -> nn.Module:
-    """The network's structure, without storage: its parameters live in one flat vector elsewhere.
+def build(problem: Problem, shape: Shape, device: str = "cpu") -> nn.Module:
+    """The network's structure: the values of its trainable parameters live in one flat vector
+    elsewhere, and :mod:`jobs.parameters` lends it views of that.
 
-    It maps inputs of shape (samples, features) to (samples, outputs). The module lies on torch's
-    meta device; :mod:`jobs.parameters` lends it real tensors.
+    It maps inputs of shape (samples, features) to (samples, outputs). A network of this package
+    lies on torch's meta device, without storage. A user's own lies on ``device`` in the problem's
+    dtype, for it may have constants: buffers and frozen parameters.
+
+    Raises:
+        SpecError: the images are too small for the depth, or not to be cut into patches.
+        NetworkError: a user's own network cannot be used.
     """
-    assert problem.width is not None
-    assert problem.depth is not None
-    assert problem.activation is not None
+    if own.is_own(problem):
+        own.check(problem, shape, lambda: draw(problem, shape))
+        return draw(problem, shape).to(device=device, dtype=getattr(torch, problem.dtype))
     with torch.device("meta"):
-        return fcn.build(
-            shape.features, shape.outputs, problem.width, problem.depth, problem.activation
-        )
+        return _construct(problem, shape)
+
+
+def draw(problem: Problem, shape: Shape) -> nn.Module:
+    """The network on the CPU in float32, with the values that its constructor draws from the
+    problem's seed. PyTorch's own generator is as before afterwards.
+
+    Raises:
+        SpecError: as in :func:`build`.
+        NetworkError: as in :func:`build`.
+    """
+    with _seeded(problem.seed), torch.device("cpu"):
+        return _construct(problem, shape)
+
+
+def _construct(problem: Problem, shape: Shape) -> nn.Module:
+    named = problem.architecture
+    if own.is_own(problem):
+        return own.construct(problem, shape)
+    assert problem.depth is not None
+    if named == "diagonal":
+        return diagonal.Diagonal(shape.features, problem.depth)
+    if named == "diagonal-difference":
+        return diagonal.DiagonalDifference(shape.features)
+    assert problem.width is not None
+    assert problem.activation is not None
+    sizes = problem.width, problem.depth, problem.activation
+    if named == "fcn":
+        return fcn.build(shape.features, shape.outputs, *sizes)
+    check_image(problem, shape.input)
+    return IMAGE_NETWORKS[named](shape.input, shape.outputs, *sizes)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The CPU's generator started at a seed, and numbers in float32; all as before afterwards."""
+    dtype = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would also start the generators of GPUs.
+        torch.default_generator.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)

@@ -8,4 +8,6 @@ ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "softplus": nn.Softplus,
 }

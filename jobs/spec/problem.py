@@ -37,6 +37,10 @@ OWN_NETWORK_SIZES: dict[str, Any] = {"width": 64, "depth": 2, "activation": "rel
 LEAST_DEPTH = {"cnn": 1, "resnet": 1, "vit": 1, "diagonal": 2, "diagonal-difference": 2}
 """A fully connected network of depth 0 is the linear model."""
 
+WIDTH_STEP = {"resnet": 8, "vit": 8}
+"""Of what the width is a multiple: residual networks normalise 8 groups of channels, and a vision
+transformer has a head for every 8 of its width."""
+
 NORMALIZED: dict[str, str] = {
     "mnist-mini": "scalar",
     "digits": "scalar",
@@ -127,7 +131,7 @@ class Problem:
             if usual is None or getattr(self, field) is None:
                 self._set(field, usual)
         if self.width is not None:
-            whole("width", self.width, 1)
+            self._check_width("width")
         whole("depth", self.depth, LEAST_DEPTH.get(named, 0))
         if named == "diagonal-difference" and self.depth != 2:
             raise SpecError("depth", self.depth, "2 for diagonal-difference")
@@ -150,7 +154,13 @@ class Problem:
                 f"a whole number of at least 1 for {self.parameterization}: the width at which it "
                 "is the standard parameterization",
             )
-        whole("base_width", self.base_width, 1)
+        self._check_width("base_width")
+
+    def _check_width(self, field: str) -> None:
+        value, step = getattr(self, field), WIDTH_STEP.get(self.architecture, 1)
+        whole(field, value, 1)
+        if value % step:
+            raise SpecError(field, value, f"a multiple of {step} for {self.architecture}")
 
     def _set(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)

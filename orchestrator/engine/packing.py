@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 
-from jobs.spec import Problem, Trial
+from jobs.spec import Problem, SpecError, Trial
 from orchestrator.sweep import Resources
+
+PACKED = ("fcn", "diagonal", "diagonal-difference")
+"""Architectures whose trials may go in packs: what a pack gains was measured for fully connected
+networks, and diagonal ones have nothing but fixed costs to share."""
 
 
 def pack_size(trial: Trial, resources: Resources, memory: int | None) -> int:
@@ -23,6 +27,8 @@ def pack_size(trial: Trial, resources: Resources, memory: int | None) -> int:
 
 @functools.cache
 def _most_runs(problem: Problem, memory: int | None) -> int:
+    if problem.architecture not in PACKED:
+        return 0
     # torch is imported only where something is to be run.
     from jobs.datasets import DatasetError
     from jobs.memory import default_budget
@@ -30,10 +36,10 @@ def _most_runs(problem: Problem, memory: int | None) -> int:
     from jobs.problem import parameter_count, working_memory
 
     try:
-        parameters = parameter_count(problem)
-    except DatasetError:
+        parameters, needed = parameter_count(problem), working_memory(problem)
+    except (DatasetError, SpecError):
         return 0  # the trial itself will say why
     if not pays(parameters, problem.n_train, problem.dtype):
         return 0
-    fitting = (memory or default_budget("cpu")) // working_memory(problem)
+    fitting = (memory or default_budget("cpu")) // needed
     return max(1, min(most_runs(parameters, problem.n_train, problem.dtype), fitting))

@@ -14,7 +14,7 @@ import pytest
 
 from jobs import Problem, Protocol, Trial, run_trial
 
-PROBLEM = Problem(dataset="digits", n_train=100, width=32)
+PROBLEM = Problem(dataset="digits", n_train=100, width=32, activation="tanh")
 PROTOCOL = Protocol(epsilons=(0.02,), trajectory_every=100)
 BELOW = (0.3, 0.5, 0.7)
 ABOVE = (1.3, 1.6, 2.0, 2.4)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from jobs import models
+from jobs.datasets import Shape
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
 from jobs.measures import l1_norm, l2_norm, sharpness
@@ -25,7 +26,7 @@ def test_norms_of_float32_are_summed_in_float64():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_sharpness_of_the_linear_model_is_that_of_its_inputs(linear_model, problem, dtype):
-    network = models.build(problem(depth=0), 64, 10)
+    network = models.build(problem(depth=0), Shape((64,), 10))
     labels = linear_model.objective.labels
     for changed in (labels, labels.flip(0), torch.zeros_like(labels)):
         inputs = linear_model.objective.inputs.to(dtype)

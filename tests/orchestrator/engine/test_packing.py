@@ -49,3 +49,13 @@ def test_memory_bounds_the_size_of_a_pack_but_not_whether_there_is_one(column):
 def test_a_dataset_that_is_too_small_is_left_to_the_trial_to_complain_about(column):
     assert Problem(dataset="digits", n_train=5000)
     assert pack_size(_gd(column, n_train=5000), Resources(), 8 * GIB) == 0
+
+
+@pytest.mark.parametrize("architecture", ["cnn", "resnet", "vit"])
+def test_networks_for_which_nothing_was_measured_go_by_themselves(column, architecture):
+    assert pack_size(_gd(column, architecture=architecture), Resources(), 8 * GIB) == 0
+
+
+def test_a_parameterization_that_cannot_be_is_left_to_the_trial_to_complain_about(column):
+    linear = {"depth": 0, "parameterization": "mup", "base_width": 4}
+    assert pack_size(_gd(column, **linear), Resources(), 8 * GIB) == 0
