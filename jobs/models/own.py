@@ -31,6 +31,8 @@ from jobs.parameters import Layout
 from jobs.spec import Problem
 
 PROBED_SAMPLES = 3
+DIFFERENCE = 1e-6
+"""How far to both sides gradients are looked at: a compromise of kinks and rounding."""
 
 _paths: dict[str, Path] = {}
 
@@ -151,7 +153,27 @@ def _examine(network: nn.Module, again: nn.Module, shape: Shape) -> None:
             "the outputs of a sample depend on the others that go through the network with it, or "
             "on chance; they must be a function of the sample"
         )
-    _ = Hessian(objective, theta) @ theta
+    if not any(_product_is_right(objective, theta, seed) for seed in range(3)):
+        raise NetworkError(
+            "its Hessian products are not the differences of its gradients; every operation must "
+            "have a right second derivative: custom ones and detached tensors have none"
+        )
+
+
+def _product_is_right(objective: Objective, theta: Tensor, seed: int) -> bool:
+    """Whether H v, along a random v, is the central difference of the gradient.
+
+    Autograd gives zeros where an operation is cut off. It may be wrong along one direction, where
+    a unit crosses a kink, but not along several.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    direction = torch.randn(theta.shape, dtype=theta.dtype, generator=generator)
+    direction *= DIFFERENCE / direction.norm()
+    product = Hessian(objective, theta) @ direction
+    above, below = (objective.gradient(theta + sign * direction)[1] for sign in (1, -1))
+    difference = (above - below) / 2
+    rounding = 1e-13 * float(above.norm())
+    return float((product - difference).norm()) <= 1e-3 * float(difference.norm()) + rounding
 
 
 def _values(network: nn.Module) -> Tensor:
