@@ -6,41 +6,36 @@ import pytest
 import torch
 from torch import nn
 
+from jobs import Problem, models
+from jobs.datasets import Shape
 from jobs.descent import GradientDescent
 from jobs.flow import METHODS
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
 from jobs.measures import sharpness
 from jobs.objective import Objective
+from jobs.parameterization import initial_parameters
 from jobs.parameters import Layout
 from jobs.stepper import Bounds
-
-
-class _Diagonal(nn.Module):
-    """f(x) = ⟨w∘w, x⟩, with shared weights."""
-
-    def __init__(self, features):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(features))
-
-    def forward(self, inputs):
-        return inputs @ self.weight.square()
-
-
-def _half_square(outputs, targets):
-    return (outputs - targets).square().sum() / 2
-
 
 X, TRUTH, Y, START = (2.0, 1.0), (0.5, 0.5), 1.5, 0.01
 
 
 def _diagonal():
     """One point x = (2, 1) with the target y = 1.5 of β* = (½, ½), and w0 = 0.01·(1, 1)."""
-    network = _Diagonal(2)
-    inputs = torch.tensor([X], dtype=torch.float64)
-    targets = torch.tensor([Y], dtype=torch.float64)
-    objective = Objective(network, Layout.of(network), _half_square, inputs, targets)
-    return objective, torch.full((2,), START, dtype=torch.float64)
+    return _posed("diagonal", X, Y, init_scale=START)
+
+
+def _posed(architecture, x, y, **changes):
+    """The objective of one point with one target, and θ0."""
+    changes = {"architecture": architecture, "dtype": "float64", **changes}
+    problem, shape = Problem(dataset="any", n_train=1, **changes), Shape((len(x),), 1, "numbers")
+    network = models.build(problem, shape)
+    inputs, targets = (torch.tensor([of], dtype=torch.float64) for of in (x, [y]))
+    objective = Objective(network, Layout.of(network), LOSS_SUMS["mse"], inputs, targets)
+    theta = torch.full((Layout.of(network).size,), problem.init_scale, dtype=torch.float64)
+    torch.testing.assert_close(initial_parameters(problem, shape), theta, rtol=1e-7, atol=0)
+    return objective, theta
 
 
 @pytest.mark.parametrize("block", [1, 16])
@@ -107,6 +102,28 @@ def test_the_hessian_of_a_diagonal_network_is_its_closed_form():
     expected = 4 * torch.outer(x * w, x * w) + 2 * residual * torch.diag(x)
     found = Hessian(objective, w).products(torch.eye(2, dtype=torch.float64))
     assert torch.allclose(found, expected, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_the_sharpness_on_the_zero_loss_manifold_is_its_closed_form(depth):
+    # S = L² Σ xᵢ² βᵢ^(2−2/L) for β = w^L with ⟨β, x⟩ = y.
+    x, beta = (2.0, 1.0, 0.5), (0.3, 0.2, 0.7)
+    y = sum(b * a for b, a in zip(beta, x, strict=True))
+    objective, _ = _posed("diagonal", x, y, depth=depth)
+    theta = torch.tensor([b ** (1 / depth) for b in beta], dtype=torch.float64)
+    expected = sum(a**2 * b ** (2 - 2 / depth) for a, b in zip(x, beta, strict=True))
+    found = sharpness(objective, theta, rtol=1e-10)
+    assert found.sharpness == pytest.approx(depth**2 * expected, rel=1e-9)
+
+
+def test_the_sharpness_of_a_difference_of_diagonals_is_its_closed_form():
+    # S = 4 Σ xᵢ² (uᵢ² + vᵢ²) for β = u∘u − v∘v with ⟨β, x⟩ = y.
+    x, u, v = (2.0, -1.0), (0.6, 0.3), (0.2, 0.8)
+    y = sum(a * (p**2 - q**2) for a, p, q in zip(x, u, v, strict=True))
+    objective, _ = _posed("diagonal-difference", x, y)
+    found = sharpness(objective, torch.tensor([*u, *v], dtype=torch.float64), rtol=1e-10)
+    expected = 4 * sum(a**2 * (p**2 + q**2) for a, p, q in zip(x, u, v, strict=True))
+    assert found.sharpness == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_hessian_of_multinomial_logistic_regression_is_its_closed_form():
