@@ -65,7 +65,7 @@ class ColumnProgress:
         """Why no GD trial can be laid out, if that is so."""
         if self.flow_trial.trial_id in self._failed:
             return "its flow failed"
-        if self.flow is not None and self.critical_rate is None and self.column.needs_eta_c:
+        if self.flow is not None and self.critical_rate is None and self.column.needs("eta_c"):
             epsilon = self.column.protocol.epsilons[-1]
             return (
                 f"its flow did not reach loss {epsilon:g} within stop.max_steps = "

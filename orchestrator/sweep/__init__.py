@@ -1,14 +1,18 @@
 """The sweep file: YAML and command-line overrides become a validated, frozen list of columns."""
 
-from orchestrator.sweep.columns import Axis, Column, EtaGrid, Grid, Resources, Sweep
+from orchestrator.sweep.columns import Column
+from orchestrator.sweep.grid import Axis, Condition, EtaGrid, Grid, Match, Resources
 from orchestrator.sweep.load import dump, load, parse
 from orchestrator.sweep.sentences import SweepError
+from orchestrator.sweep.sweep import Sweep
 
 __all__ = [
     "Axis",
     "Column",
+    "Condition",
     "EtaGrid",
     "Grid",
+    "Match",
     "Resources",
     "Sweep",
     "SweepError",

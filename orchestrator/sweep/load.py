@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,15 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from jobs.spec import Protocol
-from orchestrator.sweep.columns import Axis, EtaGrid, Grid, Resources, Sweep
+from orchestrator.sweep.content import content_of
+from orchestrator.sweep.grid import Axis, EtaGrid, Grid, Resources
 from orchestrator.sweep.model import KEYS, Block, File
+from orchestrator.sweep.problem_keys import distinct
 from orchestrator.sweep.refusal import refusal, unknown_key
-from orchestrator.sweep.sentences import SweepError, shown
+from orchestrator.sweep.sentences import SweepError, dotted, shown
+from orchestrator.sweep.sweep import Sweep
 from orchestrator.sweep.text import read, read_file, read_override
+from orchestrator.sweep.tidy import tidied
 
 _Path = tuple[str | int, ...]
 
@@ -33,20 +36,24 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
 def parse(text: str, overrides: Sequence[str] = (), source: str = "the sweep file") -> Sweep:
     """The sweep of a YAML text, with ``key=value`` overrides on top.
 
-    Overrides win over the file and over each of its ``grids`` alike. ``source`` is what messages
-    call the text.
+    Overrides win over the file, over each of its ``grids`` and over what ``when`` changes alike.
+    ``source`` is what messages call the text.
 
     Raises:
         SweepError: the sweep cannot be run; one sentence says which key, which value, and what
             would be right.
     """
-    content = read(text, source)
     changes = _changes(overrides)
-    content = _merged(content, changes)
+    written = read(text, source)
+    content = _merged(_without_overridden(written, changes), changes)
     of_blocks = {key: value for key, value in changes.items() if key not in ("name", "grids")}
     blocks = content.get("grids")
+    own = [_fields_of(block) for block in blocks] if isinstance(blocks, list) else []
     if isinstance(blocks, list):
-        blocks = [_merged(b, of_blocks) if isinstance(b, dict) else b for b in blocks]
+        blocks = [
+            _merged(_without_overridden(b, changes), of_blocks) if isinstance(b, dict) else b
+            for b in blocks
+        ]
         content = {**content, "grids": blocks}
     _refuse_wrong_keys(content, partial=bool(blocks))
     base = {key: value for key, value in content.items() if key not in ("name", "grids")}
@@ -56,13 +63,13 @@ def parse(text: str, overrides: Sequence[str] = (), source: str = "the sweep fil
         else [_grid(base)]
     )
     sweep = Sweep(name=content["name"], grids=tuple(grids))
-    sweep.columns  # noqa: B018  (kept by the sweep; what no column can be is refused here)
-    return sweep
+    narrowed = "problem" in changes or "grids" in changes
+    return tidied(sweep, own, narrowed=narrowed)
 
 
 def dump(sweep: Sweep) -> str:
     """The YAML text of the sweep with nothing left to defaults; :func:`parse` gives it back."""
-    blocks = [_content(grid) for grid in sweep.grids]
+    blocks = [content_of(grid) for grid in sweep.grids]
     below = blocks[0] if len(blocks) == 1 else {"grids": blocks}
     return OmegaConf.to_yaml(OmegaConf.create({"name": sweep.name, **below}))
 
@@ -102,6 +109,33 @@ def _merged(base: Mapping[Any, Any], change: Mapping[Any, Any], path: _Path = ()
     return merged
 
 
+def _without_overridden(content: dict[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A block whose conditions leave alone what the command line says."""
+    conditions = content.get("when")
+    if not isinstance(conditions, list) or "when" in changes:
+        return content
+    left = [_left_of(each, changes) if isinstance(each, dict) else each for each in conditions]
+    return {**content, "when": [each for each in left if each is not None]}
+
+
+def _left_of(condition: dict[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any] | None:
+    """A condition without changes that the command line overrides; None if nothing is left."""
+    left = dict(condition)
+    for name, overridden in changes.items():
+        block = left.get(name)
+        if isinstance(block, dict) and isinstance(overridden, dict):
+            left[name] = {key: value for key, value in block.items() if key not in overridden}
+            if not left[name]:
+                del left[name]
+    return None if left != condition and set(left) <= {"match"} else left
+
+
+def _fields_of(block: object) -> frozenset[Any]:
+    """The fields of a problem that a block of the file names itself."""
+    problem = block.get("problem") if isinstance(block, dict) else None
+    return frozenset(problem) if isinstance(problem, dict) else frozenset()
+
+
 def _refuse_wrong_keys(content: Mapping[Any, Any], partial: bool) -> None:
     """Refuses what is wrong where it stands; a partial file leaves keys to its blocks."""
     try:
@@ -121,9 +155,14 @@ def _grid(content: Mapping[Any, Any], path: _Path = ()) -> Grid:
         block = Block.model_validate(content)
     except ValidationError as error:
         raise refusal(error.errors(), path) from None
-    axes = (Axis(field=field, values=values) for field, values in block.problem)
+    axes = {axis.field: axis for axis in block.problem.axes}
+    _refuse_unequal(block.zip, axes, path)
+    together = {field for group in block.zip for field in group}
     return Grid(
-        axes=tuple(axes),
+        axes=tuple(
+            axis if field in together else Axis(field=field, values=distinct(axis.values))
+            for field, axis in axes.items()
+        ),
         protocol=Protocol(
             epsilons=block.stop.epsilon,
             max_steps=block.stop.max_steps,
@@ -135,31 +174,27 @@ def _grid(content: Mapping[Any, Any], path: _Path = ()) -> Grid:
         eta=EtaGrid(unit=block.eta.unit, rates=block.eta.rates),
         stop_after_divergences=block.eta.stop_after_divergences,
         resources=Resources(**block.resources.model_dump()),
+        zipped=block.zip,
+        exclude=tuple(keys.value for keys in block.exclude),
+        when=tuple(keys.condition for keys in block.when),
     )
 
 
-def _content(grid: Grid) -> dict[str, Any]:
-    protocol = grid.protocol
-    return {
-        "problem": {
-            axis.field: axis.values[0] if len(axis.values) == 1 else list(axis.values)
-            for axis in grid.axes
-            if axis.values != (None,)
-        },
-        "eta": {
-            "unit": grid.eta.unit,
-            "values": list(grid.eta.rates),
-            "stop_after_divergences": grid.stop_after_divergences,
-        },
-        "stop": {
-            "epsilon": list(protocol.epsilons),
-            "max_steps": protocol.max_steps,
-            "divergence_factor": protocol.divergence_factor,
-        },
-        "flow": {"method": protocol.flow_method},
-        "measure": {
-            "trajectory_every": protocol.trajectory_every,
-            "sharpness_rtol": protocol.sharpness_rtol,
-        },
-        "resources": dataclasses.asdict(grid.resources),
-    }
+def _refuse_unequal(
+    groups: tuple[tuple[str, ...], ...], axes: Mapping[str, Axis], path: _Path
+) -> None:
+    """Make sure that axes which advance together have as many values each."""
+    where = dotted((*path, "zip"))
+    for first, *others in groups:
+        count = len(axes[first].values)
+        for other in others:
+            if len(axes[other].values) != count:
+                raise SweepError(
+                    f"{where} has problem.{first} with {_counted(count)} and problem.{other} with "
+                    f"{_counted(len(axes[other].values))}; they must have as many, for they "
+                    "advance together"
+                )
+
+
+def _counted(count: int) -> str:
+    return "1 value" if count == 1 else f"{count} values"

@@ -2,146 +2,46 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from jobs.spec import FLOW_METHODS, Problem, Protocol, SpecError, positive
-from orchestrator.sweep.spacing import geometric, linear
-
-MOST_RATES = 100_000
-VALUE_FORMS = ("<list>", "<range>")
-_TOO_LARGE = 2**63  # whole numbers are stored in tables as 64-bit integers
-
-_A_RATE_LIST = (
-    "a list of finite numbers above 0, {geometric: [low, high, count]} "
-    "or {linear: [low, high, count]}"
-)
-_A_RANGE = (
-    "[low, high, count] with finite 0 < low < high and a whole count of at least 2, "
-    f"at most {MOST_RATES}, or low = high and count 1"
+from jobs.spec import FLOW_METHODS, Protocol, SpecError
+from orchestrator.sweep.eta_keys import EtaKeys, RangeKeys, SomeEtaKeys
+from orchestrator.sweep.grid import Condition, EtaGrid
+from orchestrator.sweep.problem_keys import (
+    TOO_LARGE,
+    Keys,
+    MatchKeys,
+    ProblemKeys,
+    RepeatKeys,
+    SomeProblemKeys,
+    refuse_too_large,
 )
 
-
-class _Keys(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+_LISTS_OF_KEYS = "a list of lists of two or more keys, such as [problem.dataset, problem.n_train]"
 
 
-_ANY_PROBLEM = {"dataset": "any", "n_train": 1, "parameterization": "ntk", "base_width": 1}
-"""A problem in which every field has a meaning."""
-
-
-class ProblemKeys(_Keys):
-    """Every field of :class:`jobs.spec.Problem`, each as the tuple of its axis."""
-
-    dataset: tuple[str, ...] = Field(description="the name of a dataset")
-    n_train: tuple[int, ...] = Field(description="a whole number of at least 1")
-    subset: tuple[str, ...] = (Problem.subset,)
-    normalization: tuple[str | None, ...] = (Problem.normalization,)
-    architecture: tuple[str, ...] = (Problem.architecture,)
-    width: tuple[int | None, ...] = (Problem.width,)
-    depth: tuple[int | None, ...] = (Problem.depth,)
-    activation: tuple[str | None, ...] = (Problem.activation,)
-    loss: tuple[str, ...] = (Problem.loss,)
-    parameterization: tuple[str, ...] = (Problem.parameterization,)
-    base_width: tuple[int | None, ...] = (Problem.base_width,)
-    init_scale: tuple[float, ...] = (Problem.init_scale,)
-    seed: tuple[int, ...] = (Problem.seed,)
-    dtype: tuple[str, ...] = (Problem.dtype,)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _as_axis(cls, value: object, info: ValidationInfo) -> tuple[object, ...]:
-        if value == []:
-            raise SpecError(str(info.field_name), value, "a value or a list of at least one")
-        accepted: dict[object, None] = {}
-        for item in value if isinstance(value, list) else [value]:
-            _refuse_too_large(str(info.field_name), item)
-            if item is None and Problem.__dataclass_fields__[str(info.field_name)].default is None:
-                accepted[None] = None
-                continue
-            named: dict[str, Any] = {**_ANY_PROBLEM, str(info.field_name): item}
-            accepted[getattr(Problem(**named), str(info.field_name))] = None
-        return tuple(accepted)
-
-
-class RangeKeys(_Keys):
-    """Learning rates by their ends and their count; exactly one of the two keys."""
-
-    geometric: tuple[float, ...] | None = Field(default=None, description=_A_RANGE)
-    linear: tuple[float, ...] | None = Field(default=None, description=_A_RANGE)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _expanded(cls, value: object, info: ValidationInfo) -> tuple[float, ...]:
-        field = str(info.field_name)
-        if not (isinstance(value, list) and len(value) == 3 and _is_whole(value[2], MOST_RATES)):
-            raise SpecError(field, value, _A_RANGE)
-        low, high = (_rate(field, end) for end in value[:2])
-        try:
-            return {"geometric": geometric, "linear": linear}[field](low, high, value[2])
-        except ValueError:
-            raise SpecError(field, value, _A_RANGE) from None
-
-    @model_validator(mode="after")
-    def _one_key(self) -> RangeKeys:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("exactly one of geometric and linear")
-        return self
-
-
-def _rate_list(value: object) -> tuple[float, ...]:
-    if not isinstance(value, list) or not value:
-        raise SpecError("values", value, _A_RATE_LIST)
-    return tuple(_rate("values", rate) for rate in value)
-
-
-class EtaKeys(_Keys):
-    """The learning rates of every column, in units of η_c or as they are."""
-
-    unit: Literal["eta_c", "absolute"] = Field(default="eta_c", description="eta_c or absolute")
-    values: Annotated[
-        Annotated[tuple[float, ...], BeforeValidator(_rate_list), Tag(VALUE_FORMS[0])]
-        | Annotated[RangeKeys, Tag(VALUE_FORMS[1])],
-        Discriminator(lambda value: VALUE_FORMS[isinstance(value, dict)]),
-    ] = Field(description=_A_RATE_LIST)
-    stop_after_divergences: int | None = Field(
-        default=2,
-        ge=1,
-        lt=_TOO_LARGE,
-        description="a whole number of at least 1, or null to try every learning rate",
-    )
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """The learning rates that ``values`` stands for."""
-        if isinstance(self.values, RangeKeys):
-            return self.values.geometric or self.values.linear or ()
-        return self.values
-
-
-class _ProtocolKeys(_Keys):
+class _ProtocolKeys(Keys):
     """Scalar fields of :class:`jobs.spec.Protocol`, which says what each may be."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_in_protocol(cls, value: object, info: ValidationInfo) -> object:
-        _refuse_too_large(str(info.field_name), value)
+        refuse_too_large(str(info.field_name), value)
         if info.field_name == "epsilon":
             listed = tuple(value) if isinstance(value, list) else (value,)
             for threshold in listed:
-                _refuse_too_large("epsilon", threshold)
+                refuse_too_large("epsilon", threshold)
             return Protocol(epsilons=listed).epsilons
         named: dict[str, Any] = {"epsilons": (1.0,), str(info.field_name): value}
         return getattr(Protocol(**named), str(info.field_name))
@@ -162,7 +62,7 @@ class MeasureKeys(_ProtocolKeys):
     sharpness_rtol: float = Protocol.sharpness_rtol
 
 
-class FlowKeys(_Keys):
+class FlowKeys(Keys):
     """How the gradient flow is integrated."""
 
     method: str = Field(
@@ -177,13 +77,13 @@ class FlowKeys(_Keys):
         return Protocol.flow_method if self.method == "default" else self.method
 
 
-class ResourcesKeys(_Keys):
+class ResourcesKeys(Keys):
     """What one trial occupies while it runs."""
 
-    workers: int = Field(default=1, ge=1, lt=_TOO_LARGE, description="a whole number of at least 1")
+    workers: int = Field(default=1, ge=1, lt=TOO_LARGE, description="a whole number of at least 1")
     gpus_per_worker: int = Field(default=0, ge=0, le=1, description="0 or 1")
     cpus_per_worker: int = Field(
-        default=1, ge=1, lt=_TOO_LARGE, description="a whole number of at least 1"
+        default=1, ge=1, lt=TOO_LARGE, description="a whole number of at least 1"
     )
     memory_gib_per_worker: float | None = Field(
         default=None,
@@ -192,7 +92,80 @@ class ResourcesKeys(_Keys):
     )
 
 
-class Block(_Keys):
+class SomeStopKeys(StopKeys):
+    """What a condition changes of the end of a trial."""
+
+    epsilon: tuple[float, ...] = ()
+
+
+class ConditionKeys(Keys):
+    """What is different for the columns that match; only what is said is changed."""
+
+    match: MatchKeys
+    problem: SomeProblemKeys = SomeProblemKeys()
+    eta: SomeEtaKeys = SomeEtaKeys()
+    stop: SomeStopKeys = SomeStopKeys()
+    flow: FlowKeys = FlowKeys()
+    measure: MeasureKeys = MeasureKeys()
+    resources: ResourcesKeys = ResourcesKeys()
+
+    @property
+    def condition(self) -> Condition:
+        """The condition as a value."""
+        return Condition(
+            match=self.match.value,
+            axes=tuple(axis for axis in self.problem.axes if axis.field in self.problem.said),
+            changes=tuple(self._changes()),
+        )
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> ConditionKeys:
+        if not any(block.model_fields_set for _, block in self._blocks()):
+            raise ValueError("a match alone")
+        return self
+
+    def _blocks(self) -> Iterator[tuple[str, Keys]]:
+        for name in type(self).model_fields:
+            if name != "match":
+                yield name, getattr(self, name)
+
+    def _changes(self) -> Iterator[tuple[str, Any]]:
+        for name, block in self._blocks():
+            for key in type(block).model_fields if name != "problem" else ():
+                if key in block.model_fields_set:
+                    yield f"{name}.{key}", _resolved(block, key)
+
+
+def _resolved(block: Keys, key: str) -> object:
+    """What a key of a condition stands for."""
+    if isinstance(block, FlowKeys):
+        return block.resolved
+    if isinstance(block, EtaKeys) and key == "values":
+        return EtaGrid(unit="absolute", rates=block.rates).rates
+    return getattr(block, key)
+
+
+def _zip(value: object) -> tuple[tuple[str, ...], ...]:
+    """The fields of each list of keys that advance together."""
+    fields = {f"problem.{name}": name for name in ProblemKeys.model_fields}
+    seen: set[str] = set()
+    if not isinstance(value, list):
+        raise SpecError("zip", value, _LISTS_OF_KEYS)
+    for group in value:
+        if not isinstance(group, list) or len(group) < 2:
+            raise SpecError("zip", group, _LISTS_OF_KEYS.partition(" of ")[2])
+        for key in group:
+            if not isinstance(key, str) or key not in fields:
+                near = difflib.get_close_matches(str(key), fields, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ", such as problem.dataset"
+                raise SpecError("zip", key, f"a key of the problem{hint}")
+            if key in seen:
+                raise SpecError("zip", key, "named once: an axis advances with one other list")
+            seen.add(key)
+    return tuple(tuple(fields[key] for key in group) for group in value)
+
+
+class Block(Keys):
     """One grid: a file without ``grids``, or one of its blocks on top of the rest."""
 
     problem: ProblemKeys
@@ -201,6 +174,16 @@ class Block(_Keys):
     flow: FlowKeys = FlowKeys()
     measure: MeasureKeys = MeasureKeys()
     resources: ResourcesKeys = ResourcesKeys()
+    zip: Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_zip)] = Field(
+        default=(), description=_LISTS_OF_KEYS
+    )
+    exclude: list[MatchKeys] = Field(
+        default=[], description="a list of blocks such as {problem.loss: ce, problem.depth: [3, 4]}"
+    )
+    when: list[ConditionKeys] = Field(
+        default=[],
+        description="a list of blocks such as {match: {problem.loss: ce}, stop: {epsilon: 0.05}}",
+    )
 
 
 class File(Block):
@@ -234,12 +217,16 @@ class Key(NamedTuple):
         return self.path.rpartition(".")[2]
 
 
+_RANGES: dict[str, type[BaseModel]] = {"eta.values": RangeKeys, "problem.seed": RepeatKeys}
+"""Keys with a list or with a block of keys of its own."""
+
+
 def _keys_of(model: type[BaseModel], parent: str = "") -> Iterator[Key]:
     for name, field in model.model_fields.items():
-        path = parent + name
-        inner = RangeKeys if path == "eta.values" else field.annotation
+        path = parent + (field.alias or name)
+        inner: Any = _RANGES.get(path, field.annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            names = ", ".join(inner.model_fields)
+            names = ", ".join(each.alias or name for name, each in inner.model_fields.items())
             yield Key(path, field.description or f"a block with the keys {names}")
             yield from _keys_of(inner, path + ".")
         else:
@@ -249,16 +236,7 @@ def _keys_of(model: type[BaseModel], parent: str = "") -> Iterator[Key]:
 KEYS = {key.path: key for key in _keys_of(File)}
 """Every key that a sweep file may have, by its dotted path; blocks of ``grids`` have the same."""
 
-
-def _rate(field: str, value: object) -> float:
-    _refuse_too_large(field, value)
-    return positive(field, value)
-
-
-def _is_whole(value: object, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-
-
-def _refuse_too_large(field: str, value: object) -> None:
-    if isinstance(value, int) and abs(value) >= _TOO_LARGE:
-        raise SpecError(field, value, "a number below 2**63")
+A_MATCH = Key("match", "a block of keys of the problem, such as {problem.loss: [mse, ce]}")
+A_CONDITION = Key(
+    "when", "a block with a match and what is different for it, such as stop: {epsilon: 0.05}"
+)

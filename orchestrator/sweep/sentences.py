@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _LONGEST = 80
+_LISTS_OF_BLOCKS = ("grids", "exclude", "when")
 
 
 class SweepError(ValueError):
@@ -22,13 +23,14 @@ def wrong(key: str, value: object, expected: str) -> SweepError:
 def dotted(path: Iterable[object]) -> str:
     """The path of a key as people write it: ``grids[1].problem.width``.
 
-    Places in a list appear for ``grids`` only: elsewhere the value itself says which one is meant.
+    Places in a list appear where its items are blocks: elsewhere the value itself says which one is
+    meant.
     """
     parts: list[str] = []
     for part in path:
         if not isinstance(part, int):
             parts.append(_key(str(part)))
-        elif parts == ["grids"]:
+        elif parts and parts[-1] in _LISTS_OF_BLOCKS:
             parts[-1] += f"[{part}]"
     return ".".join(parts)
 

@@ -32,7 +32,12 @@ RATES = (
 )
 POSITIVE = "a finite number above 0"
 WHOLE = "a whole number of at least 1"
-TOP = "a sweep file has problem, eta, stop, flow, measure, resources, name, grids"
+BLOCK = "problem, eta, stop, flow, measure, resources, zip, exclude, when"
+TOP = f"a sweep file has {BLOCK}, name, grids"
+PROBLEM = (
+    "dataset, n_train, subset, normalization, architecture, width, depth, activation, loss, "
+    "parameterization, base_width, init_scale, seed, dtype"
+)
 NAME = "text of at most 100 letters, digits, '.', '_' and '-' that begins with a letter or digit"
 
 BY_OVERRIDE = {
@@ -49,19 +54,16 @@ BY_OVERRIDE = {
     "did you mean eta.values.geometric?",
     "eta={values: {<list>: 1}}": "eta.values.'<list>' is not a known key; "
     "eta.values has geometric, linear",
-    "problem={<list>: 1}": "problem.'<list>' is not a known key; problem has dataset, n_train, "
-    "architecture, width, depth, activation, loss, parameterization, init_scale, seed, dtype",
+    "problem={<list>: 1}": f"problem.'<list>' is not a known key; problem has {PROBLEM}",
     "grids=[{}, {problem: {widht: 3}}]": "grids[1].problem.widht is not a known key; "
     "did you mean grids[1].problem.width?",
-    "grids=[{name: other}]": "grids[0].name is not a known key; "
-    "grids[0] has problem, eta, stop, flow, measure, resources",
-    "grids=[{1: other}]": "grids[0].1 is not a known key; "
-    "grids[0] has problem, eta, stop, flow, measure, resources",
+    "grids=[{name: other}]": f"grids[0].name is not a known key; grids[0] has {BLOCK}",
+    "grids=[{1: other}]": f"grids[0].1 is not a known key; grids[0] has {BLOCK}",
     # whole numbers
     "problem.width=64.0": f"problem.width is 64.0; it must be {WHOLE}",
     "problem.width=true": f"problem.width is true; it must be {WHOLE}",
     "problem.width='64'": f"problem.width is '64'; it must be {WHOLE}",
-    "problem.width=null": f"problem.width is null; it must be {WHOLE}",
+    "problem.n_train=null": f"problem.n_train is null; it must be {WHOLE}",
     "problem.width=[64, -1]": f"problem.width is -1; it must be {WHOLE}",
     "problem.width=[[64]]": f"problem.width is [64]; it must be {WHOLE}",
     "problem.width={a: 64}": f"problem.width is {{'a': 64}}; it must be {WHOLE}",
@@ -89,13 +91,14 @@ BY_OVERRIDE = {
     "problem.width=[]": "problem.width is []; it must be a value or a list of at least one",
     "stop.epsilon=[]": "stop.epsilon is []; it must be at least one loss threshold",
     # choices and text
-    "problem.architecture=fnc": "problem.architecture is 'fnc'; it must be one of fcn",
+    "problem.architecture=fnc": "problem.architecture is 'fnc'; it must be one of fcn, cnn, "
+    "resnet, vit, diagonal, diagonal-difference",
     "problem.activation=[tanh, tan]": "problem.activation is 'tan'; "
-    "it must be one of relu, tanh, gelu",
+    "it must be one of relu, tanh, gelu, elu, softplus",
     "problem.dataset=3": "problem.dataset is 3; it must be the name of a dataset",
     "problem.dataset=no": "problem.dataset is false; it must be the name of a dataset",
     "problem.dataset=''": "problem.dataset is ''; it must be the name of a dataset",
-    "eta.unit=eta": "eta.unit is 'eta'; it must be eta_c or absolute",
+    "eta.unit=eta": "eta.unit is 'eta'; it must be one of eta_c, init_sharpness, absolute",
     "flow.method=euler": "flow.method is 'euler'; it must be one of default, rkc2, rk4",
     "name=a/b": f"name is 'a/b'; it must be {NAME}",
     "name=..": f"name is '..'; it must be {NAME}",
@@ -131,8 +134,7 @@ BY_OVERRIDE = {
     "resources.cpus_per_worker=0": f"resources.cpus_per_worker is 0; it must be {WHOLE}",
     # blocks
     "flow=null": "flow is null; it must be a block with the keys method",
-    "problem=[1]": "problem is [1]; it must be a block with the keys dataset, n_train, "
-    "architecture, width, depth, activation, loss, parameterization, init_scale, seed, dtype",
+    "problem=[1]": f"problem is [1]; it must be a block with the keys {PROBLEM}",
     "grids={}": "grids is {}; it must be a list of blocks",
     "grids=[3]": "grids[0] is 3; it must be a block of keys such as problem and eta",
     "grids=[{problem: {depth: -1}}]": "grids[0].problem.depth is -1; "
@@ -179,8 +181,7 @@ BY_TEXT = {
     "null: 3": "the file has a key that is not text; its keys must be name, problem, ...",
     '"a\\nb": 3': f"'a\\nb' is not a known key; {TOP}",
     "[" * 50 + "]" * 50: "the file is nested too deeply; it must be a plain value",
-    "name: small": "problem is missing; it must be a block with the keys dataset, n_train, "
-    "architecture, width, depth, activation, loss, parameterization, init_scale, seed, dtype",
+    "name: small": f"problem is missing; it must be a block with the keys {PROBLEM}",
     "name: small\nproblem: {}": "problem.dataset is missing; it must be the name of a dataset",
     "problem: {dataset: digits, n_trian: 3}": "problem.n_trian is not a known key; "
     "did you mean problem.n_train?",

@@ -12,7 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.spec import ACTIVATIONS, DTYPES, LOSSES, Problem, Protocol, Trial
-from orchestrator.sweep import Axis, EtaGrid, Grid, Resources, Sweep, SweepError, dump, load, parse
+from jobs.spec.problem import NORMALIZATIONS
+from orchestrator.sweep import (
+    Axis,
+    Condition,
+    EtaGrid,
+    Grid,
+    Match,
+    Resources,
+    Sweep,
+    SweepError,
+    dump,
+    load,
+    parse,
+)
 from orchestrator.sweep.spacing import geometric, linear
 
 QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
@@ -236,9 +249,13 @@ def test_a_column_makes_its_trials(small: str) -> None:
 def test_learning_rates_scale_with_eta_c_in_its_unit_only(small: str) -> None:
     (relative,) = parse(small).columns
     (absolute,) = parse(small, ["eta.unit=absolute"]).columns
+    (initial,) = parse(small, ["eta.unit=init_sharpness"]).columns
     assert relative.learning_rates(0.25) == (0.125, 0.25, 0.5)
     assert absolute.learning_rates(0.25) == (0.5, 1.0, 2.0)
-    assert relative.column_id == absolute.column_id
+    assert initial.learning_rates(0.25, 0.125) == (0.0625, 0.125, 0.25)
+    assert relative.column_id == absolute.column_id == initial.column_id
+    with pytest.raises(ValueError, match="init_sharpness is None"):
+        initial.learning_rates(0.25)
 
 
 POSITIVE = st.floats(1e-6, 1e6)
@@ -284,20 +301,24 @@ def axis(field: str, values: st.SearchStrategy[str | int | float]) -> st.SearchS
 
 WHOLE = st.integers(1, 2**63 - 1)
 NUMBER = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
-GRIDS = st.builds(
-    Grid,
+PLAIN_GRIDS = st.builds(
+    lambda axes, width, **others: Grid(axes=(*axes, *width), **others),
     axes=st.tuples(
         axis("dataset", NAMES),
         axis("n_train", WHOLE),
-        axis("architecture", st.just("fcn")),
-        axis("width", WHOLE),
-        axis("depth", WHOLE),
-        axis("activation", st.sampled_from(ACTIVATIONS)),
+        axis("subset", st.sampled_from(["first", "balanced", "seeded-3"])),
+        axis("normalization", st.none() | st.sampled_from(NORMALIZATIONS)),
+        axis("architecture", st.sampled_from(["fcn", "cnn"])),
+        axis("depth", st.integers(1, 2**63 - 1)),
+        axis("activation", st.none() | st.sampled_from(ACTIVATIONS)),
         axis("loss", st.sampled_from(LOSSES)),
-        axis("parameterization", st.just("standard")),
         axis("init_scale", NUMBER),
         axis("seed", st.integers(0, 2**63 - 1)),
         axis("dtype", st.sampled_from(DTYPES)),
+    ),
+    width=st.one_of(
+        st.tuples(axis("width", st.none() | WHOLE), axis("parameterization", st.just("standard"))),
+        st.tuples(axis("parameterization", st.just("mup")), axis("base_width", WHOLE)),
     ),
     protocol=st.builds(
         Protocol,
@@ -310,7 +331,7 @@ GRIDS = st.builds(
     ),
     eta=st.builds(
         EtaGrid,
-        unit=st.sampled_from(["eta_c", "absolute"]),
+        unit=st.sampled_from(["eta_c", "init_sharpness", "absolute"]),
         rates=st.lists(NUMBER, min_size=1, max_size=4).map(tuple),
     ),
     stop_after_divergences=st.none() | WHOLE,
@@ -324,14 +345,54 @@ GRIDS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+FIELDS = [field.name for field in dataclasses.fields(Problem)]
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> Grid:
+    """Grids with axes that advance together, exclusions and conditions, in the file's order."""
+    plain = draw(PLAIN_GRIDS)
+    axes = tuple(sorted(plain.axes, key=lambda axis: FIELDS.index(axis.field)))
+    two = [axis for axis in axes if len(axis.values) == 2]
+    *zipped, excluded = draw(st.permutations([axis.field for axis in two])) if two else [""]
+    grid = dataclasses.replace(
+        plain,
+        axes=axes,
+        zipped=(tuple(zipped),) if len(zipped) > 1 and draw(st.booleans()) else (),
+        exclude=tuple(
+            Match(fields=(Axis(field=axis.field, values=axis.values[:1]),))
+            for axis in two
+            if axis.field == excluded and None not in axis.values and draw(st.booleans())
+        ),
+    )
+    matched = next(iter(grid.problems(set())))[0]
+    seeds = next(axis for axis in axes if axis.field == "seed")
+    condition = st.builds(
+        Condition,
+        match=st.sampled_from(["dataset", "width", "loss", "activation"]).map(
+            lambda field: Match(fields=(Axis(field=field, values=(getattr(matched, field),)),))
+        ),
+        axes=st.sampled_from([(), (Axis(field="seed", values=(*seeds.values, 2**62 - 1)),)]),
+        changes=st.tuples(
+            NUMBER.map(lambda rate: ("eta.values", (rate,))),
+            NUMBER.map(lambda epsilon: ("stop.epsilon", (epsilon,))),
+            WHOLE.map(lambda steps: ("stop.max_steps", steps)),
+        ),
+    )
+    return dataclasses.replace(grid, when=tuple(draw(st.lists(condition, max_size=2))))
+
+
+GRIDS = grids()
+
+
+@settings(deadline=None, max_examples=50)
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True), GRIDS)
 def test_a_dumped_sweep_reads_back_as_itself(name: str, grid: Grid) -> None:
     sweep = Sweep(name=name, grids=(grid,))
     assert parse(dump(sweep)) == sweep
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(GRIDS, GRIDS)
 def test_a_dumped_union_reads_back_as_itself(first: Grid, second: Grid) -> None:
     apart = dataclasses.replace(  # the same handling, so that shared columns are no conflict

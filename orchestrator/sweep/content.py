@@ -1,0 +1,52 @@
+"""A grid as the keys and values of a sweep file, with nothing left to defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from orchestrator.sweep.grid import PROTOCOL_FIELDS, Axis, Condition, Grid, Match
+
+
+def content_of(grid: Grid) -> dict[str, Any]:
+    """What a block of a sweep file says that stands for this grid."""
+    keys: list[tuple[str, Any]] = [
+        ("eta.unit", grid.eta.unit),
+        ("eta.values", grid.eta.rates),
+        ("eta.stop_after_divergences", grid.stop_after_divergences),
+        *((key, getattr(grid.protocol, field)) for key, field in PROTOCOL_FIELDS.items()),
+        *((f"resources.{name}", v) for name, v in dataclasses.asdict(grid.resources).items()),
+    ]
+    content: dict[str, Any] = {"problem": _fields(grid.axes), **_nested(keys)}
+    if grid.zipped:
+        content["zip"] = [[f"problem.{field}" for field in group] for group in grid.zipped]
+    if grid.exclude:
+        content["exclude"] = [_match(match) for match in grid.exclude]
+    if grid.when:
+        content["when"] = [_condition(condition) for condition in grid.when]
+    return content
+
+
+def _fields(axes: Iterable[Axis]) -> dict[str, Any]:
+    return {
+        axis.field: axis.values[0] if len(axis.values) == 1 else list(axis.values) for axis in axes
+    }
+
+
+def _match(match: Match) -> dict[str, Any]:
+    return {f"problem.{field}": value for field, value in _fields(match.fields).items()}
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    problem = {"problem": _fields(condition.axes)} if condition.axes else {}
+    return {"match": _match(condition.match), **problem, **_nested(condition.changes)}
+
+
+def _nested(keys: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Dotted keys as blocks."""
+    blocks: dict[str, Any] = {}
+    for key, value in keys:
+        name, _, below = key.partition(".")
+        blocks.setdefault(name, {})[below] = list(value) if isinstance(value, tuple) else value
+    return blocks

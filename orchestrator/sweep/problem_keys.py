@@ -1,0 +1,194 @@
+"""The keys of a problem in a sweep file, as axes and as what a column is matched by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from jobs.spec import Problem, SpecError
+from orchestrator.sweep.grid import Axis, Match
+
+FORMS = ("<list>", "<range>")
+"""How a value may be written that is a list or is made from a block of keys."""
+
+TOO_LARGE = 2**63
+"""Whole numbers are stored in tables as 64-bit integers."""
+
+MOST_SEEDS = 100_000
+
+_ANY_PROBLEM = {"dataset": "any", "n_train": 1, "parameterization": "ntk", "base_width": 1}
+"""A problem in which every field has a meaning."""
+
+
+class Keys(BaseModel):
+    """A block of keys: each of the right type, and no others."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RepeatKeys(Keys):
+    """Consecutive seeds: ``repeat`` of them, the first being ``from``."""
+
+    repeat: int = Field(
+        ge=1, le=MOST_SEEDS, description=f"a whole number of at least 1, at most {MOST_SEEDS}"
+    )
+    first: int = Field(
+        default=0,
+        ge=0,
+        lt=TOO_LARGE - MOST_SEEDS,
+        alias="from",
+        description="a whole number of at least 0, the first seed",
+    )
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds in order."""
+        return tuple(range(self.first, self.first + self.repeat))
+
+
+class ProblemKeys(Keys):
+    """Every field of :class:`jobs.spec.Problem`, each as the tuple of its axis.
+
+    None is the usual value of the architecture or dataset.
+    """
+
+    dataset: tuple[str, ...] = Field(description="the name of a dataset")
+    n_train: tuple[int, ...] = Field(description="a whole number of at least 1")
+    subset: tuple[str, ...] = (Problem.subset,)
+    normalization: tuple[str | None, ...] = (Problem.normalization,)
+    architecture: tuple[str, ...] = (Problem.architecture,)
+    width: tuple[int | None, ...] = (Problem.width,)
+    depth: tuple[int | None, ...] = (Problem.depth,)
+    activation: tuple[str | None, ...] = (Problem.activation,)
+    loss: tuple[str, ...] = (Problem.loss,)
+    parameterization: tuple[str, ...] = (Problem.parameterization,)
+    base_width: tuple[int | None, ...] = (Problem.base_width,)
+    init_scale: tuple[float, ...] = (Problem.init_scale,)
+    seed: Annotated[
+        Annotated[tuple[int, ...], Tag(FORMS[0])] | Annotated[RepeatKeys, Tag(FORMS[1])],
+        Discriminator(lambda value: FORMS[isinstance(value, dict)]),
+    ] = (Problem.seed,)
+    dtype: tuple[str, ...] = (Problem.dtype,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_axis(cls, value: object, info: ValidationInfo) -> object:
+        field = str(info.field_name)
+        if field == "seed" and isinstance(value, dict):
+            return value
+        optional = Problem.__dataclass_fields__[field].default is None
+        return _values(field, value, or_none=optional)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The values of each field; those that advance with others may come more than once."""
+        return tuple(
+            Axis(field=field, values=v.seeds if isinstance(v, RepeatKeys) else v)
+            for field, v in self
+        )
+
+    @property
+    def said(self) -> frozenset[str]:
+        """The fields that the file names."""
+        return frozenset(self.model_fields_set)
+
+
+class SomeProblemKeys(ProblemKeys):
+    """What a condition changes of a problem."""
+
+    dataset: tuple[str, ...] = ()
+    n_train: tuple[int, ...] = ()
+
+
+class MatchKeys(Keys):
+    """Some keys of a problem, such as ``problem.loss``, with a value or several.
+
+    None is what a problem has that has no use for the field.
+    """
+
+    model_config = ConfigDict(alias_generator=lambda field: f"problem.{field}")
+
+    dataset: tuple[str, ...] = ()
+    n_train: tuple[int, ...] = ()
+    subset: tuple[str, ...] = ()
+    normalization: tuple[str, ...] = ()
+    architecture: tuple[str, ...] = ()
+    width: tuple[int | None, ...] = ()
+    depth: tuple[int, ...] = ()
+    activation: tuple[str | None, ...] = ()
+    loss: tuple[str, ...] = ()
+    parameterization: tuple[str, ...] = ()
+    base_width: tuple[int | None, ...] = ()
+    init_scale: tuple[float, ...] = ()
+    seed: tuple[int, ...] = ()
+    dtype: tuple[str, ...] = ()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_values(cls, value: object, info: ValidationInfo) -> object:
+        field = str(info.field_name)
+        return distinct(_values(field, value, or_none=field in _NOT_EVERYWHERE))
+
+    @model_validator(mode="after")
+    def _says_something(self) -> MatchKeys:
+        if not self.model_fields_set:
+            raise ValueError("no key")
+        return self
+
+    @property
+    def value(self) -> Match:
+        """The match as a value."""
+        said = ((f, v) for f, v in self if f in self.model_fields_set)
+        return Match(fields=tuple(Axis(field=field, values=values) for field, values in said))
+
+
+_NOT_EVERYWHERE = ("width", "activation", "base_width")
+"""Fields that some architectures or parameterizations have no use for."""
+
+
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, each once."""
+    return tuple(dict.fromkeys(values))
+
+
+def is_whole(value: object, most: int) -> bool:
+    """Whether a value is a whole number from 1 to ``most``."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def refuse_too_large(field: str, value: object) -> None:
+    """Make sure that a whole number can be stored.
+
+    Raises:
+        SpecError: it is too large.
+    """
+    if isinstance(value, int) and abs(value) >= TOO_LARGE:
+        raise SpecError(field, value, "a number below 2**63")
+
+
+def _values(field: str, value: object, *, or_none: bool) -> tuple[object, ...]:
+    """A value or a list of them, each as :class:`jobs.spec.Problem` has it."""
+    if value == []:
+        raise SpecError(field, value, "a value or a list of at least one")
+    return tuple(
+        _accepted(field, item, or_none=or_none)
+        for item in (value if isinstance(value, list) else [value])
+    )
+
+
+def _accepted(field: str, item: object, *, or_none: bool) -> object:
+    refuse_too_large(field, item)
+    if item is None and or_none:
+        return None
+    named: dict[str, Any] = {**_ANY_PROBLEM, field: item}
+    return getattr(Problem(**named), field)

@@ -1,0 +1,98 @@
+"""What a sweep file says to no effect: refused where it is a mistake, else left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.sweep.columns import Expansion
+from orchestrator.sweep.content import content_of
+from orchestrator.sweep.grid import Grid, Match
+from orchestrator.sweep.sentences import SweepError, dotted, shown
+from orchestrator.sweep.sweep import Sweep
+
+
+def tidied(sweep: Sweep, own: Sequence[frozenset[str]], *, narrowed: bool) -> Sweep:
+    """The sweep without what is of no effect in it.
+
+    A block of a file inherits values that its networks have no use for, so they are refused only
+    where the block names them itself, or where no block has any use for them. An exclusion or a
+    condition that nothing fits is refused too, unless other values on the command line explain it.
+
+    Args:
+        sweep: as the file says it.
+        own: for each of its ``grids``, the fields that the block itself names; empty for a file
+            without blocks.
+        narrowed: whether the command line changed the problems.
+
+    Raises:
+        SweepError: as said, or the sweep has no such columns at all.
+    """
+    found, grids = sweep.expansion, sweep.grids
+    for number, grid in enumerate(grids):
+        for axis in grid.axes:
+            if axis.field in found.idle[number] and (
+                not own or axis.field in own[number] or _idle_everywhere(axis.field, sweep)
+            ):
+                key = ("grids", number) if own and axis.field in own[number] else ()
+                raise SweepError(
+                    f"{dotted((*key, 'problem', axis.field))} is "
+                    f"{shown(axis.values[0] if len(axis.values) == 1 else list(axis.values))}; "
+                    f"it must be left out, for {_without(axis.field, grid, found)}"
+                )
+    used = {match for number, grid in enumerate(grids) for match in _used(grid, found, number)}
+    if not narrowed:
+        for number, grid in enumerate(grids):
+            _refuse_unused(grid, used, ("grids", number) if len(grids) > 1 else ())
+    if not any(found.idle) and all(unused <= used for unused in found.unused):
+        return sweep
+    return Sweep(
+        name=sweep.name,
+        grids=tuple(
+            grid.reduced(idle, unused - used)
+            for grid, idle, unused in zip(grids, found.idle, found.unused, strict=True)
+        ),
+    )
+
+
+def _idle_everywhere(field: str, sweep: Sweep) -> bool:
+    return all(
+        field in sweep.expansion.idle[number]
+        for number, grid in enumerate(sweep.grids)
+        if any(axis.field == field for axis in grid.axes)
+    )
+
+
+def _without(field: str, grid: Grid, found: Expansion) -> str:
+    """Why no column of a grid has any value of a field."""
+    problems = [problem for problem, _ in grid.problems(set())]
+    if field == "base_width" and any(problem.width is not None for problem in problems):
+        return "only the parameterizations ntk and mup are relative to a width"
+    if field in ("width", "activation", "base_width", "parameterization"):
+        names = dict.fromkeys(problem.architecture for problem in problems)
+        return f"{' and '.join(names)} networks have no {_NAMES.get(field, field)}"
+    return "when gives every column another value"
+
+
+_NAMES = {"base_width": "width", "parameterization": "other parameterization than the standard one"}
+
+
+def _used(grid: Grid, found: Expansion, number: int) -> set[Match]:
+    matches = {*grid.exclude, *(condition.match for condition in grid.when)}
+    return matches - found.unused[number]
+
+
+def _refuse_unused(grid: Grid, used: set[Match], path: tuple[str | int, ...]) -> None:
+    content = content_of(grid)
+    for key, matches in (
+        ("exclude", grid.exclude),
+        ("when", tuple(condition.match for condition in grid.when)),
+    ):
+        for place, match in enumerate(matches):
+            if match not in used:
+                said = content[key][place]
+                said = said if key == "exclude" else said["match"]
+                where = dotted((*path, key, place, *(["match"] if key == "when" else [])))
+                raise SweepError(
+                    f"{where} is {shown(said)}; it must fit a column of the sweep, but none has "
+                    "these values"
+                )
