@@ -51,16 +51,11 @@ class Trial:
     @functools.cached_property
     def trial_id(self) -> str:
         """16 hex digits that name what this trial computes."""
-        protocol = dataclasses.asdict(self.protocol)
-        if self.kind == "gd":
-            del protocol["flow_method"]
         return _digest(
-            {
-                "kind": self.kind,
-                "learning_rate": self.learning_rate,
-                "problem": dataclasses.asdict(self.problem),
-                "protocol": protocol,
-            }
+            kind=canonical_json(self.kind),
+            learning_rate=canonical_json(self.learning_rate),
+            problem=_spelled_problem(self.problem),
+            protocol=_spelled_protocol(self.protocol, of_flow=self.kind == "flow"),
         )
 
     @functools.cached_property
@@ -72,22 +67,46 @@ class Trial:
 def column_id(problem: Problem, protocol: Protocol) -> str:
     """The 16 hex digits that name one problem measured by one protocol."""
     return _digest(
-        {
-            "kind": "column",
-            "problem": dataclasses.asdict(problem),
-            "protocol": dataclasses.asdict(protocol),
-        }
+        kind=canonical_json("column"),
+        problem=_spelled_problem(problem),
+        protocol=_spelled_protocol(protocol, of_flow=True),
     )
 
 
-def _digest(content: dict[str, object]) -> str:
-    canonical = canonical_json({"schema": SCHEMA_VERSION, **content})
+def _digest(**parts: str) -> str:
+    """The name of what these parts and the schema's version say, each in canonical JSON."""
+    parts["schema"] = canonical_json(SCHEMA_VERSION)
+    canonical = "{" + ",".join(f'"{key}":{parts[key]}' for key in sorted(parts)) + "}"
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+# A sweep has 10⁵ trials, and a column's are named one after another: what they share is spelled
+# once.
+
+
+@functools.lru_cache(maxsize=128)
+def _spelled_problem(problem: Problem) -> str:
+    return canonical_json({name: getattr(problem, name) for name in _PROBLEM})
+
+
+@functools.lru_cache(maxsize=128)
+def _spelled_protocol(protocol: Protocol, *, of_flow: bool) -> str:
+    """A protocol without what changes no number of a GD trial, if it is not a flow's."""
+    names = _PROTOCOL if of_flow else [name for name in _PROTOCOL if name != "flow_method"]
+    return canonical_json({name: getattr(protocol, name) for name in names})
+
+
+_PROBLEM, _PROTOCOL = (
+    [field.name for field in dataclasses.fields(kind)] for kind in (Problem, Protocol)
+)
 
 
 def canonical_json(content: object) -> str:
     """One spelling per value: sorted keys, no blanks, floats as exact hexadecimal strings."""
-    return json.dumps(_exact(content), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _ENCODER.encode(_exact(content))
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def _exact(value: object) -> object:
