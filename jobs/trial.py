@@ -36,6 +36,11 @@ class TrialResult:
     crossings: tuple[Crossing, ...]
     trajectory: tuple[Point, ...]
 
+    @property
+    def init_sharpness(self) -> float | None:
+        """The sharpness at θ0; None where it could not be measured."""
+        return self.trajectory[0].sharpness
+
 
 def run_trial(trial: Trial, *, device: str = "cpu", threads: int | None = None) -> TrialResult:
     """Run a trial to its end, here and now.

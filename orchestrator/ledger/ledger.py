@@ -19,6 +19,7 @@ _TRIAL_COLUMNS = (
     "status",
     "time",
     "max_sharpness",
+    "init_sharpness",
     "gradients",
     "hvps",
     "wall_s",
@@ -38,6 +39,7 @@ def settled_trial(rows: Sequence[Row]) -> SettledTrial:
         gradients=max(row["gradients"] for row in rows),
         hvps=max(row["hvps"] for row in rows),
         wall_s=rows[0]["wall_s"],
+        init_sharpness=rows[0]["init_sharpness"],
     )
 
 

@@ -72,6 +72,15 @@ class ColumnProgress:
                 f"{self.column.protocol.max_steps}, so η_c is unknown; raise stop.max_steps or "
                 "stop.epsilon, or give eta.values with unit: absolute"
             )
+        if (
+            self.flow is not None
+            and self.flow.initial_rate is None
+            and self.column.needs("init_sharpness")
+        ):
+            return (
+                "its flow found no sharpness above 0 at the initial point, which is the unit of "
+                "the learning rates; give eta.values with unit: absolute"
+            )
         return None
 
     @property
@@ -109,7 +118,7 @@ class ColumnProgress:
         if settled.trial_id == self.flow_trial.trial_id:
             self.flow = FlowFacts.of(settled)
             if not self.blocked:
-                rates = self.column.learning_rates(self.critical_rate)
+                rates = self.column.learning_rates(self.critical_rate, self.flow.initial_rate)
                 self._descents = tuple(self.column.gd(rate) for rate in rates)
                 limit = STABLE_LIMIT * (self.critical_rate or 0.0)
                 self._first_above = bisect.bisect_right(rates, limit)

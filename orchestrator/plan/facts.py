@@ -20,7 +20,8 @@ class Threshold:
 class SettledTrial:
     """A trial whose rows are in the tables.
 
-    Its last attempt took ``wall_s`` seconds: of what a pack took, its share.
+    Its last attempt took ``wall_s`` seconds: of what a pack took, its share. ``init_sharpness`` is
+    the sharpness at θ0, None where it could not be measured.
     """
 
     trial_id: str
@@ -28,6 +29,7 @@ class SettledTrial:
     gradients: int
     hvps: int
     wall_s: float
+    init_sharpness: float | None = None
 
     @property
     def diverged(self) -> bool:
@@ -46,11 +48,13 @@ class FlowFacts:
 
     ``sharpness`` is s_gf(ε), the largest sharpness along the flow until loss ε, for every
     threshold that the flow reached; ``time`` is the flow's time to the smallest of them.
+    ``init_sharpness`` is that at θ0.
     """
 
     sharpness: Mapping[float, float]
     time: float | None
     seconds_per_gradient: float
+    init_sharpness: float | None = None
 
     @classmethod
     def of(cls, flow: SettledTrial) -> FlowFacts:
@@ -64,9 +68,15 @@ class FlowFacts:
             sharpness=sharpness,
             time=max((t.time for t in flow.thresholds if t.epsilon in sharpness), default=None),
             seconds_per_gradient=flow.seconds_per_gradient,
+            init_sharpness=flow.init_sharpness,
         )
 
     def critical_rate(self, epsilon: float) -> float | None:
         """η_c = 2 / s_gf(ε), or None where the flow did not reach ε."""
         sharpness = self.sharpness.get(epsilon)
         return None if sharpness is None else 2 / sharpness
+
+    @property
+    def initial_rate(self) -> float | None:
+        """2 over the sharpness at θ0, or None where that is 0 or was not measured."""
+        return 2 / self.init_sharpness if self.init_sharpness else None

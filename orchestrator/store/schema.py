@@ -24,7 +24,7 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_TEXT, "dtype subset normalization"),
         *_columns(_COUNT, "base_width"),
         *_columns(_TEXT, "init_hash"),
-        *_columns(_NUMBER, "eta eta_over_eta_c eta_c s_gf epsilon"),
+        *_columns(_NUMBER, "init_sharpness eta eta_over_eta_c eta_c s_gf epsilon"),
         *_columns(_TEXT, "status"),
         *_columns(_COUNT, "steps"),
         *_columns(_NUMBER, "time train_loss train_accuracy test_loss test_accuracy"),

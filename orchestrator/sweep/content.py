@@ -18,13 +18,22 @@ def content_of(grid: Grid) -> dict[str, Any]:
         *((key, getattr(grid.protocol, field)) for key, field in PROTOCOL_FIELDS.items()),
         *((f"resources.{name}", v) for name, v in dataclasses.asdict(grid.resources).items()),
     ]
-    content: dict[str, Any] = {"problem": _fields(grid.axes), **_nested(keys)}
+    content: dict[str, Any] = {"problem": _problem(grid.axes), **_nested(keys)}
     if grid.zipped:
         content["zip"] = [[f"problem.{field}" for field in group] for group in grid.zipped]
     if grid.exclude:
         content["exclude"] = [_match(match) for match in grid.exclude]
     if grid.when:
         content["when"] = [_condition(condition) for condition in grid.when]
+    return content
+
+
+def _problem(axes: Iterable[Axis]) -> dict[str, Any]:
+    """Axes as keys of a problem; a row of seeds by its length, however long it is."""
+    content = _fields(axes)
+    seeds = content.get("seed")
+    if isinstance(seeds, list) and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
+        content["seed"] = {"repeat": len(seeds), "from": seeds[0]}
     return content
 
 
@@ -39,7 +48,7 @@ def _match(match: Match) -> dict[str, Any]:
 
 
 def _condition(condition: Condition) -> dict[str, Any]:
-    problem = {"problem": _fields(condition.axes)} if condition.axes else {}
+    problem = {"problem": _problem(condition.axes)} if condition.axes else {}
     return {"match": _match(condition.match), **problem, **_nested(condition.changes)}
 
 

@@ -24,7 +24,7 @@ FORMS = ("<list>", "<range>")
 TOO_LARGE = 2**63
 """Whole numbers are stored in tables as 64-bit integers."""
 
-MOST_SEEDS = 100_000
+MOST_SEEDS = 1_000_000
 
 _ANY_PROBLEM = {"dataset": "any", "n_train": 1, "parameterization": "ntk", "base_width": 1}
 """A problem in which every field has a meaning."""
@@ -45,7 +45,7 @@ class RepeatKeys(Keys):
     first: int = Field(
         default=0,
         ge=0,
-        lt=TOO_LARGE - MOST_SEEDS,
+        lt=TOO_LARGE,
         alias="from",
         description="a whole number of at least 0, the first seed",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -69,6 +70,26 @@ def test_absolute_rates_need_no_critical_rate_but_the_flow_still_runs_first() ->
     progress.settle(settled(progress.flow_trial, "max_steps"))
     assert progress.blocked is None
     assert [trial.learning_rate for trial in progress.ready()] == [0.01, 0.02]
+
+
+def test_rates_in_units_of_the_initial_sharpness_need_no_threshold_to_be_reached() -> None:
+    progress = ColumnProgress(column((0.5, 1.0), unit="init_sharpness"), {})
+    flow = dataclasses.replace(settled(progress.flow_trial, "max_steps"), init_sharpness=8.0)
+    progress.settle(flow)
+    assert progress.blocked is None
+    assert [trial.learning_rate for trial in progress.trials[1:]] == [0.5 * 2 / 8, 2 / 8]
+
+
+@pytest.mark.parametrize("sharpness", [None, 0.0])
+def test_rates_in_units_of_an_initial_sharpness_that_is_none_block_the_column(
+    sharpness: float | None,
+) -> None:
+    progress = ColumnProgress(column((0.5, 1.0), unit="init_sharpness"), {})
+    flow = dataclasses.replace(settled(progress.flow_trial), init_sharpness=sharpness)
+    progress.settle(flow)
+    assert "no sharpness above 0 at the initial point" in str(progress.blocked)
+    assert progress.complete
+    assert not progress.flawless
 
 
 def test_a_flow_that_does_not_reach_the_threshold_blocks_the_column_and_says_why() -> None:

@@ -9,7 +9,7 @@ from orchestrator.store.schema import table_schema
 TRIAL_COLUMNS = """
 trial_id column_id kind sweep
 dataset n_train architecture width depth activation loss parameterization init_scale seed dtype
-subset normalization base_width init_hash
+subset normalization base_width init_hash init_sharpness
 eta eta_over_eta_c eta_c s_gf
 epsilon status steps time
 train_loss train_accuracy test_loss test_accuracy

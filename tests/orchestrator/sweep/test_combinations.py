@@ -159,12 +159,21 @@ def test_seeds_are_repeated_from_a_first_one() -> None:
     assert found(parse(text, ["problem.seed.repeat=1"]), "seed") == [(0,)]
 
 
+def test_a_sweep_of_very_many_columns_is_written_in_few_lines() -> None:
+    sweep = parse(POINT, ["problem.seed={repeat: 20000, from: 1}", "problem.width=[1, 2, 3, 4, 5]"])
+    text = dump(sweep)
+    assert len(text) < 1000
+    again = parse(text)
+    assert again == sweep
+    assert len(again.columns) == 100_000
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
         (
             "problem.seed={repeat: 0}",
-            "problem.seed.repeat is 0; it must be a whole number of at least 1, at most 100000",
+            "problem.seed.repeat is 0; it must be a whole number of at least 1, at most 1000000",
         ),
         (
             "problem.seed={repaet: 3}",
@@ -173,7 +182,7 @@ def test_seeds_are_repeated_from_a_first_one() -> None:
         (
             "problem.seed={from: 3}",
             "problem.seed.repeat is missing; it must be a whole number of at least 1, at most "
-            "100000",
+            "1000000",
         ),
         (
             "problem.seed={repeat: 3, from: -1}",
