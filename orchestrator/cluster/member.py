@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from jobs.memory import machine_memory
 from orchestrator.cluster.address import interface_address, route_to
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.folder import private_folder
@@ -80,6 +79,8 @@ def _lend(
     allocation: Allocation, head: Rendezvous, own: str, folder: Path, line: Line, news: _News
 ) -> tuple[int, str]:
     """Join the head's Ray, until it is over."""
+    from jobs.memory import machine_memory  # with torch, which only a run needs
+
     memory = min(allocation.memory or machine_memory(), machine_memory())
     log = folder / "start.log"
     with shielded(), log.open("wb") as output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.multiplications import multiplications
 from orchestrator.plan.facts import FlowFacts
 from orchestrator.sweep import Column
 
@@ -15,9 +16,12 @@ PRIOR_DESCENT_STEPS = 2_000
 and the steps of GD at η_c. MNIST with 1,000 samples and ε = 0.02 needs about as many; what rests on
 them is called a guess."""
 
-PRIOR_FEATURES, PRIOR_OUTPUTS = 784, 10
 PRIOR_SECONDS_PER_FLOP = 1 / 30e9
-"""Assumed of the data and of one CPU core until a trial has been timed."""
+"""Assumed of one CPU core until a trial has been timed."""
+
+FLOPS_PER_MULTIPLICATION = 6
+"""Of a gradient, for each multiplication of the forward pass: that and an addition there, and twice
+as many on the way back."""
 
 
 def flow_gradients(column: Column) -> float:
@@ -45,7 +49,6 @@ def unknown_gradients(column: Column) -> float:
 
 
 def prior_seconds_per_gradient(column: Column) -> float:
-    """Seconds of a gradient from a count of multiplications: 6 for each weight and sample."""
-    width, depth = column.problem.width or 1, column.problem.depth or 0
-    weights = PRIOR_FEATURES * width + (depth - 1) * width**2 + width * PRIOR_OUTPUTS
-    return 6 * weights * column.problem.n_train * PRIOR_SECONDS_PER_FLOP
+    """Seconds of a gradient, by the multiplications that the network makes for each sample."""
+    each = FLOPS_PER_MULTIPLICATION * multiplications(column.problem)
+    return each * column.problem.n_train * PRIOR_SECONDS_PER_FLOP

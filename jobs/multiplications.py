@@ -1,0 +1,78 @@
+"""How many multiplications a network makes for one sample: what its cost is predicted from."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any
+
+from jobs import datasets
+from jobs.datasets.source import Shape
+from jobs.spec import Problem
+
+
+def multiplications(problem: Problem) -> int:
+    """Multiplications, each with an addition, in the forward pass of one sample.
+
+    Only those of matrix products and convolutions are counted, and in diagonal networks those of
+    the powers; a gradient makes three times as many. Needs torch where no formula is known here.
+    """
+    named = (problem.architecture, problem.width, problem.depth, problem.activation)
+    return _of_network(problem.dataset, *named)
+
+
+@functools.cache
+def _of_network(
+    dataset: str, architecture: str, width: int | None, depth: int | None, activation: str | None
+) -> int:
+    shape = datasets.shape(dataset)
+    assert depth is not None
+    if architecture == "fcn":
+        assert width is not None
+        return _fully_connected(shape, width, depth)
+    if architecture == "diagonal":  # ⟨w^depth, x⟩
+        return depth * shape.features
+    if architecture == "diagonal-difference":  # ⟨u² − v², x⟩
+        return 3 * shape.features
+    problem = Problem(
+        dataset=dataset,
+        n_train=1,
+        architecture=architecture,
+        width=width,
+        depth=depth,
+        activation=activation,
+    )
+    return _counted(problem, shape)
+
+
+def _fully_connected(shape: Shape, width: int, depth: int) -> int:
+    sizes = [shape.features, *[width] * depth, shape.outputs]
+    return sum(a * b for a, b in itertools.pairwise(sizes))
+
+
+def _counted(problem: Problem, shape: Shape) -> int:
+    """By the shapes of what the network computes, without computing it."""
+    # torch takes seconds to import, which plans of simpler networks need not wait for.
+    from jobs import models
+
+    try:
+        return count(models.build(problem, shape), shape.features)
+    except Exception:
+        if "@" not in problem.architecture:
+            raise
+        return shape.features  # a network of the user's own: its trials will say what is wrong
+
+
+def count(module: Any, features: int) -> int:
+    """Multiplications of a module on the meta device for one sample of so many features.
+
+    Each parameter counts once at least, for it is used in some way.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        module(torch.empty(1, features, device="meta"))
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return max(int(counter.get_total_flops()) // 2, parameters)

@@ -1,0 +1,71 @@
+"""Counts of multiplications against torch's own counter, and closed forms by layer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from jobs import datasets, models
+from jobs.multiplications import count, multiplications
+from jobs.spec import Problem
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist-mini"])
+@pytest.mark.parametrize(("width", "depth"), [(7, 1), (5, 3), (9, 0)])
+def test_a_fully_connected_network_makes_one_for_each_weight(
+    dataset: str, width: int, depth: int
+) -> None:
+    problem = Problem(dataset=dataset, n_train=1, width=width, depth=depth)
+    shape = datasets.shape(dataset)
+    module = models.build(problem, shape)
+    weights = sum(p.numel() for name, p in module.named_parameters() if name.endswith("weight"))
+    assert multiplications(problem) == weights
+    with FlopCounterMode(display=False) as counter:
+        module(torch.empty(3, shape.features, device="meta"))
+    assert counter.get_total_flops() == 3 * 2 * weights
+
+
+def test_a_diagonal_network_makes_one_for_each_power_of_each_weight() -> None:
+    problem = Problem(dataset="digits", n_train=1, architecture="diagonal", depth=3)
+    assert multiplications(problem) == 3 * 64  # w·w, ·w, and ·x
+
+
+def test_convolutions_and_products_are_counted_at_every_place() -> None:
+    with torch.device("meta"):
+        module = nn.Sequential(
+            nn.Unflatten(1, (1, 8, 8)),
+            nn.Conv2d(1, 5, 3, padding=1),  # 8·8 places, 5 channels, 9 weights each
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 3, 3),  # 2·2 places, 3 channels, 5·9 weights each
+            nn.Flatten(),
+            nn.Linear(12, 10),
+        )
+    assert count(module, 64) == 64 * 5 * 9 + 4 * 3 * 45 + 12 * 10
+
+
+class Elementwise(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(64, device="meta"))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return (inputs * self.weight).sum(dim=1, keepdim=True)
+
+
+def test_each_parameter_counts_once_at_least() -> None:
+    assert count(Elementwise(), 64) == 64
+
+
+def test_networks_with_a_formula_need_no_torch() -> None:
+    code = (
+        "import sys; from jobs.multiplications import multiplications; from jobs import Problem; "
+        "multiplications(Problem(dataset='digits', n_train=1)); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

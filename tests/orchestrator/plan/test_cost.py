@@ -1,0 +1,41 @@
+"""What trials are expected to cost before anything was timed."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.spec import Problem, Protocol
+from orchestrator.plan import ColumnProgress, predict, seconds_per_gradient
+from orchestrator.plan.cost import PRIOR_SECONDS_PER_FLOP
+from orchestrator.sweep import Column, EtaGrid, Resources
+
+
+def progress(**problem: object) -> ColumnProgress:
+    column = Column(
+        problem=Problem(**{"dataset": "digits", "n_train": 100, **problem}),
+        protocol=Protocol(epsilons=(0.1,)),
+        etas=(EtaGrid(unit="eta_c", rates=(1.0,)),),
+        stop_after_divergences=None,
+        resources=Resources(),
+    )
+    return ColumnProgress(column, {})
+
+
+def test_a_gradient_takes_six_operations_for_each_weight_and_sample() -> None:
+    weights = 64 * 8 + 8 * 8 + 8 * 10  # digits have 64 pixels and 10 classes
+    seconds = seconds_per_gradient(progress(width=8, depth=2))
+    assert seconds == pytest.approx(6 * weights * 100 * PRIOR_SECONDS_PER_FLOP, rel=1e-12)
+
+
+def test_data_with_more_features_cost_more() -> None:
+    small, large = (progress(width=8, depth=1, dataset=d) for d in ("digits", "mnist-mini"))
+    ratio = seconds_per_gradient(large) / seconds_per_gradient(small)
+    assert ratio == pytest.approx((784 + 10) / (64 + 10), rel=1e-12)
+
+
+def test_what_is_assumed_is_called_a_guess() -> None:
+    cost = predict(progress(architecture="diagonal"))
+    assert cost.guess
+    assert cost.seconds == pytest.approx(
+        cost.gradients * 6 * 2 * 64 * 100 * PRIOR_SECONDS_PER_FLOP, rel=1e-12
+    )
