@@ -74,5 +74,5 @@ def count(module: Any, features: int) -> int:
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         module(torch.empty(1, features, device="meta"))
-    parameters = sum(parameter.numel() for parameter in module.parameters())
+    parameters: int = sum(parameter.numel() for parameter in module.parameters())
     return max(int(counter.get_total_flops()) // 2, parameters)

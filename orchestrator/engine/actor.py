@@ -12,6 +12,7 @@ from ray import tune
 from orchestrator.engine.books import Books
 from orchestrator.engine.failures import full_storage
 from orchestrator.engine.gang import Gang
+from orchestrator.engine.networks import find_networks
 from orchestrator.engine.packed import Packed
 from orchestrator.engine.solo import Solo
 from orchestrator.engine.work import Assignment, Running, Work
@@ -44,6 +45,7 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Take up the first work."""
         self._gang: Gang | None = None
+        find_networks(config["work"].run)
         self._take(config["work"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -97,7 +99,7 @@ class TrialActor(tune.Trainable):
         """The other ranks, which start with the first trial that needs them."""
         resources = self._work.resources
         if resources.workers > 1 and self._gang is None:
-            self._gang = Gang(resources, self._work.memory)
+            self._gang = Gang(self._work.run, resources, self._work.memory)
         return self._gang
 
     def _stopping(self) -> bool:

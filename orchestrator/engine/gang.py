@@ -20,6 +20,7 @@ from jobs.listening import LOOPBACK, open_store
 from jobs.ranks import ProcessGroup, RankError
 from jobs.spec import Trial
 from jobs.trial import TrialRun
+from orchestrator.engine.networks import find_networks
 from orchestrator.sweep import Resources
 
 PATIENCE_SECONDS = 120.0
@@ -53,6 +54,7 @@ class Gang:
     They start with the first trial, stay for the next ones, and end with the placement group.
 
     Args:
+        run: the run directory.
         resources: what each rank occupies.
         memory: bytes that each rank may use; None for what its device offers.
         patience: seconds that a rank waits for the others in a collective.
@@ -62,12 +64,16 @@ class Gang:
     """
 
     def __init__(
-        self, resources: Resources, memory: int | None, patience: float = PATIENCE_SECONDS
+        self,
+        run: Path,
+        resources: Resources,
+        memory: int | None,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         size = resources.workers
         leader = ray.get_runtime_context().current_actor
         self._patience = patience
-        self._others = [_start(rank, resources, leader) for rank in range(1, size)]
+        self._others = [_start(rank, run, resources, leader) for rank in range(1, size)]
         hosts = [_own_address(), *_wait([o.address.remote() for o in self._others], START_SECONDS)]
         # Between processes of one machine, nothing need be heard outside of it.
         addresses = [LOOPBACK] * size if len(set(hosts)) == 1 else hosts
@@ -120,10 +126,12 @@ class Rank:
     """A rank that is not the leader: it runs the same trials as the leader does, in step with it.
 
     Args:
+        run: the run directory.
         leader: the actor of rank 0, which is ended when it does not answer.
     """
 
-    def __init__(self, leader: Any) -> None:
+    def __init__(self, run: Path, leader: Any) -> None:
+        find_networks(run)
         self._leader = leader
         self._failed = threading.Event()
 
@@ -175,7 +183,7 @@ class Rank:
         ray.kill(self._leader)
 
 
-def _start(rank: int, resources: Resources, leader: Any) -> Any:
+def _start(rank: int, run: Path, resources: Resources, leader: Any) -> Any:
     group = get_current_placement_group()
     assert group is not None
     strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
@@ -183,7 +191,7 @@ def _start(rank: int, resources: Resources, leader: Any) -> Any:
         num_cpus=resources.cpus_per_worker,
         num_gpus=resources.gpus_per_worker,
         scheduling_strategy=strategy,
-    ).remote(leader)
+    ).remote(run, leader)
 
 
 def _own_address() -> str:

@@ -16,6 +16,7 @@ from orchestrator.cluster import StartAbandonedError, start
 from orchestrator.cluster.processes import shielded
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Stop
+from orchestrator.engine.networks import keep_networks
 from orchestrator.engine.provenance import provenance
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
@@ -65,7 +66,8 @@ class RunOutcome:
 def prepare(run: Path, sweep: Sweep) -> Sweep:
     """Make the run directory ready for a sweep; returns all that the directory now stands for.
 
-    ``sweep.yaml`` keeps what earlier sweeps of the same name asked for and adds this one.
+    ``sweep.yaml`` keeps what earlier sweeps of the same name asked for and adds this one; networks
+    of the user's own are copied to ``models``.
 
     Raises:
         SweepError: the directory belongs to a sweep of another name, or the two do not fit.
@@ -80,6 +82,7 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
         )
     whole = sweep if old is None else old.extended_by(sweep)
     create(run)
+    keep_networks(run, whole)
     if whole != old:
         write_bytes_whole(path, sweeps.dump(whole).encode())
     return whole

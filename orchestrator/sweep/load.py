@@ -13,6 +13,7 @@ from jobs.spec import Protocol
 from orchestrator.sweep.content import content_of
 from orchestrator.sweep.grid import Axis, EtaGrid, Grid, Resources
 from orchestrator.sweep.model import KEYS, Block, File
+from orchestrator.sweep.own_networks import with_digests
 from orchestrator.sweep.problem_keys import distinct
 from orchestrator.sweep.refusal import refusal, unknown_key
 from orchestrator.sweep.sentences import SweepError, dotted, shown
@@ -30,14 +31,19 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         SweepError: the file cannot be read, or :func:`parse` refuses it.
     """
     named = f"the sweep file {str(path)!r}"
-    return parse(read_file(path, named), overrides, source=named)
+    return parse(read_file(path, named), overrides, source=named, folder=path.parent)
 
 
-def parse(text: str, overrides: Sequence[str] = (), source: str = "the sweep file") -> Sweep:
+def parse(
+    text: str,
+    overrides: Sequence[str] = (),
+    source: str = "the sweep file",
+    folder: Path = Path(),
+) -> Sweep:
     """The sweep of a YAML text, with ``key=value`` overrides on top.
 
     Overrides win over the file, over each of its ``grids`` and over what ``when`` changes alike.
-    ``source`` is what messages call the text.
+    ``source`` is what messages call the text; files that it names are looked for from ``folder``.
 
     Raises:
         SweepError: the sweep cannot be run; one sentence says which key, which value, and what
@@ -55,6 +61,8 @@ def parse(text: str, overrides: Sequence[str] = (), source: str = "the sweep fil
             for b in blocks
         ]
         content = {**content, "grids": blocks}
+    content = with_digests(content, folder)
+    blocks = content.get("grids")
     _refuse_wrong_keys(content, partial=bool(blocks))
     base = {key: value for key, value in content.items() if key not in ("name", "grids")}
     grids = (

@@ -1,0 +1,70 @@
+"""Networks of the user's own in a sweep file: from ``FILE.py:FACTORY`` to a name by content."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.sweep.sentences import SweepError, shown
+
+MODELS = "models"
+"""The folder of a run directory that keeps the files, each as ``DIGEST.py``."""
+
+_NAMED = re.compile(
+    r"(?P<file>.+\.py):(?P<factory>[A-Za-z_][A-Za-z0-9_]*)(@(?P<digest>[0-9a-f]{16}))?"
+)
+_KEYS = ("architecture", "problem.architecture")
+
+
+def digest_of(content: bytes) -> str:
+    """The 16 hex digits that name a file by its content: the beginning of its SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
+    """What a sweep file says, every network of the user's own named with the digest of its file.
+
+    Files are looked for from ``folder``, where the sweep file lies, and are made known to this
+    process. One that is named with its digest may lie in the folder's ``models`` too.
+
+    Raises:
+        SweepError: a file cannot be read, or is not the one that its digest names.
+    """
+    return {key: _walked(key, value, folder) for key, value in content.items()}
+
+
+def _walked(key: object, value: object, folder: Path) -> Any:
+    if isinstance(value, dict):
+        return with_digests(value, folder)
+    if isinstance(value, list):
+        return [_walked(key, item, folder) for item in value]
+    if key in _KEYS and isinstance(value, str) and (named := _NAMED.fullmatch(value)):
+        return _named(value, named["file"], named["factory"], named["digest"], folder)
+    return value
+
+
+def _named(value: str, file: str, factory: str, digest: str | None, folder: Path) -> str:
+    path = folder / file
+    places = [path] if digest is None else [folder / MODELS / f"{digest}.py", path]
+    for place in places:
+        try:
+            found = digest_of(place.read_bytes())
+        except (OSError, ValueError):  # ValueError: no file can have this name
+            continue
+        if digest in (None, found):
+            _register(found, place.resolve())
+            return f"{path.name}:{factory}@{found}"
+    where = " or ".join(shown(str(place)) for place in places)
+    expected = "a file that can be read" if digest is None else "the file with this digest"
+    raise SweepError(
+        f"problem.architecture is {shown(value)}; {where} must be {expected}, and is not"
+    )
+
+
+def _register(digest: str, path: Path) -> None:
+    from jobs.models import own  # with torch, which other sweeps need not wait for
+
+    own.register(digest, path)

@@ -1,0 +1,139 @@
+"""Networks of the user's own: named by content, kept with the run, found by every process."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from pathlib import Path
+
+import pytest
+
+from jobs.models import own
+from orchestrator import sweep as sweeps
+from orchestrator.engine import prepare
+from orchestrator.engine.networks import find_networks
+from orchestrator.sweep import SweepError
+
+SOURCE = "def build(shape, width, depth, activation):\n    ...\n"
+DIGEST = hashlib.sha256(SOURCE.encode()).hexdigest()[:16]
+NAME = f"mynet.py:build@{DIGEST}"
+
+TEXT = """
+name: own
+problem: {dataset: digits, n_train: 60, architecture: [fcn, "nets/mynet.py:build"], width: 8}
+eta: {values: [1]}
+stop: {epsilon: 0.3}
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own, "_PATHS", {})
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "mynet.py").write_text(SOURCE)
+    path = tmp_path / "own.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def architectures(sweep: sweeps.Sweep) -> list[str]:
+    return [column.problem.architecture for column in sweep.columns]
+
+
+def test_a_file_is_named_by_its_content_wherever_it_lies(config: Path, tmp_path: Path) -> None:
+    assert architectures(sweeps.load(config)) == ["fcn", NAME]
+    absolute = tmp_path / "elsewhere" / "mynet.py"
+    absolute.parent.mkdir()
+    absolute.write_text(SOURCE)
+    moved = sweeps.load(config, [f"problem.architecture={absolute}:build"])
+    assert architectures(moved) == [NAME]
+    assert own.path_of(DIGEST) == absolute
+
+
+def test_a_changed_file_is_another_problem(config: Path) -> None:
+    before = sweeps.load(config)
+    (config.parent / "nets" / "mynet.py").write_text(SOURCE + "\n")
+    after = sweeps.load(config)
+    same, other = (
+        a.column_id == b.column_id for a, b in zip(before.columns, after.columns, strict=True)
+    )
+    assert (same, other) == (True, False)
+
+
+def test_a_run_directory_keeps_the_file_and_needs_no_other(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    whole = prepare(run, sweeps.load(config))
+    copy = run / "models" / f"{DIGEST}.py"
+    assert copy.read_text() == SOURCE
+    assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
+    assert own.path_of(DIGEST) == copy
+    (config.parent / "nets" / "mynet.py").write_text("something else")
+    assert sweeps.load(run / "sweep.yaml") == whole
+    assert architectures(whole) == ["fcn", NAME]
+
+
+def test_a_changed_file_extends_the_run_by_another_copy(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    prepare(run, sweeps.load(config))
+    (config.parent / "nets" / "mynet.py").write_text(SOURCE + "\n")
+    whole = prepare(run, sweeps.load(config))
+    assert len(whole.columns) == 3
+    assert len(list((run / "models").iterdir())) == 2
+    assert sweeps.load(run / "sweep.yaml") == whole
+
+
+def test_other_processes_find_the_copies(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    prepare(run, sweeps.load(config))
+    own.register(DIGEST, Path("nowhere"))
+    find_networks(run)
+    assert own.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
+
+
+def test_a_run_without_networks_of_its_own_keeps_none(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    prepare(run, sweeps.load(config, ["problem.architecture=fcn"]))
+    find_networks(run)
+    assert not (run / "models").exists()
+
+
+def test_conditions_may_name_the_file_too(config: Path) -> None:
+    sweep = sweeps.load(
+        config,
+        [
+            "when=[{match: {problem.architecture: 'nets/mynet.py:build'}, stop: {max_steps: 9}}]",
+            "exclude=[{problem.architecture: ['nets/mynet.py:build'], problem.width: 8}]",
+            "problem.width=[8, 16]",
+        ],
+    )
+    found = [(c.problem.architecture, c.problem.width, c.protocol.max_steps) for c in sweep.columns]
+    assert found == [("fcn", 8, 100_000), ("fcn", 16, 100_000), (NAME, 16, 9)]
+
+
+def test_a_file_that_is_not_there_or_not_the_one_is_refused(config: Path, tmp_path: Path) -> None:
+    def refused(named: str) -> str:
+        with pytest.raises(SweepError) as error:
+            sweeps.load(config, [f"problem.architecture={named}"])
+        return str(error.value)
+
+    assert refused("other.py:build") == (
+        f"problem.architecture is 'other.py:build'; '{tmp_path}/other.py' must be a file that can "
+        "be read, and is not"
+    )
+    assert "must be the file with this digest, and is not" in refused(
+        "nets/mynet.py:build@0123456789abcdef"
+    )
+    assert refused("nets/mynet.py").startswith(
+        "problem.architecture is 'nets/mynet.py'; it must be one of fcn, "
+    )
+
+
+def test_a_file_that_changes_while_a_run_begins_is_refused(config: Path, tmp_path: Path) -> None:
+    sweep = sweeps.load(config)
+    (config.parent / "nets" / "mynet.py").write_text("something else")
+    with pytest.raises(SweepError, match="it has changed since the sweep was read"):
+        prepare(tmp_path / "run", sweep)
