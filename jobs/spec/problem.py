@@ -51,6 +51,11 @@ NORMALIZED: dict[str, str] = {
 """How a dataset is standardised where the problem does not say it; others are taken as they are."""
 
 
+def usual_normalization(dataset: str) -> str:
+    """How the inputs of a dataset are standardised where a problem does not say it."""
+    return NORMALIZED.get(dataset.partition("(")[0], "none")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """Everything that fixes the initial parameters θ0 and the training loss L.
@@ -116,8 +121,7 @@ class Problem:
         ):
             raise SpecError("subset", self.subset, "first, balanced, or seeded-K with a seed K")
         if self.normalization is None:
-            name = self.dataset.partition("(")[0]
-            self._set("normalization", NORMALIZED.get(name, "none"))
+            self._set("normalization", usual_normalization(self.dataset))
         one_of("normalization", self.normalization, NORMALIZATIONS)
 
     def _settle_network(self) -> None:

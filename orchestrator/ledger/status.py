@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jobs.spec import Problem
+from jobs.spec.problem import usual_normalization
 from orchestrator import sweep as sweeps
 from orchestrator.ledger.attempts import Row
 from orchestrator.ledger.claims import Claim, read_claims
@@ -65,13 +67,32 @@ def no_run(run: Path) -> SweepError:
 
 
 def column_label(column: Column) -> str:
-    """A column in a few words, for people."""
+    """A column in a few words, for people: sizes, and what is not as usual."""
     p = column.problem
-    scale = "" if p.init_scale == 1 else f" ×{p.init_scale:g}"
-    return (
-        f"{p.dataset}-{p.n_train} {p.architecture} {p.depth}×{p.width} {p.activation} {p.loss} "
-        f"{p.parameterization}{scale} seed {p.seed}"
-    )
+    bracketed = "(" in p.dataset
+    words = [
+        f"{p.dataset} n={p.n_train}" if bracketed else f"{p.dataset}-{p.n_train}",
+        "" if p.subset == Problem.subset else p.subset,
+        _normalization(p),
+        p.architecture.partition("@")[0],
+        f"depth {p.depth}" if p.width is None else f"{p.depth}×{p.width}",
+        p.activation or "",
+        p.loss,
+        p.parameterization if p.width is not None else "",
+        "" if p.base_width is None else f"(base width {p.base_width})",
+        "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",
+        "" if p.dtype == Problem.dtype else p.dtype,
+        f"seed {p.seed}",
+    ]
+    return " ".join(filter(None, words))
+
+
+def _normalization(problem: Problem) -> str:
+    """How inputs are standardised, where that is not what the dataset usually has."""
+    if problem.normalization == usual_normalization(problem.dataset):
+        return ""
+    none = problem.normalization == "none"
+    return "unnormalized" if none else f"{problem.normalization}-normalized"
 
 
 def read_status(run: Path) -> RunStatus:
