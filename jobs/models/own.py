@@ -60,6 +60,17 @@ def register(digest: str, path: Path) -> None:
     _paths[digest] = path
 
 
+def path_of(digest: str) -> Path:
+    """Where the file of a digest lies.
+
+    Raises:
+        LookupError: no such file was registered in this process.
+    """
+    if digest not in _paths:
+        raise LookupError(f"no file with the digest {digest} is registered")
+    return _paths[digest]
+
+
 def is_own(problem: Problem) -> bool:
     """Whether a problem's network is of the user's own."""
     return "@" in problem.architecture

@@ -58,7 +58,8 @@ def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -
         (
             pa.string(),
             "trial_id column_id kind sweep dataset architecture activation loss parameterization "
-            "dtype subset normalization init_hash status hostname device slurm_job_id git_commit torch_version version",
+            "dtype subset normalization init_hash status hostname device slurm_job_id git_commit "
+            "torch_version version",
         ),
     ],
 )
