@@ -8,7 +8,13 @@ from jobs.spec.problem import (
     PARAMETERIZATIONS,
     Problem,
 )
-from jobs.spec.protocol import FLOW_METHODS, LEAST_RTOL, Protocol, check_reachable
+from jobs.spec.protocol import (
+    FLOW_METHODS,
+    FURTHER_MEASURES,
+    LEAST_RTOL,
+    Protocol,
+    check_reachable,
+)
 from jobs.spec.trial import SCHEMA_VERSION, Kind, Trial, canonical_json, column_id
 from jobs.spec.values import SpecError, positive
 
@@ -17,6 +23,7 @@ __all__ = [
     "ARCHITECTURES",
     "DTYPES",
     "FLOW_METHODS",
+    "FURTHER_MEASURES",
     "LEAST_RTOL",
     "LOSSES",
     "PARAMETERIZATIONS",

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 from jobs.spec.problem import Problem
 from jobs.spec.values import SpecError, one_of, positive, whole
 
 FLOW_METHODS = ("rkc2", "rk4")
+
+FURTHER_MEASURES = (
+    "trace",
+    "frobenius",
+    "adaptive_sharpness",
+    "average_sharpness",
+    "norms",
+    "distance_from_flow",
+)
+"""What can be measured at every crossing besides the columns of its row."""
+
+PROBES, PERTURBATION = 100, 0.1
+"""How many probes, and which ρ, where they are needed and not said."""
+
+MOST_EIGENVALUES = 100
+"""Memory bounds them: of each, four vectors and their images are held, of θ's length."""
+
+PROBED = ("trace", "frobenius", "average_sharpness")
+"""Those of them that are means over random vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +41,13 @@ class Protocol:
     ``trajectory_every`` is in steps. ``sharpness_rtol`` is the residual ‖Hv − λv‖ asked of every
     eigenpair, relative to the operator norm of H.
 
+    ``also`` names further measures, to be taken at every crossing (``docs/measures.md``), and
+    ``eigenvalues`` is how many of the largest in magnitude are wanted; ``midpoint`` asks for all of
+    these at the mean of the last two iterates of GD as well. ``probes`` is the number of random
+    vectors of a measure that is a mean over them, and ``perturbation`` the ρ of average sharpness.
+    Where what was asked for has no use for one of the last three, it is None or False whatever was
+    given, so that protocols which measure the same are equal.
+
     Raises:
         SpecError: a field has a value that no protocol can have.
     """
@@ -31,6 +58,11 @@ class Protocol:
     trajectory_every: int = 50
     sharpness_rtol: float = 1e-3
     flow_method: str = "rkc2"
+    also: tuple[str, ...] = ()
+    eigenvalues: int = 0
+    midpoint: bool = False
+    probes: int | None = None
+    perturbation: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.epsilons, (list, tuple)):
@@ -50,6 +82,43 @@ class Protocol:
             raise SpecError("sharpness_rtol", self.sharpness_rtol, "between 0 and 1")
         object.__setattr__(self, "sharpness_rtol", rtol)
         one_of("flow_method", self.flow_method, FLOW_METHODS)
+        self._settle_further_measures()
+
+    def _settle_further_measures(self) -> None:
+        if not isinstance(self.also, (list, tuple)):
+            raise SpecError("also", self.also, "a sequence of names of further measures")
+        for name in self.also:
+            _measure("also", name)
+        self._set("also", tuple(name for name in FURTHER_MEASURES if name in self.also))
+        whole("eigenvalues", self.eigenvalues, 0)
+        if self.eigenvalues > MOST_EIGENVALUES:
+            raise SpecError("eigenvalues", self.eigenvalues, f"at most {MOST_EIGENVALUES}")
+        if not isinstance(self.midpoint, bool):
+            raise SpecError("midpoint", self.midpoint, "true or false")
+        self._set("midpoint", self.midpoint and bool(self.also or self.eigenvalues))
+        if self.probes is not None:
+            whole("probes", self.probes, 2)
+        usual = PROBES if self.probes is None else self.probes
+        self._set("probes", usual if set(PROBED) & set(self.also) else None)
+        radius = PERTURBATION if self.perturbation is None else self.perturbation
+        radius = positive("perturbation", radius)
+        self._set("perturbation", radius if "average_sharpness" in self.also else None)
+
+    def _set(self, field: str, value: object) -> None:
+        object.__setattr__(self, field, value)
+
+
+def _measure(field: str, value: object) -> None:
+    """Make sure that a value names a further measure.
+
+    Raises:
+        SpecError: it does not; names the nearest one.
+    """
+    if isinstance(value, str) and value in FURTHER_MEASURES:
+        return
+    expected = "one of " + ", ".join(FURTHER_MEASURES)
+    near = difflib.get_close_matches(value, FURTHER_MEASURES, n=1) if isinstance(value, str) else []
+    raise SpecError(field, value, expected + "".join(f" (did you mean {name}?)" for name in near))
 
 
 LEAST_RTOL = {"float32": 1e-6, "float64": 1e-14}

@@ -51,11 +51,12 @@ class Trial:
     @functools.cached_property
     def trial_id(self) -> str:
         """16 hex digits that name what this trial computes."""
+        follows_flow = self.kind == "flow" or "distance_from_flow" in self.protocol.also
         return _digest(
             kind=canonical_json(self.kind),
             learning_rate=canonical_json(self.learning_rate),
             problem=_spelled_problem(self.problem),
-            protocol=_spelled_protocol(self.protocol, of_flow=self.kind == "flow"),
+            protocol=_spelled_protocol(self.protocol, with_flow=follows_flow),
         )
 
     @functools.cached_property
@@ -69,7 +70,7 @@ def column_id(problem: Problem, protocol: Protocol) -> str:
     return _digest(
         kind=canonical_json("column"),
         problem=_spelled_problem(problem),
-        protocol=_spelled_protocol(protocol, of_flow=True),
+        protocol=_spelled_protocol(protocol, with_flow=True),
     )
 
 
@@ -90,9 +91,9 @@ def _spelled_problem(problem: Problem) -> str:
 
 
 @functools.lru_cache(maxsize=128)
-def _spelled_protocol(protocol: Protocol, *, of_flow: bool) -> str:
-    """A protocol without what changes no number of a GD trial, if it is not a flow's."""
-    names = _PROTOCOL if of_flow else [name for name in _PROTOCOL if name != "flow_method"]
+def _spelled_protocol(protocol: Protocol, *, with_flow: bool) -> str:
+    """A protocol, of trials that integrate the flow or of others."""
+    names = _PROTOCOL if with_flow else [name for name in _PROTOCOL if name != "flow_method"]
     return canonical_json({name: getattr(protocol, name) for name in names})
 
 

@@ -21,13 +21,13 @@ ROOT = Path(jobs.__file__).parent.parent
 GOLDEN = """\
 from jobs.spec import Problem, Protocol, Trial
 trials = {
-    ("bfc048a02b8aa5a0", "e5e0db709ea70c27"): Trial(
+    ("2511f40443dd1af3", "9fe992ee15d832c1"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=4000),
         protocol=Protocol(epsilons=(0.1,)),
         kind="gd",
         learning_rate=0.1,
     ),
-    ("6f75050064c6f0c8", "43ef81aa71ef4038"): Trial(
+    ("b46b4d475c65a0f8", "1dff718f9092b79a"): Trial(
         problem=Problem(
             dataset="digits", n_train=50, width=8, depth=0, activation="gelu", loss="ce",
             init_scale=1 / 3, seed=7, dtype="float64",
@@ -39,17 +39,17 @@ trials = {
         kind="gd",
         learning_rate=1e-3,
     ),
-    ("ea4b7d1a06abe547", "f216ea0013700a5b"): Trial(
+    ("607aa06c70ff41c3", "cea347f7c3ad0285"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=1, activation="tanh", init_scale=5e-324),
         protocol=Protocol(epsilons=(0.1 + 0.2, 1e300)),
         kind="flow",
     ),
-    ("904dacf6d75f7bf6", "896b428daf7a22d9"): Trial(
+    ("a04fdd9e4d3ed29a", "c0704e157585b121"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=1, activation="tanh", init_scale=5e-324),
         protocol=Protocol(epsilons=(0.1 + 0.2, 1e300), flow_method="rk4"),
         kind="flow",
     ),
-    ("e942360db98f792d", "6746ab42733f2ca9"): Trial(
+    ("40263e5404db6ea4", "4ebebbb529b42473"): Trial(
         problem=Problem(dataset="Ziffern-\\u00c4", n_train=3),
         protocol=Protocol(epsilons=(2,)),
         kind="gd",
@@ -62,7 +62,7 @@ assert found == set(trials), found
 
 BASE = Trial(
     problem=Problem(dataset="digits", n_train=50, parameterization="ntk", base_width=64),
-    protocol=Protocol(epsilons=(0.1,)),
+    protocol=Protocol(epsilons=(0.1,), also=("average_sharpness",)),
     kind="gd",
     learning_rate=0.1,
 )
@@ -90,6 +90,11 @@ OTHER_PROTOCOL = {
     "trajectory_every": 51,
     "sharpness_rtol": 2e-3,
     "flow_method": "other",
+    "also": ("trace", "average_sharpness"),
+    "eigenvalues": 1,
+    "midpoint": True,
+    "probes": 101,
+    "perturbation": 0.2,
 }
 
 
@@ -191,6 +196,18 @@ def test_every_field_of_the_protocol_but_the_flow_method_changes_the_id_of_gd(fi
     changed = dataclasses.replace(BASE.protocol, **{field: OTHER_PROTOCOL[field]})
     other = dataclasses.replace(BASE, protocol=changed)
     assert (other.trial_id == BASE.trial_id) == (field == "flow_method")
+
+
+@pytest.mark.usefixtures("more_choices")
+def test_the_flow_method_changes_the_id_of_gd_that_is_compared_with_the_flow():
+    protocol = dataclasses.replace(BASE.protocol, also=("distance_from_flow",))
+    ids = {
+        dataclasses.replace(
+            BASE, protocol=dataclasses.replace(protocol, flow_method=method)
+        ).trial_id
+        for method in ("rkc2", "other")
+    }
+    assert len(ids) == 2
 
 
 def test_the_learning_rate_changes_the_trial_and_not_the_column():
@@ -316,6 +333,65 @@ def test_a_dataset_must_have_a_name(value):
 
 def test_the_flow_method_must_be_known():
     _refused(lambda: Protocol(epsilons=(0.1,), flow_method="euler"), "flow_method", "euler")
+
+
+ASKED = {"epsilons": (0.1,), "also": ("average_sharpness",)}
+
+
+def test_order_and_repetition_of_further_measures_do_not_matter():
+    one = Protocol(epsilons=(0.1,), also=["norms", "trace", "norms"])
+    assert one == Protocol(epsilons=(0.1,), also=("trace", "norms"))
+    assert one.also == ("trace", "norms")
+
+
+def test_what_the_measures_have_no_use_for_makes_no_other_protocol():
+    plain = Protocol(epsilons=(0.1,))
+    assert dataclasses.replace(plain, midpoint=True, probes=7, perturbation=0.3) == plain
+    assert (plain.probes, plain.perturbation) == (None, None)
+    trace = Protocol(epsilons=(0.1,), also=("trace",))
+    assert dataclasses.replace(trace, perturbation=0.3) == trace
+    assert (trace.probes, trace.perturbation) == (100, None)
+    average = Protocol(**ASKED)
+    assert (average.probes, average.perturbation) == (100, 0.1)
+    assert Protocol(epsilons=(0.1,), eigenvalues=2, midpoint=True).midpoint
+
+
+@pytest.mark.parametrize(
+    ("value", "nearest"), [("trase", "trace"), ("sharpness", None), ("", None), (3, None)]
+)
+def test_an_unknown_measure_is_refused_with_the_nearest_one(value, nearest):
+    with pytest.raises(SpecError) as caught:
+        Protocol(epsilons=(0.1,), also=("trace", value))
+    error = caught.value
+    assert (error.field, error.value) == ("also", value)
+    assert error.expected.startswith("one of trace, frobenius, adaptive_sharpness, average_")
+    if nearest:
+        assert error.expected.endswith(f"(did you mean {nearest}?)")
+
+
+@pytest.mark.parametrize("value", ["trace", None, 5])
+def test_further_measures_must_come_in_a_sequence(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), also=value), "also", value)
+
+
+@pytest.mark.parametrize("value", [*NOT_COUNTS, 101])
+def test_how_many_eigenvalues_must_be_a_whole_number_up_to_a_hundred(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), eigenvalues=value), "eigenvalues", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, *[value for value in NOT_COUNTS if value is not None]])
+def test_there_must_be_two_probes_for_a_standard_error(value):
+    _refused(lambda: Protocol(**ASKED, probes=value), "probes", value)
+
+
+@pytest.mark.parametrize("value", [value for value in NOT_POSITIVE if value is not None])
+def test_a_perturbation_must_be_positive(value):
+    _refused(lambda: Protocol(**ASKED, perturbation=value), "perturbation", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None])
+def test_midpoint_must_be_true_or_false(value):
+    _refused(lambda: Protocol(**ASKED, midpoint=value), "midpoint", value)
 
 
 @pytest.mark.parametrize("value", ["sgd", None, ""])
