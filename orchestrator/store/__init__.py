@@ -14,7 +14,15 @@ from orchestrator.store.compaction import Compaction, compact
 from orchestrator.store.parts import Identity
 from orchestrator.store.read import Store
 from orchestrator.store.repair import remove_orphaned_temporaries, set_aside
-from orchestrator.store.schema import ATTEMPTS, PHASE, PROVENANCE, TABLES, TRAJECTORIES, TRIALS
+from orchestrator.store.schema import (
+    ATTEMPTS,
+    MEASURES,
+    PHASE,
+    PROVENANCE,
+    TABLES,
+    TRAJECTORIES,
+    TRIALS,
+)
 from orchestrator.store.sql import QueryError, connect, describe, query, render, save
 from orchestrator.store.write import (
     RowError,
@@ -28,6 +36,7 @@ from orchestrator.store.write import (
 
 __all__ = [
     "ATTEMPTS",
+    "MEASURES",
     "PHASE",
     "PROVENANCE",
     "TABLES",

@@ -55,6 +55,18 @@ TRAJECTORIES: pa.Schema = pa.schema(
 )
 """One row per recorded step of a trial."""
 
+MEASURES: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "trial_id column_id"),
+        *_columns(_NUMBER, "epsilon"),
+        *_columns(_TEXT, "point measure layer"),
+        *_columns(_COUNT, "rank"),
+        *_columns(_NUMBER, "value standard_error residual"),
+        *_columns(_COUNT, "attempt"),
+    ]
+)
+"""One row per number that a trial was asked to measure at a threshold besides those of its row."""
+
 ATTEMPTS: pa.Schema = pa.schema(
     [
         *_columns(_TEXT, "trial_id"),
@@ -81,6 +93,7 @@ PHASE: pa.Schema = pa.schema(
 TABLES: dict[str, pa.Schema] = {
     "trials": TRIALS,
     "trajectories": TRAJECTORIES,
+    "measures": MEASURES,
     "attempts": ATTEMPTS,
 }
 """The tables that trials write, each a folder of part files in the run directory."""
@@ -88,6 +101,7 @@ TABLES: dict[str, pa.Schema] = {
 KEYS: dict[str, tuple[str, ...]] = {
     "trials": ("trial_id",),
     "trajectories": ("trial_id",),
+    "measures": ("trial_id",),
     "attempts": ("trial_id", "attempt"),
 }
 """What readers take whole from one file: the newest of each trial, but every attempt."""
@@ -95,6 +109,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 SORTED_BY: dict[str, tuple[str, ...]] = {
     "trials": ("column_id", "trial_id", "epsilon"),
     "trajectories": ("column_id", "trial_id", "step"),
+    "measures": ("column_id", "trial_id", "epsilon", "point", "measure", "layer", "rank"),
     "attempts": ("trial_id", "attempt"),
 }
 """The order of rows in a compacted file, so that a filter reads few row groups."""

@@ -52,7 +52,7 @@ class QueryError(ValueError):
 
 
 def connect(run: Path) -> duckdb.DuckDBPyConnection:
-    """A connection with the views trials, trajectories, attempts and phase, as they are now.
+    """A connection with the views trials, trajectories, measures, attempts and phase, as of now.
 
     It reads the files of this moment: connect again when others compacted the run meanwhile, or
     let :func:`query` do so.

@@ -9,7 +9,7 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.store import Store, compact, compaction, remove_orphaned_temporaries
+from orchestrator.store import TABLES, Store, compact, compaction, remove_orphaned_temporaries
 from orchestrator.store.parts import CONTAINS, contents, identity, list_parts
 
 
@@ -21,7 +21,7 @@ def answers(run) -> list[list[tuple]]:
     store = Store(run.path)
     return [
         sorted(tuple(str(value) for value in row.values()) for row in store.rows(table))
-        for table in ("trials", "trajectories", "attempts")
+        for table in TABLES
     ]
 
 

@@ -3,7 +3,15 @@
 import pyarrow as pa
 import pytest
 
-from orchestrator.store import ATTEMPTS, PHASE, PROVENANCE, TABLES, TRAJECTORIES, TRIALS
+from orchestrator.store import (
+    ATTEMPTS,
+    MEASURES,
+    PHASE,
+    PROVENANCE,
+    TABLES,
+    TRAJECTORIES,
+    TRIALS,
+)
 from orchestrator.store.schema import table_schema
 
 TRIAL_COLUMNS = """
@@ -24,6 +32,10 @@ TRAJECTORY_COLUMNS = """
 trial_id column_id step time train_loss test_loss sharpness lambda_min l1_norm l2_norm attempt
 """
 
+MEASURE_COLUMNS = """
+trial_id column_id epsilon point measure layer rank value standard_error residual attempt
+"""
+
 ATTEMPT_COLUMNS = """
 trial_id attempt outcome failure_class error hostname slurm_job_id restart_count
 started_at finished_at
@@ -40,10 +52,11 @@ l1_flow l1_slope l1_r2 test_loss_best eta_best eta_best_over_eta_c u_shaped n_gd
     [
         (TRIALS, TRIAL_COLUMNS),
         (TRAJECTORIES, TRAJECTORY_COLUMNS),
+        (MEASURES, MEASURE_COLUMNS),
         (ATTEMPTS, ATTEMPT_COLUMNS),
         (PHASE, PHASE_COLUMNS),
     ],
-    ids=["trials", "trajectories", "attempts", "phase"],
+    ids=["trials", "trajectories", "measures", "attempts", "phase"],
 )
 def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -> None:
     assert schema.names == columns.split()
@@ -78,6 +91,6 @@ def test_provenance_names_columns_and_no_result() -> None:
 
 
 def test_an_unknown_table_is_named() -> None:
-    assert list(TABLES) == ["trials", "trajectories", "attempts"]
-    with pytest.raises(ValueError, match=r"'trails'.*trials, trajectories, attempts"):
+    assert list(TABLES) == ["trials", "trajectories", "measures", "attempts"]
+    with pytest.raises(ValueError, match=r"'trails'.*trials, trajectories, measures, attempts"):
         table_schema("trails")

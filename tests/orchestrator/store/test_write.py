@@ -40,7 +40,7 @@ def test_a_run_directory_is_private_to_its_owner(tmp_path) -> None:
     create(tmp_path / "runs" / "one")
     assert stat.S_IMODE((tmp_path / "runs" / "one").stat().st_mode) == 0o700
     assert {path.name for path in (tmp_path / "runs" / "one").iterdir()} >= {
-        *("trials", "trajectories", "attempts", "claims", "checkpoints", "logs")
+        *("trials", "trajectories", "measures", "attempts", "claims", "checkpoints", "logs")
     }
 
 
