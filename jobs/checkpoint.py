@@ -13,11 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jobs.records import Crossing, Point
+from jobs.measures import FlowState
+from jobs.records import Crossing, Measured, Point
 from jobs.whole_file import write_whole
 
-FORMAT = 2
+FORMAT = 3
 TENSORS = ("theta", "previous", "eigenvectors")
+FLOW = "flow_"
+"""How the names of the tensors begin that are the same of the flow beside GD."""
 
 
 class CheckpointError(ValueError):
@@ -32,6 +35,7 @@ class Checkpoint:
     it. ``eigenvectors``, shape (k, P), are those of the last measurement of the sharpness, which
     was number ``since_audit`` after one that started cold. ``evaluated`` says whether the gradient
     at ``theta`` is already among ``gradients``. ``method`` is the integrator's own state.
+    ``flow`` is the state of the flow that GD is compared with.
     """
 
     trial_id: str
@@ -47,6 +51,7 @@ class Checkpoint:
     gradients: int
     hvps: int
     method: dict[str, float]
+    flow: FlowState | None
     crossings: tuple[Crossing, ...]
     trajectory: tuple[Point, ...]
 
@@ -56,14 +61,17 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     state = {
         field.name: getattr(checkpoint, field.name)
         for field in dataclasses.fields(checkpoint)
-        if field.name not in (*TENSORS, "crossings", "trajectory")
+        if field.name not in (*TENSORS, "flow", "crossings", "trajectory")
     }
     state["crossings"] = [dataclasses.asdict(crossing) for crossing in checkpoint.crossings]
     tensors = {"trajectory": _pack(checkpoint.trajectory)}
     for name in TENSORS:
-        tensor = getattr(checkpoint, name)
-        if tensor is not None:
-            tensors[name] = tensor.detach().cpu().contiguous()
+        _add(tensors, name, getattr(checkpoint, name))
+    if checkpoint.flow is not None:
+        of_flow = vars(checkpoint.flow)
+        state["flow"] = {name: of_flow[name] for name in of_flow if name not in TENSORS}
+        for name in TENSORS:
+            _add(tensors, FLOW + name, of_flow[name])
     metadata = {"format": str(FORMAT), "state": json.dumps(state)}
     write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
@@ -86,11 +94,13 @@ def load(path: Path, trial_id: str) -> Checkpoint:
         state = json.loads(metadata["state"])
         if state["trial_id"] != trial_id:
             raise CheckpointError(f"{path} belongs to trial {state['trial_id']}, not {trial_id}")
-        state["crossings"] = tuple(Crossing(**crossing) for crossing in state["crossings"])
+        state["crossings"] = tuple(_crossing(crossing) for crossing in state["crossings"])
+        of_flow = state.pop("flow", None)
         return Checkpoint(
             theta=tensors["theta"],
             previous=tensors.get("previous"),
             eigenvectors=tensors.get("eigenvectors"),
+            flow=None if of_flow is None else _flow(of_flow, tensors),
             trajectory=_unpack(tensors["trajectory"]),
             **state,
         )
@@ -98,6 +108,26 @@ def load(path: Path, trial_id: str) -> Checkpoint:
         raise
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error})") from error
+
+
+def _add(tensors: dict[str, Tensor], name: str, tensor: Tensor | None) -> None:
+    """Put a tensor, if there is one, with those that a file holds."""
+    if tensor is not None:
+        tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _crossing(values: dict[str, Any]) -> Crossing:
+    measures = tuple(Measured(**measured) for measured in values["measures"])
+    return Crossing(**{**values, "measures": measures})
+
+
+def _flow(values: dict[str, Any], tensors: dict[str, Tensor]) -> FlowState:
+    return FlowState(
+        theta=tensors[FLOW + "theta"],
+        previous=tensors[FLOW + "previous"],
+        eigenvectors=tensors.get(FLOW + "eigenvectors"),
+        **values,
+    )
 
 
 def _pack(trajectory: tuple[Point, ...]) -> Tensor:

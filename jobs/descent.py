@@ -53,12 +53,6 @@ class GradientDescent(Stepper):
         """L."""
         return self._objective
 
-    @property
-    def gradient(self) -> Tensor:
-        """∇L where θ was evaluated."""
-        assert self._gradient is not None
-        return self._gradient
-
     def take(
         self, previous: Tensor | None, loss: float, gradient: Tensor, evaluations: int
     ) -> None:

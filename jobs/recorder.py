@@ -9,9 +9,9 @@ from torch import Tensor
 
 from jobs import datasets
 from jobs.eigenvalues import Ends, ExtremalEigenvalues
-from jobs.measures import l1_norm, l2_norm
+from jobs.measures import FlowReference, further_measures, l1_norm, l2_norm
 from jobs.objective import Evaluation, Objective
-from jobs.records import Crossing, Point, Status, finite
+from jobs.records import Crossing, Measured, Point, Status, finite
 from jobs.sharpness import SharpnessMeter
 from jobs.spec import Trial
 from jobs.stepper import Stepper
@@ -24,6 +24,7 @@ class Recorder:
     """Looks at θ at the end of a step, measures what the step calls for, and keeps it.
 
     ``pending`` are the thresholds that have no row yet: when there are none, the trial is finished.
+    ``flow`` is what GD is compared with, where the protocol asks for that.
 
     Args:
         trial: what is computed.
@@ -38,9 +39,12 @@ class Recorder:
     ) -> None:
         self._trial, self._protocol = trial, trial.protocol
         self._train, self._test, self._theta0 = train, test, theta0
-        self._method = method
+        self._method, self._eta = method, trial.learning_rate or 0.0
         self._classifies = datasets.shape(trial.problem.dataset).kind != "numbers"
         self.meter = SharpnessMeter(train, trial.protocol.sharpness_rtol)
+        self.flow: FlowReference | None = None
+        if trial.kind == "gd" and "distance_from_flow" in trial.protocol.also:
+            self.flow = FlowReference(train, theta0, trial.protocol)
         self.pending = list(trial.protocol.epsilons)
         self.crossings: list[Crossing] = []
         self.trajectory: list[Point] = []
@@ -60,7 +64,7 @@ class Recorder:
         if self.initial_loss is None:
             self.initial_loss = loss
         if not loss <= self.divergence or not math.isfinite(loss):
-            self._stop("diverged", None)
+            self._stop("diverged", None, ())
             return
         crossed = [epsilon for epsilon in self.pending if loss <= epsilon]
         last = step >= protocol.max_steps or self._flow_is_spent()
@@ -70,10 +74,14 @@ class Recorder:
             measured = self._measure(of_row=bool(crossed) or last)
         if recorded:
             self._record(measured)
+        if self.flow is not None:
+            # A step behind GD: no row waits long for it, nor does a stop of the run.
+            self.flow.follow(time - self._eta)
+        further = self._further() if crossed or last else ()
         if crossed:
-            self._add_rows("reached", crossed, measured)
+            self._add_rows("reached", crossed, measured, further)
         if last and self.pending:
-            self._stop("max_steps", measured)
+            self._stop("max_steps", measured, further)
 
     def _flow_is_spent(self) -> bool:
         """Whether a flow took more gradients than ``max_steps`` steps of RK4 would.
@@ -90,6 +98,20 @@ class Recorder:
         self.max_sharpness = max(self.max_sharpness or 0.0, measured.sharpness)
         self._method.see_sharpness(measured.sharpness)
         return measured
+
+    def _further(self) -> tuple[Measured, ...]:
+        """The further measures at θ, and at the mean of the last two iterates."""
+        protocol, train, middle = self._protocol, self._train, self._middle
+        at_middle: list[Measured] = []
+        if protocol.midpoint and middle is not None:  # first, for the flow does not go back
+            time = self._time - self._eta / 2
+            at_middle = further_measures(
+                protocol, train, middle, point="mid", flow=self.flow, time=time
+            )
+        at_end = further_measures(
+            protocol, train, self._theta, point="end", flow=self.flow, time=self._time
+        )
+        return (*at_end, *at_middle)
 
     def _record(self, measured: ExtremalEigenvalues | None) -> None:
         lambda_min = None
@@ -108,13 +130,22 @@ class Recorder:
             )
         )
 
-    def _stop(self, status: Status, measured: ExtremalEigenvalues | None) -> None:
+    def _stop(
+        self,
+        status: Status,
+        measured: ExtremalEigenvalues | None,
+        further: tuple[Measured, ...],
+    ) -> None:
         if not self.trajectory or self.trajectory[-1].step != self._step:
             self._record(measured)
-        self._add_rows(status, list(self.pending), measured)
+        self._add_rows(status, list(self.pending), measured, further)
 
     def _add_rows(
-        self, status: Status, epsilons: list[float], measured: ExtremalEigenvalues | None
+        self,
+        status: Status,
+        epsilons: list[float],
+        measured: ExtremalEigenvalues | None,
+        further: tuple[Measured, ...],
     ) -> None:
         train = self._train.evaluate(self._theta)
         test = self._test.evaluate(self._theta)
@@ -139,6 +170,8 @@ class Recorder:
                     l1_norm=finite(l1_norm(self._theta)),
                     l2_norm=finite(l2_norm(self._theta)),
                     distance_from_init=finite(l2_norm(self._theta - self._theta0)),
+                    distance_from_flow=_distance_from_flow(further),
+                    measures=further,
                 )
             )
 
@@ -146,12 +179,23 @@ class Recorder:
         """None where outputs are numbers to be met, or not finite."""
         return of.accuracy if self._classifies and math.isfinite(of.loss) else None
 
+    @property
+    def _middle(self) -> Tensor | None:
+        """The mean of the last two iterates of GD, free of the period-2 oscillation."""
+        previous = self._method.previous
+        return None if previous is None else (self._theta + previous) / 2
+
     def _sharpness_mid(self) -> float | None:
-        """S at the mean of the last two iterates of GD, free of the period-2 oscillation."""
-        if self._method.previous is None:
+        """S at the mean of the last two iterates."""
+        if self._middle is None:
             return None
-        middle = (self._theta + self._method.previous) / 2
-        return finite(self.meter.measure(middle, audit=True).sharpness)
+        return finite(self.meter.measure(self._middle, audit=True).sharpness)
+
+
+def _distance_from_flow(further: tuple[Measured, ...]) -> float | None:
+    """That of the iterate itself, where it was measured."""
+    found = [one for one in further if one.measure == "distance_from_flow" and one.point == "end"]
+    return found[0].value if found else None
 
 
 def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:

@@ -10,11 +10,32 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["reached", "max_steps", "diverged"]
+PointName = Literal["end", "mid"]
 
 
 def finite(value: float) -> float | None:
     """The value, or None where it is not a finite number."""
     return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One number that was measured at a crossing besides those of its row.
+
+    ``point`` is where: at the ``end``, the iterate of the row, or ``mid``, at the mean of the last
+    two iterates of GD. ``layer`` is the parameter tensor that it is of, None for all of θ; ``rank``
+    that of an eigenvalue, 1 for the largest. ``standard_error`` is that of a mean over random
+    probes, and ``residual`` that of an eigenpair, relative to the operator's norm; None of a number
+    that has none.
+    """
+
+    point: PointName
+    measure: str
+    value: float | None
+    standard_error: float | None = None
+    residual: float | None = None
+    layer: str | None = None
+    rank: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +46,9 @@ class Crossing:
     fractions. ``sharpness_residual`` is the larger of the residuals at the two ends of the
     spectrum, relative to the sharpness. ``sharpness_mid`` is measured at the mean of the last two
     iterates of GD. ``max_sharpness`` is the largest sharpness measured up to here. ``hvps`` and
-    ``gradients`` count the evaluations that the trial needed up to here.
+    ``gradients`` count the evaluations that the trial needed up to here: the products of further
+    measures are among them, the gradients of these are not. ``distance_from_flow`` is
+    ‖θ − θ_flow(time)‖₂ of GD, where it is asked for. ``measures`` are the further ones.
     """
 
     epsilon: float
@@ -48,6 +71,8 @@ class Crossing:
     l1_norm: float | None
     l2_norm: float | None
     distance_from_init: float | None
+    distance_from_flow: float | None
+    measures: tuple[Measured, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,12 @@ class Stepper(ABC):
         return self._gradient is not None
 
     @property
+    def gradient(self) -> Tensor:
+        """∇L where θ was evaluated."""
+        assert self._gradient is not None
+        return self._gradient
+
+    @property
     def wants_sharpness(self) -> bool:
         """Whether S must be measured before the next step."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from jobs import checkpoint as checkpoints
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.descent import GradientDescent
 from jobs.flow import METHODS
+from jobs.measures import FlowState
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.problem import pose
@@ -191,6 +193,7 @@ class TrialRun:
                 gradients=self._train.gradients,
                 hvps=self._train.hvps,
                 method=self.method.state(),
+                flow=None if recorder.flow is None else recorder.flow.state(),
                 crossings=tuple(recorder.crossings),
                 trajectory=tuple(recorder.trajectory),
             ),
@@ -204,13 +207,14 @@ class TrialRun:
             CheckpointError: it is damaged or belongs to another trial.
         """
         saved = checkpoints.load(path, self.trial.trial_id)
-        theta, previous, eigenvectors = (
-            self._like_theta(path, tensor)
-            for tensor in (saved.theta, saved.previous, saved.eigenvectors)
-        )
-        assert theta is not None
-        self._theta = theta
+        theta = self._own(path, saved.theta)
+        previous = self._own_if_any(path, saved.previous)
+        eigenvectors = self._own_if_any(path, saved.eigenvectors)
+        flow = self._own_flow(path, saved.flow)
         recorder = self._recorder
+        self._theta = theta
+        if recorder.flow is not None and flow is not None:
+            recorder.flow.restore(flow)
         recorder.meter.restore(saved.since_audit, eigenvectors)
         self._step, self._time = saved.step, saved.time
         recorder.initial_loss, recorder.max_sharpness = saved.initial_loss, saved.max_sharpness
@@ -222,11 +226,26 @@ class TrialRun:
         self._train.gradients = saved.gradients - saved.evaluated
         self._train.hvps = saved.hvps
 
-    def _like_theta(self, path: Path, tensor: Tensor | None) -> Tensor | None:
+    def _own_flow(self, path: Path, state: FlowState | None) -> FlowState | None:
+        """The state of the flow beside GD on this run's device; None where there is no flow."""
+        if (state is None) != (self._recorder.flow is None):
+            there = "no" if state is None else "a"
+            raise CheckpointError(f"{path} holds {there} flow beside GD, unlike this trial")
+        if state is None:
+            return None
+        return dataclasses.replace(
+            state,
+            theta=self._own(path, state.theta),
+            previous=self._own(path, state.previous),
+            eigenvectors=self._own_if_any(path, state.eigenvectors),
+        )
+
+    def _own_if_any(self, path: Path, tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else self._own(path, tensor)
+
+    def _own(self, path: Path, tensor: Tensor) -> Tensor:
         """A tensor of a checkpoint on this run's device, after a look at its dtype and shape."""
         own = self._theta
-        if tensor is None:
-            return None
         if tensor.shape[-1:] != own.shape or tensor.dtype != own.dtype:
             raise CheckpointError(
                 f"{path} holds {tensor.dtype} of shape {tuple(tensor.shape)}; this trial needs "

@@ -68,6 +68,18 @@ class Integrator(Stepper):
         self._looks.passed(taken.h)
         return Move(taken.theta, 1, taken.h)
 
+    def part(self, theta: Tensor, gradient: Tensor, h: float) -> Tensor:
+        """θ a time h after ``theta``, where the gradient is given; the integrator stays as it is.
+
+        ``theta`` is where the last step began, and h no longer than it: what the step's length was
+        checked for, it serves here too.
+        """
+        kept, self._gradient = self._gradient, gradient
+        try:
+            return self._step(theta, h).theta
+        finally:
+            self._gradient = kept
+
     def state(self) -> dict[str, float]:
         """What a checkpoint must keep besides θ."""
         return self._looks.state()
@@ -80,6 +92,13 @@ class Integrator(Stepper):
     @abstractmethod
     def _take(self, theta: Tensor) -> Candidate:
         """The step to take from θ."""
+
+    @abstractmethod
+    def _step(self, theta: Tensor, h: float) -> Candidate:
+        """A step of length h, which is stable and accurate, from where ``_gradient`` is that of θ.
+
+        Nothing is learned from it.
+        """
 
     def _crossing(self, theta: Tensor, beyond: Candidate, threshold: float) -> Candidate:
         """The point of a step from θ where the loss has just reached the threshold.

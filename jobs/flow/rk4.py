@@ -22,3 +22,6 @@ class RungeKutta4(Integrator):
             h /= 2
             candidate, _ = self._runge_kutta_4(theta, h)
         return candidate
+
+    def _step(self, theta: Tensor, h: float) -> Candidate:
+        return self._runge_kutta_4(theta, h)[0]

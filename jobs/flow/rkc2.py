@@ -87,6 +87,11 @@ class RungeKuttaChebyshev2(Integrator):
         self._saved += 4 * candidate.h / self._unit(self._looks.latest)
         return candidate
 
+    def _step(self, theta: Tensor, h: float) -> Candidate:
+        if h <= RK4_LONGEST * self._unit(self._looks.latest):
+            return self._runge_kutta_4(theta, h)[0]
+        return self._chebyshev(theta, h, self._stages(h))
+
     def _accepted(self, theta: Tensor) -> Candidate:
         """A step whose error is small enough."""
         while True:

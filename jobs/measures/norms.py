@@ -1,13 +1,11 @@
-"""What is measured of a point θ: its norms, and its sharpness."""
+"""The size of θ, whole and tensor by tensor."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from jobs.eigenvalues import Ends, ExtremalEigenvalues
-from jobs.objective import Objective
-from jobs.sharpness import SharpnessMeter
+from jobs.parameters import Layout
 
 
 def l1_norm(theta: Tensor) -> float:
@@ -20,12 +18,19 @@ def l2_norm(theta: Tensor) -> float:
     return float(theta.double().norm())
 
 
-def sharpness(
-    objective: Objective, theta: Tensor, *, rtol: float, ends: Ends = "both"
-) -> ExtremalEigenvalues:
-    """The ends of the spectrum of ∇²L(θ); see :func:`jobs.eigenvalues.extremal_eigenvalues`.
+def linf_norm(theta: Tensor) -> float:
+    """‖θ‖∞ = max |θᵢ|."""
+    return float(theta.abs().max())
 
-    The start vector is always the same, so that a measurement depends on θ alone and not on what
-    was measured before it.
+
+NORMS = {"l1_norm": l1_norm, "l2_norm": l2_norm, "linf_norm": linf_norm}
+"""The norms by their names in the tables."""
+
+
+def all_norms(layout: Layout, theta: Tensor) -> list[tuple[str, str | None, float]]:
+    """(norm, parameter tensor, value) for θ whole, where the tensor is None, and for each tensor.
+
+    Of a tensor it is the norm of its entries as one vector, not that of a matrix.
     """
-    return SharpnessMeter(objective, rtol).measure(theta, ends)
+    parts = [(None, theta), *layout.named(theta).items()]
+    return [(name, layer, norm(part)) for layer, part in parts for name, norm in NORMS.items()]

@@ -104,6 +104,7 @@ def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str)
     for path in pictures:
         print(f"picture  {path}")
     tables = ["trials", "trajectories", "attempts"]
+    tables += ["measures"] if any((run / "measures").glob("*.parquet")) else []
     tables += ["analysis"] if (run / "analysis").is_dir() else []
     print("tables   " + "  ".join(f"{run}/{table}" for table in tables))
     if outcome.interrupted or outcome.halted:

@@ -54,9 +54,16 @@ def trial_rows(finished: Finished, provenance: Provenance) -> list[Row]:
         **origin,
     }
     return [
-        {**shared, **dataclasses.asdict(crossing), **_critical(finished, crossing)}
+        {**shared, **_own(crossing), **_critical(finished, crossing)}
         for crossing in finished.result.crossings
     ]
+
+
+def _own(crossing: Crossing) -> Row:
+    """The columns of a row that the crossing has itself."""
+    columns = dataclasses.asdict(crossing)
+    del columns["measures"]
+    return columns
 
 
 def _critical(finished: Finished, crossing: Crossing) -> Row:
@@ -77,9 +84,23 @@ def _critical(finished: Finished, crossing: Crossing) -> Row:
 
 def trajectory_rows(finished: Finished) -> list[Row]:
     """One row of ``trajectories`` per recorded step."""
-    names: Row = {
+    names = _names(finished)
+    return [{**names, **dataclasses.asdict(point)} for point in finished.result.trajectory]
+
+
+def measure_rows(finished: Finished) -> list[Row]:
+    """One row of ``measures`` per further number; none where none was asked for."""
+    names = _names(finished)
+    return [
+        {**names, "epsilon": crossing.epsilon, **dataclasses.asdict(measured)}
+        for crossing in finished.result.crossings
+        for measured in crossing.measures
+    ]
+
+
+def _names(finished: Finished) -> Row:
+    return {
         "trial_id": finished.assignment.trial.trial_id,
         "column_id": finished.assignment.column_id,
         "attempt": finished.assignment.attempt,
     }
-    return [{**names, **dataclasses.asdict(point)} for point in finished.result.trajectory]

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from jobs import TrialRun, checkpoint, run_trial
 from jobs.checkpoint import CheckpointError
+from jobs.spec import FURTHER_MEASURES
 
 GD = {"learning_rate": 0.08}
 RK4, RKC2 = ({"learning_rate": None, "flow_method": name} for name in ("rk4", "rkc2"))
@@ -49,6 +50,46 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(trial, tmp_path, kin
         again.advance()
         # Crossings hold the counters of gradients and products, too.
         assert again.result() == whole
+
+
+MEASURED = {
+    "also": FURTHER_MEASURES,
+    "eigenvalues": 2,
+    "midpoint": True,
+    "probes": 3,
+}
+
+
+@KINDS
+def test_a_run_that_was_interrupted_has_the_same_further_measures(trial, tmp_path, kind):
+    spec = trial(**kind, **SEVERAL, **MEASURED)
+    whole = run_trial(spec, threads=1)
+    crossed = [crossing.steps for crossing in whole.crossings]
+    for step in (0, 1, crossed[0], crossed[0] + 1, crossed[1] - 1, crossed[2]):
+        _advanced(spec, step).save(tmp_path / "checkpoint")
+        again = _restored(spec, tmp_path / "checkpoint")
+        again.advance()
+        assert again.result() == whole
+    assert all(crossing.measures for crossing in whole.crossings)
+
+
+def test_the_file_has_the_flow_beside_gd(trial, tmp_path):
+    spec, path = trial(**SEVERAL, also=("distance_from_flow",)), tmp_path / "checkpoint"
+    _advanced(spec, 25).save(path)
+    with safe_open(path, framework="np") as file:
+        kept = {"theta", "previous", "eigenvectors"}
+        assert set(file.keys()) == {*kept, *("flow_" + name for name in kept), "trajectory"}
+    flow = checkpoint.load(path, spec.trial_id).flow
+    # GD has come to 25 η; its last look was a step earlier, and the flow a step behind that.
+    assert flow.previous_time < 23 * 0.1 <= flow.time
+
+
+@pytest.mark.parametrize("lost", ["flow", "flow_theta", "flow_previous"])
+def test_a_file_that_lacks_the_flow_beside_gd_is_refused(trial, tmp_path, lost):
+    spec, path = trial(**SEVERAL, also=("distance_from_flow",)), tmp_path / "checkpoint"
+    _advanced(spec, 25).save(path)
+    _rewritten(path, lambda tensors, state, _: (state if lost == "flow" else tensors).pop(lost))
+    _refused(spec, path)
 
 
 @KINDS

@@ -7,14 +7,32 @@ from jobs import models
 from jobs.datasets import Shape
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
-from jobs.measures import l1_norm, l2_norm, sharpness
+from jobs.measures import all_norms, l1_norm, l2_norm, linf_norm, sharpness
 from jobs.objective import Objective
+from jobs.parameters import Layout
 
 
 def test_norms_by_hand():
     theta = torch.tensor([3.0, -4.0, 0.0])
     assert l1_norm(theta) == 7
     assert l2_norm(theta) == 5
+    assert linf_norm(theta) == 4
+
+
+def test_norms_tensor_by_tensor_by_hand():
+    layout = Layout(names=("weight", "bias"), shapes=((2, 2), (1,)))
+    found = all_norms(layout, torch.tensor([2.0, -4.0, 4.0, 0.0, -8.0]))
+    assert found == [
+        ("l1_norm", None, 18.0),
+        ("l2_norm", None, 10.0),
+        ("linf_norm", None, 8.0),
+        ("l1_norm", "weight", 10.0),
+        ("l2_norm", "weight", 6.0),
+        ("linf_norm", "weight", 4.0),
+        ("l1_norm", "bias", 8.0),
+        ("l2_norm", "bias", 8.0),
+        ("linf_norm", "bias", 8.0),
+    ]
 
 
 def test_norms_of_float32_are_summed_in_float64():

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from jobs import Trial, TrialRun, datasets, run_trial
+from jobs.spec import FURTHER_MEASURES
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -160,6 +161,96 @@ def test_a_loss_that_is_not_finite_at_the_start_has_diverged_at_once(trial, init
     assert row.train_loss is None
     assert row.max_sharpness is None
     assert [point.step for point in result.trajectory] == [0]
+
+
+EVERYTHING = {
+    "also": FURTHER_MEASURES,
+    "eigenvalues": 3,
+    "midpoint": True,
+    "probes": 8,
+}
+OF_TENSORS = {f"{norm}_norm" for norm in ("l1", "l2", "linf")}
+OF_THETA = {"trace", "frobenius", "adaptive_sharpness", "average_sharpness"} | OF_TENSORS
+
+
+def _names(row, point, layer=None):
+    return [one.measure for one in row.measures if (one.point, one.layer) == (point, layer)]
+
+
+def test_further_measures_are_those_that_were_asked_for_at_both_points(trial):
+    spec = trial(epsilons=(0.4, 0.3), **EVERYTHING)
+    for row in run_trial(spec, threads=1).crossings:
+        for point in ("end", "mid"):
+            expected = [*OF_THETA, "distance_from_flow", *["eigenvalue"] * 3]
+            assert sorted(_names(row, point)) == sorted(expected)
+            for tensor in ("0.weight", "0.bias", "2.weight", "2.bias"):
+                assert set(_names(row, point, tensor)) == OF_TENSORS
+        at_end = {
+            (one.measure, one.rank): one.value
+            for one in row.measures
+            if one.point == "end" and one.layer is None
+        }
+        assert at_end["l1_norm", None] == row.l1_norm
+        assert at_end["l2_norm", None] == row.l2_norm
+        assert at_end["distance_from_flow", None] == row.distance_from_flow > 0
+        # The largest in magnitude is the sharpness; each is known to a residual of 1e-3.
+        ranked = [at_end["eigenvalue", rank] for rank in (1, 2, 3)]
+        assert ranked == sorted(ranked, reverse=True)
+        assert max(map(abs, ranked)) == pytest.approx(row.sharpness, rel=2e-3)
+        for one in row.measures:
+            probed = one.measure in ("trace", "frobenius", "average_sharpness")
+            assert (one.standard_error is not None) == probed
+            spectral = one.measure in ("eigenvalue", "adaptive_sharpness")
+            assert (one.residual is not None) == spectral
+
+
+def test_a_flow_has_no_middle_and_no_distance_from_itself(trial):
+    (row,) = run_trial(trial(None, epsilons=(0.4,), **EVERYTHING), threads=1).crossings
+    assert row.distance_from_flow is None
+    assert {one.point for one in row.measures} == {"end"}
+    assert sorted(set(_names(row, "end"))) == sorted({*OF_THETA, "eigenvalue"})
+
+
+def test_at_step_zero_there_is_no_middle_and_gd_is_where_the_flow_is(trial):
+    (row,) = run_trial(trial(epsilons=(100.0,), **EVERYTHING), threads=1).crossings
+    assert row.steps == row.distance_from_flow == 0
+    assert {one.point for one in row.measures} == {"end"}
+
+
+def test_where_a_run_diverged_nothing_further_is_measured(trial):
+    reached, diverged = run_trial(
+        trial(5.0, epsilons=(100.0, 0.1), **EVERYTHING), threads=1
+    ).crossings
+    assert reached.measures
+    assert (diverged.status, diverged.measures, diverged.distance_from_flow) == (
+        "diverged",
+        (),
+        None,
+    )
+
+
+def test_at_the_last_step_crossed_and_missed_thresholds_have_the_same_measures(trial):
+    spec = trial(epsilons=(0.4, 0.3), **EVERYTHING)
+    steps = run_trial(spec, threads=1).crossings[0].steps
+    reached, missed = run_trial(
+        trial(epsilons=(0.4, 0.3), max_steps=steps, **EVERYTHING), threads=1
+    ).crossings
+    assert (reached.status, missed.status) == ("reached", "max_steps")
+    assert reached.measures == missed.measures != ()
+
+
+@pytest.mark.parametrize("learning_rate", [0.1, None])
+def test_further_measures_change_nothing_but_the_count_of_products(trial, learning_rate):
+    plain, measured = (
+        run_trial(trial(learning_rate, epsilons=(0.4, 0.3), **asked), threads=1)
+        for asked in ({}, EVERYTHING)
+    )
+    assert plain.trajectory == measured.trajectory
+    for one, other in zip(plain.crossings, measured.crossings, strict=True):
+        # Eight probes at least, and as many products again where there is a middle.
+        assert other.hvps >= one.hvps + 8
+        rest = {"hvps": one.hvps, "measures": (), "distance_from_flow": None}
+        assert dataclasses.replace(other, **rest) == one
 
 
 @pytest.mark.parametrize("learning_rate", [0.1, None])

@@ -27,7 +27,11 @@ name: packs
 problem: {{dataset: digits, n_train: 40, width: 8, depth: 1, activation: tanh, loss: mse}}
 eta: {{unit: absolute, values: {list(RATES)}, stop_after_divergences: null}}
 stop: {{epsilon: [0.3, 0.1], max_steps: 600}}
-measure: {{trajectory_every: 20}}
+measure:
+  trajectory_every: 20
+  also: [trace, norms, distance_from_flow]
+  midpoint: true
+  probes: 3
 """
 
 PROVENANCE_OF_TESTS = Provenance("packs", "0", None, None, None, None)
@@ -107,16 +111,21 @@ class Bench:
         return checkpoint_path(self.path, trial)
 
     def science(self) -> dict[str, list[dict[str, Any]]]:
-        """The rows of both tables without provenance, in a fixed order."""
+        """The rows of these tables without provenance, in a fixed order."""
         return {
             table: sorted(
                 (
                     {key: value for key, value in row.items() if key not in PROVENANCE}
                     for row in Store(self.path).rows(table)
                 ),
-                key=lambda row: (row["trial_id"], -row.get("epsilon", 0), row.get("step", 0)),
+                key=lambda row: (
+                    row["trial_id"],
+                    -row.get("epsilon", 0),
+                    row.get("step", 0),
+                    *(str(row.get(name)) for name in ("point", "measure", "layer", "rank")),
+                ),
             )
-            for table in ("trials", "trajectories")
+            for table in ("trials", "trajectories", "measures")
         }
 
     def attempts(self) -> list[tuple[str, int, str]]:

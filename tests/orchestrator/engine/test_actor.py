@@ -49,6 +49,19 @@ def test_a_pack_writes_the_tables_of_its_trials_one_by_one(bench, one_by_one, si
     assert bench.attempts() == sorted((name, 1, "settled") for name in names)
     assert list(read_marks(bench.path)) == []
     assert {row["status"] for row in bench.science()["trials"]} == {"reached", "diverged"}
+    reached = [row for row in bench.science()["trials"] if row["status"] == "reached"]
+    # At both points a trace, a distance, and three norms of θ and of each of its four tensors.
+    assert len(bench.science()["measures"]) == len(reached) * 2 * (1 + 1 + 3 * 5)
+    assert all(row["distance_from_flow"] > 0 for row in reached)
+
+
+def test_trials_that_measure_nothing_further_have_no_file_for_it(bench):
+    plain = dataclasses.replace(bench.column.protocol, also=(), max_steps=20)
+    trial = dataclasses.replace(bench.trials()[0], protocol=plain)
+    bench.carry_out(bench.work([trial]))
+    assert {(trial.trial_id, 1, "settled")} == set(bench.attempts())
+    assert list((bench.path / "measures").iterdir()) == []
+    assert {row["distance_from_flow"] for row in bench.science()["trials"]} == {None}
 
 
 def test_places_that_become_free_are_filled(bench, one_by_one, sizes):
