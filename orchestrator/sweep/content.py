@@ -15,7 +15,12 @@ def content_of(grid: Grid) -> dict[str, Any]:
         ("eta.unit", grid.eta.unit),
         ("eta.values", grid.eta.rates),
         ("eta.stop_after_divergences", grid.stop_after_divergences),
-        *((key, getattr(grid.protocol, field)) for key, field in PROTOCOL_FIELDS.items()),
+        *(
+            (key, value)
+            for key, field in PROTOCOL_FIELDS.items()
+            for value in [getattr(grid.protocol, field)]
+            if value is not None  # the measures that are asked for have no use for it
+        ),
         *((f"resources.{name}", v) for name, v in dataclasses.asdict(grid.resources).items()),
     ]
     content: dict[str, Any] = {"problem": _problem(grid.axes), **_nested(keys)}

@@ -21,6 +21,11 @@ PROTOCOL_FIELDS = {
     "flow.method": "flow_method",
     "measure.trajectory_every": "trajectory_every",
     "measure.sharpness_rtol": "sharpness_rtol",
+    "measure.also": "also",
+    "measure.eigenvalues": "eigenvalues",
+    "measure.midpoint": "midpoint",
+    "measure.probes": "probes",
+    "measure.perturbation": "perturbation",
 }
 """The fields of :class:`jobs.spec.Protocol` by their keys in a sweep file."""
 

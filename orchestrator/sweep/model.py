@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.spec import FLOW_METHODS, Protocol, SpecError
+from jobs.spec import FLOW_METHODS, FURTHER_MEASURES, Protocol, SpecError
 from orchestrator.sweep.eta_keys import EtaKeys, RangeKeys, SomeEtaKeys
 from orchestrator.sweep.grid import Condition, EtaGrid
 from orchestrator.sweep.problem_keys import (
@@ -31,6 +31,10 @@ from orchestrator.sweep.problem_keys import (
 _LISTS_OF_KEYS = "a list of lists of two or more keys, such as [problem.dataset, problem.n_train]"
 
 
+_ANY_PROTOCOL = {"epsilons": (1.0,), "also": FURTHER_MEASURES}
+"""A protocol in which every field has a meaning."""
+
+
 class _ProtocolKeys(Keys):
     """Scalar fields of :class:`jobs.spec.Protocol`, which says what each may be."""
 
@@ -43,8 +47,13 @@ class _ProtocolKeys(Keys):
             for threshold in listed:
                 refuse_too_large("epsilon", threshold)
             return Protocol(epsilons=listed).epsilons
-        named: dict[str, Any] = {"epsilons": (1.0,), str(info.field_name): value}
-        return getattr(Protocol(**named), str(info.field_name))
+        field = str(info.field_name)
+        if field == "also" and not isinstance(value, list):
+            value = [value]
+        if value is None and Protocol.__dataclass_fields__[field].default is None:
+            return None
+        named: dict[str, Any] = {**_ANY_PROTOCOL, field: value}
+        return getattr(Protocol(**named), field)
 
 
 class StopKeys(_ProtocolKeys):
@@ -60,6 +69,11 @@ class MeasureKeys(_ProtocolKeys):
 
     trajectory_every: int = Protocol.trajectory_every
     sharpness_rtol: float = Protocol.sharpness_rtol
+    also: tuple[str, ...] = Protocol.also  # one name, or a list
+    eigenvalues: int = Protocol.eigenvalues
+    midpoint: bool = Protocol.midpoint
+    probes: int | None = Protocol.probes
+    perturbation: float | None = Protocol.perturbation
 
 
 class FlowKeys(Keys):

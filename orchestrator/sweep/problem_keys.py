@@ -26,7 +26,7 @@ TOO_LARGE = 2**63
 
 MOST_SEEDS = 1_000_000
 
-_ANY_PROBLEM = {"dataset": "any", "n_train": 1, "parameterization": "ntk", "base_width": 1}
+_ANY_PROBLEM = {"dataset": "any", "n_train": 1, "parameterization": "ntk", "base_width": 8}
 """A problem in which every field has a meaning."""
 
 

@@ -38,6 +38,7 @@ PROBLEM = (
     "dataset, n_train, subset, normalization, architecture, width, depth, activation, loss, "
     "parameterization, base_width, init_scale, seed, dtype"
 )
+MEASURES = "trace, frobenius, adaptive_sharpness, average_sharpness, norms, distance_from_flow"
 NAME = "text of at most 100 letters, digits, '.', '_' and '-' that begins with a letter or digit"
 
 BY_OVERRIDE = {
@@ -87,6 +88,18 @@ BY_OVERRIDE = {
     "stop.epsilon='0.1'": f"stop.epsilon is '0.1'; it must be {POSITIVE}",
     "stop.divergence_factor=1": "stop.divergence_factor is 1; it must be a finite number above 1",
     "measure.sharpness_rtol=1.0": "measure.sharpness_rtol is 1.0; it must be between 0 and 1",
+    # further measures
+    "measure.also=[trace, norm]": "measure.also is 'norm'; it must be one of "
+    f"{MEASURES} (did you mean norms?)",
+    "measure.also=[3]": f"measure.also is 3; it must be one of {MEASURES}",
+    "measure.also=null": f"measure.also is null; it must be one of {MEASURES}",
+    "measure.eigenvalues=-1": "measure.eigenvalues is -1; it must be a whole number of at least 0",
+    "measure.eigenvalues=101": "measure.eigenvalues is 101; it must be at most 100",
+    "measure.midpoint=1": "measure.midpoint is 1; it must be true or false",
+    "measure.probes=1": "measure.probes is 1; it must be a whole number of at least 2",
+    "measure.perturbation=0": f"measure.perturbation is 0; it must be {POSITIVE}",
+    "measure.eigenvalue=3": "measure.eigenvalue is not a known key; "
+    "did you mean measure.eigenvalues?",
     # axes
     "problem.width=[]": "problem.width is []; it must be a value or a list of at least one",
     "stop.epsilon=[]": "stop.epsilon is []; it must be at least one loss threshold",

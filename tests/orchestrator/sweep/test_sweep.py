@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.spec import ACTIVATIONS, DTYPES, LOSSES, Problem, Protocol, Trial
+from jobs.spec import ACTIVATIONS, DTYPES, FURTHER_MEASURES, LOSSES, Problem, Protocol, Trial
 from jobs.spec.problem import NORMALIZATIONS
 from orchestrator.sweep import (
     Axis,
@@ -65,6 +65,54 @@ def test_what_the_file_leaves_out_has_the_defaults_of_the_science(small: str) ->
     assert column.etas == (EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0)),)
     assert column.stop_after_divergences == 2
     assert column.resources == Resources()
+
+
+def test_further_measures_are_those_of_the_protocol(small: str) -> None:
+    asked = {
+        "also": ["norms", "trace", "average_sharpness"],
+        "eigenvalues": 5,
+        "midpoint": True,
+        "probes": 40,
+        "perturbation": 0.05,
+    }
+    sweep = parse(small, [f"measure.{key}={value}" for key, value in asked.items()])
+    assert sweep.columns[0].protocol == Protocol(epsilons=(0.1,), **asked)
+    assert parse(dump(sweep)) == sweep
+    for line in ("probes: 40", "perturbation: 0.05", "- average_sharpness", "midpoint: true"):
+        assert line in dump(sweep)
+
+
+def test_one_further_measure_needs_no_list(small: str) -> None:
+    (column,) = parse(small, ["measure.also=trace"]).columns
+    assert column.protocol == Protocol(epsilons=(0.1,), also=("trace",), probes=100)
+
+
+def test_what_the_measures_have_no_use_for_makes_no_other_column(small: str) -> None:
+    plain = parse(small)
+    given = ["measure.midpoint=true", "measure.probes=3", "measure.perturbation=0.5"]
+    assert parse(small, given).columns == plain.columns
+    assert parse(small, ["measure.also=[]", "measure.probes=null"]) == plain
+    assert "probes" not in dump(plain)
+
+
+@given(
+    st.lists(st.sampled_from(FURTHER_MEASURES), max_size=6),
+    st.integers(0, 3),
+    st.booleans(),
+    st.none() | st.integers(2, 9),
+)
+@settings(deadline=None, max_examples=30, derandomize=True)
+def test_whatever_is_measured_a_dumped_sweep_reads_back_as_itself(
+    also: list[str], eigenvalues: int, midpoint: bool, probes: int | None
+) -> None:
+    protocol = Protocol(
+        epsilons=(0.1,), also=also, eigenvalues=eigenvalues, midpoint=midpoint, probes=probes
+    )
+    plain = load(QUICKSTART)
+    sweep = dataclasses.replace(
+        plain, grids=(dataclasses.replace(plain.grids[0], protocol=protocol),)
+    )
+    assert parse(dump(sweep)) == sweep
 
 
 def test_resources_read_back_as_they_were_written(small: str) -> None:
@@ -328,6 +376,11 @@ PLAIN_GRIDS = st.builds(
         trajectory_every=WHOLE,
         sharpness_rtol=st.floats(1e-6, 1, exclude_max=True),
         flow_method=st.sampled_from(["rkc2", "rk4"]),
+        also=st.lists(st.sampled_from(FURTHER_MEASURES), max_size=3),
+        eigenvalues=st.integers(0, 100),
+        midpoint=st.booleans(),
+        probes=st.none() | st.integers(2, 2**63 - 1),
+        perturbation=st.none() | NUMBER,
     ),
     eta=st.builds(
         EtaGrid,
