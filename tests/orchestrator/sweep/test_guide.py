@@ -1,0 +1,82 @@
+"""The guide to sweep files: its examples come to as many columns as it says, its table is whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jobs.spec import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    DTYPES,
+    LOSSES,
+    PARAMETERIZATIONS,
+    Problem,
+)
+from jobs.spec.problem import NORMALIZATIONS
+from orchestrator.sweep import dump, load, parse
+from orchestrator.sweep.model import KEYS
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+FIRST, *ADDED = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+def with_first(added: str) -> str:
+    """The first example with another one on top, as a reader would put them together."""
+    whole: dict[str, Any] = yaml.safe_load(FIRST)
+    for key, value in yaml.safe_load(added).items():
+        whole[key] = {**whole[key], **value} if isinstance(whole.get(key), dict) else value
+    return yaml.safe_dump(whole, allow_unicode=True)
+
+
+@pytest.mark.parametrize("example", [FIRST, *map(with_first, ADDED)], ids=range(1 + len(ADDED)))
+def test_an_example_has_as_many_columns_as_it_says(
+    example: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    (tmp_path / "mynet.py").write_text("def build(): ...\n")
+    path = tmp_path / "sweep.yaml"
+    path.write_text(example)
+    sweep = load(path)
+    said = re.match(r"# (\d+) columns?\b", [FIRST, *ADDED][int(request.node.callspec.id)])
+    assert said is not None
+    assert len(sweep.columns) == int(said[1])
+    path.write_text(dump(sweep))
+    assert load(path) == sweep
+
+
+def test_every_field_of_a_problem_is_explained_with_what_it_may_be() -> None:
+    table = GUIDE.partition("| field | what it may be | unless given |\n")[2].partition("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[1:]]
+    fields = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert fields == [field.name for field in dataclasses.fields(Problem)]
+    for choices in (
+        ACTIVATIONS, ARCHITECTURES, DTYPES, LOSSES, NORMALIZATIONS, PARAMETERIZATIONS
+    ):  # fmt: skip
+        assert all(f"`{choice}`" in table for choice in choices)
+    usual = {field.name: field.default for field in dataclasses.fields(Problem)}
+    for *named, said in rows:
+        (name, *_) = re.findall(r"`(\w+)`", named[0])
+        if isinstance(usual[name], (str, int, float)):
+            assert said.strip("`") == str(usual[name])
+
+
+def test_every_key_is_shown() -> None:
+    blocks = "\n".join([FIRST, *ADDED])
+    shown = GUIDE + blocks
+    assert all(re.search(rf"\b{key.name}\b", shown) for key in KEYS.values())
+
+
+def test_the_command_lines_are_sweeps() -> None:
+    root = Path(__file__).parents[3]
+    found = []
+    for config, rest in re.findall(r"^eos \w+ (\S+) (.*)$", GUIDE, re.MULTILINE):
+        overrides = [word for word in rest.partition(" --")[0].split() if "=" in word]
+        found.append(len(load(root / config, overrides).columns))
+    assert found == [2 * 3, 1]
+    with_loss = FIRST.replace("width: 64", "loss: [mse, ce]")
+    assert len(parse(with_loss, ["exclude=[{problem.loss: ce}]"]).columns) == 1
