@@ -62,15 +62,18 @@ def find(name: str) -> Source:
     return SOURCES[parsed.base](parsed)
 
 
-def check(problem: Problem) -> None:
+def check(problem: Problem, *, unseen: bool = False) -> None:
     """Make sure that a problem's data can be loaded, by looking at headers and sizes of files.
+
+    ``unseen`` takes for granted that the files are there.
 
     Raises:
         DatasetError: the dataset is unknown, not there, damaged, has too few samples or not such a
             subset or normalization, or is not for the problem's architecture or loss.
     """
     source = find(problem.dataset)
-    source.check_there()
+    if not unseen:
+        source.check_there()
     if problem.n_train > source.pool:
         raise DatasetError(
             f"n_train is {problem.n_train}; it must be at most {source.pool} for dataset "
@@ -81,11 +84,11 @@ def check(problem: Problem) -> None:
     _refuse_unlike(problem, source.shape)
 
 
-def errors_of(problems: Iterable[Problem]) -> Iterator[DatasetError]:
+def errors_of(problems: Iterable[Problem], *, unseen: bool = False) -> Iterator[DatasetError]:
     """What :func:`check` says of problems, once for all that ask for the same data."""
     for problem in {_demand(problem): problem for problem in problems}.values():
         try:
-            check(problem)
+            check(problem, unseen=unseen)
         except DatasetError as error:
             yield error
 

@@ -49,7 +49,9 @@ def plan(
 
     Example: eos plan configs/quickstart.yaml problem.width=[64,128]
     """
-    sweep = load_checked(config, overrides)
+    sweep = sweeps.load(config, overrides or ())
+    for error in datasets.errors_of((c.problem for c in sweep.columns), unseen=True):
+        raise error
     run = run_dir or Path("runs") / sweep.name
     ledger = Ledger(run) if run.is_dir() else None
     rows = [_planned(column, ledger) for column in sweep.columns]
@@ -85,6 +87,7 @@ def plan(
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command()} compact merges them"
     )
+    _warn_of_missing(sweep)
 
 
 def run(
@@ -170,6 +173,15 @@ def _checked(sweep: Sweep) -> Sweep:
     for error in datasets.errors_of(column.problem for column in sweep.columns):
         raise error
     return sweep
+
+
+def _warn_of_missing(sweep: Sweep) -> None:
+    """A plan needs no data; a run does."""
+    for name in sorted({column.problem.dataset for column in sweep.columns}):
+        try:
+            datasets.find(name).check_there()
+        except datasets.DatasetError as error:
+            stderr.print(f"warning: {error}", style="yellow", markup=False, highlight=False)
 
 
 def _planned(column: Column, ledger: Ledger | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from jobs.spec import Protocol
+from orchestrator.sweep.compose import DEEPEST, on_base, united_files
 from orchestrator.sweep.content import content_of
 from orchestrator.sweep.grid import Axis, EtaGrid, Grid, Resources
 from orchestrator.sweep.model import KEYS, Block, File
@@ -30,8 +31,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     Raises:
         SweepError: the file cannot be read, or :func:`parse` refuses it.
     """
+    return _load(path, overrides, 0)
+
+
+def _load(path: Path, overrides: Sequence[str], depth: int) -> Sweep:
     named = f"the sweep file {str(path)!r}"
-    return parse(read_file(path, named), overrides, source=named, folder=path.parent)
+    return parse(read_file(path, named), overrides, source=named, folder=path.parent, depth=depth)
 
 
 def parse(
@@ -39,18 +44,22 @@ def parse(
     overrides: Sequence[str] = (),
     source: str = "the sweep file",
     folder: Path = Path(),
+    depth: int = 0,
 ) -> Sweep:
     """The sweep of a YAML text, with ``key=value`` overrides on top.
 
     Overrides win over the file, over each of its ``grids`` and over what ``when`` changes alike.
-    ``source`` is what messages call the text; files that it names are looked for from ``folder``.
+    ``source`` is what messages call the text; files that it names are looked for from ``folder``,
+    and it has itself been named by others to a ``depth``.
 
     Raises:
         SweepError: the sweep cannot be run; one sentence says which key, which value, and what
             would be right.
     """
     changes = _changes(overrides)
-    written = read(text, source)
+    written = on_base(read(text, source), folder, _merged)
+    if "unite" in written:
+        return _united(written, overrides, folder, depth)
     content = _merged(_without_overridden(written, changes), changes)
     of_blocks = {key: value for key, value in changes.items() if key not in ("name", "grids")}
     blocks = content.get("grids")
@@ -73,6 +82,32 @@ def parse(
     sweep = Sweep(name=content["name"], grids=tuple(grids))
     narrowed = "problem" in changes or "grids" in changes
     return tidied(sweep, own, narrowed=narrowed)
+
+
+def _united(
+    content: Mapping[Any, Any], overrides: Sequence[str], folder: Path, depth: int
+) -> Sweep:
+    """The grids of several files, as one sweep of the file's own name."""
+    if depth == DEEPEST:
+        raise SweepError(f"unite is {shown(content['unite'])}; it must not lead back to itself")
+    parts = [_load(path, overrides, depth + 1) for path in united_files(content, folder)]
+    grids = dict.fromkeys(grid for part in parts for grid in part.grids)
+    try:
+        name = File.model_validate({**_ANY_GRID, "name": content.get("name")}).name
+    except ValidationError as error:
+        raise refusal(error.errors()) from None
+    named = next((o.partition("=")[2] for o in overrides if o.startswith("name=")), name)
+    sweep = Sweep(name=named, grids=tuple(grids))
+    _ = sweep.columns  # columns that two files want handled differently are refused here
+    return sweep
+
+
+_ANY_GRID = {
+    "problem": {"dataset": "any", "n_train": 1},
+    "eta": {"values": [1]},
+    "stop": {"epsilon": 1},
+}
+"""What makes a file complete but for its name."""
 
 
 def dump(sweep: Sweep) -> str:
