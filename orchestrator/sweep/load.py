@@ -93,7 +93,8 @@ def _united(
     parts = [_load(path, overrides, depth + 1) for path in united_files(content, folder)]
     grids = dict.fromkeys(grid for part in parts for grid in part.grids)
     try:
-        name = File.model_validate({**_ANY_GRID, "name": content.get("name")}).name
+        own = {key: value for key, value in content.items() if key == "name"}
+        name = File.model_validate({**_ANY_GRID, **own}).name
     except ValidationError as error:
         raise refusal(error.errors()) from None
     named = next((o.partition("=")[2] for o in overrides if o.startswith("name=")), name)
