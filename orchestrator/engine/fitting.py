@@ -59,9 +59,10 @@ def _refuse_too_little_memory(column: Column, gib: float) -> None:
     try:
         check_memory(column.problem, int(gib * 2**30))
     except MemoryBudgetError as error:
+        problem = column.problem
+        width = "" if problem.width is None else f"width {problem.width} and "
         raise SweepError(
             f"resources.memory_gib_per_worker is {gib:g}; it must be at least "
-            f"{error.needed / 2**30:.3g} for {column.problem.architecture} of width "
-            f"{column.problem.width} and depth {column.problem.depth} on {column.problem.dataset}, "
-            "one sample at a time"
+            f"{error.needed / 2**30:.3g} for {problem.architecture.partition('@')[0]} "
+            f"of {width}depth {problem.depth} on {problem.dataset}, one sample at a time"
         ) from None

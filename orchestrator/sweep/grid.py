@@ -157,9 +157,11 @@ class Grid:
 
     def reduced(self, fields: Collection[str], unused: Collection[Match]) -> Grid:
         """This grid without some of its axes, and without exclusions and conditions of no use."""
+        groups = (tuple(f for f in group if f not in fields) for group in self.zipped)
         return dataclasses.replace(
             self,
             axes=tuple(axis for axis in self.axes if axis.field not in fields),
+            zipped=tuple(group for group in groups if len(group) > 1),
             exclude=tuple(match for match in self.exclude if match not in unused),
             when=tuple(condition for condition in self.when if condition.match not in unused),
         )

@@ -111,6 +111,18 @@ def test_zipped_axes_advance_together() -> None:
     assert len(parse(ZIPPED).columns) == 2 * 3 * 2
 
 
+def test_a_zipped_axis_of_no_use_to_a_block_is_left_out_of_it() -> None:
+    text = POINT.replace("n_train: 100", "n_train: [100, 50], width: [8, 16]")
+    sweep = parse(
+        text
+        + "zip: [[problem.n_train, problem.width]]\n"
+        + "grids: [{}, {problem: {architecture: diagonal}}]"
+    )
+    assert found(sweep, "n_train", "width") == [(100, 8), (50, 16), (100, None), (50, None)]
+    assert sweep.grids[1].zipped == ()
+    assert parse(dump(sweep)) == sweep
+
+
 @pytest.mark.parametrize(
     ("zipped", "sentence"),
     [
