@@ -148,12 +148,13 @@ class Grid:
             if not self.when and not self.exclude:
                 yield Problem(**named), treated[()]
                 continue
-            for final, met in self._cases(named, (), used):
-                problem = _problem(final)
-                if not self._excluded(final, problem, used):
+            for case, met in self._cases(_Case.of(named), (), used):
+                fitting = [match for match in self.exclude if match.fits(case.seen)]
+                used.update(fitting)
+                if not fitting:
                     if met not in treated:
                         treated[met] = self._treated(met)
-                    yield problem or Problem(**final), treated[met]
+                    yield case.problem or Problem(**case.named), treated[met]
 
     def reduced(self, fields: Collection[str], unused: Collection[Match]) -> Grid:
         """This grid without some of its axes, and without exclusions and conditions of no use."""
@@ -229,43 +230,42 @@ class Grid:
         return tuple(field for group, _ in self._directions() for field in group)
 
     def _cases(
-        self, named: dict[str, Any], met: tuple[int, ...], used: set[Match], first: int = 0
-    ) -> Iterator[tuple[dict[str, Any], tuple[int, ...]]]:
+        self, case: _Case, met: tuple[int, ...], used: set[Match], first: int = 0
+    ) -> Iterator[tuple[_Case, tuple[int, ...]]]:
         """What the conditions make of a combination, from the ``first`` of them on."""
         for number, condition in enumerate(self.when[first:], first):
-            if not condition.match.fits(_as_it_will_be(named)):
+            if not condition.match.fits(case.seen):
                 continue
             used.add(condition.match)
             met = (*met, number)
             if condition.axes:
                 fields = [axis.field for axis in condition.axes]
                 for values in itertools.product(*(axis.values for axis in condition.axes)):
-                    changed = {**named, **dict(zip(fields, values, strict=True))}
-                    yield from self._cases(changed, met, used, number + 1)
+                    changed = case.named | dict(zip(fields, values, strict=True))
+                    yield from self._cases(_Case.of(changed), met, used, number + 1)
                 return
-        yield named, met
+        yield case, met
 
-    def _excluded(
-        self, named: Mapping[str, Any], problem: Problem | None, used: set[Match]
-    ) -> bool:
-        fitting = [m for m in self.exclude if m.fits(named if problem is None else vars(problem))]
-        used.update(fitting)
-        return bool(fitting)
+
+@dataclass(frozen=True)
+class _Case:
+    """A combination of values, and its problem; None where no problem can have them."""
+
+    named: dict[str, Any]
+    problem: Problem | None
+
+    @classmethod
+    def of(cls, named: dict[str, Any]) -> _Case:
+        try:
+            return cls(named, Problem(**named))
+        except SpecError:
+            return cls(named, None)
+
+    @property
+    def seen(self) -> Mapping[str, Any]:
+        """The values with what is usual filled in; as given where there is no problem."""
+        return self.named if self.problem is None else vars(self.problem)
 
 
 _RATES = ("eta.unit", "eta.values")
 _HANDLING = ("eta.stop_after_divergences", *(f"resources.{name}" for name in vars(Resources())))
-
-
-def _problem(named: dict[str, Any]) -> Problem | None:
-    """The problem with these values; None where there can be none."""
-    try:
-        return Problem(**named)
-    except SpecError:
-        return None
-
-
-def _as_it_will_be(named: dict[str, Any]) -> Mapping[str, Any]:
-    """A problem's values with what is usual filled in; as given where no problem can have them."""
-    problem = _problem(named)
-    return named if problem is None else vars(problem)
