@@ -1,0 +1,101 @@
+"""What a run directory has on the columns of one experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.analysis import PhaseRow, analyze
+from orchestrator.store import Store
+from orchestrator.sweep import Column, Sweep
+
+Row = dict[str, Any]
+
+_TRIALS = [
+    *("column_id", "trial_id", "kind", "epsilon", "status", "eta", "eta_c", "eta_over_eta_c"),
+    *("test_loss", "sharpness", "max_sharpness", "l1_norm"),
+    *("distance_from_init", "distance_from_flow"),
+]
+_MEASURES = ["column_id", "trial_id", "epsilon", "point", "measure", "layer", "rank", "value"]
+
+
+@dataclass(frozen=True)
+class At:
+    """One column at one threshold: its line of ``phase``, its flow and its GD by ascending η.
+
+    Of GD only runs count that reached the threshold.
+    """
+
+    column: Column
+    phase: PhaseRow
+    flow: Row | None
+    gd: tuple[Row, ...]
+    measures: tuple[Row, ...]
+
+    def measured(self, name: str, point: str = "end") -> list[tuple[float, float]]:
+        """η/η_c and the value of a further measure of the whole network, by ascending η."""
+        values = {
+            row["trial_id"]: row["value"]
+            for row in self.measures
+            if (row["measure"], row["point"], row["layer"]) == (name, point, None)
+            and row["value"] is not None
+        }
+        return [
+            (row["eta_over_eta_c"], values[row["trial_id"]])
+            for row in self.gd
+            if row["trial_id"] in values and row["eta_over_eta_c"] is not None
+        ]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What there is on an experiment: every column of it at every threshold."""
+
+    every: tuple[At, ...]
+
+    def last(self) -> Iterator[At]:
+        """Each column at the smallest threshold that its flow reached."""
+        best: dict[str, At] = {}
+        for one in self.every:
+            if one.flow is not None:
+                known = best.get(one.phase.column_id)
+                if known is None or one.phase.epsilon < known.phase.epsilon:
+                    best[one.phase.column_id] = one
+        yield from best.values()
+
+
+def gather(run: Path, sweep: Sweep) -> Evidence:
+    """The evidence that a run directory has on the columns of a sweep; its analysis is made anew.
+
+    Raises:
+        FileNotFoundError: there is no such run directory.
+    """
+    columns = {column.column_id: column for column in sweep.columns}
+    phases = [row for row in analyze(run) if row.column_id in columns]
+    store = Store(run)
+    trials = _by_place(store.table("trials", _TRIALS).to_pylist())
+    measures = _by_place(store.table("measures", _MEASURES).to_pylist())
+    found = []
+    for phase in phases:
+        place = phase.column_id, phase.epsilon
+        reached = [row for row in trials.get(place, []) if row["status"] == "reached"]
+        gd = sorted((r for r in reached if r["kind"] == "gd"), key=lambda row: float(row["eta"]))
+        found.append(
+            At(
+                columns[phase.column_id],
+                phase,
+                next((row for row in reached if row["kind"] == "flow"), None),
+                tuple(gd),
+                tuple(measures.get(place, [])),
+            )
+        )
+    return Evidence(tuple(found))
+
+
+def _by_place(rows: list[Row]) -> dict[tuple[str, float], list[Row]]:
+    found: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["column_id"], row["epsilon"]), []).append(row)
+    return found

@@ -1,0 +1,104 @@
+"""Which statements each experiment of the paper makes, and what the tables say to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from orchestrator.claims import statements as s
+from orchestrator.claims.evidence import Evidence
+from orchestrator.claims.statements import Finding
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper, in a sentence, and how the tables are asked about it."""
+
+    sentence: str
+    statement: Callable[[Evidence], Finding]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tables say to a claim: ``holds`` is None where they do not decide it."""
+
+    experiment: str
+    claim: str
+    holds: bool | None
+    numbers: str
+
+
+TRANSITION = (
+    Claim("below η_c the final sharpness does not depend on η", s.flat),
+    Claim("above η_c the final sharpness is 2/η", s.edge),
+    Claim("the kink is at 2/s_gf", s.kink),
+)
+
+CLAIMS: dict[str, tuple[Claim, ...]] = {
+    "e01": TRANSITION,
+    "e02": (
+        Claim("below η_c the ℓ1 norm is the flow's", s.norm_flat),
+        Claim("above η_c the ℓ1 norm grows with η", s.norm_rises),
+    ),
+    "e03": (Claim("MNIST with squared error: the best η lies between the ends", s.valley),),
+    "e04": (Claim("CIFAR-10 with cross-entropy: the best η lies between the ends", s.valley),),
+    "e05": (Claim("CIFAR-10 with squared error: the best η lies at an end", s.no_valley),),
+    "e06": (
+        *TRANSITION,
+        Claim("more samples, smaller η_c", s.more_samples_smaller_rate),
+    ),
+    "e07": TRANSITION,
+    "e08": TRANSITION,
+    "e09": TRANSITION,
+    "e10": TRANSITION,
+    "e11": (
+        Claim("squared error: above η_c the final sharpness is 2/η", s.chosen(s.edge, loss="mse")),
+        Claim("cross-entropy: above η_c the final sharpness is 2/η", s.chosen(s.edge, loss="ce")),
+        Claim(
+            "cross-entropy: along the flow S falls before the threshold",
+            s.chosen(s.sharpness_fades, loss="ce"),
+        ),
+    ),
+    "e12": (
+        *TRANSITION,
+        Claim("η_c does not grow when the threshold falls", s.smaller_threshold_smaller_rate),
+    ),
+    "e13": (
+        *TRANSITION,
+        Claim("over initialisations the kink moves with 2/s_gf", s.kink_follows_prediction),
+    ),
+    "e14": (
+        *TRANSITION,
+        Claim("under mup s_gf does not depend on the width", s.same_for_all_widths),
+    ),
+    "e15": (
+        *TRANSITION,
+        Claim("under ntk s_gf depends on the width", s.widths_differ),
+    ),
+    "e16": tuple(
+        Claim(f"above η_c the {name.replace('_', ' ')} is smaller than below", s.falls_above(name))
+        for name in ("trace", "frobenius", "adaptive_sharpness", "average_sharpness")
+    ),
+    "e17": (
+        Claim("below η_c the ℓ1 norm is the flow's", s.norm_flat),
+        Claim("below η_c GD is apart from the flow at equal time", s.apart_from_flow),
+    ),
+    "e18": (
+        *TRANSITION,
+        Claim("the risk is least at η* = 2/S(β*)", s.best_at_the_truth),
+    ),
+    "e19": (
+        Claim("above η_c the final sharpness is 2/η", s.edge),
+        Claim("the risk is least at η* = 2/S(β*)", s.best_at_the_truth),
+    ),
+    "e20": (Claim("along the flow S falls before the threshold", s.sharpness_fades),),
+    "e21": (Claim("above η_c the ℓ1 norm of averaged weights grows with η", s.middle_norm_rises),),
+}
+"""The claims of each experiment, by the beginning of the name of its sweep file."""
+
+
+def judge(experiment: str, evidence: Evidence) -> Iterator[Verdict]:
+    """What the evidence says to each claim of an experiment, in the order of :data:`CLAIMS`."""
+    for claim in CLAIMS[experiment]:
+        found = claim.statement(evidence)
+        yield Verdict(experiment, claim.sentence, found.holds, found.numbers)
