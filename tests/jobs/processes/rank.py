@@ -19,7 +19,7 @@ from jobs.hessian import Hessian
 from jobs.problem import PlacementError, pose
 from jobs.ranks import Alone, ProcessGroup, RankError
 
-PROBLEM = {"dataset": "digits", "width": 6, "depth": 1, "dtype": "float64"}
+PROBLEM = {"dataset": "digits", "width": 6, "depth": 1, "activation": "tanh", "dtype": "float64"}
 
 
 def products(ranks, n_train, loss):
