@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import math
 import os
 import shutil
@@ -219,6 +220,29 @@ def test_the_learning_rate_changes_the_trial_and_not_the_column():
 
 def test_the_column_of_a_trial_is_that_of_its_problem_and_protocol():
     assert BASE.column_id == column_id(BASE.problem, BASE.protocol)
+
+
+@pytest.mark.parametrize("kind", ["flow", "gd", "column"])
+def test_a_name_is_the_hash_of_the_canonical_json_of_all_that_changes_a_number(kind):
+    eta = 0.1 if kind == "gd" else None
+    trial = Trial(
+        problem=Problem(dataset='"é\\ ', n_train=3, init_scale=0.3),
+        protocol=Protocol(epsilons=(0.3, 0.1), flow_method="rk4"),
+        kind="gd" if kind == "gd" else "flow",
+        learning_rate=eta,
+    )
+    content = {
+        "schema": jobs.spec.SCHEMA_VERSION,
+        "kind": kind,
+        "problem": dataclasses.asdict(trial.problem),
+        "protocol": dataclasses.asdict(trial.protocol),
+    }
+    if kind != "column":
+        content["learning_rate"] = eta
+    if kind == "gd":
+        del content["protocol"]["flow_method"]
+    name = hashlib.sha256(jobs.spec.canonical_json(content).encode()).hexdigest()[:16]
+    assert name == (trial.column_id if kind == "column" else trial.trial_id)
 
 
 def test_the_schema_version_is_part_of_every_id(monkeypatch):
