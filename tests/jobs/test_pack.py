@@ -11,6 +11,7 @@ from jobs.memory import Chunks
 from jobs.pack import MOST_BYTES, TINY_BYTES, DescentPack, most_runs, pays, stacked_gradients
 from jobs.problem import parameter_count, pose, working_memory
 from jobs.ranks import Alone
+from jobs.spec import FURTHER_MEASURES
 
 COLUMN = {"epsilons": (0.4, 0.3, 0.2), "max_steps": 150}
 RATES = (0.5, 0.02, 0.1, 0.05, 0.31, 4.0, 0.2)
@@ -41,8 +42,11 @@ def _same(record, other, rel):
         mine, its = getattr(record, field.name), getattr(other, field.name)
         if isinstance(mine, float) and isinstance(its, float):
             # A residual is what is left of two numbers of the size of the sharpness, 1 in its unit.
-            least = rel if field.name == "sharpness_residual" else 1e-13
+            least = rel if "residual" in field.name else 1e-13
             assert mine == pytest.approx(its, rel=rel, abs=least), field.name
+        elif field.name == "measures":
+            for one, another in zip(mine, its, strict=True):
+                _same(one, another, rel)
         else:
             assert mine == its, field.name
 
@@ -74,6 +78,14 @@ def test_the_rows_of_a_pack_are_those_of_its_runs_alone(trial, alone, changes, b
     assert sorted(map(id, pack.advance())) == sorted(map(id, runs))
     assert pack.running == ()
     _same_results(runs, alone)
+
+
+def test_further_measures_of_a_pack_are_those_of_its_runs_alone(trial, alone):
+    asked = {"also": FURTHER_MEASURES, "eigenvalues": 2, "midpoint": True, "probes": 3}
+    runs = _runs(trial, rates=(0.5, 0.05, 0.31), **asked)
+    DescentPack(runs).advance()
+    _same_results(runs, alone)
+    assert any(len(row.measures) > 2 * 20 for run in runs for row in run.result().crossings)
 
 
 def test_the_learning_rates_of_these_tests_are_of_every_kind(trial, alone):

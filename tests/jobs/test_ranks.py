@@ -40,6 +40,7 @@ class Found:
 
     products: dict[int, list]
     trials: dict[int, list]
+    measured: dict[int, list]
     stopped: list  # by two ranks, of which one was asked to stop at step 10 of the moved trials
     further: list  # by one rank that went on from there to step 15
     moved: list  # by three ranks that went on from there to the end
@@ -61,7 +62,8 @@ def found(tmp_path_factory):
             for rate in MOVED
         ]  # fmt: skip
 
-    compared, end = [*PRODUCTS, *TRIALS], len(PRODUCTS) + len(TRIALS)
+    compared = [*PRODUCTS, *TRIALS, ("measured", {})]
+    trials, end = slice(len(PRODUCTS), len(compared) - 1), len(compared)
     one = _together(folder, 1, *compared)
     two = _together(folder, 2, *compared, *moved(save="at-10", until=10), ("placement", {}))
     further = _together(folder, 1, *moved(load="at-10", save="at-15", until=15))
@@ -69,9 +71,8 @@ def found(tmp_path_factory):
     sizes = {1: one, 2: two, 3: three}
     return Found(
         products={size: [rank[: len(PRODUCTS)] for rank in found] for size, found in sizes.items()},
-        trials={
-            size: [rank[len(PRODUCTS) : end] for rank in found] for size, found in sizes.items()
-        },
+        trials={size: [rank[trials] for rank in found] for size, found in sizes.items()},
+        measured={size: [rank[end - 1] for rank in found] for size, found in sizes.items()},
         stopped=[rank[end : end + len(MOVED)] for rank in two],
         further=further[0],
         moved=[rank[end:] for rank in three],
@@ -141,6 +142,22 @@ def test_whole_trials_are_those_of_one_rank(found, size):
     for rank in found.trials[size]:
         for mine, theirs in zip(rank, expected, strict=True):
             _assert_same(mine, theirs)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_further_measures_are_those_of_one_rank(found, size):
+    (expected,) = found.measured[1]
+    # At two points 5 of θ, an eigenvalue among them, a distance, and norms of it and 4 tensors.
+    assert len(expected) == 2 * (5 + 1 + 3 * 5)
+    assert len(found.measured[size]) == size
+    for rank in found.measured[size]:
+        assert rank == found.measured[size][0]  # the same bits
+        for mine, theirs in zip(rank, expected, strict=True):
+            for name, value in theirs.items():
+                if isinstance(value, float) and name != "residual":
+                    assert mine[name] == pytest.approx(value, rel=1e-8, abs=1e-12), theirs
+                elif name != "residual":
+                    assert mine[name] == value
 
 
 @pytest.mark.parametrize("learning_rate", MOVED)

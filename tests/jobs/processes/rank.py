@@ -18,6 +18,7 @@ from jobs import Problem, Protocol, Trial, TrialRun
 from jobs.hessian import Hessian
 from jobs.problem import PlacementError, pose
 from jobs.ranks import Alone, ProcessGroup, RankError
+from jobs.spec import FURTHER_MEASURES
 
 PROBLEM = {"dataset": "digits", "width": 6, "depth": 1, "activation": "tanh", "dtype": "float64"}
 
@@ -61,6 +62,27 @@ def trial(ranks, learning_rate, load=None, save=None, until=None):
         "crossings": [asdict(crossing) for crossing in result.crossings],
         "trajectory": [asdict(point) for point in result.trajectory],
     }
+
+
+def measured(ranks):
+    """All further measures of GD at two points, after some steps."""
+    spec = Trial(
+        problem=Problem(**PROBLEM, n_train=40),
+        protocol=Protocol(
+            epsilons=(0.1,),
+            max_steps=15,
+            trajectory_every=20,
+            also=FURTHER_MEASURES,
+            eigenvalues=1,
+            midpoint=True,
+            probes=2,
+        ),
+        kind="gd",
+        learning_rate=0.1,
+    )
+    run = TrialRun(spec, threads=1, ranks=ranks)
+    run.advance()
+    return [asdict(one) for one in run.result().crossings[0].measures]
 
 
 def placement(ranks):
