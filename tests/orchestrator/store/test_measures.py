@@ -1,10 +1,14 @@
 """The table ``measures`` is one like the others, and most trials have no rows in it."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from orchestrator.store import RowError, Store, compact, query, write_part
+
+GUIDE = Path(__file__).parents[3] / "docs" / "measures.md"
 
 
 def _measured(run, trial: str, attempt: int = 1, name: str | None = None) -> None:
@@ -84,3 +88,14 @@ def test_a_damaged_part_is_found_and_set_aside(run) -> None:
 def test_a_column_that_the_table_lacks_is_named(run) -> None:
     with pytest.raises(RowError, match="column is 'sharpness'"):
         write_part(run.path, "measures", "a", [{"trial_id": "a", "attempt": 1, "sharpness": 1.0}])
+
+
+def test_the_guides_queries_can_be_asked(run) -> None:
+    _measured(run, "a")
+    (block,) = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    statements = [statement for statement in block.split(";") if statement.strip()]
+    columns = [query(run.path, statement).column_names for statement in statements]
+    assert columns == [
+        ["eta_over_eta_c", "point", "value", "error"],
+        ["eta_over_eta_c", "l1_norm", "l1_norm_mid"],
+    ]
