@@ -37,14 +37,19 @@ PLAIN = (
 
 def exit_status(error: BaseException) -> int:
     """2 for what the user can put right in the request, 3 for what kept trials from settling."""
-    if isinstance(error, (SweepError, DatasetError, QueryError, UserError)):
+    if isinstance(error, (SweepError, DatasetError, QueryError, UserError)) or _of_science(error):
         return BAD_INPUT
     return SOME_FAILED if isinstance(error, (StoreError, RunHaltedError)) else ERROR
 
 
+def _of_science(error: BaseException) -> bool:
+    """Whether ``jobs`` refused a value: its errors say what would be right, and most need torch."""
+    return isinstance(error, ValueError) and type(error).__module__.startswith("jobs.")
+
+
 def sentence(error: BaseException) -> str:
     """What to say of an exception."""
-    if isinstance(error, PLAIN):
+    if isinstance(error, PLAIN) or _of_science(error):
         return str(error)
     if isinstance(error, SlurmUnavailable):
         return f"SLURM gave no answer: {error.reason}"

@@ -57,7 +57,7 @@ def _named(value: str, file: str, factory: str, digest: str | None, folder: Path
         if digest in (None, found):
             _register(found, place.resolve())
             return f"{path.name}:{factory}@{found}"
-    where = " or ".join(shown(str(place)) for place in places)
+    where = " or ".join(repr(str(place)) for place in places)
     expected = "a file that can be read" if digest is None else "the file with this digest"
     raise SweepError(
         f"problem.architecture is {shown(value)}; {where} must be {expected}, and is not"

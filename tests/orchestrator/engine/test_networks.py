@@ -28,7 +28,7 @@ stop: {epsilon: 0.3}
 
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own, "_PATHS", {})
+    monkeypatch.setattr(own, "_paths", {})
 
 
 @pytest.fixture

@@ -18,8 +18,12 @@ from orchestrator.sweep import Column, EtaGrid, Resources
         ),
         ({"architecture": "vit", "loss": "ce"}, "digits-60 vit 4×64 gelu ce standard seed 0"),
         (
-            {"dataset": "point(x=[2, 1])", "n_train": 1, "architecture": "diagonal"},
-            "point(x=[2, 1]) n=1 diagonal depth 2 mse seed 0",
+            {
+                "dataset": "point(x=[2, 1], truth=[0.5, 0.5])",
+                "n_train": 1,
+                "architecture": "diagonal",
+            },
+            "point(x=[2, 1], truth=[0.5, 0.5]) n=1 diagonal depth 2 mse seed 0",
         ),
         (
             {"architecture": "mynet.py:build@0123456789abcdef", "width": 9},
