@@ -97,7 +97,7 @@ def _diagonal_network(device: str, threads: int | None) -> Iterator[Check]:
 
 
 def _small(architecture: str) -> Problem:
-    sizes = {"fcn": (12, 2), "cnn": (4, 1), "resnet": (4, 1), "vit": (8, 1)}
+    sizes = {"fcn": (12, 2), "cnn": (4, 1), "resnet": (8, 1), "vit": (8, 1)}
     width, depth = sizes[architecture]
     return Problem(
         dataset="digits",
