@@ -35,7 +35,10 @@ def check_placement(problem: Problem, device: str, ranks: int = 1) -> None:
     Raises:
         PlacementError: it is not so.
     """
-    kind = torch.device(device).type
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:  # torch knows no such device
+        kind = device
     if kind not in CHUNK_BYTES:
         raise PlacementError(f"device is {device!r}; it must be cpu or cuda (float32 and float64)")
     if kind == "cuda" and not torch.cuda.is_available():
