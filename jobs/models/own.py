@@ -11,7 +11,6 @@ PyTorch's generator.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from jobs.losses import half_squared_error
 from jobs.objective import Objective
 from jobs.parameters import Layout
 from jobs.spec import Problem
+from jobs.spec.network_name import digest_of, is_own_network
 
 PROBED_SAMPLES = 3
 DIFFERENCE = 1e-6
@@ -50,11 +50,6 @@ class OwnNetwork(nn.Module):
         return outputs
 
 
-def digest_of(path: Path) -> str:
-    """The first 16 hex digits of the SHA-256 of a file."""
-    return _digest(path.read_bytes())
-
-
 def register(digest: str, path: Path) -> None:
     """Tell this process where the file of a digest lies."""
     _paths[digest] = path
@@ -73,7 +68,7 @@ def path_of(digest: str) -> Path:
 
 def is_own(problem: Problem) -> bool:
     """Whether a problem's network is of the user's own."""
-    return "@" in problem.architecture
+    return is_own_network(problem.architecture)
 
 
 def construct(problem: Problem, shape: Shape) -> nn.Module:
@@ -230,10 +225,10 @@ def _imported(digest: str) -> ModuleType:
         source = path.read_bytes()
     except OSError as error:
         raise NetworkError(f"network file {path} cannot be read: {error.strerror}") from error
-    if _digest(source) != digest:
+    if digest_of(source) != digest:
         raise NetworkError(
-            f"network file {path} has the digest {_digest(source)}; it must be {digest}: the file "
-            "was changed"
+            f"network file {path} has the digest {digest_of(source)}; it must be {digest}: the "
+            "file was changed"
         )
     name = f"_eos_network_{digest}"
     module = ModuleType(name)
@@ -245,10 +240,6 @@ def _imported(digest: str) -> ModuleType:
         del sys.modules[name]
         raise NetworkError(f"network file {path} failed: {_said(error)}") from error
     return module
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _parts(problem: Problem) -> tuple[str, str, str]:

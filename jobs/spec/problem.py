@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.spec.dataset_name import parse
+from jobs.spec.network_name import is_own_network
 from jobs.spec.values import SpecError, one_of, positive, whole
 
 ARCHITECTURES = ("fcn", "cnn", "resnet", "vit", "diagonal", "diagonal-difference")
@@ -19,7 +20,6 @@ NORMALIZATIONS = ("scalar", "feature", "channel", "none")
 DTYPES = ("float32", "float64")
 
 _SEEDED = re.compile(r"seeded-(0|[1-9][0-9]{0,17})")
-_OWN_NETWORK = re.compile(r".+\.py:[A-Za-z_][A-Za-z0-9_]*@[0-9a-f]{16}")
 
 SIZES: dict[str, dict[str, Any]] = {
     "fcn": {"width": 200, "depth": 2, "activation": "relu"},
@@ -126,7 +126,7 @@ class Problem:
 
     def _settle_network(self) -> None:
         named = self.architecture
-        if isinstance(named, str) and _OWN_NETWORK.fullmatch(named):
+        if isinstance(named, str) and is_own_network(named):
             sizes = OWN_NETWORK_SIZES
         else:
             one_of("architecture", named, ARCHITECTURES)

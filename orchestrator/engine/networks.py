@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jobs.spec.network_name import digest_of, is_own_network
 from orchestrator.store import write_bytes_whole
 from orchestrator.sweep import Sweep, SweepError
-from orchestrator.sweep.own_networks import MODELS, digest_of
+from orchestrator.sweep.own_networks import MODELS
 
 
 def keep_networks(run: Path, sweep: Sweep) -> None:
@@ -17,7 +18,7 @@ def keep_networks(run: Path, sweep: Sweep) -> None:
         StoreError: the directory cannot be written to.
     """
     names = {column.problem.architecture for column in sweep.columns}
-    digests = {name.partition("@")[2]: name for name in sorted(names) if "@" in name}
+    digests = {name.rpartition("@")[2]: name for name in sorted(filter(is_own_network, names))}
     if not digests:
         return
     from jobs.models import own  # with torch, which other sweeps need not wait for

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jobs.spec.network_name import NAMED, digest_of
 from orchestrator.sweep.sentences import SweepError, shown
 
 MODELS = "models"
 """The folder of a run directory that keeps the files, each as ``DIGEST.py``."""
 
-_NAMED = re.compile(
-    r"(?P<file>.+\.py):(?P<factory>[A-Za-z_][A-Za-z0-9_]*)(@(?P<digest>[0-9a-f]{16}))?"
-)
 _KEYS = ("architecture", "problem.architecture")
-
-
-def digest_of(content: bytes) -> str:
-    """The 16 hex digits that name a file by its content: the beginning of its SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
@@ -41,7 +32,7 @@ def _walked(key: object, value: object, folder: Path) -> Any:
         return with_digests(value, folder)
     if isinstance(value, list):
         return [_walked(key, item, folder) for item in value]
-    if key in _KEYS and isinstance(value, str) and (named := _NAMED.fullmatch(value)):
+    if key in _KEYS and isinstance(value, str) and (named := NAMED.fullmatch(value)):
         return _named(value, named["file"], named["factory"], named["digest"], folder)
     return value
 

@@ -162,3 +162,55 @@ def test_tiny_trials_share_part_files(make_run: Callable[..., Any]) -> None:
     assert at_once > len(os.sched_getaffinity(0))  # they are computed together
     assert all(row["wall_s"] > 0 for row in gd)
     run.assert_settled_once()
+
+
+NETWORKS = """
+name: networks
+problem: {dataset: digits, n_train: 20, loss: mse}
+eta: {unit: absolute, values: [0.05]}
+stop: {epsilon: 0.4, max_steps: 100}
+measure: {also: [trace, norms], probes: 4}
+grids:
+  - problem: {architecture: "mynet.py:build", width: 6}
+  - problem: {architecture: cnn, width: 4, depth: 1, parameterization: mup, base_width: 2}
+  - problem:
+      {dataset: "point(x=[2, 1], truth=[0.5, 0.5])", n_train: 1, architecture: diagonal,
+       init_scale: 0.1, dtype: float64}
+"""
+
+MYNET = """
+from torch import nn
+
+def build(shape, width, outputs):
+    channels, height, wide = shape
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(channels * height * wide, width),
+        nn.Tanh(),
+        nn.Linear(width, outputs),
+    )
+"""
+
+
+def test_networks_of_ones_own_and_others_go_the_whole_way(make_run: Callable[..., Any]) -> None:
+    run = make_run(text=NETWORKS)
+    own = run.config.with_name("mynet.py")
+    own.write_text(MYNET)
+    run.run()
+    rows = {row["architecture"].partition("@")[0]: row for row in run.rows("trials")}
+    assert set(rows) == {"mynet.py:build", "cnn", "diagonal"}
+    assert {row["status"] for row in rows.values()} <= {"reached", "max_steps"}
+    assert (rows["cnn"]["parameterization"], rows["cnn"]["base_width"]) == ("mup", 2)
+    assert len({row["init_hash"] for row in run.rows("trials")}) == 3
+    assert {row["measure"] for row in run.rows("measures")} >= {"trace", "l1_norm"}
+    digest = rows["mynet.py:build"]["architecture"].partition("@")[2]
+    assert (run.path / "models" / f"{digest}.py").read_text() == MYNET
+
+    # The run directory has all it needs, and a changed file is another network.
+    own.unlink()
+    run.eos("resume", str(run.path))
+    own.write_text(MYNET.replace("Tanh", "ReLU"))
+    run.run()
+    names = {row["architecture"] for row in run.rows("trials")}
+    assert len({name for name in names if name.startswith("mynet.py")}) == 2
+    run.assert_settled_once()

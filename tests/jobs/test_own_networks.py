@@ -9,10 +9,11 @@ from jobs import Problem, models, run_trial
 from jobs.admission import NetworkError
 from jobs.datasets import Shape
 from jobs.hessian import Hessian
-from jobs.models.own import digest_of, register
+from jobs.models.own import register
 from jobs.parameterization import initial_parameters, multipliers
 from jobs.parameters import Layout
 from jobs.problem import pose
+from jobs.spec.network_name import digest_of
 
 HEAD = """
 import torch
@@ -42,7 +43,7 @@ def own(tmp_path):
     def write(text, factory="make"):
         path = tmp_path / "network.py"
         path.write_text(text)
-        digest = digest_of(path)
+        digest = digest_of(path.read_bytes())
         register(digest, path)
         return f"network.py:{factory}@{digest}"
 

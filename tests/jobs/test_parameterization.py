@@ -23,6 +23,7 @@ from jobs.objective import Objective
 from jobs.pack import DescentPack
 from jobs.parameterization import Scaling, initial_parameters, multipliers, scalings
 from jobs.parameters import Layout
+from jobs.spec.network_name import digest_of
 
 SCALED = pytest.mark.parametrize("parameterization", ["ntk", "mup"])
 
@@ -229,7 +230,7 @@ def test_a_parameter_that_the_rule_does_not_know_is_named(tmp_path, dims):
         "        return super().forward(inputs) * self.extra.sum()\n"
         "def make(width):\n    return Net(width)\n"
     )
-    digest = models.own.digest_of(path)
+    digest = digest_of(path.read_bytes())
     models.own.register(digest, path)
     scaling = {"width": 8, "base_width": 2, "parameterization": "mup"}
     problem = _usual(f"unknown.py:make@{digest}", **scaling)
