@@ -10,6 +10,10 @@ MEASUREMENT = 20
 """Gradients that one measurement of the sharpness is worth: the products that Lanczos typically
 needs at a relative residual of 1e-3."""
 
+PRODUCTS_PER_EIGENVALUE = 10
+EVALUATION = 1 / 3
+"""Gradients that a leading eigenvalue takes, and an evaluation of the loss."""
+
 PRIOR_FLOW_GRADIENTS = {"rkc2": 1_000, "rk4": 13_000}
 PRIOR_DESCENT_STEPS = 2_000
 """Assumed of a column whose flow has not run: the gradients and products of its flow, by method,
@@ -26,7 +30,7 @@ as many on the way back."""
 
 def flow_gradients(column: Column) -> float:
     """Gradients of a flow that has not run."""
-    return PRIOR_FLOW_GRADIENTS[column.protocol.flow_method]
+    return PRIOR_FLOW_GRADIENTS[column.protocol.flow_method] + further_gradients(column)
 
 
 def descent_gradients(column: Column, learning_rate: float, flow: FlowFacts | None) -> float:
@@ -39,7 +43,22 @@ def descent_gradients(column: Column, learning_rate: float, flow: FlowFacts | No
         steps = min(flow.time / learning_rate, limit)
     else:
         steps = min(PRIOR_DESCENT_STEPS / learning_rate, limit)
-    return steps * (1 + MEASUREMENT / column.protocol.trajectory_every)
+    gradients = steps * (1 + MEASUREMENT / column.protocol.trajectory_every)
+    gradients += further_gradients(column, points=2 if column.protocol.midpoint else 1)
+    if "distance_from_flow" in column.protocol.also:
+        gradients += PRIOR_FLOW_GRADIENTS[column.protocol.flow_method]
+    return gradients
+
+
+def further_gradients(column: Column, points: int = 1) -> float:
+    """What the measures cost that are asked for at every threshold, at so many points each."""
+    protocol = column.protocol
+    also, probes = set(protocol.also), protocol.probes or 0
+    each = PRODUCTS_PER_EIGENVALUE * protocol.eigenvalues
+    each += probes if also & {"trace", "frobenius"} else 0
+    each += MEASUREMENT if "adaptive_sharpness" in also else 0
+    each += 2 * probes * EVALUATION if "average_sharpness" in also else 0
+    return len(protocol.epsilons) * points * each
 
 
 def unknown_gradients(column: Column) -> float:

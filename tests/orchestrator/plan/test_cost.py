@@ -6,14 +6,16 @@ import pytest
 
 from jobs.spec import Problem, Protocol
 from orchestrator.plan import ColumnProgress, predict, seconds_per_gradient
-from orchestrator.plan.cost import PRIOR_SECONDS_PER_FLOP
+from orchestrator.plan.cost import PRIOR_FLOW_GRADIENTS, PRIOR_SECONDS_PER_FLOP
 from orchestrator.sweep import Column, EtaGrid, Resources
 
+PLAIN = Protocol(epsilons=(0.1,))
 
-def progress(**problem: object) -> ColumnProgress:
+
+def progress(protocol: Protocol = PLAIN, **problem: object) -> ColumnProgress:
     column = Column(
         problem=Problem(**{"dataset": "digits", "n_train": 100, **problem}),
-        protocol=Protocol(epsilons=(0.1,)),
+        protocol=protocol,
         etas=(EtaGrid(unit="eta_c", rates=(1.0,)),),
         stop_after_divergences=None,
         resources=Resources(),
@@ -39,3 +41,17 @@ def test_what_is_assumed_is_called_a_guess() -> None:
     assert cost.seconds == pytest.approx(
         cost.gradients * 6 * 2 * 64 * 100 * PRIOR_SECONDS_PER_FLOP, rel=1e-12
     )
+
+
+def test_measures_at_thresholds_cost_their_products() -> None:
+    """A hundred probes at two thresholds, of the flow once and of the GD trial at two points."""
+    plain = Protocol(epsilons=(0.1, 0.2))
+    asked = Protocol(epsilons=(0.1, 0.2), also=("trace", "frobenius"), probes=100, midpoint=True)
+    more = predict(progress(asked)).gradients - predict(progress(plain)).gradients
+    assert more == pytest.approx(2 * 100 + 2 * 2 * 100)
+
+
+def test_a_flow_beside_gd_costs_a_flow() -> None:
+    beside = Protocol(epsilons=(0.1,), also=("distance_from_flow",))
+    more = predict(progress(beside)).gradients - predict(progress()).gradients
+    assert more == pytest.approx(PRIOR_FLOW_GRADIENTS["rkc2"])
