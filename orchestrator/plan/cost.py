@@ -54,7 +54,7 @@ def further_gradients(column: Column, points: int = 1) -> float:
     """What the measures cost that are asked for at every threshold, at so many points each."""
     protocol = column.protocol
     also, probes = set(protocol.also), protocol.probes or 0
-    each = PRODUCTS_PER_EIGENVALUE * protocol.eigenvalues
+    each = float(PRODUCTS_PER_EIGENVALUE * protocol.eigenvalues)
     each += probes if also & {"trace", "frobenius"} else 0
     each += MEASUREMENT if "adaptive_sharpness" in also else 0
     each += 2 * probes * EVALUATION if "average_sharpness" in also else 0
