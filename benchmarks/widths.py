@@ -84,7 +84,9 @@ def print_table(curves: Curves, options: argparse.Namespace) -> None:
 
 def draw(curves: Curves, options: argparse.Namespace) -> None:
     """One panel for each parameterization, one line for each width."""
-    figure, panels = plt.subplots(1, len(PARAMETERIZATIONS), figsize=(12, 3.6), sharey=True)
+    figure, panels = plt.subplots(
+        1, len(PARAMETERIZATIONS), figsize=(12, 3.6), sharey=True, layout="constrained"
+    )
     colours = plt.get_cmap("viridis")
     for panel, parameterization in zip(panels, PARAMETERIZATIONS, strict=True):
         for number, width in enumerate(options.widths):
@@ -94,12 +96,13 @@ def draw(curves: Curves, options: argparse.Namespace) -> None:
             values = [point.sharpness for point in finite]
             colour = colours(number / max(len(options.widths) - 1, 1))
             panel.plot(steps, values, color=colour, label=str(width))
-        panel.axhline(2 / options.learning_rate, color="black", linestyle=":", linewidth=1)
+        edge = 2 / options.learning_rate
+        panel.axhline(edge, color="black", linestyle=":", linewidth=1, label=f"2/η = {edge:g}")
         panel.set(title=parameterization, xlabel="step", yscale="log")
     panels[0].set_ylabel("sharpness")
-    panels[-1].legend(title="width")
-    figure.tight_layout()
-    figure.savefig(options.figure, dpi=150)
+    lines, labels = panels[-1].get_legend_handles_labels()
+    figure.legend(lines, labels, title="width", loc="outside right center")
+    figure.savefig(options.figure, dpi=100)
 
 
 if __name__ == "__main__":
