@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from jobs.ranks import Alone, Ranks
 from jobs.recorder import Recorder
 from jobs.records import Crossing, Point
 from jobs.spec import Trial
+from jobs.spec.digest import digest_of
 from jobs.stepper import Bounds, Stepper
 
 
@@ -128,7 +128,7 @@ class TrialRun:
         recorder = self._recorder
         return TrialResult(
             self.trial,
-            _digest(self._theta0),
+            digest_of(self._theta0.cpu().numpy().tobytes()),
             tuple(recorder.crossings),
             tuple(recorder.trajectory),
         )
@@ -252,10 +252,6 @@ class TrialRun:
                 f"{own.dtype} of shape {tuple(own.shape)}"
             )
         return tensor.to(own.device)
-
-
-def _digest(theta: Tensor) -> str:
-    return hashlib.sha256(theta.cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _method(trial: Trial, objective: Objective) -> Stepper:

@@ -8,6 +8,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 """Ctrl-C, a polite kill, a closed terminal, and what clusters send before a time limit."""
 
 
-def hold() -> None:
-    """Let signals wait from now on."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+def hold() -> set[int | signal.Signals]:
+    """Let signals wait from now on; returns those that waited before."""
+    return signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

@@ -28,7 +28,8 @@ from jobs.losses import half_squared_error
 from jobs.objective import Objective
 from jobs.parameters import Layout
 from jobs.spec import Problem
-from jobs.spec.network_name import digest_of, is_own_network
+from jobs.spec.digest import digest_of
+from jobs.spec.network_name import is_own_network
 
 PROBED_SAMPLES = 3
 DIFFERENCE = 1e-6

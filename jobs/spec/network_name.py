@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 NAMED = re.compile(
     r"(?P<file>.+\.py):(?P<factory>[A-Za-z_][A-Za-z0-9_]*)(@(?P<digest>[0-9a-f]{16}))?"
 )
 """How such a network is named; in a sweep file without the digest."""
-
-
-def digest_of(content: bytes) -> str:
-    """The 16 hex digits that name a file by its content: the beginning of its SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def is_own_network(architecture: str) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Literal
 
+from jobs.spec.digest import digest_of
 from jobs.spec.problem import Problem
 from jobs.spec.protocol import Protocol, check_reachable
 from jobs.spec.values import SpecError, positive
@@ -74,7 +74,7 @@ def column_id(problem: Problem, protocol: Protocol) -> str:
 def _digest(begin: str, problem: str, protocol: str) -> str:
     """The name of a content, of which each part is given in canonical JSON."""
     canonical = f'{{{begin},"problem":{problem},"protocol":{protocol},"schema":{SCHEMA_VERSION}}}'
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return digest_of(canonical.encode())
 
 
 # A sweep has 10⁵ trials, and a column's are named one after another: what they share is spelled

@@ -55,6 +55,11 @@ class Evidence:
 
     every: tuple[At, ...]
 
+    def about(self, sweep: Sweep) -> Evidence:
+        """What of it is about the columns of a sweep."""
+        names = {column.column_id for column in sweep.columns}
+        return Evidence(tuple(at for at in self.every if at.phase.column_id in names))
+
     def last(self) -> Iterator[At]:
         """Each column at the smallest threshold that its flow reached."""
         best: dict[str, At] = {}
@@ -68,6 +73,8 @@ class Evidence:
 
 def gather(run: Path, sweep: Sweep) -> Evidence:
     """The evidence that a run directory has on the columns of a sweep; its analysis is made anew.
+
+    The tables are read once: :meth:`Evidence.about` parts what they say by experiment.
 
     Raises:
         FileNotFoundError: there is no such run directory.

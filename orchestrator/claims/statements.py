@@ -11,6 +11,10 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from jobs.diagonal.points import sharpness
+from jobs.spec.dataset_name import parse
 from orchestrator.analysis.line import line_through
 from orchestrator.analysis.phase import ABOVE, BELOW
 from orchestrator.claims.evidence import At, Evidence
@@ -264,17 +268,11 @@ def best_at_the_truth(evidence: Evidence) -> Finding:
 
 
 def _edge_of_truth(at: At) -> float | None:
-    """η* = 2/S(β*), S(β*) = (4/n) λ_max(X diag(β*) Xᵀ), of a diagonal network."""
-    import numpy as np
-
-    from jobs.spec.dataset_name import parse
-
+    """η* = 2/S(β*) of a diagonal network."""
     options = parse(at.column.problem.dataset).options
     if "x" not in options or "truth" not in options:
         return None
-    x = np.atleast_2d(np.asarray(options["x"], dtype=float))
-    truth = np.asarray(options["truth"], dtype=float)
-    return 2 / (4 / len(x) * float(np.linalg.eigvalsh(x * truth @ x.T)[-1]))
+    return 2 / float(sharpness(np.atleast_2d(options["x"]), options["truth"]))
 
 
 def sharpness_fades(evidence: Evidence) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jobs.datasets.source import DatasetError
 from orchestrator.cluster import AllocationError, ClusterError, NoHeadError
 from orchestrator.data.download import DownloadError
 from orchestrator.slurm.command import SlurmUnavailable
@@ -23,7 +22,6 @@ class RunHaltedError(Exception):
 PLAIN = (
     AllocationError,
     ClusterError,
-    DatasetError,
     DownloadError,
     NoHeadError,
     QueryError,
@@ -37,7 +35,7 @@ PLAIN = (
 
 def exit_status(error: BaseException) -> int:
     """2 for what the user can put right in the request, 3 for what kept trials from settling."""
-    if isinstance(error, (SweepError, DatasetError, QueryError, UserError)) or _of_science(error):
+    if isinstance(error, (SweepError, QueryError, UserError)) or _of_science(error):
         return BAD_INPUT
     return SOME_FAILED if isinstance(error, (StoreError, RunHaltedError)) else ERROR
 

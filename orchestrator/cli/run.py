@@ -49,9 +49,7 @@ def plan(
 
     Example: eos plan configs/quickstart.yaml problem.width=[64,128]
     """
-    sweep = sweeps.load(config, overrides or ())
-    for error in datasets.errors_of((c.problem for c in sweep.columns), unseen=True):
-        raise error
+    sweep = _checked(sweeps.load(config, overrides or ()), unseen=True)
     run = run_dir or Path("runs") / sweep.name
     ledger = Ledger(run) if run.is_dir() else None
     rows = [_planned(column, ledger) for column in sweep.columns]
@@ -164,13 +162,13 @@ def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:
     return _checked(sweeps.load(config, overrides or ()))
 
 
-def _checked(sweep: Sweep) -> Sweep:
-    """The sweep, whose datasets are there.
+def _checked(sweep: Sweep, *, unseen: bool = False) -> Sweep:
+    """The sweep, whose datasets are there; ``unseen`` takes that for granted of their files.
 
     Raises:
         DatasetError: one is not.
     """
-    for error in datasets.errors_of(column.problem for column in sweep.columns):
+    for error in datasets.errors_of((c.problem for c in sweep.columns), unseen=unseen):
         raise error
     return sweep
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from jobs import datasets
-from orchestrator.claims import CLAIMS, Verdict, gather, judge
+from orchestrator.claims import CLAIMS, Evidence, Verdict, gather, judge
 from orchestrator.cli.errors import ERROR, INTERRUPTED, SETTLED, UserError
 from orchestrator.cli.execution import carry_out
 from orchestrator.cli.output import print_json, print_table, stderr
@@ -55,15 +55,11 @@ def verify(
 
 def _golden(device: str, *, json: bool) -> int:
     from jobs.golden import golden_checks
-    from jobs.problem import PlacementError
 
     checks = []
-    try:
-        for check in golden_checks(device):
-            stderr.print(f"{_right(check.holds)}  {check.check}", markup=False, highlight=False)
-            checks.append(check)
-    except PlacementError as error:
-        raise UserError(str(error)) from None
+    for check in golden_checks(device):
+        stderr.print(f"{_right(check.holds)}  {check.check}", markup=False, highlight=False)
+        checks.append(check)
     if json:
         print_json([asdict(check) for check in checks])
     else:
@@ -87,20 +83,21 @@ def _paper(configs: Path, run: Path, *, json: bool) -> int:
     sweeps = {path.name[:3]: load(path) for path in paths}
     missing = {name: problem for name, sweep in sweeps.items() if (problem := _missing(sweep))}
     here = {name: sweep for name, sweep in sweeps.items() if name not in missing}
-    status = SETTLED
+    status, evidence = SETTLED, Evidence(())
     if here:
         grids = dict.fromkeys(grid for sweep in here.values() for grid in sweep.grids)
         with contextlib.redirect_stdout(sys.stderr):  # what follows is the answer
-            status = carry_out(run, Sweep(name="paper-small", grids=tuple(grids)))
-    if status == INTERRUPTED:
-        return status
+            status = carry_out(run, sweep := Sweep(name="paper-small", grids=tuple(grids)))
+        if status == INTERRUPTED:
+            return status
+        evidence = gather(run, sweep)
     verdicts = [
         verdict
         for name in sweeps
         for verdict in (
             [Verdict(name, claim.sentence, None, missing[name]) for claim in CLAIMS[name]]
             if name in missing
-            else judge(name, gather(run, sweeps[name]))
+            else judge(name, evidence.about(sweeps[name]))
         )
     ]
     if json:

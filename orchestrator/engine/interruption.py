@@ -72,7 +72,7 @@ class Interruption:
         self._settled = False
         self._over = threading.Event()
         self._listener: threading.Thread | None = None
-        self._mask: set[signal.Signals | int] = set()
+        self._mask: set[int | signal.Signals] = set()
         self._before: dict[signal.Signals, Any] = {}
 
     @property
@@ -87,8 +87,7 @@ class Interruption:
                     self._before[number] = signal.signal(number, self._on_signal)
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
             if self._patient:
-                self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-                hold()
+                self._mask = hold()
                 self._listener = threading.Thread(target=self._listen, name="signals", daemon=True)
                 self._listener.start()
         return self

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.spec.network_name import digest_of, is_own_network
+from jobs.spec.digest import digest_of
+from jobs.spec.network_name import is_own_network
 from orchestrator.store import write_bytes_whole
 from orchestrator.sweep import Sweep, SweepError
 from orchestrator.sweep.own_networks import MODELS

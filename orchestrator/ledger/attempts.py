@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jobs.spec.digest import digest_of
 from orchestrator.ledger.marks import Mark, unmark
 from orchestrator.plan import FailureClass, Outcome
 from orchestrator.store import write_part
@@ -56,7 +56,7 @@ def part_name(attempts: Sequence[tuple[str, int]]) -> str:
         trial_id, attempt = attempts[0]
         return f"{trial_id}-{attempt}"
     content = ",".join(f"{trial_id}-{attempt}" for trial_id, attempt in attempts)
-    return f"pack-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return f"pack-{digest_of(content.encode())}"
 
 
 def commit_attempt(run: Path, row: Row) -> None:

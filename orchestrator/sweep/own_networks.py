@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.spec.network_name import NAMED, digest_of
+from jobs.spec.digest import digest_of
+from jobs.spec.network_name import NAMED
 from orchestrator.sweep.sentences import SweepError, shown
 
 MODELS = "models"

@@ -13,7 +13,7 @@ from jobs.models.own import register
 from jobs.parameterization import initial_parameters, multipliers
 from jobs.parameters import Layout
 from jobs.problem import pose
-from jobs.spec.network_name import digest_of
+from jobs.spec.digest import digest_of
 
 HEAD = """
 import torch

@@ -23,7 +23,7 @@ from jobs.objective import Objective
 from jobs.pack import DescentPack
 from jobs.parameterization import Scaling, initial_parameters, multipliers, scalings
 from jobs.parameters import Layout
-from jobs.spec.network_name import digest_of
+from jobs.spec.digest import digest_of
 
 SCALED = pytest.mark.parametrize("parameterization", ["ntk", "mup"])
 
