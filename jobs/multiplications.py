@@ -9,6 +9,7 @@ from typing import Any
 from jobs import datasets
 from jobs.datasets.source import Shape
 from jobs.spec import Problem
+from jobs.spec.network_name import is_own_network
 
 
 def multiplications(problem: Problem) -> int:
@@ -58,13 +59,13 @@ def _counted(problem: Problem, shape: Shape) -> int:
     try:
         return count(models.build(problem, shape), shape.features)
     except Exception:
-        if "@" not in problem.architecture:
+        if not is_own_network(problem.architecture):
             raise
         return shape.features  # a network of the user's own: its trials will say what is wrong
 
 
 def count(module: Any, features: int) -> int:
-    """Multiplications of a module on the meta device for one sample of so many features.
+    """Multiplications of a module for one sample of so many features.
 
     Each parameter counts once at least, for it is used in some way.
     """
@@ -73,6 +74,7 @@ def count(module: Any, features: int) -> int:
 
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        module(torch.empty(1, features, device="meta"))
+        like = next(module.parameters())  # on the meta device, but for networks of users
+        module(torch.zeros(1, features, device=like.device, dtype=like.dtype))
     parameters: int = sum(parameter.numel() for parameter in module.parameters())
     return max(int(counter.get_total_flops()) // 2, parameters)

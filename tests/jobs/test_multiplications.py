@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from jobs import datasets, models
 from jobs.multiplications import count, multiplications
 from jobs.spec import Problem
+from jobs.spec.digest import digest_of
 
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist-mini"])
@@ -69,3 +71,20 @@ def test_networks_with_a_formula_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_network_of_ones_own_is_counted_like_the_others(tmp_path: Path) -> None:
+    """On 64 pixels, 5 units and 10 outputs: 64·5 + 5·10, and each of the biases once at least."""
+    path = tmp_path / "mynet.py"
+    path.write_text(
+        "from torch import nn\n"
+        "def build(width, outputs):\n"
+        "    return nn.Sequential(\n"
+        "        nn.Flatten(), nn.Linear(64, width), nn.Tanh(), nn.Linear(width, outputs)\n"
+        "    )\n"
+    )
+    digest = digest_of(path.read_bytes())
+    models.own.register(digest, path)
+    named = f"mynet.py:build@{digest}"
+    problem = Problem(dataset="digits", n_train=1, architecture=named, width=5)
+    assert multiplications(problem) == 64 * 5 + 5 * 10 + 15
