@@ -1,4 +1,4 @@
-"""ntk and mup: their factors, the published rule of mup for SGD, and what grows with the width.
+"""ntk and mup: their factors, SGD as the package mup does it, and what grows with the width.
 
 The coordinate checks train networks of several widths for a few steps at a fixed η, and fit the
 slope of log(change of activations) against log(width). What the slopes must be follows from one
@@ -10,6 +10,7 @@ behind the first layer.
 import itertools
 import math
 
+import mup
 import numpy as np
 import pytest
 import torch
@@ -122,50 +123,46 @@ def test_ntk_computes_the_same_function_at_the_start_but_for_biases(activation):
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-6, atol=1e-8)
 
 
-def _published_mup(problem, shape, inputs, targets, eta, steps):
-    """Outputs after SGD by the rule of the package mup (1.0.0), for a network of one or more
-    hidden layers: MuReadout, ``set_base_shapes``, which rescales, and MuSGD.
+class _Published(nn.Module):
+    """A fully connected tanh network as users of the package mup write it."""
 
-    Written anew, for the package brings torchvision and seaborn with it. With the package itself
-    in place of this, outputs after ten steps differed by 3e-16 where √(width / base width) is
-    exact in float32, and by 3e-8 elsewhere.
-    """
-    m = problem.width / problem.base_width
+    def __init__(self, features, width, depth, outputs):
+        super().__init__()
+        sizes = [features, *[width] * depth]
+        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(sizes))
+        self.readout = mup.MuReadout(width, outputs)
+
+    def forward(self, inputs):
+        for layer in self.hidden:
+            inputs = layer(inputs).tanh()
+        return self.readout(inputs)
+
+
+def _published_mup(problem, shape, inputs, targets, eta, steps):
+    """Outputs before and after each step of SGD as the package mup does it."""
+
+    def network(width):
+        return _Published(shape.features, width, problem.depth, shape.outputs)
+
     with torch.random.fork_rng():
         torch.manual_seed(problem.seed)
-        sizes = [shape.features, *[problem.width] * problem.depth]
-        hidden = [nn.Linear(*pair) for pair in itertools.pairwise(sizes)]
-        readout = nn.Linear(problem.width, shape.outputs)
-    for layer in (*hidden, readout):
-        layer.double()
-    for layer in hidden[1:]:
-        layer.bias.data *= math.sqrt(m)  # its fan-in has grown m times
-    for parameter in readout.parameters():
-        parameter.data *= math.sqrt(m)
-    rates = {readout.weight: eta * m, readout.bias: eta}
-    for layer in hidden:
-        rates[layer.weight] = eta * m if layer is hidden[0] else eta
-        rates[layer.bias] = eta * m
-    optimizer = torch.optim.SGD([{"params": [p], "lr": rate} for p, rate in rates.items()])
-
-    def outputs():
-        values = inputs
-        for layer in hidden:
-            values = layer(values).tanh()
-        return readout(values / m)
-
-    found = [outputs().detach()]
+        net = network(problem.width)
+        base, other = network(problem.base_width), network(problem.base_width + 1)
+    net.double()  # before mup rescales, so that its factors are not rounded
+    mup.set_base_shapes(net, base, delta=other)
+    optimizer = mup.MuSGD(net.parameters(), lr=eta)
+    found = [net(inputs).detach()]
     for _ in range(steps):
         optimizer.zero_grad()
-        ((outputs() - targets).square().sum() / 2 / len(inputs)).backward()
+        ((net(inputs) - targets).square().sum() / 2 / len(inputs)).backward()
         optimizer.step()
-        found.append(outputs().detach())
+        found.append(net(inputs).detach())
     return found
 
 
 @pytest.mark.parametrize(("width", "base_width"), [(32, 8), (12, 8), (8, 8), (4, 16)])
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_gd_under_mup_is_sgd_by_the_published_rule(width, base_width, depth):
+def test_gd_under_mup_is_sgd_of_the_package_mup(width, base_width, depth):
     scaling = {"width": width, "base_width": base_width, "parameterization": "mup"}
     problem = _usual("fcn", depth=depth, activation="tanh", seed=3, dtype="float64", **scaling)
     shape, eta, steps = Shape((5,), 3), 0.3, 10
