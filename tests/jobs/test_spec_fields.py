@@ -1,0 +1,231 @@
+"""Which values the fields of a problem, a protocol and a trial accept, and what is usual."""
+
+import dataclasses
+import math
+
+import pytest
+
+from jobs import Problem, Protocol, SpecError, Trial
+
+GD = Trial(
+    problem=Problem(dataset="digits", n_train=50),
+    protocol=Protocol(epsilons=(0.1,)),
+    kind="gd",
+    learning_rate=0.1,
+)
+
+NOT_POSITIVE = [0, 0.0, -1, -0.1, math.nan, math.inf, -math.inf, True, "1", None, [1.0]]
+NOT_COUNTS = [-1, 1.0, 2.5, math.nan, True, "3", None]
+HUGE = pytest.param(10**400, id="10**400")
+
+
+@pytest.mark.parametrize("value", [*NOT_POSITIVE, HUGE])
+def test_init_scale_must_be_positive(value):
+    _refused(lambda: Problem(dataset="digits", n_train=1, init_scale=value), "init_scale", value)
+
+
+@pytest.mark.parametrize("value", [*NOT_POSITIVE, HUGE])
+def test_a_learning_rate_must_be_positive(value):
+    _refused(lambda: dataclasses.replace(GD, learning_rate=value), "learning_rate", value)
+
+
+@pytest.mark.parametrize("value", NOT_POSITIVE)
+def test_a_threshold_must_be_positive(value):
+    _refused(lambda: Protocol(epsilons=(0.1, value)), "epsilon", value)
+
+
+@pytest.mark.parametrize("value", [(), []])
+def test_there_must_be_a_threshold(value):
+    with pytest.raises(SpecError, match="threshold") as caught:
+        Protocol(epsilons=value)
+    assert caught.value.field == "epsilon"
+    assert list(caught.value.value) == []
+
+
+@pytest.mark.parametrize("value", [0.1, None, 5, "0.1", {0.1}])
+def test_thresholds_must_come_in_a_sequence(value):
+    _refused(lambda: Protocol(epsilons=value), "epsilon", value)
+
+
+@pytest.mark.parametrize("value", [*NOT_POSITIVE, 1, 1.0, 0.5])
+def test_the_divergence_factor_must_be_above_one(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), divergence_factor=value), "divergence_factor", value)
+
+
+@pytest.mark.parametrize("value", [*NOT_POSITIVE, 1, 1.5])
+def test_the_tolerance_must_lie_between_zero_and_one(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), sharpness_rtol=value), "sharpness_rtol", value)
+
+
+@pytest.mark.parametrize("field", ["max_steps", "trajectory_every"])
+@pytest.mark.parametrize("value", [0, *NOT_COUNTS])
+def test_counts_of_steps_must_be_whole_and_positive(field, value):
+    _refused(lambda: Protocol(epsilons=(0.1,), **{field: value}), field, value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(field, 0) for field in ("n_train", "width")],
+        *[(field, v) for field in ("n_train", "seed") for v in NOT_COUNTS],
+        *[(field, v) for field in ("width", "depth") for v in NOT_COUNTS if v is not None],
+    ],
+)
+def test_sizes_and_seeds_must_be_whole(field, value):
+    values = {"dataset": "digits", "n_train": 1} | {field: value}
+    _refused(lambda: Problem(**values), field, value)
+
+
+def test_a_seed_must_fit_into_torchs_generator():
+    # torch.Generator.manual_seed takes 64 bits.
+    assert Problem(dataset="digits", n_train=1, seed=2**63 - 1).seed == 2**63 - 1
+    _refused(lambda: Problem(dataset="digits", n_train=1, seed=2**64), "seed", 2**64)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("architecture", "activation", "loss", "parameterization", "dtype"),
+        *("subset", "normalization"),
+    ],
+)
+@pytest.mark.parametrize("value", ["", "nonsense", "RELU", None, 3, ["relu"]])
+def test_names_must_be_known(field, value):
+    if value is None and field in ("activation", "normalization"):
+        return
+    _refused(lambda: Problem(dataset="digits", n_train=1, **{field: value}), field, value)
+
+
+@pytest.mark.parametrize("value", ["", None, 3])
+def test_a_dataset_must_have_a_name(value):
+    _refused(lambda: Problem(dataset=value, n_train=1), "dataset", value)
+
+
+def test_the_flow_method_must_be_known():
+    _refused(lambda: Protocol(epsilons=(0.1,), flow_method="euler"), "flow_method", "euler")
+
+
+ASKED = {"epsilons": (0.1,), "also": ("average_sharpness",)}
+
+
+def test_order_and_repetition_of_further_measures_do_not_matter():
+    one = Protocol(epsilons=(0.1,), also=["norms", "trace", "norms"])
+    assert one == Protocol(epsilons=(0.1,), also=("trace", "norms"))
+    assert one.also == ("trace", "norms")
+
+
+def test_what_the_measures_have_no_use_for_makes_no_other_protocol():
+    plain = Protocol(epsilons=(0.1,))
+    assert dataclasses.replace(plain, midpoint=True, probes=7, perturbation=0.3) == plain
+    assert (plain.probes, plain.perturbation) == (None, None)
+    trace = Protocol(epsilons=(0.1,), also=("trace",))
+    assert dataclasses.replace(trace, perturbation=0.3) == trace
+    assert (trace.probes, trace.perturbation) == (100, None)
+    average = Protocol(**ASKED)
+    assert (average.probes, average.perturbation) == (100, 0.1)
+    assert Protocol(epsilons=(0.1,), eigenvalues=2, midpoint=True).midpoint
+
+
+@pytest.mark.parametrize(
+    ("value", "nearest"), [("trase", "trace"), ("sharpness", None), ("", None), (3, None)]
+)
+def test_an_unknown_measure_is_refused_with_the_nearest_one(value, nearest):
+    with pytest.raises(SpecError) as caught:
+        Protocol(epsilons=(0.1,), also=("trace", value))
+    error = caught.value
+    assert (error.field, error.value) == ("also", value)
+    assert error.expected.startswith("one of trace, frobenius, adaptive_sharpness, average_")
+    if nearest:
+        assert error.expected.endswith(f"(did you mean {nearest}?)")
+
+
+@pytest.mark.parametrize("value", ["trace", None, 5])
+def test_further_measures_must_come_in_a_sequence(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), also=value), "also", value)
+
+
+@pytest.mark.parametrize("value", [*NOT_COUNTS, 101])
+def test_how_many_eigenvalues_must_be_a_whole_number_up_to_a_hundred(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), eigenvalues=value), "eigenvalues", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, *[value for value in NOT_COUNTS if value is not None]])
+def test_there_must_be_two_probes_for_a_standard_error(value):
+    _refused(lambda: Protocol(**ASKED, probes=value), "probes", value)
+
+
+@pytest.mark.parametrize("value", [value for value in NOT_POSITIVE if value is not None])
+def test_a_perturbation_must_be_positive(value):
+    _refused(lambda: Protocol(**ASKED, perturbation=value), "perturbation", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None])
+def test_midpoint_must_be_true_or_false(value):
+    _refused(lambda: Protocol(**ASKED, midpoint=value), "midpoint", value)
+
+
+@pytest.mark.parametrize("value", ["sgd", None, ""])
+def test_the_kind_must_be_known(value):
+    _refused(lambda: dataclasses.replace(GD, kind=value), "kind", value)
+
+
+def test_a_flow_has_no_learning_rate():
+    _refused(lambda: dataclasses.replace(GD, kind="flow"), "learning_rate", 0.1)
+
+
+def _refused(make, field, value):
+    with pytest.raises(SpecError) as caught:
+        make()
+    error = caught.value
+    assert error.field == field
+    assert repr(error.value) == repr(value)
+    assert str(error) == f"{field} is {value!r}; it must be {error.expected}"
+    assert error.expected
+
+
+@pytest.mark.parametrize("value", ["seeded-", "seeded--1", "seeded-01", "seeded-1.0", "last"])
+def test_a_subset_is_the_first_balanced_or_seeded(value):
+    _refused(lambda: Problem(dataset="digits", n_train=1, subset=value), "subset", value)
+
+
+@pytest.mark.parametrize("name", ["ntk", "kernel", "mup"])
+def test_a_parameterization_that_scales_with_width_needs_a_width_to_compare_with(name):
+    named = {"dataset": "digits", "n_train": 1, "parameterization": name}
+    _refused(lambda: Problem(**named), "base_width", None)
+    _refused(lambda: Problem(**named, base_width=0), "base_width", 0)
+
+
+def test_what_is_not_said_is_usual_for_the_architecture_and_the_dataset():
+    assert Problem(dataset="cifar10", n_train=1) == Problem(
+        dataset="cifar10", n_train=1, width=200, depth=2, activation="relu", normalization="feature"
+    )
+    assert Problem(dataset="mnist", n_train=1, architecture="vit") == Problem(
+        dataset="mnist", n_train=1, architecture="vit", width=64, depth=4, activation="gelu",
+        normalization="scalar",
+    )  # fmt: skip
+
+
+def test_what_a_problem_has_no_use_for_makes_no_other_problem():
+    plain = Problem(dataset="digits", n_train=1)
+    assert dataclasses.replace(plain, base_width=64) == plain
+    point = Problem(dataset="point(x=[2, 1], truth=[1, 1])", n_train=1, architecture="diagonal")
+    assert (point.width, point.activation) == (None, None)
+    other = {"width": 3, "activation": "tanh", "parameterization": "mup", "base_width": 1}
+    assert dataclasses.replace(point, **other) == point
+
+
+def test_kernel_is_another_name_of_ntk():
+    named = {"dataset": "digits", "n_train": 1, "base_width": 8}
+    ntk, kernel = (Problem(**named, parameterization=name) for name in ("ntk", "kernel"))
+    assert ntk == kernel
+
+
+@pytest.mark.parametrize(
+    ("architecture", "least"), [("cnn", 1), ("resnet", 1), ("vit", 1), ("diagonal", 2)]
+)
+def test_how_deep_an_architecture_is_at_least(architecture, least):
+    def make(depth):
+        return Problem(dataset="digits", n_train=1, architecture=architecture, depth=depth)
+
+    assert make(least).depth == least
+    _refused(lambda: make(least - 1), "depth", least - 1)
