@@ -9,8 +9,8 @@ from typing import Any
 
 from jobs.spec import Problem, Protocol, SpecError, Trial, check_reachable
 from jobs.spec import column_id as name_of_column
-from orchestrator.sweep.grid import EtaGrid, Grid, Match, Resources, Unit
-from orchestrator.sweep.sentences import SweepError, shown, wrong
+from orchestrator.sweep.grid import EtaGrid, Grid, Resources, Rule, Unit
+from orchestrator.sweep.sentences import NoColumnError, SweepError, shown, wrong
 
 MOST_COLUMNS = 1_000_000
 
@@ -88,22 +88,28 @@ class Expansion:
 
     columns: tuple[Column, ...]
     idle: tuple[frozenset[str], ...]
-    unused: tuple[frozenset[Match], ...]
+    unused: tuple[frozenset[Rule], ...]
 
 
-def expand(grids: Sequence[Grid]) -> Expansion:
+def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     """The distinct columns of grids, in the order in which the grids first name them.
+
+    ``places`` are what messages put before a key to say which grid is meant; without them, where
+    it stands among the ``grids`` of a file.
 
     Raises:
         SweepError: there are too many, a combination of values is one that no problem can have, or
             two grids want one column handled differently.
     """
     _refuse_too_many(sum(map(len, grids)))
+    places = places or [
+        f"grids[{number}]." if len(grids) > 1 else "" for number in range(len(grids))
+    ]
     askers: dict[Protocol, dict[Problem, list[tuple[int, Grid]]]] = {}
     firsts: list[tuple[Problem, list[tuple[int, Grid]]]] = []
     idle, unused = [], []
     for number, grid in enumerate(grids):
-        used: set[Match] = set()
+        used: set[Rule] = set()
         unseen = {axis.field: axis.values for axis in grid.axes}
         try:
             for problem, treated in grid.problems(used):
@@ -118,15 +124,14 @@ def expand(grids: Sequence[Grid]) -> Expansion:
                 if (number, treated) not in known:  # values may differ in what it has no use for
                     known.append((number, treated))
         except SpecError as error:
-            key = f"{_block(number, grids)}problem.{error.field}"
+            key = f"{places[number]}problem.{error.field}"
             raise wrong(key, error.value, error.expected) from None
         left = len(unseen) < len(grid.axes)  # else its exclusions leave nothing of it
         idle.append(frozenset(unseen if left else ()))
-        matches = (*grid.exclude, *(condition.match for condition in grid.when))
-        unused.append(frozenset(match for match in matches if match not in used))
+        unused.append(frozenset(grid.rules - used))
     if not firsts:
-        raise SweepError("exclude leaves no column; it must leave at least one")
-    columns = tuple(_column(problem, asked, grids) for problem, asked in firsts)
+        raise NoColumnError("exclude leaves no column; it must leave at least one")
+    columns = tuple(_column(problem, asked, places) for problem, asked in firsts)
     return Expansion(columns, tuple(idle), tuple(unused))
 
 
@@ -145,15 +150,11 @@ def _refuse_too_many(columns: int) -> None:
         raise SweepError(f"the sweep has {columns} columns; it must have at most {MOST_COLUMNS}")
 
 
-def _block(number: int, grids: Sequence[Grid]) -> str:
-    return f"grids[{number}]." if len(grids) > 1 else ""
-
-
-def _column(problem: Problem, asked: list[tuple[int, Grid]], grids: Sequence[Grid]) -> Column:
+def _column(problem: Problem, asked: list[tuple[int, Grid]], places: Sequence[str]) -> Column:
     number, first = asked[0]
     for other_number, other in asked[1:]:
-        _refuse_conflict(number, first, other_number, other)
-    block = _block(number, grids)
+        _refuse_conflict(places[number], first, places[other_number], other)
+    block = places[number]
     try:
         check_reachable(problem, first.protocol)
     except SpecError as error:
@@ -182,7 +183,7 @@ def _united(etas: list[EtaGrid]) -> tuple[EtaGrid, ...]:
     return tuple(EtaGrid(unit=unit, rates=tuple(rates[unit])) for unit in units if rates[unit])
 
 
-def _refuse_conflict(number: int, first: Grid, other_number: int, other: Grid) -> None:
+def _refuse_conflict(place: str, first: Grid, other_place: str, other: Grid) -> None:
     for key, mine, theirs in (
         ("eta.stop_after_divergences", first.stop_after_divergences, other.stop_after_divergences),
         *(
@@ -190,13 +191,13 @@ def _refuse_conflict(number: int, first: Grid, other_number: int, other: Grid) -
             for name in vars(first.resources)
         ),
     ):
-        if mine != theirs and number == other_number:
+        if mine != theirs and place == other_place:
             raise SweepError(
                 f"when makes {key} {shown(mine)} and {shown(theirs)} for the same column; it must "
                 "be the same wherever conditions make one column of several"
             )
         if mine != theirs:
             raise SweepError(
-                f"grids[{other_number}].{key} is {shown(theirs)} but grids[{number}].{key} is "
+                f"{other_place}{key} is {shown(theirs)} but {place}{key} is "
                 f"{shown(mine)} for the same column; it must be the same in both"
             )

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.sweep.changes import Content, on_top
+from orchestrator.sweep.own_networks import placed
 from orchestrator.sweep.sentences import SweepError, shown
 from orchestrator.sweep.text import read, read_file
 
-DEEPEST = 10
-"""Files that build on one another: more is a circle."""
-
-Merge = Callable[[Mapping[Any, Any], Mapping[Any, Any]], dict[Any, Any]]
+Above = tuple[Path, ...]
+"""The files that led to one: none of them may come again."""
 
 
-def on_base(content: dict[Any, Any], folder: Path, merged: Merge, depth: int = 0) -> dict[Any, Any]:
+def on_base(content: Content, folder: Path, above: Above = ()) -> Content:
     """What a file says, on top of what the file says that it names as its ``base``.
 
-    Of a base everything counts but its name. It is looked for from ``folder``.
+    Of a base everything counts but its name; what the file says wins as it does on the command
+    line. The base is looked for from ``folder``, and what the base names from the base's own.
 
     Raises:
         SweepError: the base cannot be read, or is its own base.
@@ -27,12 +28,31 @@ def on_base(content: dict[Any, Any], folder: Path, merged: Merge, depth: int = 0
         return content
     own = {key: value for key, value in content.items() if key != "base"}
     path = folder / _file_name("base", content["base"])
-    if depth == DEEPEST:
-        raise SweepError(f"base is {shown(content['base'])}; it must not lead back to itself")
+    way = further(above, path, "base", content["base"])
     named = f"the base {str(path)!r}"
-    below = on_base(read(read_file(path, named), named), path.parent, merged, depth + 1)
+    below = on_base(read(read_file(path, named), named), path.parent, way)
     below.pop("name", None)
-    return merged(below, own)
+    if path.parent.resolve() != folder.resolve():
+        below = placed(below, path.parent)
+        listed = below.get("unite")
+        if isinstance(listed, list):
+            below["unite"] = [
+                str((path.parent / each).resolve()) if isinstance(each, str) else each
+                for each in listed
+            ]
+    return on_top(below, own)
+
+
+def further(above: Above, path: Path, key: str, value: object) -> Above:
+    """The way to a file that another one names.
+
+    Raises:
+        SweepError: the file is one of those that led to it.
+    """
+    here = path.resolve()
+    if here in above:
+        raise SweepError(f"{key} is {shown(value)}; it must not lead back to itself")
+    return (*above, here)
 
 
 def united_files(content: Mapping[Any, Any], folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from orchestrator.sweep.grid import PROTOCOL_FIELDS, Axis, Condition, Grid, Matc
 
 def content_of(grid: Grid) -> dict[str, Any]:
     """What a block of a sweep file says that stands for this grid."""
+    spare = dict(grid.spare)
     keys: list[tuple[str, Any]] = [
         ("eta.unit", grid.eta.unit),
         ("eta.values", grid.eta.rates),
@@ -18,7 +19,7 @@ def content_of(grid: Grid) -> dict[str, Any]:
         *(
             (key, value)
             for key, field in PROTOCOL_FIELDS.items()
-            for value in [getattr(grid.protocol, field)]
+            for value in [spare.get(field, getattr(grid.protocol, field))]
             if value is not None  # the measures that are asked for have no use for it
         ),
         *((f"resources.{name}", v) for name, v in dataclasses.asdict(grid.resources).items()),

@@ -107,6 +107,10 @@ class Condition:
         return Condition(match=self.match, axes=axes, changes=changes)
 
 
+Rule = Match | Condition
+"""A line of ``exclude``, or an item of ``when``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """The product of its axes, every problem of it under one protocol and one set of rates.
@@ -114,6 +118,8 @@ class Grid:
     An axis with the single value None is none: the problem has the usual value of its
     architecture. Axes whose fields stand together in ``zipped`` advance together. ``when`` changes
     problems, and how they are treated, in turn; what fits ``exclude`` after that is left out.
+    ``spare`` are values of the protocol's fields of which only measures have a use that conditions
+    ask for.
     """
 
     axes: tuple[Axis, ...]
@@ -124,8 +130,11 @@ class Grid:
     zipped: tuple[tuple[str, ...], ...] = ()
     exclude: tuple[Match, ...] = ()
     when: tuple[Condition, ...] = ()
+    spare: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
+        if not any(condition.only(*_MEASURES) for condition in self.when):
+            object.__setattr__(self, "spare", ())
         said = tuple(axis for axis in self.axes if axis.values != (None,))
         object.__setattr__(self, "axes", said)
 
@@ -133,7 +142,7 @@ class Grid:
         """The combinations of its axes, before conditions and exclusions."""
         return math.prod(len(values) for _, values in self._directions())
 
-    def problems(self, used: set[Match]) -> Iterator[tuple[Problem, Grid]]:
+    def problems(self, used: set[Rule]) -> Iterator[tuple[Problem, Grid]]:
         """The problems, each with the grid as it is for it, without conditions.
 
         Of axes, the last varies fastest. The exclusions and conditions that some problem fits are
@@ -152,11 +161,12 @@ class Grid:
                 fitting = [match for match in self.exclude if match.fits(case.seen)]
                 used.update(fitting)
                 if not fitting:
+                    used.update(self.when[number] for number in met)
                     if met not in treated:
                         treated[met] = self._treated(met)
                     yield case.problem or Problem(**case.named), treated[met]
 
-    def reduced(self, fields: Collection[str], unused: Collection[Match]) -> Grid:
+    def reduced(self, fields: Collection[str], unused: Collection[Rule]) -> Grid:
         """This grid without some of its axes, and without exclusions and conditions of no use."""
         groups = (tuple(f for f in group if f not in fields) for group in self.zipped)
         return dataclasses.replace(
@@ -164,14 +174,19 @@ class Grid:
             axes=tuple(axis for axis in self.axes if axis.field not in fields),
             zipped=tuple(group for group in groups if len(group) > 1),
             exclude=tuple(match for match in self.exclude if match not in unused),
-            when=tuple(condition for condition in self.when if condition.match not in unused),
+            when=tuple(condition for condition in self.when if condition not in unused),
         )
+
+    @property
+    def rules(self) -> set[Rule]:
+        """Its exclusions and its conditions."""
+        return set[Rule](self.exclude).union(self.when)
 
     @property
     def computed(self) -> tuple[object, ...]:
         """What says which columns there are: all but rates and how trials are handled."""
         return (
-            *(self.axes, self.zipped, self.exclude, self.protocol),
+            *(self.axes, self.zipped, self.exclude, self.protocol, self.spare),
             tuple(filter(None, (c.without(*_RATES, *_HANDLING) for c in self.when))),
         )
 
@@ -189,6 +204,21 @@ class Grid:
             when=when,
         )
 
+    def handled_like(self, other: Grid) -> Grid:
+        """This grid, its trials handled as those of another one with some of its columns."""
+        own = (condition.without(*_HANDLING) for condition in self.when)
+        theirs = (condition.only(*_HANDLING) for condition in other.when)
+        changed = dataclasses.replace(
+            self,
+            stop_after_divergences=other.stop_after_divergences,
+            resources=other.resources,
+            when=tuple(filter(None, (*own, *theirs))),
+        )
+        used: set[Rule] = set()
+        for _ in changed.problems(used):
+            pass
+        return changed.reduced((), set(changed.when) - used)
+
     def _treated(self, met: tuple[int, ...]) -> Grid:
         """The grid as it is for problems that meet these of its conditions, without conditions."""
         if not self.when and not self.exclude and not self.zipped:
@@ -199,6 +229,7 @@ class Grid:
             axes=self.axes,
             protocol=dataclasses.replace(
                 self.protocol,
+                **dict(self.spare) if any(key in changes for key in _MEASURES) else {},
                 **{field: changes[k] for k, field in PROTOCOL_FIELDS.items() if k in changes},
             ),
             eta=EtaGrid(
@@ -230,15 +261,15 @@ class Grid:
         return tuple(field for group, _ in self._directions() for field in group)
 
     def _cases(
-        self, case: _Case, met: tuple[int, ...], used: set[Match], first: int = 0
+        self, case: _Case, met: tuple[int, ...], used: set[Rule], first: int = 0
     ) -> Iterator[tuple[_Case, tuple[int, ...]]]:
         """What the conditions make of a combination, from the ``first`` of them on."""
         for number, condition in enumerate(self.when[first:], first):
             if not condition.match.fits(case.seen):
                 continue
-            used.add(condition.match)
             met = (*met, number)
             if condition.axes:
+                used.add(condition)  # even if what it makes of the problem is excluded
                 fields = [axis.field for axis in condition.axes]
                 for values in itertools.product(*(axis.values for axis in condition.axes)):
                     changed = case.named | dict(zip(fields, values, strict=True))
@@ -263,9 +294,21 @@ class _Case:
 
     @property
     def seen(self) -> Mapping[str, Any]:
-        """The values with what is usual filled in; as given where there is no problem."""
-        return self.named if self.problem is None else vars(self.problem)
+        """The values with what is usual filled in.
+
+        Where they make no problem yet, for a condition is to complete it, what is usual is that
+        without what is relative to a width; where there is none then either, as given.
+        """
+        if self.problem is not None:
+            return vars(self.problem)
+        relative = ("parameterization", "base_width")
+        try:
+            usual = Problem(**{k: v for k, v in self.named.items() if k not in relative})
+        except SpecError:
+            return self.named
+        return {**vars(usual), **self.named}
 
 
+_MEASURES = ("measure.also", "measure.eigenvalues")
 _RATES = ("eta.unit", "eta.values")
 _HANDLING = ("eta.stop_after_divergences", *(f"resources.{name}" for name in vars(Resources())))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +14,19 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from jobs.spec import Protocol
-from orchestrator.sweep.compose import DEEPEST, on_base, united_files
+from orchestrator.sweep.changes import Content, gathered, merged, on_top
+from orchestrator.sweep.columns import expand
+from orchestrator.sweep.compose import Above, further, on_base, united_files
 from orchestrator.sweep.content import content_of
 from orchestrator.sweep.grid import Axis, EtaGrid, Grid, Resources
 from orchestrator.sweep.model import KEYS, Block, File
 from orchestrator.sweep.own_networks import with_digests
 from orchestrator.sweep.problem_keys import distinct
 from orchestrator.sweep.refusal import refusal, unknown_key
-from orchestrator.sweep.sentences import SweepError, dotted, shown
+from orchestrator.sweep.sentences import NoColumnError, SweepError, dotted, shown
 from orchestrator.sweep.sweep import Sweep
 from orchestrator.sweep.text import read, read_file, read_override
-from orchestrator.sweep.tidy import tidied
+from orchestrator.sweep.tidy import OfNoEffect, reduced, tidied
 
 _Path = tuple[str | int, ...]
 
@@ -31,12 +37,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     Raises:
         SweepError: the file cannot be read, or :func:`parse` refuses it.
     """
-    return _load(path, overrides, 0)
-
-
-def _load(path: Path, overrides: Sequence[str], depth: int) -> Sweep:
-    named = f"the sweep file {str(path)!r}"
-    return parse(read_file(path, named), overrides, source=named, folder=path.parent, depth=depth)
+    return _swept(_text_of(path, overrides))
 
 
 def parse(
@@ -44,63 +45,137 @@ def parse(
     overrides: Sequence[str] = (),
     source: str = "the sweep file",
     folder: Path = Path(),
-    depth: int = 0,
 ) -> Sweep:
     """The sweep of a YAML text, with ``key=value`` overrides on top.
 
     Overrides win over the file, over each of its ``grids`` and over what ``when`` changes alike.
-    ``source`` is what messages call the text; files that it names are looked for from ``folder``,
-    and it has itself been named by others to a ``depth``.
+    ``source`` is what messages call the text; files that it names are looked for from ``folder``.
 
     Raises:
         SweepError: the sweep cannot be run; one sentence says which key, which value, and what
             would be right.
     """
-    changes = _changes(overrides)
-    written = on_base(read(text, source), folder, _merged)
-    if "unite" in written:
-        return _united(written, overrides, folder, depth)
-    content = _merged(_without_overridden(written, changes), changes)
-    of_blocks = {key: value for key, value in changes.items() if key not in ("name", "grids")}
+    return _swept(_Text(text, source, folder, overrides, ()))
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The text of a sweep file, what it is called, where it lies, and what changes it."""
+
+    text: str
+    source: str
+    folder: Path
+    overrides: Sequence[str]
+    above: Above
+
+    @functools.cached_property
+    def own(self) -> Content:
+        """What the text itself says."""
+        return read(self.text, self.source)
+
+    @functools.cached_property
+    def content(self) -> Content:
+        """What it says on top of its bases."""
+        return on_base(self.own, self.folder, self.above)
+
+    @functools.cached_property
+    def changes(self) -> Content:
+        """What the command line says."""
+        return _changes(self.overrides)
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether exclusions and conditions may fit nothing, for others wrote them more widely."""
+        inherited = "base" in self.own and not {"exclude", "when"} & set(self.own)
+        return bool({"problem", "grids"} & {*self.changes, *(self.own if inherited else ())})
+
+    def parts(self) -> list[_Text]:
+        """The files that it unites, with the same overrides."""
+        named = self.content["unite"]
+        return [
+            _text_of(path, self.overrides, further(self.above, path, "unite", named))
+            for path in united_files(self.content, self.folder)
+        ]
+
+
+def _text_of(path: Path, overrides: Sequence[str], above: Above = ()) -> _Text:
+    named = f"the sweep file {str(path)!r}"
+    text = read_file(path, named)
+    return _Text(text, named, path.parent, overrides, above or (path.resolve(),))
+
+
+def _swept(text: _Text) -> Sweep:
+    """The sweep; whatever is of no effect in it is refused."""
+    if "unite" in text.content:
+        return _united(text)
+    sweep, own = _as_written(text)
+    return tidied(sweep, own, narrowed=text.narrowed)
+
+
+def _as_written(text: _Text) -> tuple[Sweep, list[frozenset[Any]]]:
+    """The sweep of a file with its changes, and the fields that each of its blocks names itself."""
+    grids = {key: value for key, value in text.changes.items() if key == "grids"}
+    content = on_top(text.content, grids)
     blocks = content.get("grids")
     own = [_fields_of(block) for block in blocks] if isinstance(blocks, list) else []
-    if isinstance(blocks, list):
-        blocks = [
-            _merged(_without_overridden(b, changes), of_blocks) if isinstance(b, dict) else b
-            for b in blocks
-        ]
-        content = {**content, "grids": blocks}
-    content = with_digests(content, folder)
+    content = on_top(content, {k: v for k, v in text.changes.items() if k != "grids"})
+    content = with_digests(content, text.folder)
     blocks = content.get("grids")
     _refuse_wrong_keys(content, partial=bool(blocks))
     base = {key: value for key, value in content.items() if key not in ("name", "grids")}
-    grids = (
-        [_grid(_merged(base, block), ("grids", place)) for place, block in enumerate(blocks)]
+    made = (
+        [_grid(merged(base, block), ("grids", place)) for place, block in enumerate(blocks)]
         if blocks
         else [_grid(base)]
     )
-    sweep = Sweep(name=content["name"], grids=tuple(grids))
-    narrowed = "problem" in changes or "grids" in changes
-    return tidied(sweep, own, narrowed=narrowed)
+    return Sweep(name=content["name"], grids=tuple(made)), own
 
 
-def _united(
-    content: Mapping[Any, Any], overrides: Sequence[str], folder: Path, depth: int
-) -> Sweep:
+def _united(text: _Text) -> Sweep:
     """The grids of several files, as one sweep of the file's own name."""
-    if depth == DEEPEST:
-        raise SweepError(f"unite is {shown(content['unite'])}; it must not lead back to itself")
-    parts = [_load(path, overrides, depth + 1) for path in united_files(content, folder)]
-    grids = dict.fromkeys(grid for part in parts for grid in part.grids)
+    unchanged = [dataclasses.replace(part, overrides=()) for part in text.parts()]
+    sources = {grid: part.source for part in unchanged for grid in _swept(part).grids}
+    named = {key: v for key, v in {**text.content, **text.changes}.items() if key == "name"}
     try:
-        own = {key: value for key, value in content.items() if key == "name"}
-        name = File.model_validate({**_ANY_GRID, **own}).name
+        name = File.model_validate({**_ANY_GRID, **named}).name
     except ValidationError as error:
         raise refusal(error.errors()) from None
-    named = next((o.partition("=")[2] for o in overrides if o.startswith("name=")), name)
-    sweep = Sweep(name=named, grids=tuple(grids))
-    _ = sweep.columns  # columns that two files want handled differently are refused here
+    if set(text.changes) - {"name"}:
+        sources = _changed_union(text)
+    sweep = Sweep(name=name, grids=tuple(sources))
+    try:
+        _ = sweep.columns
+    except SweepError:  # columns that two files want handled differently
+        expand(sweep.grids, [f"{source}: " for source in sources.values()])
+        raise
     return sweep
+
+
+def _changed_union(text: _Text) -> dict[Grid, str]:
+    """The grids of united files and which file each is of, as the command line changes them.
+
+    What it says must have an effect somewhere, not in each of the files.
+    """
+    sources, left = _changed(text)
+    if not sources:
+        raise NoColumnError("exclude leaves no column; it must leave at least one")
+    rules = left.rules if {"exclude", "when"} & set(text.changes) else ()
+    if left.fields.intersection(text.changes.get("problem", ())) or (rules and not text.narrowed):
+        for part in text.parts():
+            _swept(part)  # refused by the first: what has no effect anywhere has none there
+    return sources
+
+
+def _changed(text: _Text) -> tuple[dict[Grid, str], OfNoEffect]:
+    if "unite" in text.content:
+        parts = [_changed(part) for part in text.parts()]
+        sources = {grid: source for found, _ in parts for grid, source in found.items()}
+        return sources, functools.reduce(operator.and_, (left for _, left in parts))
+    try:
+        sweep, left = reduced(_as_written(text)[0])
+    except NoColumnError:
+        return {}, OfNoEffect()
+    return dict.fromkeys(sweep.grids, text.source), left
 
 
 _ANY_GRID = {
@@ -118,8 +193,8 @@ def dump(sweep: Sweep) -> str:
     return OmegaConf.to_yaml(OmegaConf.create({"name": sweep.name, **below}))
 
 
-def _changes(overrides: Sequence[str]) -> dict[Any, Any]:
-    changes: dict[Any, Any] = {}
+def _changes(overrides: Sequence[str]) -> Content:
+    changes: Content = {}
     seen: dict[str, str] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -136,42 +211,8 @@ def _changes(overrides: Sequence[str]) -> dict[Any, Any]:
                 "it must be overridden once"
             )
         seen[key] = override
-        changes = _merged(changes, read_override(override, key, value))
+        changes = gathered(changes, read_override(override, key, value))
     return changes
-
-
-def _merged(base: Mapping[Any, Any], change: Mapping[Any, Any], path: _Path = ()) -> dict[Any, Any]:
-    """``base`` with ``change`` on top, block by block; lists and ``eta.values`` are replaced."""
-    merged = dict(base)
-    for key, value in change.items():
-        below = (*path, key)
-        if isinstance(value, dict) and below != ("eta", "values"):
-            old = merged.get(key)
-            merged[key] = _merged(old if isinstance(old, dict) else {}, value, below)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _without_overridden(content: dict[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A block whose conditions leave alone what the command line says."""
-    conditions = content.get("when")
-    if not isinstance(conditions, list) or "when" in changes:
-        return content
-    left = [_left_of(each, changes) if isinstance(each, dict) else each for each in conditions]
-    return {**content, "when": [each for each in left if each is not None]}
-
-
-def _left_of(condition: dict[Any, Any], changes: Mapping[Any, Any]) -> dict[Any, Any] | None:
-    """A condition without changes that the command line overrides; None if nothing is left."""
-    left = dict(condition)
-    for name, overridden in changes.items():
-        block = left.get(name)
-        if isinstance(block, dict) and isinstance(overridden, dict):
-            left[name] = {key: value for key, value in block.items() if key not in overridden}
-            if not left[name]:
-                del left[name]
-    return None if left != condition and set(left) <= {"match"} else left
 
 
 def _fields_of(block: object) -> frozenset[Any]:
@@ -202,24 +243,30 @@ def _grid(content: Mapping[Any, Any], path: _Path = ()) -> Grid:
     axes = {axis.field: axis for axis in block.problem.axes}
     _refuse_unequal(block.zip, axes, path)
     together = {field for group in block.zip for field in group}
+    protocol = Protocol(
+        epsilons=block.stop.epsilon,
+        max_steps=block.stop.max_steps,
+        divergence_factor=block.stop.divergence_factor,
+        flow_method=block.flow.resolved,
+        **dict(block.measure),
+    )
     return Grid(
         axes=tuple(
             axis if field in together else Axis(field=field, values=distinct(axis.values))
             for field, axis in axes.items()
         ),
-        protocol=Protocol(
-            epsilons=block.stop.epsilon,
-            max_steps=block.stop.max_steps,
-            divergence_factor=block.stop.divergence_factor,
-            flow_method=block.flow.resolved,
-            **dict(block.measure),
-        ),
+        protocol=protocol,
         eta=EtaGrid(unit=block.eta.unit, rates=block.eta.rates),
         stop_after_divergences=block.eta.stop_after_divergences,
         resources=Resources(**block.resources.model_dump()),
         zipped=block.zip,
         exclude=tuple(keys.value for keys in block.exclude),
         when=tuple(keys.condition for keys in block.when),
+        spare=tuple(
+            (field, value)
+            for field in ("midpoint", "probes", "perturbation")
+            if (value := getattr(block.measure, field)) and not getattr(protocol, field)
+        ),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,35 @@ def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
     Raises:
         SweepError: a file cannot be read, or is not the one that its digest names.
     """
-    return {key: _walked(key, value, folder) for key, value in content.items()}
+    return _each_network(content, lambda value, named: _named(value, named, folder))
 
 
-def _walked(key: object, value: object, folder: Path) -> Any:
-    if isinstance(value, dict):
-        return with_digests(value, folder)
-    if isinstance(value, list):
-        return [_walked(key, item, folder) for item in value]
-    if key in _KEYS and isinstance(value, str) and (named := NAMED.fullmatch(value)):
-        return _named(value, named["file"], named["factory"], named["digest"], folder)
-    return value
+def placed(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
+    """What a sweep file in a folder says, for readers that look for its networks elsewhere."""
+
+    def place(value: str, named: re.Match[str]) -> str:
+        return str((folder / named["file"]).resolve()) + value[len(named["file"]) :]
+
+    return _each_network(content, place)
 
 
-def _named(value: str, file: str, factory: str, digest: str | None, folder: Path) -> str:
+def _each_network(
+    content: Mapping[Any, Any], change: Callable[[str, re.Match[str]], str]
+) -> dict[Any, Any]:
+    def walked(key: object, value: object) -> Any:
+        if isinstance(value, dict):
+            return _each_network(value, change)
+        if isinstance(value, list):
+            return [walked(key, item) for item in value]
+        if key in _KEYS and isinstance(value, str) and (named := NAMED.fullmatch(value)):
+            return change(value, named)
+        return value
+
+    return {key: walked(key, value) for key, value in content.items()}
+
+
+def _named(value: str, named: re.Match[str], folder: Path) -> str:
+    file, factory, digest = named["file"], named["factory"], named["digest"]
     path = folder / file
     places = [path] if digest is None else [folder / MODELS / f"{digest}.py", path]
     for place in places:

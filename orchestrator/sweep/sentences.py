@@ -15,6 +15,10 @@ class SweepError(ValueError):
     """A sweep that cannot be run; its text is one sentence for the person who wrote the file."""
 
 
+class NoColumnError(SweepError):
+    """A sweep of which its exclusions leave nothing."""
+
+
 def wrong(key: str, value: object, expected: str) -> SweepError:
     """The error of a key whose value is of the wrong kind or size."""
     return SweepError(f"{key} is {shown(value)}; it must be {expected}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobs.spec import Problem, Protocol
 from orchestrator.sweep.columns import Column, Expansion, expand
 from orchestrator.sweep.grid import Grid
+from orchestrator.sweep.sentences import SweepError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,39 @@ class Sweep:
             for grid in self.grids
             for new in [handled.get(grid.computed)]
         ]
-        united = Sweep(name=self.name, grids=tuple(dict.fromkeys((*kept, *other.grids))))
+        try:
+            return self._united(kept, other)
+        except SweepError:  # grids that are not the same share columns
+            left = [grid for grid in kept if not _covered(grid, other)]
+            return self._united([_handled(grid, other.grids) for grid in left], other)
+
+    def _united(self, grids: list[Grid], other: Sweep) -> Sweep:
+        united = Sweep(name=self.name, grids=tuple(dict.fromkeys((*grids, *other.grids))))
         _ = united.columns
         return united
+
+
+def _covered(grid: Grid, other: Sweep) -> bool:
+    """Whether a sweep has all columns of a grid, at all its learning rates."""
+    columns = {(column.problem, column.protocol): column for column in other.columns}
+    for problem, treated in grid.problems(set()):
+        column = columns.get((problem, treated.protocol))
+        rates = set(treated.eta.rates)
+        if column is None or not any(
+            eta.unit == treated.eta.unit and rates.issubset(eta.rates) for eta in column.etas
+        ):
+            return False
+    return True
+
+
+def _handled(grid: Grid, others: Sequence[Grid]) -> Grid:
+    """A grid with the handling of the last of others that has some of its columns."""
+    columns = _columns(grid)
+    for other in reversed(others):
+        if not columns.isdisjoint(_columns(other)):
+            return grid.handled_like(other)
+    return grid
+
+
+def _columns(grid: Grid) -> set[tuple[Problem, Protocol]]:
+    return {(problem, treated.protocol) for problem, treated in grid.problems(set())}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from orchestrator.sweep.columns import Expansion
 from orchestrator.sweep.content import content_of
-from orchestrator.sweep.grid import Grid, Match
+from orchestrator.sweep.grid import Grid, Rule
 from orchestrator.sweep.sentences import SweepError, dotted, shown
 from orchestrator.sweep.sweep import Sweep
 
@@ -39,10 +40,37 @@ def tidied(sweep: Sweep, own: Sequence[frozenset[str]], *, narrowed: bool) -> Sw
                     f"{shown(axis.values[0] if len(axis.values) == 1 else list(axis.values))}; "
                     f"it must be left out, for {_without(axis.field, grid, found)}"
                 )
-    used = {match for number, grid in enumerate(grids) for match in _used(grid, found, number)}
+    used = {rule for number, grid in enumerate(grids) for rule in _used(grid, found, number)}
     if not narrowed:
         for number, grid in enumerate(grids):
             _refuse_unused(grid, used, ("grids", number) if len(grids) > 1 else ())
+    return _reduced(sweep, used)
+
+
+@dataclass(frozen=True)
+class OfNoEffect:
+    """What no column of a sweep has any use for: fields of its axes, exclusions and conditions."""
+
+    fields: frozenset[str] = frozenset()
+    rules: frozenset[Rule] = frozenset()
+
+    def __and__(self, other: OfNoEffect) -> OfNoEffect:
+        return OfNoEffect(self.fields & other.fields, self.rules & other.rules)
+
+
+def reduced(sweep: Sweep) -> tuple[Sweep, OfNoEffect]:
+    """The sweep without what is of no effect in it, and what that is; nothing is refused for it."""
+    found, grids = sweep.expansion, sweep.grids
+    fields = {axis.field for grid in grids for axis in grid.axes}
+    used = {rule for number, grid in enumerate(grids) for rule in _used(grid, found, number)}
+    return _reduced(sweep, used), OfNoEffect(
+        frozenset(field for field in fields if _idle_everywhere(field, sweep)),
+        frozenset().union(*found.unused) - used,
+    )
+
+
+def _reduced(sweep: Sweep, used: set[Rule]) -> Sweep:
+    found, grids = sweep.expansion, sweep.grids
     if not any(found.idle) and all(unused <= used for unused in found.unused):
         return sweep
     return Sweep(
@@ -76,19 +104,16 @@ def _without(field: str, grid: Grid, found: Expansion) -> str:
 _NAMES = {"base_width": "width", "parameterization": "other parameterization than the standard one"}
 
 
-def _used(grid: Grid, found: Expansion, number: int) -> set[Match]:
-    matches = {*grid.exclude, *(condition.match for condition in grid.when)}
-    return matches - found.unused[number]
+def _used(grid: Grid, found: Expansion, number: int) -> set[Rule]:
+    return grid.rules - found.unused[number]
 
 
-def _refuse_unused(grid: Grid, used: set[Match], path: tuple[str | int, ...]) -> None:
+def _refuse_unused(grid: Grid, used: set[Rule], path: tuple[str | int, ...]) -> None:
     content = content_of(grid)
-    for key, matches in (
-        ("exclude", grid.exclude),
-        ("when", tuple(condition.match for condition in grid.when)),
-    ):
-        for place, match in enumerate(matches):
-            if match not in used:
+    rules: dict[str, tuple[Rule, ...]] = {"exclude": grid.exclude, "when": grid.when}
+    for key, listed in rules.items():
+        for place, rule in enumerate(listed):
+            if rule not in used:
                 said = content[key][place]
                 said = said if key == "exclude" else said["match"]
                 where = dotted((*path, key, place, *(["match"] if key == "when" else [])))

@@ -191,3 +191,11 @@ def test_a_sweep_of_very_many_columns_is_written_in_few_lines() -> None:
 )
 def test_wrong_repetitions_are_refused(override: str, sentence: str) -> None:
     assert refused(POINT, override) == sentence
+
+
+def test_a_row_of_seeds_replaces_another_one() -> None:
+    text = POINT.replace("100}", "100, seed: {repeat: 3, from: 10}}")
+    assert found(parse(text, ["problem.seed={repeat: 2}"]), "seed") == [(0,), (1,)]
+    assert found(parse(text, ["problem.seed.repeat=2"]), "seed") == [(0,), (1,)]
+    both = ["problem.seed.repeat=2", "problem.seed.from=5"]
+    assert found(parse(text, both), "seed") == [(5,), (6,)]

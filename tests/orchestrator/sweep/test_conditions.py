@@ -265,3 +265,58 @@ def test_zipped_columns_are_excluded_and_changed_like_others() -> None:
     (column,) = [c for c in parse(text).columns if c.protocol.max_steps == 9]
     problem = Problem(dataset="digits", n_train=100, loss="mse", activation="relu", width=16)
     assert column.problem == problem
+
+
+def test_a_condition_that_asks_for_measures_has_the_files_values_for_them() -> None:
+    measured = "measure: {probes: 7, midpoint: true, perturbation: 0.3}\n"
+    asks = "when: [{match: {problem.loss: ce}, measure: {also: [trace, average_sharpness]}}]\n"
+    sweep = parse(FOUR + measured + asks)
+    asked = {
+        (c.protocol.probes, c.protocol.midpoint, c.protocol.perturbation) for c in sweep.columns
+    }
+    assert asked == {(None, False, None), (7, True, 0.3)}
+    assert parse(dump(sweep)) == sweep
+    only = parse(FOUR + measured + asks, ["problem.loss=mse"])
+    assert parse(dump(only)) == only
+
+
+def test_a_condition_whose_columns_are_all_excluded_fits_none() -> None:
+    excluded = "exclude: [{problem.width: 8}]\n"
+    when = "when: [{match: {problem.width: 8}, stop: {epsilon: 0.5}}]\n"
+    says = "when[0].match is {'problem.width': 8}; it must fit a column of the sweep, but none has"
+    assert refused(FOUR + excluded + when).startswith(says)
+
+
+def test_a_condition_may_complete_a_problem_and_match_what_is_usual_in_it() -> None:
+    text = POINT.replace("100}", "100, parameterization: mup}")
+    when = (
+        "when: [{match: {problem.parameterization: mup, problem.width: 200}, "
+        "problem: {base_width: 64}}]\n"
+    )
+    assert found(parse(text + when), "width", "base_width") == [(200, 64)]
+
+
+def test_a_later_run_may_have_more_columns_and_another_handling_at_once() -> None:
+    before = parse(POINT, ["problem.width=[8, 16]"])
+    for axes, count in (("[8, 16, 32]", 3), ("[16, 32]", 3), ("[16]", 2)):
+        later = parse(
+            POINT,
+            [f"problem.width={axes}", "resources.workers=2", "eta.stop_after_divergences=null"],
+        )
+        united = before.extended_by(later)
+        assert len(united.columns) == count
+        handled = {(c.resources.workers, c.stop_after_divergences) for c in united.columns}
+        assert handled == {(2, None)}
+        assert parse(dump(united)) == united
+
+
+def test_a_later_run_may_handle_columns_by_blocks_and_conditions_of_its_own() -> None:
+    before = parse(POINT, ["problem.width=[8, 16]"])
+    blocks = "grids=[{problem: {width: 8}, resources: {workers: 2}}, {problem: {width: 16}}]"
+    by_blocks = before.extended_by(parse(POINT, [blocks]))
+    assert {c.problem.width: c.resources.workers for c in by_blocks.columns} == {8: 2, 16: 1}
+    when = "when=[{match: {problem.width: [16, 32]}, resources: {workers: 2}}]"
+    by_condition = before.extended_by(parse(POINT, ["problem.width=[16, 32]", when]))
+    found = {c.problem.width: c.resources.workers for c in by_condition.columns}
+    assert found == {8: 1, 16: 2, 32: 2}
+    assert parse(dump(by_condition)) == by_condition
