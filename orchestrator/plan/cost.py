@@ -36,7 +36,8 @@ def flow_gradients(column: Column) -> float:
 def descent_gradients(column: Column, learning_rate: float, flow: FlowFacts | None) -> float:
     """Gradients of a GD run: the flow's time to the last threshold, in steps of length η.
 
-    Without the flow, η is taken in units of η_c, with the prior number of steps at η_c.
+    Without the flow, η is taken in units of η_c, with the prior number of steps at η_c. A flow
+    beside GD costs what the column's flow took, or is assumed to take.
     """
     limit = column.protocol.max_steps
     if flow is not None and flow.time is not None:
@@ -46,7 +47,8 @@ def descent_gradients(column: Column, learning_rate: float, flow: FlowFacts | No
     gradients = steps * (1 + MEASUREMENT / column.protocol.trajectory_every)
     gradients += further_gradients(column, points=2 if column.protocol.midpoint else 1)
     if "distance_from_flow" in column.protocol.also:
-        gradients += PRIOR_FLOW_GRADIENTS[column.protocol.flow_method]
+        prior = PRIOR_FLOW_GRADIENTS[column.protocol.flow_method]
+        gradients += prior if flow is None else flow.gradients + flow.hvps
     return gradients
 
 

@@ -48,11 +48,14 @@ class FlowFacts:
 
     ``sharpness`` is s_gf(ε), the largest sharpness along the flow until loss ε, for every
     threshold that the flow reached; ``time`` is the flow's time to the smallest of them.
-    ``init_sharpness`` is that at θ0.
+    ``init_sharpness`` is that at θ0. ``gradients`` and ``hvps`` are what the flow took, with what
+    it measured.
     """
 
     sharpness: Mapping[float, float]
     time: float | None
+    gradients: int
+    hvps: int
     seconds_per_gradient: float
     init_sharpness: float | None = None
 
@@ -67,6 +70,8 @@ class FlowFacts:
         return cls(
             sharpness=sharpness,
             time=max((t.time for t in flow.thresholds if t.epsilon in sharpness), default=None),
+            gradients=flow.gradients,
+            hvps=flow.hvps,
             seconds_per_gradient=flow.seconds_per_gradient,
             init_sharpness=flow.init_sharpness,
         )

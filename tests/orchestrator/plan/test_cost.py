@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from jobs.spec import Problem, Protocol
-from orchestrator.plan import ColumnProgress, predict, seconds_per_gradient
+from orchestrator.plan import (
+    ColumnProgress,
+    SettledTrial,
+    Threshold,
+    predict,
+    seconds_per_gradient,
+)
 from orchestrator.plan.cost import PRIOR_FLOW_GRADIENTS, PRIOR_SECONDS_PER_FLOP
 from orchestrator.sweep import Column, EtaGrid, Resources
 
@@ -21,6 +27,11 @@ def progress(protocol: Protocol = PLAIN, **problem: object) -> ColumnProgress:
         resources=Resources(),
     )
     return ColumnProgress(column, {})
+
+
+def flow_of(column: ColumnProgress, *, gradients: int, hvps: int) -> SettledTrial:
+    reached = Threshold(epsilon=0.1, status="reached", time=10.0, max_sharpness=50.0)
+    return SettledTrial(column.flow_trial.trial_id, (reached,), gradients, hvps, wall_s=100.0)
 
 
 def test_a_gradient_takes_six_operations_for_each_weight_and_sample() -> None:
@@ -55,3 +66,13 @@ def test_a_flow_beside_gd_costs_a_flow() -> None:
     beside = Protocol(epsilons=(0.1,), also=("distance_from_flow",))
     more = predict(progress(beside)).gradients - predict(progress()).gradients
     assert more == pytest.approx(PRIOR_FLOW_GRADIENTS["rkc2"])
+
+
+def test_a_flow_beside_gd_costs_what_the_flow_of_the_column_took() -> None:
+    costs = []
+    for also in ((), ("distance_from_flow",)):
+        column = progress(Protocol(epsilons=(0.1,), also=also))
+        column.settle(flow_of(column, gradients=60_000, hvps=5_000))
+        (descent,) = column.ready()
+        costs.append(column.gradients_of(descent))
+    assert costs[1] - costs[0] == pytest.approx(65_000)
