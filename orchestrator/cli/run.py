@@ -41,6 +41,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 MOST_COLUMNS_SHOWN = 30
 
+TABLES = 3
+"""In which every settled trial has rows: ``trials``, ``trajectories`` and ``attempts``."""
+
 
 def plan(
     config: Config, overrides: Overrides = None, run_dir: RunOption = None, json: Json = False
@@ -57,7 +60,7 @@ def plan(
     gradients = sum(row["gradients"] for row in rows)
     hours = sum(row["device hours"] for row in rows)
     prior = any(row["guess"] for row in rows)
-    files = 3 * total["to do"]
+    files = sum(row["files"] for row in rows)
     if json:
         print_json(
             {
@@ -186,6 +189,8 @@ def _planned(column: Column, ledger: Ledger | None) -> dict[str, Any]:
     settled = {} if ledger is None else ledger.settled
     progress = ColumnProgress(column, settled, set() if ledger is None else ledger.failed)
     states = list(progress.states().values())
+    to_do = states.count(State.TO_DO) + progress.unknown
+    measures = bool(column.protocol.also or column.protocol.eigenvalues)  # a table of their own
     cost = predict(progress)
     return {
         "column": column_label(column),
@@ -193,7 +198,8 @@ def _planned(column: Column, ledger: Ledger | None) -> dict[str, Any]:
         "trials": len(states) + progress.unknown - states.count(State.SKIPPED),
         "settled": states.count(State.SETTLED),
         "failed": states.count(State.FAILED),
-        "to do": states.count(State.TO_DO) + progress.unknown,
+        "to do": to_do,
+        "files": (TABLES + measures) * to_do,
         "gradients": cost.gradients,
         "device hours": cost.seconds / 3600,
         "guess": cost.guess,

@@ -56,17 +56,28 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def half_done(tmp_path: Path, config: Path) -> Path:
     """A run directory with the flow and one of three GD trials in it."""
-    run = tmp_path / "run"
+    return _compute(tmp_path / "run", config, trials=2)
+
+
+@pytest.fixture
+def compute() -> Callable[..., Path]:
+    """Puts the first trials of each column of a sweep file into a run directory."""
+    return _compute
+
+
+def _compute(run: Path, config: Path, *, trials: int) -> Path:
     sweep = prepare(run, sweeps.load(config))
-    (column,) = sweep.columns
-    progress = ColumnProgress(column, {})
     origin = provenance(sweep.name)
-    for _ in range(2):
-        trial = progress.ready()[0]
-        began = time.time()
-        result = run_trial(trial, threads=1)
-        assignment = Assignment(trial, column.column_id, 1, progress.flow)
-        finished = Finished(assignment, result, "cpu", 1, began, time.time(), time.time() - began)
-        (settled,) = commit(run, [finished], origin)
-        progress.settle(settled)
+    for column in sweep.columns:
+        progress = ColumnProgress(column, {})
+        for _ in range(trials):
+            trial = progress.ready()[0]
+            began = time.time()
+            result = run_trial(trial, threads=1)
+            assignment = Assignment(trial, column.column_id, 1, progress.flow)
+            finished = Finished(
+                assignment, result, "cpu", 1, began, time.time(), time.time() - began
+            )
+            (settled,) = commit(run, [finished], origin)
+            progress.settle(settled)
     return run

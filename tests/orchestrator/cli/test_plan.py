@@ -1,0 +1,31 @@
+"""What ``eos plan`` says of a sweep: how many files, what it costs, and what that rests on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Eos = Callable[..., Any]
+
+MEASURED = """
+name: measured
+problem: {dataset: digits, n_train: 40, width: 4, depth: 1, loss: [mse, ce]}
+eta: {unit: absolute, values: [0.1]}
+stop: {epsilon: 0.4, max_steps: 20}
+when:
+  - {match: {problem.loss: ce}, measure: {also: norms}}
+"""
+
+
+def test_plan_counts_the_files_that_a_run_writes(
+    eos: Eos, compute: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A table more where measures are asked for, which only one of the columns does."""
+    config, run = tmp_path / "measured.yaml", tmp_path / "run"
+    config.write_text(MEASURED)
+    planned = json.loads(eos("plan", config, "--run-dir", run, "--json").out)
+    assert planned["files"] == 2 * 3 + 2 * 4
+    compute(run, config, trials=2)
+    assert len(list(run.rglob("*.parquet"))) == planned["files"]
