@@ -16,7 +16,8 @@ from orchestrator.cli.output import command, duration, print_json, print_table, 
 from orchestrator.cli.submission import Cluster, Jobs, PreflightWait, submit_jobs
 from orchestrator.engine import refuse_unfit
 from orchestrator.ledger import Ledger, rearm
-from orchestrator.ledger.status import attributes, column_label, sweep_of
+from orchestrator.ledger.labels import column_labels
+from orchestrator.ledger.status import attributes, sweep_of
 from orchestrator.plan import ColumnProgress, State, predict
 from orchestrator.slurm.preflight import WAIT_SECONDS
 from orchestrator.slurm.profile import load_profile
@@ -55,7 +56,8 @@ def plan(
     sweep = _checked(sweeps.load(config, overrides or ()), unseen=True)
     run = run_dir or Path("runs") / sweep.name
     ledger = Ledger(run) if run.is_dir() else None
-    rows = [_planned(column, ledger) for column in sweep.columns]
+    labels = column_labels(sweep.columns)
+    rows = [_planned(column, labels[column.column_id], ledger) for column in sweep.columns]
     total = {key: sum(row[key] for row in rows) for key in ("trials", "settled", "to do", "failed")}
     gradients = sum(row["gradients"] for row in rows)
     hours = sum(row["device hours"] for row in rows)
@@ -185,7 +187,7 @@ def _warn_of_missing(sweep: Sweep) -> None:
             stderr.print(f"warning: {error}", style="yellow", markup=False, highlight=False)
 
 
-def _planned(column: Column, ledger: Ledger | None) -> dict[str, Any]:
+def _planned(column: Column, label: str, ledger: Ledger | None) -> dict[str, Any]:
     settled = {} if ledger is None else ledger.settled
     progress = ColumnProgress(column, settled, set() if ledger is None else ledger.failed)
     states = list(progress.states().values())
@@ -193,7 +195,7 @@ def _planned(column: Column, ledger: Ledger | None) -> dict[str, Any]:
     measures = bool(column.protocol.also or column.protocol.eigenvalues)  # a table of their own
     cost = predict(progress)
     return {
-        "column": column_label(column),
+        "column": label,
         "column_id": column.column_id,
         "trials": len(states) + progress.unknown - states.count(State.SKIPPED),
         "settled": states.count(State.SETTLED),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.analysis import PhaseRow, analyze
 from orchestrator.cli.output import command, print_json, print_table, shown
 from orchestrator.engine import RunOutcome
-from orchestrator.ledger.status import column_label
+from orchestrator.ledger.labels import column_labels
 from orchestrator.store import Store
 from orchestrator.sweep import Column, Sweep
 
@@ -36,19 +37,21 @@ def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -
     if json:
         print_json(_as_json(run, outcome, columns, by_column))
         return
+    names = column_labels(sweep.columns)
+    labels = {column.column_id: names[column.column_id] for column in columns}
     for column in columns[:MOST_COLUMNS]:
-        _print_column(column, by_column[column.column_id])
+        _print_column(column, labels[column.column_id], by_column[column.column_id])
     if columns:
-        _print_phases(columns, phases)
+        _print_phases(labels, phases)
     _print_end(run, outcome, pictures=_draw(run, columns) if outcome.settled else [], where="")
 
 
-def _print_column(column: Column, rows: list[dict[str, Any]]) -> None:
+def _print_column(column: Column, label: str, rows: list[dict[str, Any]]) -> None:
     epsilon = column.protocol.epsilons[-1]
     last = sorted(
         (row for row in rows if row["epsilon"] == epsilon), key=lambda row: row["eta"] or 0.0
     )
-    title = f"{column_label(column)} · at training loss {epsilon:g}"
+    title = f"{label} · at training loss {epsilon:g}"
     print_table([_line(row) for row in last], COLUMNS, title=title)
 
 
@@ -72,8 +75,7 @@ def _fixed(value: float | None, digits: int) -> str | None:
     return None if value is None else f"{value:.{digits}f}"
 
 
-def _print_phases(columns: list[Column], phases: list[PhaseRow]) -> None:
-    labels = {column.column_id: column_label(column) for column in columns}
+def _print_phases(labels: Mapping[str, str], phases: list[PhaseRow]) -> None:
     lines = [
         {
             "column": labels[phase.column_id],
@@ -89,7 +91,7 @@ def _print_phases(columns: list[Column], phases: list[PhaseRow]) -> None:
         for phase in phases
         if phase.column_id in labels
     ]
-    if len(columns) == 1:
+    if len(labels) == 1:
         for line in lines:
             del line["column"]
     if lines:

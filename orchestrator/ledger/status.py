@@ -10,15 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.spec import Problem
-from jobs.spec.problem import usual_normalization
 from orchestrator import sweep as sweeps
 from orchestrator.ledger.attempts import Row
 from orchestrator.ledger.claims import Claim, read_claims
+from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import read_marks
 from orchestrator.plan import ColumnProgress, State, predict
-from orchestrator.sweep import Column, Sweep, SweepError
+from orchestrator.sweep import Sweep, SweepError
 
 
 @dataclass(frozen=True)
@@ -66,35 +65,6 @@ def no_run(run: Path) -> SweepError:
     return SweepError(f"RUN is {str(run)!r}; it must be a run directory, which eos run makes")
 
 
-def column_label(column: Column) -> str:
-    """A column in a few words, for people: sizes, and what is not as usual."""
-    p = column.problem
-    bracketed = "(" in p.dataset
-    words = [
-        f"{p.dataset} n={p.n_train}" if bracketed else f"{p.dataset}-{p.n_train}",
-        "" if p.subset == Problem.subset else p.subset,
-        _normalization(p),
-        p.architecture.partition("@")[0],
-        f"depth {p.depth}" if p.width is None else f"{p.depth}×{p.width}",
-        p.activation or "",
-        p.loss,
-        p.parameterization if p.width is not None else "",
-        "" if p.base_width is None else f"(base width {p.base_width})",
-        "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",
-        "" if p.dtype == Problem.dtype else p.dtype,
-        f"seed {p.seed}",
-    ]
-    return " ".join(filter(None, words))
-
-
-def _normalization(problem: Problem) -> str:
-    """How inputs are standardised, where that is not what the dataset usually has."""
-    if problem.normalization == usual_normalization(problem.dataset):
-        return ""
-    none = problem.normalization == "none"
-    return "unnormalized" if none else f"{problem.normalization}-normalized"
-
-
 def read_status(run: Path) -> RunStatus:
     """Look at a run directory.
 
@@ -105,7 +75,7 @@ def read_status(run: Path) -> RunStatus:
     claims = {claim.column_id: claim for claim in read_claims(run)}
     marks = [mark for mark in read_marks(run) if not _over(mark.owner.is_dead(), mark, claims)]
     running = Counter(mark.column_id for mark in marks if mark.trial_id not in ledger.settled)
-    last = _last_results(ledger)
+    last, labels = _last_results(ledger), column_labels(sweep.columns)
     columns, remaining = [], 0.0
     for column in sweep.columns:
         progress = ColumnProgress(column, ledger.settled, ledger.failed)
@@ -116,7 +86,7 @@ def read_status(run: Path) -> RunStatus:
         columns.append(
             ColumnStatus(
                 column_id=column.column_id,
-                label=column_label(column),
+                label=labels[column.column_id],
                 settled=states[State.SETTLED],
                 running=works,
                 failed=states[State.FAILED],

@@ -18,6 +18,15 @@ when:
   - {match: {problem.loss: ce}, measure: {also: norms}}
 """
 
+PROTOCOLS = """
+name: protocols
+problem: {dataset: digits, n_train: 40, width: 4, depth: 1, loss: mse}
+eta: {values: [1.0]}
+grids:
+  - stop: {epsilon: 0.4}
+  - stop: {epsilon: [0.3, 0.2]}
+"""
+
 
 def test_plan_counts_the_files_that_a_run_writes(
     eos: Eos, compute: Callable[..., Path], tmp_path: Path
@@ -29,3 +38,10 @@ def test_plan_counts_the_files_that_a_run_writes(
     assert planned["files"] == 2 * 3 + 2 * 4
     compute(run, config, trials=2)
     assert len(list(run.rglob("*.parquet"))) == planned["files"]
+
+
+def test_columns_of_one_problem_look_different(eos: Eos, tmp_path: Path) -> None:
+    config = tmp_path / "protocols.yaml"
+    config.write_text(PROTOCOLS)
+    columns = json.loads(eos("plan", config, "--json").out)["columns"]
+    assert [row["column"].partition("seed 0")[2] for row in columns] == [" ε 0.4", " ε 0.3, 0.2"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jobs.spec import Problem, Protocol
-from orchestrator.ledger.status import column_label
+from orchestrator.ledger.labels import column_label, column_labels
 from orchestrator.sweep import Column, EtaGrid, Resources
 
 
@@ -48,11 +50,58 @@ from orchestrator.sweep import Column, EtaGrid, Resources
     ],
 )
 def test_a_label_says_sizes_and_what_is_not_usual(problem: dict[str, object], label: str) -> None:
-    column = Column(
-        problem=Problem(**{"dataset": "digits", "n_train": 60, **problem}),
-        protocol=Protocol(epsilons=(0.1,)),
+    assert column_label(column(Problem(**{"dataset": "digits", "n_train": 60, **problem}))) == label
+
+
+DIGITS = "digits-60 fcn 2×200 relu mse standard seed 0"
+
+
+@pytest.mark.parametrize(
+    ("protocols", "ends"),
+    [
+        ([{}], [""]),
+        ([{"epsilons": (0.1, 0.05)}, {}], [" ε 0.1, 0.05", " ε 0.1"]),
+        (
+            [{"max_steps": 500}, {"trajectory_every": 10}, {"max_steps": 200}],
+            [
+                " max_steps 500 trajectory_every 50",
+                " max_steps 100000 trajectory_every 10",
+                " max_steps 200 trajectory_every 50",
+            ],
+        ),
+        ([{}, {"also": ("norms",), "midpoint": True}], ["", " also norms midpoint"]),
+        (
+            [{"divergence_factor": 1000.0}, {"divergence_factor": 1000.0001}],
+            [" divergence_factor 1000", " divergence_factor 1000.0001"],
+        ),
+    ],
+)
+def test_one_problem_under_several_protocols_says_what_differs(
+    protocols: list[dict[str, Any]], ends: list[str]
+) -> None:
+    problem, other = (Problem(dataset="digits", n_train=60, seed=seed) for seed in (0, 1))
+    columns = [column(problem, **{"epsilons": (0.1,), **protocol}) for protocol in protocols]
+    labels = column_labels([*columns, column(other, epsilons=(0.2,))])
+    assert [labels[one.column_id] for one in columns] == [DIGITS + end for end in ends]
+    assert labels[column(other, epsilons=(0.2,)).column_id] == DIGITS.replace("seed 0", "seed 1")
+
+
+def test_two_networks_of_one_name_are_told_apart_by_their_contents() -> None:
+    digests = ("0123456789abcdef", "fedcba9876543210")
+    columns = [
+        column(Problem(dataset="digits", n_train=60, architecture=f"mynet.py:build@{digest}"))
+        for digest in digests
+    ]
+    labels = column_labels(columns)
+    for one, digest in zip(columns, digests, strict=True):
+        assert labels[one.column_id] == f"{column_label(one)} @{digest}"
+
+
+def column(problem: Problem, epsilons: tuple[float, ...] = (0.1,), **protocol: Any) -> Column:
+    return Column(
+        problem=problem,
+        protocol=Protocol(epsilons=epsilons, **protocol),
         etas=(EtaGrid(unit="eta_c", rates=(1.0,)),),
         stop_after_divergences=None,
         resources=Resources(),
     )
-    assert column_label(column) == label

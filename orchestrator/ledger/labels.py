@@ -1,0 +1,80 @@
+"""Columns in a few words, for people to tell them apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.spec import Problem
+from jobs.spec.problem import usual_normalization
+from orchestrator.sweep import Column
+
+
+def column_labels(columns: Sequence[Column]) -> Mapping[str, str]:
+    """The labels of these columns, by column_id.
+
+    Where several would look the same, as one problem does under several protocols, each also names
+    what differs among them.
+    """
+    alike: dict[str, list[Column]] = defaultdict(list)
+    for column in columns:
+        alike[column_label(column)].append(column)
+    return {
+        column.column_id: " ".join(filter(None, (label, *words)))
+        for label, group in alike.items()
+        for column, words in zip(group, _differences(group), strict=True)
+    }
+
+
+def column_label(column: Column) -> str:
+    """A column in a few words, for people: sizes, and what is not as usual."""
+    p = column.problem
+    bracketed = "(" in p.dataset
+    words = [
+        f"{p.dataset} n={p.n_train}" if bracketed else f"{p.dataset}-{p.n_train}",
+        "" if p.subset == Problem.subset else p.subset,
+        _normalization(p),
+        p.architecture.partition("@")[0],
+        f"depth {p.depth}" if p.width is None else f"{p.depth}×{p.width}",
+        p.activation or "",
+        p.loss,
+        p.parameterization if p.width is not None else "",
+        "" if p.base_width is None else f"(base width {p.base_width})",
+        "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",
+        "" if p.dtype == Problem.dtype else p.dtype,
+        f"seed {p.seed}",
+    ]
+    return " ".join(filter(None, words))
+
+
+def _differences(group: Sequence[Column]) -> list[list[str]]:
+    """Of each column, the fields in which not all of the group agree."""
+    fields = [{**vars(column.protocol), **vars(column.problem)} for column in group]
+    differ = [name for name in fields[0] if any(one[name] != fields[0][name] for one in fields)]
+    return [[_said(name, one[name]) for name in differ] for one in fields]
+
+
+def _said(field: str, value: Any) -> str:
+    """A field in words; nothing for one that is not asked for."""
+    if not value:
+        return ""
+    if value is True:
+        return field
+    if field == "architecture":  # of one name, but of two contents
+        return f"@{value.rpartition('@')[2]}"
+    name = "ε" if field == "epsilons" else field
+    return f"{name} {', '.join(map(_number, value if isinstance(value, tuple) else (value,)))}"
+
+
+def _number(value: Any) -> str:
+    short = f"{value:g}" if isinstance(value, float) else ""
+    return short if short and float(short) == value else str(value)
+
+
+def _normalization(problem: Problem) -> str:
+    """How inputs are standardised, where that is not what the dataset usually has."""
+    if problem.normalization == usual_normalization(problem.dataset):
+        return ""
+    none = problem.normalization == "none"
+    return "unnormalized" if none else f"{problem.normalization}-normalized"
