@@ -18,11 +18,11 @@ from orchestrator.engine import refuse_unfit
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.status import attributes, sweep_of
-from orchestrator.plan import ColumnProgress, State, predict
+from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
 from orchestrator.slurm.preflight import WAIT_SECONDS
 from orchestrator.slurm.profile import load_profile
 from orchestrator.store import select_rows
-from orchestrator.sweep import Column, Sweep
+from orchestrator.sweep import Sweep
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The sweep file (YAML).")]
 Overrides = Annotated[
@@ -57,7 +57,12 @@ def plan(
     run = run_dir or Path("runs") / sweep.name
     ledger = Ledger(run) if run.is_dir() else None
     labels = column_labels(sweep.columns)
-    rows = [_planned(column, labels[column.column_id], ledger) for column in sweep.columns]
+    settled, failed = ({}, set()) if ledger is None else (ledger.settled, ledger.failed)
+    columns = [ColumnProgress(column, settled, failed) for column in sweep.columns]
+    rows = [
+        _planned(progress, labels[progress.column_id], cost)
+        for progress, cost in zip(columns, predict_all(columns), strict=True)
+    ]
     total = {key: sum(row[key] for row in rows) for key in ("trials", "settled", "to do", "failed")}
     gradients = sum(row["gradients"] for row in rows)
     hours = sum(row["device hours"] for row in rows)
@@ -187,13 +192,11 @@ def _warn_of_missing(sweep: Sweep) -> None:
             stderr.print(f"warning: {error}", style="yellow", markup=False, highlight=False)
 
 
-def _planned(column: Column, label: str, ledger: Ledger | None) -> dict[str, Any]:
-    settled = {} if ledger is None else ledger.settled
-    progress = ColumnProgress(column, settled, set() if ledger is None else ledger.failed)
+def _planned(progress: ColumnProgress, label: str, cost: Prediction) -> dict[str, Any]:
+    column = progress.column
     states = list(progress.states().values())
     to_do = states.count(State.TO_DO) + progress.unknown
     measures = bool(column.protocol.also or column.protocol.eigenvalues)  # a table of their own
-    cost = predict(progress)
     return {
         "column": label,
         "column_id": column.column_id,
@@ -205,4 +208,5 @@ def _planned(column: Column, label: str, ledger: Ledger | None) -> dict[str, Any
         "gradients": cost.gradients,
         "device hours": cost.seconds / 3600,
         "guess": cost.guess,
+        "timed": cost.timed,
     }

@@ -27,7 +27,7 @@ from orchestrator.plan import (
     Ready,
     State,
     first_work,
-    predict,
+    predict_all,
     seconds_per_gradient,
 )
 from orchestrator.sweep import Column, Resources
@@ -291,7 +291,7 @@ class Feed:
         if all(progress.flow is None for progress in self.progress.values()):
             return None
         done = {name: running.step for name, running in self._running.items() if running}
-        total = sum(predict(progress, done).seconds for progress in self.progress.values())
+        total = sum(left.seconds for left in predict_all(self.progress.values(), done))
         return total / max(self.slots, 1)
 
 

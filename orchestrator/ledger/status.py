@@ -16,7 +16,7 @@ from orchestrator.ledger.claims import Claim, read_claims
 from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import read_marks
-from orchestrator.plan import ColumnProgress, State, predict
+from orchestrator.plan import ColumnProgress, State, predict_all
 from orchestrator.sweep import Sweep, SweepError
 
 
@@ -76,13 +76,13 @@ def read_status(run: Path) -> RunStatus:
     marks = [mark for mark in read_marks(run) if not _over(mark.owner.is_dead(), mark, claims)]
     running = Counter(mark.column_id for mark in marks if mark.trial_id not in ledger.settled)
     last, labels = _last_results(ledger), column_labels(sweep.columns)
-    columns, remaining = [], 0.0
-    for column in sweep.columns:
-        progress = ColumnProgress(column, ledger.settled, ledger.failed)
+    found = [ColumnProgress(column, ledger.settled, ledger.failed) for column in sweep.columns]
+    columns = []
+    for progress in found:
+        column = progress.column
         states = Counter(progress.states().values())
         to_do = states[State.TO_DO] + (0 if progress.blocked else progress.unknown)
         works = min(running[column.column_id], to_do)
-        remaining += predict(progress).seconds
         columns.append(
             ColumnStatus(
                 column_id=column.column_id,
@@ -100,7 +100,7 @@ def read_status(run: Path) -> RunStatus:
     return RunStatus(
         sweep=sweep.name,
         columns=tuple(columns),
-        remaining_s=remaining,
+        remaining_s=sum(left.seconds for left in predict_all(found)),
         slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims.values() if c.slurm_job_id})),
         damaged=tuple(str(path) for path in ledger.store.damaged()),
     )

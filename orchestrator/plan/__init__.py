@@ -3,7 +3,7 @@
 from orchestrator.plan.column_progress import ColumnProgress, State
 from orchestrator.plan.facts import FlowFacts, SettledTrial, Threshold
 from orchestrator.plan.packs import Ready, first_work
-from orchestrator.plan.prediction import Prediction, predict, seconds_per_gradient
+from orchestrator.plan.prediction import Prediction, predict, predict_all, seconds_per_gradient
 from orchestrator.plan.retry import Attempt, FailureClass, Outcome, gives_up
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "first_work",
     "gives_up",
     "predict",
+    "predict_all",
     "seconds_per_gradient",
 ]

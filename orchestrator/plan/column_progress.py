@@ -89,6 +89,16 @@ class ColumnProgress:
         return (self.flow_trial, *self._descents)
 
     @property
+    def settled_seconds(self) -> float:
+        """What its settled trials took."""
+        return sum(settled.wall_s for settled in self._settled.values())
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether a trial failed and is not tried again."""
+        return bool(self._failed)
+
+    @property
     def unknown(self) -> int:
         """GD trials whose η is not known yet."""
         return self.column.n_rates if self.flow is None else 0

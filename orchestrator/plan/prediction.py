@@ -1,25 +1,35 @@
-"""What is left of a column, and what it is expected to cost."""
+"""What is left of columns, and what it is expected to cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from orchestrator.plan.column_progress import ColumnProgress, State
-from orchestrator.plan.cost import prior_seconds_per_gradient, unknown_gradients
+from orchestrator.plan.cost import flow_gradients, prior_seconds_per_gradient, unknown_gradients
+from orchestrator.sweep import Resources
 
 LEAST_LEFT = 1 / 20
 """Of a running trial, as a fraction of what was predicted for it."""
 
+NONE_DONE: Mapping[str, int] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is left of a column; ``guess`` says that it rests on priors, not on the flow."""
+    """What is left of a column; ``guess`` says that it rests on priors, not on the flow.
+
+    ``timed`` says that the seconds rest on trials that were timed, of this column or of others.
+    """
 
     gradients: float
     seconds: float
     guess: bool
+    timed: bool
 
 
 def seconds_per_gradient(progress: ColumnProgress) -> float:
@@ -32,16 +42,38 @@ def seconds_per_gradient(progress: ColumnProgress) -> float:
     return progress.flow.seconds_per_gradient
 
 
-def predict(
-    progress: ColumnProgress, steps_done: Mapping[str, int] = MappingProxyType({})
-) -> Prediction:
+def predict_all(
+    columns: Iterable[ColumnProgress], steps_done: Mapping[str, int] = NONE_DONE
+) -> list[Prediction]:
+    """The cost of what is left of each column, in their order.
+
+    A column whose flow has not run is reckoned with the seconds that others turned out to take, in
+    units of what was assumed of them: with the median over those of the same resources.
+    """
+    columns = list(columns)
+    predictions = [predict(progress, steps_done) for progress in columns]
+    if not any(prediction.guess for prediction in predictions):
+        return predictions
+    measured: dict[Resources, list[float]] = defaultdict(list)
+    for progress in columns:
+        ratio = _measured_ratio(progress)
+        if ratio is not None:
+            measured[progress.column.resources].append(ratio)
+    ratios = {resources: statistics.median(several) for resources, several in measured.items()}
+    return [
+        _timed(prediction, ratios.get(progress.column.resources))
+        for progress, prediction in zip(columns, predictions, strict=True)
+    ]
+
+
+def predict(progress: ColumnProgress, steps_done: Mapping[str, int] = NONE_DONE) -> Prediction:
     """The cost of all trials of a column that are not settled, failed or skipped.
 
     ``steps_done`` are those of running trials, by trial_id. A trial that took longer than predicted
     still counts a little.
     """
     if progress.blocked or progress.complete:
-        return Prediction(0.0, 0.0, guess=False)
+        return Prediction(0.0, 0.0, guess=False, timed=True)
     gradients = unknown_gradients(progress.column) if progress.flow is None else 0.0
     states = progress.states()
     for trial in progress.trials:
@@ -49,4 +81,25 @@ def predict(
             whole = progress.gradients_of(trial)
             gradients += max(whole - steps_done.get(trial.trial_id, 0), LEAST_LEFT * whole)
     seconds = gradients * seconds_per_gradient(progress)
-    return Prediction(gradients, seconds, guess=progress.flow is None)
+    begun = progress.flow is not None
+    return Prediction(gradients, seconds, guess=not begun, timed=begun)
+
+
+def _timed(prediction: Prediction, ratio: float | None) -> Prediction:
+    if ratio is None or not prediction.guess:
+        return prediction
+    return dataclasses.replace(prediction, seconds=ratio * prediction.seconds, timed=True)
+
+
+def _measured_ratio(progress: ColumnProgress) -> float | None:
+    """Seconds that a whole column takes, in units of what was assumed of it before.
+
+    They are known of its settled trials, and follow from its flow for the others. None unless its
+    flow has run, and of columns that will never be whole.
+    """
+    if progress.flow is None or progress.blocked or progress.has_failures:
+        return None
+    column = progress.column
+    assumed = flow_gradients(column) + unknown_gradients(column)
+    real = progress.settled_seconds + predict(progress).seconds
+    return real / (assumed * prior_seconds_per_gradient(column))

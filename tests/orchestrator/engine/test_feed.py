@@ -23,7 +23,7 @@ def make_feed(bench, column):
     """A feed over a column with a settled flow; columns with other resources are the same work."""
     claims = []
 
-    def make(slots, rates=ALIKE, resources=None):
+    def make(slots, rates=ALIKE, resources=None, seeds=()):
         mine = dataclasses.replace(
             column,
             etas=(EtaGrid(unit="absolute", rates=rates),),
@@ -32,7 +32,7 @@ def make_feed(bench, column):
         claims.append(Claims(bench.path, None))
         return Feed(
             bench.path,
-            [mine],
+            [mine, *(_with_seed(mine, seed) for seed in seeds)],
             claims[-1],
             Ledger(bench.path, new_run=True),
             bench.provenance,
@@ -45,6 +45,10 @@ def make_feed(bench, column):
     yield make
     for claim in claims:
         claim.release_all()
+
+
+def _with_seed(column, seed):
+    return dataclasses.replace(column, problem=dataclasses.replace(column.problem, seed=seed))
 
 
 def _names(work):
@@ -70,6 +74,13 @@ def test_while_all_slots_work_what_is_left_is_still_shared(make_feed):
     feed = make_feed(slots=2, rates=tuple(0.05 + 1e-6 * number for number in range(400)))
     sizes = [len(feed.next_work().assignments) for _ in range(6)]
     assert sizes == [64, 64, 64, 64, 64, 40]
+
+
+def test_columns_to_come_are_predicted_by_the_one_whose_flow_was_timed(make_feed):
+    """Its flow took 60 s; two more columns take that and as much for GD as is left of the first."""
+    left_of_first = make_feed(slots=1).snapshot().remaining_s
+    left_of_all = make_feed(slots=1, seeds=(1, 2)).snapshot().remaining_s
+    assert left_of_all == pytest.approx(left_of_first + 2 * (60 + left_of_first), rel=1e-12)
 
 
 def test_more_cpus_for_a_trial_mean_no_packs(make_feed):

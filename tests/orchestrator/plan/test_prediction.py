@@ -1,0 +1,69 @@
+"""What is left of several columns, when some of them have been timed."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.spec import Problem, Protocol
+from orchestrator.plan import ColumnProgress, SettledTrial, Threshold, predict, predict_all
+from orchestrator.sweep import Column, EtaGrid, Resources
+
+ONE_GPU = Resources(gpus_per_worker=1)
+
+
+def progress(seed: int, resources: Resources | None = None) -> ColumnProgress:
+    column = Column(
+        problem=Problem(dataset="digits", n_train=100, seed=seed),
+        protocol=Protocol(epsilons=(0.1,)),
+        etas=(EtaGrid(unit="eta_c", rates=(0.5, 1.0, 1.5)),),
+        stop_after_divergences=None,
+        resources=resources or Resources(),
+    )
+    return ColumnProgress(column, {})
+
+
+def finish(column: ColumnProgress, seconds: float) -> None:
+    """Settle all of its trials, which took so long together."""
+    for index in range(4):
+        trial = column.flow_trial if index == 0 else column.ready()[0]
+        reached = Threshold(0.1, "reached", time=10.0, max_sharpness=50.0)
+        column.settle(SettledTrial(trial.trial_id, (reached,), 400, 100, seconds / 4))
+    assert column.complete
+
+
+def test_columns_that_have_not_begun_take_as_long_as_those_that_are_done() -> None:
+    """They are all alike: whatever was assumed, each takes what the others took in the median."""
+    columns = [progress(seed) for seed in range(5)]
+    for column, seconds in zip(columns, (7.0, 8.0, 100.0), strict=False):
+        finish(column, seconds)
+    left = predict_all(columns)
+    assert [one.seconds for one in left] == pytest.approx([0, 0, 0, 8, 8], rel=1e-12)
+    assert all(one.timed for one in left)
+    assert [one.guess for one in left] == [False, False, False, True, True]
+
+
+def test_the_flow_alone_says_what_a_column_takes() -> None:
+    """While GD is still to do, the column is expected to take what its flow makes of it."""
+    begun, fresh = progress(0), progress(1)
+    reached = Threshold(0.1, "reached", time=10.0, max_sharpness=50.0)
+    begun.settle(SettledTrial(begun.flow_trial.trial_id, (reached,), 400, 100, wall_s=5.0))
+    of_begun, of_fresh = predict_all([begun, fresh])
+    assert of_begun == predict(begun)
+    assert of_fresh.seconds == pytest.approx(5.0 + of_begun.seconds, rel=1e-12)
+
+
+def test_a_column_with_other_resources_says_nothing() -> None:
+    done, with_gpu = progress(0), progress(1, ONE_GPU)
+    finish(done, 8.0)
+    assert predict_all([done, with_gpu])[1] == predict(with_gpu)
+    assert not predict(with_gpu).timed
+
+
+def test_a_column_that_failed_in_part_says_nothing() -> None:
+    """Its trials that are missing took no time, which says nothing of those of others."""
+    broken, fresh = progress(0), progress(1)
+    reached = Threshold(0.1, "reached", time=10.0, max_sharpness=50.0)
+    broken.settle(SettledTrial(broken.flow_trial.trial_id, (reached,), 400, 100, wall_s=5.0))
+    for trial in broken.ready():
+        broken.fail(trial.trial_id)
+    assert predict_all([broken, fresh])[1] == predict(fresh)
