@@ -57,16 +57,17 @@ def plan(
     run = run_dir or Path("runs") / sweep.name
     ledger = Ledger(run) if run.is_dir() else None
     labels = column_labels(sweep.columns)
-    settled, failed = ({}, set()) if ledger is None else (ledger.settled, ledger.failed)
+    settled = {} if ledger is None else ledger.settled
+    failed: set[str] = set() if ledger is None else ledger.failed
     columns = [ColumnProgress(column, settled, failed) for column in sweep.columns]
+    costs = predict_all(columns)
     rows = [
         _planned(progress, labels[progress.column_id], cost)
-        for progress, cost in zip(columns, predict_all(columns), strict=True)
+        for progress, cost in zip(columns, costs, strict=True)
     ]
     total = {key: sum(row[key] for row in rows) for key in ("trials", "settled", "to do", "failed")}
     gradients = sum(row["gradients"] for row in rows)
     hours = sum(row["device hours"] for row in rows)
-    prior = any(row["guess"] for row in rows)
     files = sum(row["files"] for row in rows)
     if json:
         print_json(
@@ -77,7 +78,8 @@ def plan(
                 "gradients": gradients,
                 "device_hours": hours,
                 "files": files,
-                "prior": prior,
+                "prior": any(cost.guess for cost in costs),
+                "timed": all(cost.timed for cost in costs),
             }
         )
         return
@@ -86,12 +88,11 @@ def plan(
     print_table(shown, keys)
     if len(rows) > len(shown):
         print(f"… and {len(rows) - len(shown)} more columns")
-    note = " (a guess until each column's flow has run)" if prior else ""
     print(
         f"{len(rows)} columns, {total['trials']} trials: {total['settled']} settled, "
         f"{total['to do']} to do\n"
         f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
-        f"worker{note}\n"
+        f"worker{_reservation(columns, costs)}\n"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command()} compact merges them"
     )
@@ -190,6 +191,20 @@ def _warn_of_missing(sweep: Sweep) -> None:
             datasets.find(name).check_there()
         except datasets.DatasetError as error:
             stderr.print(f"warning: {error}", style="yellow", markup=False, highlight=False)
+
+
+def _reservation(columns: Sequence[ColumnProgress], costs: Sequence[Prediction]) -> str:
+    """What a prediction rests on, as long as that is not what was measured."""
+    if not any(cost.guess for cost in costs):
+        return ""
+    said = "a guess until each column's flow has run"
+    pairs = zip(columns, costs, strict=True)
+    untimed = [progress.column.resources for progress, cost in pairs if not cost.timed]
+    if untimed:
+        said += "; what was never timed is taken at the speed of one CPU core"
+    if any(resources.gpus_per_worker for resources in untimed):
+        said += ", and all but tiny networks take less on a GPU"
+    return f" ({said})"
 
 
 def _planned(progress: ColumnProgress, label: str, cost: Prediction) -> dict[str, Any]:

@@ -21,7 +21,8 @@ and the steps of GD at η_c. MNIST with 1,000 samples and ε = 0.02 needs about 
 them is called a guess."""
 
 PRIOR_SECONDS_PER_FLOP = 1 / 30e9
-"""Assumed of one CPU core until a trial has been timed."""
+"""Assumed of one CPU core until a trial has been timed. It is taken for workers with a GPU as well,
+of which nothing was measured; whoever prints what rests on it must say so."""
 
 FLOPS_PER_MULTIPLICATION = 6
 """Of a gradient, for each multiplication of the forward pass: that and an addition there, and twice

@@ -20,11 +20,11 @@ when:
 
 PROTOCOLS = """
 name: protocols
-problem: {dataset: digits, n_train: 40, width: 4, depth: 1, loss: mse}
+problem: {dataset: digits, n_train: 40, width: 8, depth: 1, loss: mse}
 eta: {values: [1.0]}
 grids:
-  - stop: {epsilon: 0.4}
-  - stop: {epsilon: [0.3, 0.2]}
+  - stop: {epsilon: 0.4, max_steps: 200}
+  - stop: {epsilon: [0.3, 0.2], max_steps: 200}
 """
 
 
@@ -45,3 +45,18 @@ def test_columns_of_one_problem_look_different(eos: Eos, tmp_path: Path) -> None
     config.write_text(PROTOCOLS)
     columns = json.loads(eos("plan", config, "--json").out)["columns"]
     assert [row["column"].partition("seed 0")[2] for row in columns] == [" ε 0.4", " ε 0.3, 0.2"]
+
+
+def test_plan_says_what_its_prediction_rests_on(
+    eos: Eos, compute: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Two columns are predicted by a core's speed, also for a GPU, until one of them was timed."""
+    config, run = tmp_path / "protocols.yaml", tmp_path / "run"
+    config.write_text(PROTOCOLS)
+    core, gpu = "at the speed of one CPU core", "all but tiny networks take less on a GPU"
+    plain = eos("plan", config, "--run-dir", run).out
+    with_gpu = eos("plan", config, "resources.gpus_per_worker=1", "--run-dir", run).out
+    assert (core in plain, gpu in plain) == (True, False)
+    assert (core in with_gpu, gpu in with_gpu) == (True, True)
+    compute(run, config, trials=1)
+    assert core not in eos("plan", config, "--run-dir", run).out
