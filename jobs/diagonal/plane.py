@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,14 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from jobs.diagonal.flow import Flow
 from jobs.diagonal.loss import Array, TrainingLoss
 from jobs.diagonal.manifold import OnePoint
-from jobs.diagonal.sweep import Descents, descend
+from jobs.diagonal.sweep import ACCIDENTAL_STOP, Descents, descend
 
 _RATES = 2000
 _RANGE = (0.15, 1.12)
 """The learning rates unless given: in units of η_c from below, of η_max above."""
-
-_STABLE = 1.02
-"""S·η/2 up to which a run is taken to have come to a stable point; with a tight ε it is below 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +40,17 @@ class PlaneSweep:
 
     @property
     def stable(self) -> NDArray[np.bool_]:
-        """Which runs reached ε at a point where S is not above 2/η."""
-        return np.asarray(self.runs.reached() & (self.runs.edge_ratio < _STABLE))
+        """Which runs reached ε where they may have come to rest, and not in passing.
+
+        GD rests where S < 2/η, but at the loss ε it still oscillates: |r| is up to √(2ε). With
+        k = η max(x) √(2ε), its next step changes no β by more than a factor (1 + 2k)², and r alone
+        adds up to 2k/η to S. So S·η/2 is at most (1 + 2k)² + k, which a tight ε lets come to 1.
+
+        A chaotic orbit that passes where S is below that is not told from one that rests.
+        """
+        largest_step = self.runs.learning_rates * self.point.x.max() * math.sqrt(2 * self.epsilon)
+        bound = np.minimum((1 + 2 * largest_step) ** 2 + largest_step, ACCIDENTAL_STOP)
+        return np.asarray(self.runs.reached() & (self.runs.edge_ratio <= bound))
 
     def predicted(self, learning_rates: ArrayLike) -> Array:
         """β where theory sees the end of GD, of shape (..., 2).

@@ -8,13 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from jobs.diagonal.sweep import ACCIDENTAL_STOP
 from orchestrator.analysis.kink import fitted_kink
 from orchestrator.analysis.line import Line, line_through
-
-ACCIDENTAL_STOP = 1.5
-"""S·η/2 above which a stop is an accident: GD leaves every minimum where S > 2/η, and can only
-have hit the threshold in passing, on a chaotic orbit (seen at 1.92). What settles at the edge of
-stability has 0.95 to 1.1, and a loose threshold stops an oscillation at up to about 1.3."""
 
 BELOW, ABOVE = 0.9, 1.1
 """In units of η_c: the flat regime ends here, and the edge begins; between them the kink is round
