@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +59,14 @@ class Evidence:
         names = {column.column_id for column in sweep.columns}
         return Evidence(tuple(at for at in self.every if at.phase.column_id in names))
 
-    def last(self) -> Iterator[At]:
-        """Each column at the smallest threshold that its flow reached."""
-        best: dict[str, At] = {}
+    def last(self) -> list[At | None]:
+        """Each column at the smallest threshold that its flow reached, or None for it."""
+        best: dict[str, At | None] = {}
         for one in self.every:
-            if one.flow is not None:
-                known = best.get(one.phase.column_id)
-                if known is None or one.phase.epsilon < known.phase.epsilon:
-                    best[one.phase.column_id] = one
-        yield from best.values()
+            known = best.setdefault(one.phase.column_id, None)
+            if one.flow is not None and (known is None or one.phase.epsilon < known.phase.epsilon):
+                best[one.phase.column_id] = one
+        return list(best.values())
 
 
 def gather(run: Path, sweep: Sweep) -> Evidence:

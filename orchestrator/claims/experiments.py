@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from orchestrator.claims import across
 from orchestrator.claims import statements as s
 from orchestrator.claims.evidence import Evidence
-from orchestrator.claims.statements import Finding
+from orchestrator.claims.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     "e05": (Claim("CIFAR-10 with squared error: the best η lies at an end", s.no_valley),),
     "e06": (
         *TRANSITION,
-        Claim("more samples, smaller η_c", s.more_samples_smaller_rate),
+        Claim("more samples, smaller η_c", across.more_samples_smaller_rate),
     ),
     "e07": TRANSITION,
     "e08": TRANSITION,
@@ -61,19 +62,19 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     ),
     "e12": (
         *TRANSITION,
-        Claim("η_c does not grow when the threshold falls", s.smaller_threshold_smaller_rate),
+        Claim("η_c does not grow when the threshold falls", across.smaller_threshold_smaller_rate),
     ),
     "e13": (
         *TRANSITION,
-        Claim("over initialisations the kink moves with 2/s_gf", s.kink_follows_prediction),
+        Claim("over initialisations the kink moves with 2/s_gf", across.kink_follows_prediction),
     ),
     "e14": (
         *TRANSITION,
-        Claim("under mup s_gf does not depend on the width", s.same_for_all_widths),
+        Claim("under mup s_gf does not depend on the width", across.same_for_all_widths),
     ),
     "e15": (
         *TRANSITION,
-        Claim("under ntk s_gf depends on the width", s.widths_differ),
+        Claim("under ntk s_gf depends on the width", across.widths_differ),
     ),
     "e16": tuple(
         Claim(f"above η_c the {name.replace('_', ' ')} is smaller than below", s.falls_above(name))

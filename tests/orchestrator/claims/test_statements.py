@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from jobs.spec import Problem, Protocol
 from orchestrator.analysis.phase import Measured, phase_row
-from orchestrator.claims import CLAIMS, Evidence, judge
+from orchestrator.claims import CLAIMS, Evidence, across, judge
 from orchestrator.claims import statements as s
 from orchestrator.claims.evidence import At
 from orchestrator.sweep import Column, EtaGrid, Resources
@@ -106,6 +107,43 @@ def test_a_norm_that_stays_does_not_rise_and_a_loss_that_falls_has_no_valley() -
     assert holds(s.no_valley, plain) is True
 
 
+def numbers(statement: Any, *places: At) -> str:
+    return str(statement(Evidence(places)).numbers)
+
+
+def without_flow(**changes: Any) -> At:
+    """A column whose flow reached no threshold, and that has no GD therefore."""
+    at = place(**changes)
+    phase = phase_row(at.phase.column_id, at.phase.epsilon, None, [])
+    return replace(at, phase=phase, flow=None, gd=())
+
+
+def test_the_numbers_say_how_many_columns_do_not_decide() -> None:
+    lost = [without_flow(seed=seed) for seed in (1, 2, 3)]
+    for statement in (s.flat, s.edge, s.kink, s.norm_flat, s.norm_rises, s.valley):
+        assert holds(statement, place(), *lost) is True
+        assert numbers(statement, place(), *lost).endswith("right in 1 of 1, 3 undecided")
+        assert numbers(statement, place()).endswith("right in 1 of 1")
+    fades = place(flow_end=5.0)
+    assert numbers(s.sharpness_fades, fades, *lost).endswith("right in 1 of 1, 3 undecided")
+    point = {"dataset": "point(x=[2, 1], truth=[0.5, 0.5])", "architecture": "diagonal"}
+    best = place(s_gf=2 / (0.2 / 1.5), n_train=1, **point)
+    assert numbers(s.best_at_the_truth, best, *lost).endswith("right in 1 of 1, 3 undecided")
+
+
+def test_comparisons_say_how_many_columns_took_no_part() -> None:
+    lost = without_flow(width=64)
+    widths = place(), place(width=32, s_gf=21.0)
+    said = numbers(across.same_for_all_widths, *widths, lost)
+    assert said.endswith("right in 1 of 1, without 1 column")
+    assert numbers(across.same_for_all_widths, *widths).endswith("right in 1 of 1")
+    samples = place(), place(n_train=100, s_gf=30.0)
+    said = numbers(across.more_samples_smaller_rate, *samples, lost, without_flow(width=32))
+    assert said.endswith("right in 1 of 1, without 2 columns")
+    places = [place(s_gf=g, seed=n) for n, g in enumerate((10.0, 20.0, 40.0, 80.0))]
+    assert numbers(across.kink_follows_prediction, *places, lost).endswith("1 undecided")
+
+
 def test_nothing_is_undecided() -> None:
     for claims in CLAIMS.values():
         for claim in claims:
@@ -114,21 +152,21 @@ def test_nothing_is_undecided() -> None:
 
 def test_the_kink_moves_with_its_prediction() -> None:
     places = [place(s_gf=g, seed=n) for n, g in enumerate((10.0, 20.0, 40.0, 80.0))]
-    assert holds(s.kink_follows_prediction, *places) is True
-    assert holds(s.kink_follows_prediction, *places[:2]) is None
+    assert holds(across.kink_follows_prediction, *places) is True
+    assert holds(across.kink_follows_prediction, *places[:2]) is None
     stuck = [place(s_gf=g, kinked=g / 20, seed=n) for n, g in enumerate((14.0, 18.0, 22.0, 28.0))]
-    assert holds(s.kink_follows_prediction, *stuck) is False
+    assert holds(across.kink_follows_prediction, *stuck) is False
 
 
 def test_thresholds_samples_and_widths() -> None:
     falling = place(epsilon=0.1, s_gf=10.0), place(epsilon=0.05, s_gf=20.0)
-    assert holds(s.more_samples_smaller_rate, place(), place(n_train=100, s_gf=30.0)) is True
-    assert holds(s.more_samples_smaller_rate, place(), place(n_train=100, s_gf=15.0)) is False
-    assert holds(s.more_samples_smaller_rate, *falling) is None
+    assert holds(across.more_samples_smaller_rate, place(), place(n_train=100, s_gf=30.0)) is True
+    assert holds(across.more_samples_smaller_rate, place(), place(n_train=100, s_gf=15.0)) is False
+    assert holds(across.more_samples_smaller_rate, *falling) is None
     widths = place(), place(width=32, s_gf=21.0)
-    assert holds(s.same_for_all_widths, *widths) is True
-    assert holds(s.widths_differ, *widths) is False
-    assert holds(s.same_for_all_widths, *widths, place(width=64, s_gf=40.0)) is False
+    assert holds(across.same_for_all_widths, *widths) is True
+    assert holds(across.widths_differ, *widths) is False
+    assert holds(across.same_for_all_widths, *widths, place(width=64, s_gf=40.0)) is False
 
 
 def test_further_measures_above_and_below() -> None:

@@ -1,0 +1,126 @@
+"""Statements that compare columns with each other, or what one run shows at several thresholds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+from orchestrator.analysis.line import line_through
+from orchestrator.claims.evidence import At, Evidence
+from orchestrator.claims.finding import Finding, tally
+
+SAME_WIDTHS = 1.25
+"""Largest over smallest s_gf of several widths that still is independence of the width."""
+
+
+def kink_follows_prediction(evidence: Evidence) -> Finding:
+    """Over all columns, the fitted η_c is proportional to 2/s_gf: slope 1 in logarithms."""
+    pairs = [
+        (math.log(at.phase.eta_c), math.log(at.phase.eta_c_fitted))
+        for at in evidence.every
+        if at.phase.eta_c and at.phase.eta_c_fitted
+    ]
+    if len(pairs) < 4 or max(x for x, _ in pairs) - min(x for x, _ in pairs) < math.log(1.5):
+        return Finding(None, "the columns' η_c differ too little")
+    line = line_through([x for x, _ in pairs], [y for _, y in pairs])
+    if line is None:
+        return Finding(None, "no line")
+    undecided = len(evidence.every) - len(pairs)
+    return Finding(
+        0.85 <= line.slope <= 1.15 and (line.r2 or 0) >= 0.9,
+        f"slope {line.slope:.3f}, r² {line.r2 or 0:.3f} over {len(pairs)} columns and thresholds"
+        + (f", {undecided} undecided" if undecided else ""),
+    )
+
+
+def smaller_threshold_smaller_rate(evidence: Evidence) -> Finding:
+    """η_c does not grow when the threshold falls."""
+    by_column: dict[str, list[tuple[float, float]]] = {}
+    for at in evidence.every:
+        if at.phase.eta_c:
+            by_column.setdefault(at.phase.column_id, []).append((at.phase.epsilon, at.phase.eta_c))
+    series = [sorted(points) for points in by_column.values() if len(points) > 1]
+    if not series:
+        return Finding(None, "no column reached two thresholds")
+    falls = [points[-1][1] / points[0][1] for points in series]
+    right = sum(
+        all(a[1] <= b[1] * (1 + 1e-9) for a, b in itertools.pairwise(points)) for points in series
+    )
+    return Finding(
+        right == len(series),
+        f"η_c at the largest over that at the smallest ε: {min(falls):.3g} to {max(falls):.3g}",
+    )
+
+
+def more_samples_smaller_rate(evidence: Evidence) -> Finding:
+    """More samples give a larger s_gf, and so a smaller η_c."""
+    return _trend(evidence, "n_train", falling=True, what="η_c at the most over the fewest samples")
+
+
+def _trend(evidence: Evidence, field: str, *, falling: bool, what: str) -> Finding:
+    ratios = []
+    groups, lost = _groups(evidence, field)
+    for group in groups:
+        ends = group[0].phase.eta_c, group[-1].phase.eta_c
+        if len(group) > 1 and ends[0] and ends[1]:
+            ratios.append(ends[1] / ends[0])
+    if not ratios:
+        return Finding(None, f"no two columns differ in {field} alone")
+    right = sum((ratio < 1) == falling for ratio in ratios)
+    return Finding(
+        right == len(ratios),
+        f"{what} {min(ratios):.3g} to {max(ratios):.3g}; "
+        f"{tally(right, len(ratios), len(groups))}{_without(lost)}",
+    )
+
+
+def same_for_all_widths(evidence: Evidence) -> Finding:
+    """s_gf does not depend on the width."""
+    return _widths(evidence, lambda ratio: ratio <= SAME_WIDTHS)
+
+
+def widths_differ(evidence: Evidence) -> Finding:
+    """s_gf depends on the width."""
+    return _widths(evidence, lambda ratio: ratio > SAME_WIDTHS)
+
+
+def _widths(evidence: Evidence, wanted: Callable[[float], bool]) -> Finding:
+    ratios = []
+    groups, lost = _groups(evidence, "width")
+    for group in groups:
+        rates = [at.phase.eta_c for at in group if at.phase.eta_c]
+        lost += len(group) - len(rates)
+        if len(rates) > 1:
+            ratios.append(max(rates) / min(rates))
+    if not ratios:
+        return Finding(None, "no two widths were settled")
+    right = sum(map(wanted, ratios))
+    found = ", ".join(f"{ratio:.3g}" for ratio in ratios)
+    return Finding(
+        right == len(ratios),
+        f"largest over smallest s_gf of the widths {found}; "
+        f"{tally(right, len(ratios), len(groups))}{_without(lost)}",
+    )
+
+
+def _groups(evidence: Evidence, field: str) -> tuple[list[list[At]], int]:
+    """Columns at their smallest threshold that differ in one field alone, by its value.
+
+    With the number of columns that are in none, because their flow reached no threshold.
+    """
+    groups: dict[tuple[object, ...], list[At]] = {}
+    columns = evidence.last()
+    settled = [at for at in columns if at is not None]
+    for at in settled:
+        problem = {k: v for k, v in vars(at.column.problem).items() if k != field}
+        groups.setdefault((at.phase.epsilon, *problem.values()), []).append(at)
+    by_value = [
+        sorted(group, key=lambda at: float(getattr(at.column.problem, field)))
+        for group in groups.values()
+    ]
+    return by_value, len(columns) - len(settled)
+
+
+def _without(lost: int) -> str:
+    return f", without {lost} {'column' if lost == 1 else 'columns'}" if lost else ""
