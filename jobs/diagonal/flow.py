@@ -82,8 +82,9 @@ class Flow:
     def time(self, s: float) -> float:
         """t(s), for s between 0 and s_∞ (where it is infinite).
 
-        With δ = s_∞ − s the residual is Σ xᵢβᵢ(s_∞)(exp(−4xᵢδ) − 1), which does not cancel; over
-        log δ the integrand is smooth.
+        The residual is Σ xᵢ(βᵢ(s_∞) − βᵢ(s)), whose terms all have one sign. Each difference is the
+        larger of both βᵢ times expm1 of how far the exponents are apart, which neither cancels nor
+        overflows where a weight dies on the way. Over log(s_∞ − s) the integrand is smooth.
 
         Raises:
             ValueError: s is not between 0 and s_∞.
@@ -91,13 +92,17 @@ class Flow:
         end = self.end()
         if not 0 <= s / end < 1 if end else s != 0:
             raise ValueError(f"s is {s}; it must be from 0 to less than {end}")
-        beta = self.weights(end) ** 2
+        if s == 0:
+            return 0.0
 
         def integrand(depth: float) -> float:
             distance = end * math.exp(-depth)
-            return float(distance / -(self.x * beta * np.expm1(-4 * self.x * distance)).sum())
+            larger_at = np.where(self.x * end > 0, end, end - distance)
+            apart = -np.expm1(-np.abs(4 * self.x * distance))
+            beta = self.start**2 * np.exp(4 * self.x * larger_at)
+            return abs(distance) / float((np.abs(self.x) * beta * apart).sum())
 
-        last = -math.log1p(-s / end) if end else 0.0
+        last = -math.log1p(-s / end)
         return float(quad(integrand, 0.0, last, epsabs=0.0, epsrel=1e-11, limit=500)[0])
 
     def sharpness(self, s: ArrayLike) -> Array:

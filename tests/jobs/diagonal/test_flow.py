@@ -26,12 +26,49 @@ def integrated(flow, time):
     ).y[:, -1]
 
 
+class Crossing:
+    """Where an integrated trajectory comes to the loss ε, and ends."""
+
+    terminal = True
+
+    def __init__(self, loss, epsilon):
+        self.loss, self.epsilon = loss, epsilon
+
+    def __call__(self, _, w):
+        return float(self.loss(w)) - self.epsilon
+
+
 @pytest.mark.parametrize(("x", "y", "start"), CASES)
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.9999])
 def test_the_closed_form_is_where_numerical_integration_comes_to(x, y, start, share):
     flow = Flow(x, y, start)
     s = share * flow.end()
     assert flow.weights(s) == pytest.approx(integrated(flow, flow.time(s)), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("x", "y", "start"),
+    [
+        ([0.3, -0.004], -3.0, [0.0003, 0.007]),
+        ([-0.3, 0.004], 3.0, [0.0003, 0.007]),
+    ],
+)
+def test_the_time_is_right_although_a_weight_dies_below_the_least_number(x, y, start):
+    """β₁(s_∞) = 9e-8 exp(−1241) is 0 in double precision, and exp(1241) is no number."""
+    flow = Flow(x, y, start)
+    assert flow.weights(flow.end())[0] ** 2 == 0
+    for epsilon in (1.0, 1e-2, 1e-6):
+        crossed = solve_ivp(
+            lambda _, w: -flow.loss.gradient(w),
+            (0, 1e4),
+            flow.start,
+            method="DOP853",
+            events=Crossing(flow.loss, epsilon),
+            rtol=1e-11,
+            atol=1e-13,
+        ).t_events[0]
+        assert flow.time(flow.end(epsilon)) == pytest.approx(crossed[0], rel=1e-7)
 
 
 @pytest.mark.parametrize(("x", "y", "start"), CASES)
