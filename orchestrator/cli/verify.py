@@ -19,12 +19,16 @@ from orchestrator.cli.run import Json
 from orchestrator.sweep import Sweep, load
 
 SMALL = Path("configs/paper/small")
+RUN = Path("runs/paper-small")
 
 
 def verify(
     device: Annotated[
-        str, typer.Option(help="Where to compute: cpu, cuda or cuda:N.", metavar="DEVICE")
-    ] = "cpu",
+        str | None,
+        typer.Option(
+            help="Where to compute: cpu, cuda or cuda:N.", metavar="DEVICE", show_default="cpu"
+        ),
+    ] = None,
     paper_small: Annotated[
         bool,
         typer.Option(
@@ -34,11 +38,19 @@ def verify(
         ),
     ] = False,
     configs: Annotated[
-        Path, typer.Option(help="Where the sweep files of --paper-small lie.", metavar="FOLDER")
-    ] = SMALL,
+        Path | None,
+        typer.Option(
+            help="Where the sweep files of --paper-small lie.",
+            metavar="FOLDER",
+            show_default=str(SMALL),
+        ),
+    ] = None,
     run_dir: Annotated[
-        Path, typer.Option("--run-dir", help="The run directory of --paper-small.")
-    ] = Path("runs/paper-small"),
+        Path | None,
+        typer.Option(
+            "--run-dir", help="The run directory of --paper-small.", show_default=str(RUN)
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run the golden science checks on this hardware; exit status 1 if a number is wrong.
@@ -49,8 +61,19 @@ def verify(
     Example: eos verify --device cuda
     """
     if paper_small:
-        raise typer.Exit(_paper(configs, run_dir, json=json))
-    raise typer.Exit(_golden(device, json=json))
+        if device is not None:
+            raise UserError(
+                f"--device is {device!r}; with --paper-small leave it out: the resources of its "
+                "sweep files say where to compute"
+            )
+        raise typer.Exit(_paper(configs or SMALL, run_dir or RUN, json=json))
+    for option, value in (("--configs", configs), ("--run-dir", run_dir)):
+        if value is not None:
+            raise UserError(
+                f"{option} is {str(value)!r}; without --paper-small nothing is read from there or "
+                "written there: leave it out, or add --paper-small"
+            )
+    raise typer.Exit(_golden(device or "cpu", json=json))
 
 
 def _golden(device: str, *, json: bool) -> int:
@@ -74,13 +97,7 @@ def _right(holds: bool) -> str:
 
 def _paper(configs: Path, run: Path, *, json: bool) -> int:
     """Run what there is data for, then judge every experiment."""
-    paths = sorted(path for path in configs.glob("e*.yaml") if path.name[:3] in CLAIMS)
-    if not paths:
-        raise UserError(
-            f"--configs is {str(configs)!r}; it must be a folder with the paper's experiments, "
-            f"such as {SMALL} in a clone of the repository"
-        )
-    sweeps = {path.name[:3]: load(path) for path in paths}
+    sweeps = {name: load(path) for name, path in _experiments(configs).items()}
     missing = {name: problem for name, sweep in sweeps.items() if (problem := _missing(sweep))}
     here = {name: sweep for name, sweep in sweeps.items() if name not in missing}
     status, evidence = SETTLED, Evidence(())
@@ -107,6 +124,26 @@ def _paper(configs: Path, run: Path, *, json: bool) -> int:
         rows = [{**asdict(verdict), "verdict": words[verdict.holds]} for verdict in verdicts]
         print_table(rows, ["experiment", "claim", "verdict", "numbers"])
     return status
+
+
+def _experiments(configs: Path) -> dict[str, Path]:
+    """The sweep file of each experiment that has claims, by the beginning of its name."""
+    found: dict[str, Path] = {}
+    for path in sorted(configs.glob("e*.yaml")):
+        name = path.name[:3]
+        if name in found:
+            raise UserError(
+                f"--configs is {str(configs)!r}; {found[name].name} and {path.name} there are both "
+                f"{name}: each experiment must have one file"
+            )
+        if name in CLAIMS:
+            found[name] = path
+    if not found:
+        raise UserError(
+            f"--configs is {str(configs)!r}; it must be a folder with the paper's experiments, "
+            f"such as {SMALL} in a clone of the repository"
+        )
+    return found
 
 
 def _missing(sweep: Sweep) -> str | None:

@@ -38,6 +38,36 @@ def test_a_device_that_is_not_there_is_a_sentence(eos: Callable[..., Any]) -> No
     )
 
 
+@pytest.mark.parametrize("option", ["--configs", "--run-dir"])
+def test_an_option_of_the_experiments_is_refused_without_them(
+    eos: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
+) -> None:
+    monkeypatch.setattr(golden, "golden_checks", checks(True))
+    answer = eos("verify", option, tmp_path)
+    assert answer.status == 2
+    assert answer.error.startswith(f"{option} is {str(tmp_path)!r}; without --paper-small")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_the_experiments_take_no_device(
+    eos: Callable[..., Any], tmp_path: Path, device: str
+) -> None:
+    answer = eos("verify", "--paper-small", "--device", device, "--configs", tmp_path)
+    assert answer.status == 2
+    assert answer.error.startswith(f"--device is {device!r}; with --paper-small leave it out")
+
+
+def test_two_files_of_one_experiment_are_refused_by_name(
+    eos: Callable[..., Any], tmp_path: Path
+) -> None:
+    for name in ("e01_phase.yaml", "e01_again.yaml"):
+        (tmp_path / name).write_text("name: e01\n")
+    answer = eos("verify", "--paper-small", "--configs", tmp_path, "--run-dir", tmp_path / "run")
+    assert answer.status == 2
+    assert "e01_again.yaml and e01_phase.yaml there are both e01" in answer.error
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_without_experiments_is_named(eos: Callable[..., Any], tmp_path: Path) -> None:
     answer = eos("verify", "--paper-small", "--configs", tmp_path)
     assert answer.status == 2
