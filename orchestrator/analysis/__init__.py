@@ -12,7 +12,7 @@
 (0.1, -1.0)
 """
 
-from orchestrator.analysis.phase import Measured, PhaseRow, phase_row
+from orchestrator.analysis.phase import Measured, PhaseRow, counts, phase_row
 from orchestrator.analysis.run import analyze
 
-__all__ = ["Measured", "PhaseRow", "analyze", "phase_row"]
+__all__ = ["Measured", "PhaseRow", "analyze", "counts", "phase_row"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeGuard
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeGuard
 
 from jobs.diagonal.sweep import ACCIDENTAL_STOP
 from orchestrator.analysis.kink import fitted_kink
@@ -37,6 +37,11 @@ class Measured:
     sharpness_converged: bool | None = None
     l1_norm: float | None = None
     test_loss: float | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Measured:
+        """What a row of ``trials`` says, whatever else it has."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,17 +133,24 @@ def phase_row(
     )
 
 
+def counts(run: Measured) -> bool:
+    """Whether a GD run counts: it reached ε, and its sharpness is known and no accident."""
+    return _if_settled(run) is not None
+
+
 def _settled(gd: Sequence[Measured]) -> list[_Settled]:
     """The runs that count, in ascending order of η."""
-    runs = [
-        _Settled(run.eta, run.sharpness, run.l1_norm, run.test_loss)
-        for run in gd
-        if run.status == "reached"
-        and run.sharpness_converged
-        and _is_positive(run.eta)
-        and _is_positive(run.sharpness)
-    ]
-    return sorted((run for run in runs if run.ratio <= ACCIDENTAL_STOP), key=lambda run: run.eta)
+    runs = [one for run in gd if (one := _if_settled(run)) is not None]
+    return sorted(runs, key=lambda run: run.eta)
+
+
+def _if_settled(run: Measured) -> _Settled | None:
+    if run.status != "reached" or not run.sharpness_converged:
+        return None
+    if not (_is_positive(run.eta) and _is_positive(run.sharpness)):
+        return None
+    settled = _Settled(run.eta, run.sharpness, run.l1_norm, run.test_loss)
+    return settled if settled.ratio <= ACCIDENTAL_STOP else None
 
 
 def _is_positive(value: float | None) -> TypeGuard[float]:

@@ -36,7 +36,7 @@ def _phase_rows(trials: list[dict[str, Any]]) -> list[PhaseRow]:
     descents: dict[tuple[str, float], list[Measured]] = {}
     for row in trials:
         key = row["column_id"], row["epsilon"]
-        measured = Measured(**{name: row[name] for name in _MEASURED})
+        measured = Measured.of(row)
         if row["kind"] == "flow":
             flows[key] = measured
         else:

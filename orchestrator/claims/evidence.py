@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.analysis import PhaseRow, analyze
+from orchestrator.analysis import Measured, PhaseRow, analyze, counts
 from orchestrator.store import Store
 from orchestrator.sweep import Column, Sweep
 
 Row = dict[str, Any]
 
 _TRIALS = [
-    *("column_id", "trial_id", "kind", "epsilon", "status", "eta", "eta_c", "eta_over_eta_c"),
-    *("test_loss", "sharpness", "max_sharpness", "l1_norm"),
+    *("column_id", "trial_id", "kind", "epsilon", "status", "steps"),
+    *("s_gf", "eta", "eta_c", "eta_over_eta_c"),
+    *("test_loss", "sharpness", "sharpness_converged", "max_sharpness", "l1_norm"),
     *("distance_from_init", "distance_from_flow"),
 ]
 _MEASURES = ["column_id", "trial_id", "epsilon", "point", "measure", "layer", "rank", "value"]
@@ -24,7 +25,7 @@ _MEASURES = ["column_id", "trial_id", "epsilon", "point", "measure", "layer", "r
 class At:
     """One column at one threshold: its line of ``phase``, its flow and its GD by ascending η.
 
-    Of GD only runs count that reached the threshold.
+    Of GD it has the runs that count for the analysis: none that hit the threshold by accident.
     """
 
     column: Column
@@ -85,14 +86,15 @@ def gather(run: Path, sweep: Sweep) -> Evidence:
     found = []
     for phase in phases:
         place = phase.column_id, phase.epsilon
-        reached = [row for row in trials.get(place, []) if row["status"] == "reached"]
-        gd = sorted((r for r in reached if r["kind"] == "gd"), key=lambda row: float(row["eta"]))
+        here = trials.get(place, [])
+        gd = [row for row in here if row["kind"] == "gd" and counts(Measured.of(row))]
+        flows = [row for row in here if row["kind"] == "flow" and row["status"] == "reached"]
         found.append(
             At(
                 columns[phase.column_id],
                 phase,
-                next((row for row in reached if row["kind"] == "flow"), None),
-                tuple(gd),
+                next(iter(flows), None),
+                tuple(sorted(gd, key=lambda row: float(row["eta"]))),
                 tuple(measures.get(place, [])),
             )
         )
