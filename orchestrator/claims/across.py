@@ -34,23 +34,36 @@ def kink_follows_prediction(evidence: Evidence) -> Finding:
     )
 
 
-def smaller_threshold_smaller_rate(evidence: Evidence) -> Finding:
-    """η_c does not grow when the threshold falls."""
-    by_column: dict[str, list[tuple[float, float]]] = {}
+def stops_early(evidence: Evidence) -> Finding:
+    """The threshold acts like early stopping: the same GD has a smaller ℓ1 norm at a looser one.
+
+    Each run is asked between neighbouring thresholds that it did not cross in one step.
+    """
+    columns: dict[str, dict[str, list[tuple[float, int, float]]]] = {}
     for at in evidence.every:
-        if at.phase.eta_c:
-            by_column.setdefault(at.phase.column_id, []).append((at.phase.epsilon, at.phase.eta_c))
-    series = [sorted(points) for points in by_column.values() if len(points) > 1]
-    if not series:
-        return Finding(None, "no column reached two thresholds")
-    falls = [points[-1][1] / points[0][1] for points in series]
-    right = sum(
-        all(a[1] <= b[1] * (1 + 1e-9) for a, b in itertools.pairwise(points)) for points in series
-    )
+        runs = columns.setdefault(at.phase.column_id, {})
+        for row in at.gd:
+            crossing = at.phase.epsilon, row["steps"], row["l1_norm"]
+            runs.setdefault(row["trial_id"], []).append(crossing)
+    least = [
+        min(grown)
+        for runs in columns.values()
+        if (grown := [ratio for crossings in runs.values() for ratio in _growth(crossings)])
+    ]
+    if not least:
+        return Finding(None, "no run crossed two thresholds")
+    right = sum(ratio > 1 for ratio in least)
     return Finding(
-        right == len(series),
-        f"η_c at the largest over that at the smallest ε: {min(falls):.3g} to {max(falls):.3g}",
+        right == len(least),
+        f"least ℓ1 over that at the next looser ε {min(least):.4g} to {max(least):.4g}; "
+        f"{tally(right, len(least), len(columns))}",
     )
+
+
+def _growth(crossings: list[tuple[float, int, float]]) -> list[float]:
+    """How the norm of one run grows from a threshold to the next smaller one."""
+    pairs = itertools.pairwise(sorted(crossings, reverse=True))
+    return [after[2] / before[2] for before, after in pairs if after[1] > before[1]]
 
 
 def more_samples_smaller_rate(evidence: Evidence) -> Finding:

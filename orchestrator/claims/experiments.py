@@ -62,7 +62,7 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     ),
     "e12": (
         *TRANSITION,
-        Claim("η_c does not grow when the threshold falls", across.smaller_threshold_smaller_rate),
+        Claim("stopped at a looser threshold, the same run has a smaller ℓ1", across.stops_early),
     ),
     "e13": (
         *TRANSITION,

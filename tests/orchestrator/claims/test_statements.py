@@ -27,6 +27,8 @@ def place(
     measures: dict[str, tuple[float, ...]] | None = None,
     apart: float | None = None,
     flow_end: float | None = None,
+    steps: int = 10,
+    norm: float = 1.0,
     **problem: Any,
 ) -> At:
     """A column at a threshold whose sharpness is flat up to ``kinked`` η_c, and 2/η above."""
@@ -40,7 +42,8 @@ def place(
             "eta": eta,
             "eta_over_eta_c": factor,
             "sharpness": min(s_gf, kinked * s_gf / factor),
-            "l1_norm": 100.0 + (10 * max(0.0, factor - 1) if rises else 0.0),
+            "steps": steps,
+            "l1_norm": 100.0 * norm + (10 * max(0.0, factor - 1) if rises else 0.0),
             "test_loss": 1.0 + ((factor - 1.5) ** 2 if valley else -0.1 * factor),
             "distance_from_init": 10.0,
             "distance_from_flow": apart,
@@ -59,13 +62,13 @@ def place(
     problem = {"dataset": "digits", "n_train": 60, "width": 16, **problem}
     column = Column(
         problem=Problem(**problem),
-        protocol=Protocol(epsilons=(epsilon,)),
+        protocol=Protocol(epsilons=(0.1, 0.05, 0.02)),
         etas=(EtaGrid(unit="eta_c", rates=RATES),),
         stop_after_divergences=None,
         resources=Resources(),
     )
     flow = {
-        "l1_norm": 100.0,
+        "l1_norm": 100.0 * norm,
         "sharpness": s_gf if flow_end is None else flow_end,
         "max_sharpness": s_gf,
     }
@@ -156,6 +159,19 @@ def test_the_kink_moves_with_its_prediction() -> None:
     assert holds(across.kink_follows_prediction, *places[:2]) is None
     stuck = [place(s_gf=g, kinked=g / 20, seed=n) for n, g in enumerate((14.0, 18.0, 22.0, 28.0))]
     assert holds(across.kink_follows_prediction, *stuck) is False
+
+
+def test_a_looser_threshold_acts_like_early_stopping_where_the_norm_grows_in_time() -> None:
+    loose, tight = place(epsilon=0.1, steps=10), place(epsilon=0.05, steps=20, norm=1.1)
+    assert holds(across.stops_early, loose, tight) is True
+    shrunk = place(epsilon=0.02, steps=30, norm=1.05)
+    assert holds(across.stops_early, loose, shrunk) is True
+    assert holds(across.stops_early, loose, tight, shrunk) is False  # between neighbours, too
+    one = [replace(at, gd=at.gd[-1:]) for at in (tight, shrunk)]  # a single run is enough
+    assert holds(across.stops_early, *one) is False
+    at_once = place(epsilon=0.05, steps=10)  # both in one step, which says nothing
+    assert holds(across.stops_early, loose, at_once) is None
+    assert holds(across.stops_early, loose) is None
 
 
 def test_thresholds_samples_and_widths() -> None:
