@@ -35,11 +35,24 @@ TRANSITION = (
     Claim("the kink is at 2/s_gf", s.kink),
 )
 
+ALIGNED = (
+    Claim("below η_c the final sharpness is the flow's", s.flow_sharpness),
+    Claim("below η_c the ℓ1 norm is the flow's", s.norm_flat),
+)
+
+NORM_RISES = Claim("above η_c the ℓ1 norm grows with η", s.norm_rises)
+
+BEST_AT_THE_TRUTH = Claim("the risk is least at η* = 2/S(β*)", s.best_at_the_truth)
+
+NEITHER_IS_BEST = Claim(
+    "neither least norm nor least sharpness has the least risk", s.neither_is_best
+)
+
 CLAIMS: dict[str, tuple[Claim, ...]] = {
-    "e01": TRANSITION,
+    "e01": (*TRANSITION, *ALIGNED, NORM_RISES),
     "e02": (
         Claim("below η_c the ℓ1 norm is the flow's", s.norm_flat),
-        Claim("above η_c the ℓ1 norm grows with η", s.norm_rises),
+        NORM_RISES,
     ),
     "e03": (Claim("MNIST with squared error: the best η lies between the ends", s.valley),),
     "e04": (Claim("CIFAR-10 with cross-entropy: the best η lies between the ends", s.valley),),
@@ -81,16 +94,18 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
         for name in ("trace", "frobenius", "adaptive_sharpness", "average_sharpness")
     ),
     "e17": (
-        Claim("below η_c the ℓ1 norm is the flow's", s.norm_flat),
+        *ALIGNED,
         Claim("below η_c GD is apart from the flow at equal time", s.apart_from_flow),
     ),
     "e18": (
         *TRANSITION,
-        Claim("the risk is least at η* = 2/S(β*)", s.best_at_the_truth),
+        BEST_AT_THE_TRUTH,
+        NEITHER_IS_BEST,
     ),
     "e19": (
         Claim("above η_c the final sharpness is 2/η", s.edge),
-        Claim("the risk is least at η* = 2/S(β*)", s.best_at_the_truth),
+        BEST_AT_THE_TRUTH,
+        NEITHER_IS_BEST,
     ),
     "e20": (Claim("along the flow S falls before the threshold", s.sharpness_fades),),
     "e21": (Claim("above η_c the ℓ1 norm of averaged weights grows with η", s.middle_norm_rises),),

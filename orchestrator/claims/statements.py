@@ -14,7 +14,7 @@ import numpy as np
 from jobs.diagonal.points import sharpness
 from jobs.spec.dataset_name import parse
 from orchestrator.analysis.line import line_through
-from orchestrator.analysis.phase import ABOVE, BELOW
+from orchestrator.analysis.phase import ABOVE, BELOW, DEEP_ENOUGH, LEAST_FOR_VALLEY
 from orchestrator.claims.evidence import At, Evidence
 from orchestrator.claims.finding import Finding, over_every, over_last, tally
 
@@ -24,6 +24,8 @@ EDGE = (0.9, 1.15)
 """Of the median S·η/2 above η_c: theory has 1, and a loose threshold stops up to 15 % above it."""
 KINK = (0.8, 1.35)
 """Of the fitted η_c over the predicted one."""
+SAME_SHARPNESS = 0.05
+"""Relative difference of S below η_c from the flow's that still is none: the range of FLAT."""
 SAME_NORM = 0.02
 """Relative difference of ℓ1 norms below η_c from the flow's that still is none."""
 
@@ -48,16 +50,28 @@ def kink(evidence: Evidence) -> Finding:
     return over_every(evidence, ratio, *KINK, "η_c fitted over predicted")
 
 
+def flow_sharpness(evidence: Evidence) -> Finding:
+    """Below η_c the final sharpness is the flow's."""
+    what = "relative difference of S from the flow's"
+    return over_every(evidence, _furthest_from_flow("sharpness"), 0, SAME_SHARPNESS, what)
+
+
 def norm_flat(evidence: Evidence) -> Finding:
     """Below η_c the final ℓ1 norm is the flow's."""
+    what = "relative difference of ℓ1 from the flow's"
+    return over_every(evidence, _furthest_from_flow("l1_norm"), 0, SAME_NORM, what)
 
-    def worst(at: At) -> float | None:
-        if at.flow is None or not at.flow["l1_norm"]:
+
+def _furthest_from_flow(name: str) -> Callable[[At], float | None]:
+    """The largest relative difference of a value below η_c from the flow's."""
+
+    def furthest(at: At) -> float | None:
+        if at.flow is None or not at.flow[name]:
             return None
         below = [row for row in at.gd if (row["eta_over_eta_c"] or math.inf) < BELOW]
-        return max((abs(r["l1_norm"] / at.flow["l1_norm"] - 1) for r in below), default=None)
+        return max((abs(row[name] / at.flow[name] - 1) for row in below), default=None)
 
-    return over_every(evidence, worst, 0, SAME_NORM, "relative difference of ℓ1 from the flow's")
+    return furthest
 
 
 def norm_rises(evidence: Evidence) -> Finding:
@@ -162,6 +176,21 @@ def _edge_of_truth(at: At) -> float | None:
     if "x" not in options or "truth" not in options:
         return None
     return 2 / float(sharpness(np.atleast_2d(options["x"]), options["truth"]))
+
+
+def neither_is_best(evidence: Evidence) -> Finding:
+    """Neither the run of least ℓ1 norm nor that of least sharpness has the least risk."""
+
+    def share(at: At) -> float | None:
+        runs = [row for row in at.gd if None not in (row["test_loss"], row["l1_norm"])]
+        if len(runs) < LEAST_FOR_VALLEY:
+            return None
+        ends = [min(runs, key=lambda row: row[name]) for name in ("l1_norm", "sharpness")]
+        lower = min(row["test_loss"] for row in ends)
+        return float(min(row["test_loss"] for row in runs) / lower) if lower else 1.0
+
+    what = "least risk over the lower one of those at the least norm and the least S"
+    return over_last(evidence, share, 0, 1 / (1 + DEEP_ENOUGH), what)
 
 
 def sharpness_fades(evidence: Evidence) -> Finding:
