@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,9 +31,16 @@ def place(
     flow_end: float | None = None,
     steps: int = 10,
     norm: float = 1.0,
+    tilt: float = 0.0,
+    norm_below: float = 1.0,
+    best: float = 1.5,
     **problem: Any,
 ) -> At:
-    """A column at a threshold whose sharpness is flat up to ``kinked`` η_c, and 2/η above."""
+    """A column at a threshold whose sharpness is flat up to ``kinked`` η_c, and 2/η above.
+
+    ``tilt`` is how much S falls from η = 0 to η_c, relative to s_gf. ``norm_below`` is the norm
+    below η_c in units of the flow's, ``best`` the η of the least test loss in units of η_c.
+    """
     eta_c = 2 / s_gf
     gd, gd_measured = [], []
     for number, factor in enumerate(RATES):
@@ -41,10 +50,11 @@ def place(
             "status": "reached",
             "eta": eta,
             "eta_over_eta_c": factor,
-            "sharpness": min(s_gf, kinked * s_gf / factor),
+            "sharpness": min(s_gf * (1 + tilt * max(0.0, 1 - factor)), kinked * s_gf / factor),
             "steps": steps,
-            "l1_norm": 100.0 * norm + (10 * max(0.0, factor - 1) if rises else 0.0),
-            "test_loss": 1.0 + ((factor - 1.5) ** 2 if valley else -0.1 * factor),
+            "l1_norm": 100.0 * norm * (norm_below if factor < 1 else 1)
+            + (10 * max(0.0, factor - 1) if rises else 0.0),
+            "test_loss": 1.0 + ((factor - best) ** 2 if valley else -0.1 * factor),
             "distance_from_init": 10.0,
             "distance_from_flow": apart,
         }
@@ -91,6 +101,137 @@ def holds(statement: Any, *places: At) -> bool | None:
     return bool(found.holds) if found.holds is not None else None
 
 
+def numbers(statement: Any, *places: At) -> str:
+    return str(statement(Evidence(places)).numbers)
+
+
+def without_flow(**changes: Any) -> At:
+    """A column whose flow reached no threshold, and that has no GD therefore."""
+    at = place(**changes)
+    phase = phase_row(at.phase.column_id, at.phase.epsilon, None, [])
+    return replace(at, phase=phase, flow=None, gd=())
+
+
+def widths(*s_gf: float) -> list[At]:
+    return [place(width=16 * 2**n, s_gf=value) for n, value in enumerate(s_gf)]
+
+
+def samples(*s_gf: float) -> list[At]:
+    return [place(n_train=60 * 2**n, s_gf=value) for n, value in enumerate(s_gf)]
+
+
+def scales(kinked: Callable[[float], float]) -> list[At]:
+    """Columns that bend at so many of their own η_c."""
+    values = enumerate((14.0, 18.0, 22.0, 28.0))
+    return [place(s_gf=s_gf, kinked=kinked(s_gf), seed=seed) for seed, s_gf in values]
+
+
+def stops(*norms: float) -> list[At]:
+    """One column at ever smaller thresholds, with these norms."""
+    epsilons = zip(norms, (0.1, 0.05, 0.02), strict=False)
+    return [
+        place(epsilon=epsilon, steps=n, norm=norm) for n, (norm, epsilon) in enumerate(epsilons)
+    ]
+
+
+def measured(name: str, *, rising: bool) -> list[At]:
+    factors = [max(1.0, factor) for factor in RATES]
+    values = tuple(20 * factor if rising else 20 / factor for factor in factors)
+    return [place(measures={name: values})]
+
+
+def point(**changes: Any) -> list[At]:
+    """S(β*) = 4 Σ xᵢ² βᵢ* = 10 for x = (2, 1) and β* = (½, ½): the best η is 0.2."""
+    of = {"dataset": "point(x=[2, 1], truth=[0.5, 0.5])", "architecture": "diagonal", "n_train": 1}
+    return [place(**{**of, "s_gf": 2 / (0.2 / 1.5), **changes})]  # lowest loss at 1.5 η_c
+
+
+CASES: dict[str, tuple[Any, list[At], list[At]]] = {
+    "flat": (s.flat, [place(tilt=0.05)], [place(tilt=0.15)]),
+    "edge": (s.edge, [place(kinked=1.1)], [place(kinked=1.4)]),
+    "kink": (s.kink, [place(kinked=1.2)], [place(kinked=1.4)]),
+    "flow_sharpness": (s.flow_sharpness, [place(tilt=0.05)], [place(tilt=0.15)]),
+    "norm_flat": (s.norm_flat, [place(norm_below=0.99)], [place(norm_below=0.97)]),
+    "norm_rises": (s.norm_rises, [place()], [place(rises=False)]),
+    "middle_norm_rises": (
+        s.middle_norm_rises,
+        measured("l1_norm@mid", rising=True),
+        measured("l1_norm@mid", rising=False),
+    ),
+    "valley": (s.valley, [place()], [place(valley=False)]),
+    "no_valley": (s.no_valley, [place(valley=False)], [place()]),
+    "falls_above": (
+        s.falls_above("trace"),
+        measured("trace", rising=False),
+        measured("trace", rising=True),
+    ),
+    "apart_from_flow": (s.apart_from_flow, [place(apart=0.5)], [place(apart=0.01)]),
+    "best_at_the_truth": (s.best_at_the_truth, point(), point(s_gf=8.0)),
+    "neither_is_best": (s.neither_is_best, point(), point(best=RATES[-1])),
+    "sharpness_fades": (s.sharpness_fades, [place(flow_end=5.0)], [place()]),
+    "chosen": (
+        s.chosen(s.edge, loss="mse"),
+        [place(), place(kinked=1.4, loss="ce")],
+        [place(kinked=1.4), place(loss="ce")],
+    ),
+    "kink_follows_prediction": (
+        across.kink_follows_prediction,
+        scales(lambda s_gf: 1.0),
+        scales(lambda s_gf: s_gf / 20),
+    ),
+    "stops_early": (across.stops_early, stops(1.0, 1.1, 1.2), stops(1.0, 1.1, 1.05)),
+    "more_samples_smaller_rate": (
+        across.more_samples_smaller_rate,
+        samples(20.0, 30.0),
+        samples(20.0, 15.0),
+    ),
+    "same_for_all_widths": (
+        across.same_for_all_widths,
+        widths(20.0, 21.0),
+        widths(20.0, 21.0, 40.0),
+    ),
+    "widths_differ": (across.widths_differ, widths(20.0, 40.0), widths(20.0, 21.0)),
+}
+"""By the name of each statement: where it is true, and where it is false."""
+
+
+def test_every_statement_has_a_case() -> None:
+    named = [
+        name
+        for module in (s, across)
+        for name, one in vars(module).items()
+        if inspect.isfunction(one) and one.__module__ == module.__name__ and name[0] != "_"
+    ]
+    assert sorted(named) == sorted(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_statement_can_be_true_and_false_and_undecided(name: str) -> None:
+    statement, true, false = CASES[name]
+    assert holds(statement, *true) is True
+    assert holds(statement, *false) is False
+    assert holds(statement) is None
+    assert holds(statement, without_flow()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance", "module"),
+    [
+        ("flat", "FLAT", s),
+        ("flow_sharpness", "SAME_SHARPNESS", s),
+        ("norm_flat", "SAME_NORM", s),
+        ("same_for_all_widths", "SAME_WIDTHS", across),
+    ],
+)
+def test_without_its_tolerance_nothing_is_false(
+    monkeypatch: pytest.MonkeyPatch, name: str, tolerance: str, module: Any
+) -> None:
+    """So that the false cases are false by the tolerance, and fail where it is none."""
+    monkeypatch.setattr(module, tolerance, 1e9)
+    statement, _, false = CASES[name]
+    assert holds(statement, *false) is True
+
+
 def test_a_transition_is_one() -> None:
     assert [holds(one, place()) for one in (s.flat, s.edge, s.kink)] == [True] * 3
     assert [holds(one, place()) for one in (s.norm_flat, s.norm_rises, s.valley)] == [True] * 3
@@ -103,47 +244,26 @@ def test_a_kink_elsewhere_is_none_that_was_predicted() -> None:
     assert holds(s.edge, place(), late) is False  # in each column, or it does not hold
 
 
-def test_a_norm_that_stays_does_not_rise_and_a_loss_that_falls_has_no_valley() -> None:
-    plain = place(rises=False, valley=False)
-    assert holds(s.norm_rises, plain) is False
-    assert holds(s.valley, plain) is False
-    assert holds(s.no_valley, plain) is True
-
-
-def numbers(statement: Any, *places: At) -> str:
-    return str(statement(Evidence(places)).numbers)
-
-
-def without_flow(**changes: Any) -> At:
-    """A column whose flow reached no threshold, and that has no GD therefore."""
-    at = place(**changes)
-    phase = phase_row(at.phase.column_id, at.phase.epsilon, None, [])
-    return replace(at, phase=phase, flow=None, gd=())
-
-
 def test_the_numbers_say_how_many_columns_do_not_decide() -> None:
     lost = [without_flow(seed=seed) for seed in (1, 2, 3)]
     for statement in (s.flat, s.edge, s.kink, s.norm_flat, s.norm_rises, s.valley):
         assert holds(statement, place(), *lost) is True
         assert numbers(statement, place(), *lost).endswith("right in 1 of 1, 3 undecided")
         assert numbers(statement, place()).endswith("right in 1 of 1")
-    fades = place(flow_end=5.0)
-    assert numbers(s.sharpness_fades, fades, *lost).endswith("right in 1 of 1, 3 undecided")
-    point = {"dataset": "point(x=[2, 1], truth=[0.5, 0.5])", "architecture": "diagonal"}
-    best = place(s_gf=2 / (0.2 / 1.5), n_train=1, **point)
-    assert numbers(s.best_at_the_truth, best, *lost).endswith("right in 1 of 1, 3 undecided")
+    fades = CASES["sharpness_fades"][1]
+    assert numbers(s.sharpness_fades, *fades, *lost).endswith("right in 1 of 1, 3 undecided")
+    assert numbers(s.best_at_the_truth, *point(), *lost).endswith("right in 1 of 1, 3 undecided")
 
 
 def test_comparisons_say_how_many_columns_took_no_part() -> None:
     lost = without_flow(width=64)
-    widths = place(), place(width=32, s_gf=21.0)
-    said = numbers(across.same_for_all_widths, *widths, lost)
+    said = numbers(across.same_for_all_widths, *widths(20.0, 21.0), lost)
     assert said.endswith("right in 1 of 1, without 1 column")
-    assert numbers(across.same_for_all_widths, *widths).endswith("right in 1 of 1")
-    samples = place(), place(n_train=100, s_gf=30.0)
-    said = numbers(across.more_samples_smaller_rate, *samples, lost, without_flow(width=32))
+    assert numbers(across.same_for_all_widths, *widths(20.0, 21.0)).endswith("right in 1 of 1")
+    lost_too = lost, without_flow(width=32)
+    said = numbers(across.more_samples_smaller_rate, *samples(20.0, 30.0), *lost_too)
     assert said.endswith("right in 1 of 1, without 2 columns")
-    places = [place(s_gf=g, seed=n) for n, g in enumerate((10.0, 20.0, 40.0, 80.0))]
+    places = scales(lambda s_gf: 1.0)
     assert numbers(across.kink_follows_prediction, *places, lost).endswith("1 undecided")
 
 
@@ -151,14 +271,6 @@ def test_nothing_is_undecided() -> None:
     for claims in CLAIMS.values():
         for claim in claims:
             assert holds(claim.statement) is None
-
-
-def test_the_kink_moves_with_its_prediction() -> None:
-    places = [place(s_gf=g, seed=n) for n, g in enumerate((10.0, 20.0, 40.0, 80.0))]
-    assert holds(across.kink_follows_prediction, *places) is True
-    assert holds(across.kink_follows_prediction, *places[:2]) is None
-    stuck = [place(s_gf=g, kinked=g / 20, seed=n) for n, g in enumerate((14.0, 18.0, 22.0, 28.0))]
-    assert holds(across.kink_follows_prediction, *stuck) is False
 
 
 def test_a_looser_threshold_acts_like_early_stopping_where_the_norm_grows_in_time() -> None:
@@ -174,47 +286,34 @@ def test_a_looser_threshold_acts_like_early_stopping_where_the_norm_grows_in_tim
     assert holds(across.stops_early, loose) is None
 
 
-def test_thresholds_samples_and_widths() -> None:
-    falling = place(epsilon=0.1, s_gf=10.0), place(epsilon=0.05, s_gf=20.0)
-    assert holds(across.more_samples_smaller_rate, place(), place(n_train=100, s_gf=30.0)) is True
-    assert holds(across.more_samples_smaller_rate, place(), place(n_train=100, s_gf=15.0)) is False
-    assert holds(across.more_samples_smaller_rate, *falling) is None
-    widths = place(), place(width=32, s_gf=21.0)
-    assert holds(across.same_for_all_widths, *widths) is True
-    assert holds(across.widths_differ, *widths) is False
-    assert holds(across.same_for_all_widths, *widths, place(width=64, s_gf=40.0)) is False
-
-
-def test_further_measures_above_and_below() -> None:
-    falls = tuple(20 / max(1.0, factor) for factor in RATES)
-    rises = tuple(20 * max(1.0, factor) for factor in RATES)
-    assert holds(s.falls_above("trace"), place(measures={"trace": falls})) is True
-    assert holds(s.falls_above("trace"), place(measures={"trace": rises})) is False
-    assert holds(s.falls_above("trace"), place(measures={"frobenius": falls})) is None
-    assert holds(s.middle_norm_rises, place(measures={"l1_norm@mid": rises})) is True
-    assert holds(s.middle_norm_rises, place(measures={"l1_norm": rises})) is None
-
-
-def test_the_distance_from_the_flow_and_a_sharpness_that_fades() -> None:
-    assert holds(s.apart_from_flow, place(apart=0.5)) is True
-    assert holds(s.apart_from_flow, place(apart=0.01)) is False
+def test_comparisons_without_enough_to_compare_are_undecided() -> None:
+    assert holds(across.kink_follows_prediction, *scales(lambda s_gf: 1.0)[:2]) is None
+    assert holds(across.more_samples_smaller_rate, *stops(1.0, 1.1)) is None
+    assert holds(across.widths_differ, place()) is None
+    assert holds(s.falls_above("trace"), *measured("frobenius", rising=False)) is None
+    assert holds(s.middle_norm_rises, *measured("l1_norm", rising=True)) is None
     assert holds(s.apart_from_flow, place()) is None
-    assert holds(s.sharpness_fades, place(flow_end=5.0)) is True
-    assert holds(s.sharpness_fades, place()) is False
-
-
-def test_the_best_rate_of_a_diagonal_network_is_that_of_the_truth() -> None:
-    """S(β*) = 4 Σ xᵢ² βᵢ* = 10 for x = (2, 1) and β* = (½, ½): the best η is 0.2."""
-    point = {"dataset": "point(x=[2, 1], truth=[0.5, 0.5])", "architecture": "diagonal"}
-    best = place(s_gf=2 / (0.2 / 1.5), n_train=1, **point)  # lowest loss at 1.5 η_c
-    assert holds(s.best_at_the_truth, best) is True
-    assert holds(s.best_at_the_truth, place(s_gf=8.0, n_train=1, **point)) is False
     assert holds(s.best_at_the_truth, place()) is None
+
+
+def test_neither_the_least_norm_nor_the_least_sharpness_need_be_best() -> None:
+    assert holds(s.neither_is_best, place()) is True
+    assert holds(s.neither_is_best, place(best=RATES[0])) is False  # the least norm is best
+    assert holds(s.neither_is_best, place(best=RATES[-1])) is False  # the least sharpness is best
+    few = replace(place(), gd=place().gd[:3])
+    assert holds(s.neither_is_best, few) is None
+
+
+def test_below_the_critical_rate_all_values_are_the_flow_s() -> None:
+    assert holds(s.flow_sharpness, place()) is True
+    # All of S is 20, and so it is flat, but the flow ends elsewhere.
+    assert holds(s.flat, place(flow_end=18.0)) is True
+    assert holds(s.flow_sharpness, place(flow_end=18.0)) is False
+    assert holds(s.flow_sharpness, replace(place(), flow=None)) is None
 
 
 def test_a_statement_about_some_columns_asks_those() -> None:
     good, bad = place(), place(kinked=1.4, loss="ce")
-    assert holds(s.chosen(s.edge, loss="mse"), good, bad) is True
     assert holds(s.chosen(s.edge, loss="ce"), good, bad) is False
 
 
