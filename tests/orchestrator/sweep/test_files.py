@@ -96,6 +96,8 @@ def test_there_is_a_file_for_every_experiment_and_one_for_all() -> None:
 
 
 def test_nothing_of_the_paper_is_computed_twice() -> None:
-    """A problem under two protocols would be two columns of the same runs."""
+    """A problem under two protocols would be two columns of the same runs, and so would one whose
+    parameterization changes nothing, for it is at its base width."""
     columns = load(PAPER / "full.yaml").columns
     assert max(Counter(column.problem for column in columns).values()) == 1
+    assert not [c.problem for c in columns if c.problem.base_width == c.problem.width is not None]
