@@ -14,7 +14,7 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.execution import carry_out
 from orchestrator.cli.output import command, duration, print_json, print_table, stderr
 from orchestrator.cli.submission import Cluster, Jobs, PreflightWait, submit_jobs
-from orchestrator.engine import refuse_unfit
+from orchestrator.engine import refuse_unfit, refuse_unfit_directory
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.status import attributes, sweep_of
@@ -55,6 +55,7 @@ def plan(
     """
     sweep = _checked(sweeps.load(config, overrides or ()), unseen=True)
     run = run_dir or Path("runs") / sweep.name
+    refuse_unfit_directory(run, sweep)
     ledger = Ledger(run) if run.is_dir() else None
     labels = column_labels(sweep.columns)
     settled = {} if ledger is None else ledger.settled

@@ -2,7 +2,7 @@
 
 from orchestrator.engine.fitting import refuse_unfit
 from orchestrator.engine.interruption import Stop
-from orchestrator.engine.run import RunOutcome, execute, prepare
+from orchestrator.engine.run import RunOutcome, execute, prepare, refuse_unfit_directory
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Running
@@ -16,4 +16,5 @@ __all__ = [
     "execute",
     "prepare",
     "refuse_unfit",
+    "refuse_unfit_directory",
 ]

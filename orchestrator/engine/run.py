@@ -73,6 +73,25 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
         SweepError: the directory belongs to a sweep of another name, or the two do not fit.
         StoreError: the directory cannot be written to.
     """
+    old, whole = _extended(run, sweep)
+    create(run)
+    keep_networks(run, whole)
+    if whole != old:
+        write_bytes_whole(run / "sweep.yaml", sweeps.dump(whole).encode())
+    return whole
+
+
+def refuse_unfit_directory(run: Path, sweep: Sweep) -> None:
+    """Make sure that :func:`prepare` would take a run directory for a sweep; changes nothing.
+
+    Raises:
+        SweepError: as there.
+    """
+    _extended(run, sweep)
+
+
+def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:
+    """What a run directory stands for, and what it will with this sweep."""
     path = run / "sweep.yaml"
     old = sweeps.load(path) if path.exists() else None
     if old is not None and old.name != sweep.name:
@@ -80,12 +99,7 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
             f"run directory {run} belongs to sweep {old.name!r}; sweep {sweep.name!r} must have "
             "another (--run-dir)"
         )
-    whole = sweep if old is None else old.extended_by(sweep)
-    create(run)
-    keep_networks(run, whole)
-    if whole != old:
-        write_bytes_whole(path, sweeps.dump(whole).encode())
-    return whole
+    return old, sweep if old is None else old.extended_by(sweep)
 
 
 def execute(

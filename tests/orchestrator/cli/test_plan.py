@@ -60,3 +60,15 @@ def test_plan_says_what_its_prediction_rests_on(
     assert (core in with_gpu, gpu in with_gpu) == (True, True)
     compute(run, config, trials=1)
     assert core not in eos("plan", config, "--run-dir", run).out
+
+
+def test_plan_refuses_a_directory_that_a_run_would_refuse(
+    eos: Eos, compute: Callable[..., Path], tmp_path: Path
+) -> None:
+    config, run = tmp_path / "measured.yaml", tmp_path / "run"
+    config.write_text(MEASURED)
+    compute(run, config, trials=1)
+    config.write_text(MEASURED.replace("name: measured", "name: other"))
+    planned = eos("plan", config, "--run-dir", run)
+    assert planned.status == 2
+    assert "belongs to sweep 'measured'; sweep 'other' must have another" in planned.error
