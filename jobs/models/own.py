@@ -23,17 +23,11 @@ from torch import Tensor, nn
 
 from jobs.admission import NetworkError
 from jobs.datasets.source import Shape
-from jobs.hessian import Hessian
-from jobs.losses import half_squared_error
-from jobs.objective import Objective
+from jobs.models.examination import PROBED_SAMPLES, examine
 from jobs.parameters import Layout
 from jobs.spec import Problem
 from jobs.spec.digest import digest_of
 from jobs.spec.network_name import is_own_network
-
-PROBED_SAMPLES = 3
-DIFFERENCE = 1e-6
-"""How far to both sides gradients are looked at: a compromise of kinks and rounding."""
 
 _paths: dict[str, Path] = {}
 
@@ -115,7 +109,9 @@ def check(problem: Problem, shape: Shape, draw: Callable[[], nn.Module]) -> None
         return
     place = _place(problem)
     try:
-        _examine(draw().double(), draw().double(), shape)
+        network = draw().double()
+        _compare(network, draw().double())
+        examine(network, shape)
     except NetworkError as error:
         raise NetworkError(f"{place}: {error}") from error.__cause__
     except Exception as error:
@@ -129,58 +125,15 @@ def check(problem: Problem, shape: Shape, draw: Callable[[], nn.Module]) -> None
 _checked: set[tuple[object, ...]] = set()
 
 
-def _examine(network: nn.Module, again: nn.Module, shape: Shape) -> None:
-    """Try a network, which was made twice from one seed, on random inputs in float64."""
-    layout = Layout.of(network)
-    if not layout.size:
+def _compare(network: nn.Module, again: nn.Module) -> None:
+    """Make sure that a network which was made twice from one seed has the same values twice."""
+    if not Layout.of(network).size:
         raise NetworkError("it has no trainable parameters; it must have one at least")
-    theta, same = (_values(made) for made in (network, again))
-    if not torch.equal(theta, same):
+    if not torch.equal(_values(network), _values(again)):
         raise NetworkError(
             "two calls after torch.manual_seed gave different initial parameters; they must be "
             "drawn from PyTorch's generator alone"
         )
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(PROBED_SAMPLES, shape.features, dtype=torch.float64, generator=generator)
-    targets = torch.zeros(PROBED_SAMPLES, shape.outputs, dtype=torch.float64)
-    objective = Objective(network, layout, half_squared_error, inputs, targets)
-    views = layout.named(theta)
-    with torch.no_grad():
-        together = objective.outputs(views, inputs)
-        expected = (PROBED_SAMPLES, shape.outputs)
-        if not isinstance(together, Tensor) or together.shape != expected:
-            found = getattr(together, "shape", None)
-            raise NetworkError(
-                f"outputs are {type(together).__name__ if found is None else tuple(found)}; for "
-                f"inputs of shape {(PROBED_SAMPLES, *shape.input)} they must be of shape {expected}"
-            )
-        apart = torch.cat([objective.outputs(views, one[None]) for one in inputs])
-    if not torch.allclose(together, apart, rtol=1e-6, atol=1e-9, equal_nan=True):
-        raise NetworkError(
-            "the outputs of a sample depend on the others that go through the network with it, or "
-            "on chance; they must be a function of the sample"
-        )
-    if not any(_product_is_right(objective, theta, seed) for seed in range(3)):
-        raise NetworkError(
-            "its Hessian products are not the differences of its gradients; every operation must "
-            "have a right second derivative: custom ones and detached tensors have none"
-        )
-
-
-def _product_is_right(objective: Objective, theta: Tensor, seed: int) -> bool:
-    """Whether H v, along a random v, is the central difference of the gradient.
-
-    Autograd gives zeros where an operation is cut off. It may be wrong along one direction, where
-    a unit crosses a kink, but not along several.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    direction = torch.randn(theta.shape, dtype=theta.dtype, generator=generator)
-    direction *= DIFFERENCE / direction.norm()
-    product = Hessian(objective, theta) @ direction
-    above, below = (objective.gradient(theta + sign * direction)[1] for sign in (1, -1))
-    difference = (above - below) / 2
-    rounding = 1e-13 * float(above.norm())
-    return float((product - difference).norm()) <= 1e-3 * float(difference.norm()) + rounding
 
 
 def _values(network: nn.Module) -> Tensor:
