@@ -60,3 +60,9 @@ class Layout:
     def join(self, tensors: Sequence[Tensor]) -> Tensor:
         """The inverse of :meth:`split`, as a new vector; what follows the P entries is appended."""
         return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def constants(module: nn.Module) -> list[Tensor]:
+    """What a network computes with that is no part of θ: frozen parameters and buffers."""
+    frozen = [p.detach() for p in module.parameters() if not p.requires_grad]
+    return [*frozen, *module.buffers()]

@@ -17,6 +17,7 @@ from jobs.flow import METHODS
 from jobs.measures import FlowState
 from jobs.numerics import reproducible
 from jobs.objective import Objective
+from jobs.parameters import constants
 from jobs.problem import pose
 from jobs.ranks import Alone, Ranks
 from jobs.recorder import Recorder
@@ -30,7 +31,8 @@ from jobs.stepper import Bounds, Stepper
 class TrialResult:
     """What a finished trial found: a crossing per threshold, and the recorded trajectory.
 
-    ``init_hash`` names θ0: the first 16 hex digits of the SHA-256 of its numbers.
+    ``init_hash`` names θ0, and the constants of a network that has any: the first 16 hex digits of
+    the SHA-256 of the numbers.
     """
 
     trial: Trial
@@ -128,7 +130,7 @@ class TrialRun:
         recorder = self._recorder
         return TrialResult(
             self.trial,
-            digest_of(self._theta0.cpu().numpy().tobytes()),
+            digest_of(b"".join(t.cpu().numpy().tobytes() for t in self._initial())),
             tuple(recorder.crossings),
             tuple(recorder.trajectory),
         )
@@ -146,6 +148,10 @@ class TrialRun:
                     moved = self.method.move(self._theta, self.bounds())
                     self.go_to(moved.theta, moved.steps, moved.time)
         return self.finished
+
+    def _initial(self) -> list[Tensor]:
+        """θ0 and the network's constants."""
+        return [self._theta0, *constants(self._train.module)]
 
     def look(self) -> None:
         """Evaluate the loss where the run stands, and record what this step calls for."""

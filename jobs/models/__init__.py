@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import nn
 
 from jobs.datasets.source import Shape
 from jobs.models import cnn, diagonal, fcn, own, resnet, vit
 from jobs.models.images import check_image
+from jobs.models.seeding import seeded
 from jobs.spec import Problem
 
 __all__ = ["build", "check_image", "draw"]
@@ -31,7 +29,7 @@ def build(problem: Problem, shape: Shape, device: str = "cpu") -> nn.Module:
         NetworkError: a user's own network cannot be used.
     """
     if own.is_own(problem):
-        own.check(problem, shape, lambda: draw(problem, shape))
+        own.check(problem, shape)
         return draw(problem, shape).to(device=device, dtype=getattr(torch, problem.dtype))
     with torch.device("meta"):
         return _construct(problem, shape)
@@ -45,14 +43,14 @@ def draw(problem: Problem, shape: Shape) -> nn.Module:
         SpecError: as in :func:`build`.
         NetworkError: as in :func:`build`.
     """
-    with _seeded(problem.seed), torch.device("cpu"):
+    if own.is_own(problem):
+        return own.draw(problem, shape)
+    with seeded(problem.seed):
         return _construct(problem, shape)
 
 
 def _construct(problem: Problem, shape: Shape) -> nn.Module:
     named = problem.architecture
-    if own.is_own(problem):
-        return own.construct(problem, shape)
     assert problem.depth is not None
     if named == "diagonal":
         return diagonal.Diagonal(shape.features, problem.depth)
@@ -65,17 +63,3 @@ def _construct(problem: Problem, shape: Shape) -> nn.Module:
         return fcn.build(shape.features, shape.outputs, *sizes)
     check_image(problem, shape.input)
     return IMAGE_NETWORKS[named](shape.input, shape.outputs, *sizes)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """The CPU's generator started at a seed, and numbers in float32; all as before afterwards."""
-    dtype = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would also start the generators of GPUs.
-        torch.default_generator.manual_seed(seed)
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)

@@ -1,4 +1,5 @@
-"""What a network of the user's own must fulfil: its samples apart, its second derivatives right.
+"""What a network of the user's own must fulfil: made the same way in every process, its samples
+apart, its second derivatives right.
 
 It is tried at θ0 and at points beside it, with random targets. At θ0 alone much is hidden: a head
 that starts at zero has the outputs 0 whatever comes before it, and residuals of 0 have no curvature
@@ -26,15 +27,31 @@ DIFFERENCE = 1e-6
 MOVES = (1.0, 0.1, 0.01)
 """How far from θ0 a network is tried, relative to usual sizes of initial values."""
 
+TWICE = "two calls after torch.manual_seed"
+ELSEWHERE = "the file, executed twice and called with another seed between,"
 
-def examine(network: nn.Module, shape: Shape) -> None:
+
+def examine(network: nn.Module, again: nn.Module, elsewhere: nn.Module, shape: Shape) -> None:
     """Try a network in float64 on random inputs.
 
+    Args:
+        network: the network; it and the others are changed to float64.
+        again: what the same factory made from the same seed.
+        elsewhere: what it makes from that seed where it met another seed before.
+        shape: of the samples.
+
     Raises:
-        NetworkError: it has another shape of outputs, mixes samples, is random, or has no right
-            second derivative.
+        NetworkError: it has no trainable parameters or no finite ones, is not made anew by each
+            call, or not the same way; it has another shape of outputs, mixes samples, is random,
+            or has no right second derivative.
     """
     layout = Layout.of(network)
+    _check_parameters(network)
+    _refuse_shared(network, again)
+    for made in (network, again, elsewhere):
+        made.double()
+    _refuse_unlike(network, again, TWICE)
+    _refuse_unlike(network, elsewhere, ELSEWHERE)
     generator = torch.Generator().manual_seed(0)
     inputs, targets = (
         torch.randn(PROBED_SAMPLES, size, dtype=torch.float64, generator=generator)
@@ -48,6 +65,7 @@ def examine(network: nn.Module, shape: Shape) -> None:
     points = [point for point in points if math.isfinite(objective.evaluate(point).loss)]
     for point in [theta, *points]:
         _check_samples_apart(objective, point)
+        _refuse_other_outputs(objective, (again, elsewhere), point)
     # Beside θ0 no unit is at its kink, as those of a layer that starts at zero may be.
     for point in points or [theta]:
         if not any(_product_is_right(objective, point, seed) for seed in range(3)):
@@ -56,6 +74,81 @@ def examine(network: nn.Module, shape: Shape) -> None:
                 "must have a right second derivative: custom ones and detached tensors have none, "
                 "and some of torch's own have a wrong one"
             )
+
+
+def _check_parameters(network: nn.Module) -> None:
+    """Make sure that there are trainable parameters, all of them finite real numbers."""
+    trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    if not any(parameter.numel() for _, parameter in trained):
+        raise NetworkError("it has no trainable parameters; it must have one at least")
+    for name, parameter in trained:
+        if not parameter.is_floating_point():
+            raise NetworkError(f"parameter {name} is of {parameter.dtype}; it must be of real ones")
+        if not parameter.isfinite().all():
+            raise NetworkError(f"parameter {name} has initial values that are not finite")
+
+
+def _refuse_shared(network: nn.Module, again: nn.Module) -> None:
+    """Make sure that two calls made two networks: what they share keeps what was done to it."""
+    kept = {id(module) for module in network.modules() if _has_tensors(module)}
+    shared = [name for name, module in again.named_modules() if id(module) in kept]
+    places = {_place_of(parameter) for parameter in network.parameters()}
+    shared += [name for name, p in again.named_parameters() if _place_of(p) in places - {0}]
+    if shared:
+        raise NetworkError(
+            f"two calls of the factory gave networks that share {shared[0]}; it must build a new "
+            "one each time"
+        )
+
+
+def _has_tensors(module: nn.Module) -> bool:
+    return any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
+
+
+def _place_of(tensor: Tensor) -> int:
+    """Where a tensor lies in memory; 0 for one without entries."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def _refuse_unlike(network: nn.Module, other: nn.Module, made: str) -> None:
+    """Make sure that parameters and buffers of two networks have the same values."""
+    here, there = (
+        {**dict(n.named_parameters()), **dict(n.named_buffers())} for n in (network, other)
+    )
+    if here.keys() != there.keys():
+        raise NetworkError(f"{made} gave networks with other parameters; they must be the same")
+    for name, value in here.items():
+        if not _same(value.detach(), there[name].detach()):
+            raise NetworkError(
+                f"{made} gave different values of {name}; they must be drawn from PyTorch's "
+                "generator alone, and depend on nothing else"
+            )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _refuse_other_outputs(
+    objective: Objective, others: tuple[nn.Module, ...], theta: Tensor
+) -> None:
+    """Make sure that networks with the same parameters and buffers compute the same."""
+    views = objective.layout.named(theta)
+    with torch.no_grad():
+        expected = objective.outputs(views, objective.inputs)
+        for other, made in zip(others, (TWICE, ELSEWHERE), strict=True):
+            like = Objective(
+                other, objective.layout, objective.loss_sum, objective.inputs, objective.labels
+            )
+            found = like.outputs(views, objective.inputs)
+            if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12, equal_nan=True):
+                raise NetworkError(
+                    f"{made} gave networks with other outputs for the same parameters; what they "
+                    "compute with must be drawn from PyTorch's generator alone, and depend on "
+                    "nothing else"
+                )
 
 
 def _usual_move(layout: Layout) -> Tensor:

@@ -1,35 +1,29 @@
 """Networks of the user's own: ``FILE.py:FACTORY@DIGEST``.
 
 The digest, the first 16 hex digits of the SHA-256 of the file, says which file is meant; where it
-lies in this process is told to :func:`register`. The file must stand alone: what it imports from
-beside itself has no digest, and is not found. Its factory is called with those of ``width``,
+lies in this process is told to :func:`register`. Its factory is called with those of ``width``,
 ``depth``, ``activation`` (a name), ``shape`` (of one sample) and ``outputs`` that it names, and
-returns a module that maps (samples, *shape) to (samples, outputs) and draws its initial values from
-PyTorch's generator.
+returns a new module that maps (samples, *shape) to (samples, outputs). What the file and the
+factory draw they draw from PyTorch's generator.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from jobs.admission import NetworkError
 from jobs.datasets.source import Shape
 from jobs.models.examination import PROBED_SAMPLES, examine
-from jobs.parameters import Layout
+from jobs.models.own_file import module_of, path_of, register, said
+from jobs.models.seeding import seeded
 from jobs.spec import Problem
-from jobs.spec.digest import digest_of
 from jobs.spec.network_name import is_own_network
 
-_paths: dict[str, Path] = {}
+__all__ = ["OwnNetwork", "check", "draw", "is_own", "path_of", "register"]
 
 
 class OwnNetwork(nn.Module):
@@ -45,35 +39,58 @@ class OwnNetwork(nn.Module):
         return outputs
 
 
-def register(digest: str, path: Path) -> None:
-    """Tell this process where the file of a digest lies."""
-    _paths[digest] = path
-
-
-def path_of(digest: str) -> Path:
-    """Where the file of a digest lies.
-
-    Raises:
-        LookupError: no such file was registered in this process.
-    """
-    if digest not in _paths:
-        raise LookupError(f"no file with the digest {digest} is registered")
-    return _paths[digest]
-
-
 def is_own(problem: Problem) -> bool:
     """Whether a problem's network is of the user's own."""
     return is_own_network(problem.architecture)
 
 
-def construct(problem: Problem, shape: Shape) -> nn.Module:
-    """What the factory makes, for flat inputs of shape (samples, features).
+def draw(problem: Problem, shape: Shape) -> OwnNetwork:
+    """What the factory makes from the problem's seed, for inputs of shape (samples, features).
 
     Raises:
         NetworkError: there is no such file, its contents are others, or the factory fails.
     """
+    return _drawn(problem, shape, problem.seed)
+
+
+def check(problem: Problem, shape: Shape) -> None:
+    """Make sure that a network can be used, once in a process for each network of these sizes.
+
+    Raises:
+        NetworkError: it cannot be made, is not made the same way in every process, has another
+            shape of outputs, mixes samples, is random, has no trainable parameters or no right
+            second derivative.
+    """
+    sizes = (problem.architecture, problem.width, problem.depth, problem.activation, shape)
+    if sizes in _checked:
+        return
+    network, again = draw(problem, shape), draw(problem, shape)
+    # In another process the file may meet another problem first.
+    _drawn(problem, shape, problem.seed + 1, anew=True)
+    elsewhere = _drawn(problem, shape, problem.seed, anew=True)
+    try:
+        examine(network, again, elsewhere, shape)
+    except NetworkError as error:
+        raise NetworkError(f"{_place(problem)}: {error}") from error.__cause__
+    except Exception as error:
+        raise NetworkError(
+            f"{_place(problem)}: on {PROBED_SAMPLES} inputs of shape {shape.input} the network "
+            f"failed: {said(error)}"
+        ) from error
+    _checked.add(sizes)
+
+
+_checked: set[tuple[object, ...]] = set()
+
+
+def _drawn(problem: Problem, shape: Shape, seed: int, *, anew: bool = False) -> OwnNetwork:
+    with seeded(seed):
+        return _construct(problem, shape, anew)
+
+
+def _construct(problem: Problem, shape: Shape, anew: bool) -> OwnNetwork:
     _, name, digest = _parts(problem)
-    module = _imported(digest)
+    module = module_of(digest, anew)
     place = _place(problem)
     factory = getattr(module, name, None)
     if not callable(factory):
@@ -83,62 +100,13 @@ def construct(problem: Problem, shape: Shape) -> nn.Module:
     except NetworkError:
         raise
     except Exception as error:
-        raise NetworkError(f"{place}: the factory failed: {_said(error)}") from error
+        raise NetworkError(f"{place}: the factory failed: {said(error)}") from error
     if not isinstance(network, nn.Module):
         raise NetworkError(
             f"{place}: the factory returned {type(network).__name__}; it must return a "
             "torch.nn.Module"
         )
     return OwnNetwork(network, shape.input)
-
-
-def check(problem: Problem, shape: Shape, draw: Callable[[], nn.Module]) -> None:
-    """Make sure that a network can be used, once in a process for each network of these sizes.
-
-    Args:
-        problem: whose network.
-        shape: of its samples.
-        draw: makes the network, with the initial values of the problem's seed.
-
-    Raises:
-        NetworkError: it has another shape of outputs, mixes samples, is random, has no trainable
-            parameters or no second derivative.
-    """
-    sizes = (problem.architecture, problem.width, problem.depth, problem.activation, shape)
-    if sizes in _checked:
-        return
-    place = _place(problem)
-    try:
-        network = draw().double()
-        _compare(network, draw().double())
-        examine(network, shape)
-    except NetworkError as error:
-        raise NetworkError(f"{place}: {error}") from error.__cause__
-    except Exception as error:
-        raise NetworkError(
-            f"{place}: on {PROBED_SAMPLES} inputs of shape {shape.input} the network failed: "
-            f"{_said(error)}"
-        ) from error
-    _checked.add(sizes)
-
-
-_checked: set[tuple[object, ...]] = set()
-
-
-def _compare(network: nn.Module, again: nn.Module) -> None:
-    """Make sure that a network which was made twice from one seed has the same values twice."""
-    if not Layout.of(network).size:
-        raise NetworkError("it has no trainable parameters; it must have one at least")
-    if not torch.equal(_values(network), _values(again)):
-        raise NetworkError(
-            "two calls after torch.manual_seed gave different initial parameters; they must be "
-            "drawn from PyTorch's generator alone"
-        )
-
-
-def _values(network: nn.Module) -> Tensor:
-    trained = [p.detach() for p in network.parameters() if p.requires_grad]
-    return Layout.of(network).join(trained)
 
 
 def _arguments(
@@ -165,37 +133,6 @@ def _arguments(
     return given
 
 
-@functools.cache
-def _imported(digest: str) -> ModuleType:
-    """The module of a registered file, imported once, from the very bytes whose digest was taken.
-
-    Raises:
-        NetworkError: the file is not there, has other contents, or fails.
-    """
-    path = _paths.get(digest)
-    if path is None:
-        raise NetworkError(f"no file of digest {digest} is registered in this process")
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise NetworkError(f"network file {path} cannot be read: {error.strerror}") from error
-    if digest_of(source) != digest:
-        raise NetworkError(
-            f"network file {path} has the digest {digest_of(source)}; it must be {digest}: the "
-            "file was changed"
-        )
-    name = f"_eos_network_{digest}"
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:
-        del sys.modules[name]
-        raise NetworkError(f"network file {path} failed: {_said(error)}") from error
-    return module
-
-
 def _parts(problem: Problem) -> tuple[str, str, str]:
     """File, factory and digest."""
     file, _, rest = problem.architecture.rpartition(":")
@@ -205,9 +142,5 @@ def _parts(problem: Problem) -> tuple[str, str, str]:
 
 def _place(problem: Problem) -> str:
     """What errors call a network."""
-    file, name, digest = _parts(problem)
-    return f"network {_paths.get(digest, file)}:{name}"
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    file, name, _ = _parts(problem)
+    return f"network {file}:{name}"

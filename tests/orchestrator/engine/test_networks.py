@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.models import own
+from jobs.models import own, own_file
 from orchestrator import sweep as sweeps
 from orchestrator.engine import prepare
 from orchestrator.engine.networks import find_networks
@@ -28,7 +28,7 @@ stop: {epsilon: 0.3}
 
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own, "_paths", {})
+    monkeypatch.setattr(own_file, "_paths", {})
 
 
 @pytest.fixture

@@ -1,0 +1,73 @@
+"""The file of a network of the user's own, executed once in a process."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from jobs.admission import NetworkError
+from jobs.models.seeding import seeded
+from jobs.spec.digest import digest_of
+
+SEED = 0x656F73
+"""What a file draws while it is executed must be the same in every process, whatever the problem
+that needs it first. It is none of the usual seeds of problems: those draw initial values."""
+
+_paths: dict[str, Path] = {}
+
+
+def register(digest: str, path: Path) -> None:
+    """Tell this process where the file of a digest lies."""
+    _paths[digest] = path
+
+
+def path_of(digest: str) -> Path:
+    """Where the file of a digest lies.
+
+    Raises:
+        LookupError: no such file was registered in this process.
+    """
+    if digest not in _paths:
+        raise LookupError(f"no file with the digest {digest} is registered")
+    return _paths[digest]
+
+
+@functools.cache
+def module_of(digest: str, anew: bool = False) -> ModuleType:
+    """The module of a registered file, from the very bytes whose digest was taken.
+
+    ``anew`` gives the module of a second execution, to compare with.
+
+    Raises:
+        NetworkError: the file is not there, has other contents, or fails.
+    """
+    path = _paths.get(digest)
+    if path is None:
+        raise NetworkError(f"no file of digest {digest} is registered in this process")
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise NetworkError(f"network file {path} cannot be read: {error.strerror}") from error
+    if digest_of(source) != digest:
+        raise NetworkError(
+            f"network file {path} has the digest {digest_of(source)}; it must be {digest}: the "
+            "file was changed"
+        )
+    name = f"_eos_network_{digest}" + ("_anew" if anew else "")
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        with seeded(SEED):
+            exec(compile(source, str(path), "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[name]
+        raise NetworkError(f"network file {path} failed: {said(error)}") from error
+    return module
+
+
+def said(error: BaseException) -> str:
+    """What an exception is and says."""
+    return f"{type(error).__name__}: {error}"
