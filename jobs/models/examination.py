@@ -31,14 +31,21 @@ TWICE = "two calls after torch.manual_seed"
 ELSEWHERE = "the file, executed twice and called with another seed between,"
 
 
-def examine(network: nn.Module, again: nn.Module, elsewhere: nn.Module, shape: Shape) -> None:
-    """Try a network in float64 on random inputs.
+def examine(
+    network: nn.Module,
+    again: nn.Module,
+    elsewhere: nn.Module,
+    shape: Shape,
+    dtype: torch.dtype,
+) -> None:
+    """Try a network in float64 on random inputs, and whether it computes in another dtype.
 
     Args:
-        network: the network; it and the others are changed to float64.
+        network: the network; it is changed to the dtype, and the others to float64.
         again: what the same factory made from the same seed.
         elsewhere: what it makes from that seed where it met another seed before.
         shape: of the samples.
+        dtype: in which it is to be used.
 
     Raises:
         NetworkError: it has no trainable parameters or no finite ones, is not made anew by each
@@ -74,6 +81,7 @@ def examine(network: nn.Module, again: nn.Module, elsewhere: nn.Module, shape: S
                 "must have a right second derivative: custom ones and detached tensors have none, "
                 "and some of torch's own have a wrong one"
             )
+    _check_dtype(objective, theta, shape, dtype)
 
 
 def _check_parameters(network: nn.Module) -> None:
@@ -83,7 +91,9 @@ def _check_parameters(network: nn.Module) -> None:
         raise NetworkError("it has no trainable parameters; it must have one at least")
     for name, parameter in trained:
         if not parameter.is_floating_point():
-            raise NetworkError(f"parameter {name} is of {parameter.dtype}; it must be of real ones")
+            raise NetworkError(
+                f"parameter {name} is of {parameter.dtype}; it must be of real numbers"
+            )
         if not parameter.isfinite().all():
             raise NetworkError(f"parameter {name} has initial values that are not finite")
 
@@ -151,6 +161,14 @@ def _refuse_other_outputs(
                 )
 
 
+def _check_dtype(objective: Objective, theta: Tensor, shape: Shape, dtype: torch.dtype) -> None:
+    """Make sure that the network computes in a dtype, into which it is changed."""
+    inputs, labels = objective.inputs.to(dtype), objective.labels.to(dtype)
+    module = objective.module.to(dtype)
+    like = Objective(module, objective.layout, objective.loss_sum, inputs, labels)
+    _check_outputs(like, theta.to(dtype), shape)
+
+
 def _usual_move(layout: Layout) -> Tensor:
     """A random step of the size that initial values usually have: 1/√fan_in, of vectors ½."""
     generator = torch.Generator().manual_seed(1)
@@ -171,6 +189,11 @@ def _check_outputs(objective: Objective, theta: Tensor, shape: Shape) -> None:
         raise NetworkError(
             f"outputs are {type(outputs).__name__ if found is None else tuple(found)}; for "
             f"inputs of shape {(PROBED_SAMPLES, *shape.input)} they must be of shape {expected}"
+        )
+    if outputs.dtype != theta.dtype:
+        raise NetworkError(
+            f"outputs are of {outputs.dtype} for parameters and inputs of {theta.dtype}; they must "
+            "be of the same"
         )
 
 

@@ -1,7 +1,8 @@
 """Networks of the user's own: ``FILE.py:FACTORY@DIGEST``.
 
 The digest, the first 16 hex digits of the SHA-256 of the file, says which file is meant; where it
-lies in this process is told to :func:`register`. Its factory is called with those of ``width``,
+lies in this process is told to :func:`register`. The file must stand alone: what it imports from
+beside itself has no digest, and is not found. Its factory is called with those of ``width``,
 ``depth``, ``activation`` (a name), ``shape`` (of one sample) and ``outputs`` that it names, and
 returns a new module that maps (samples, *shape) to (samples, outputs). What the file and the
 factory draw they draw from PyTorch's generator.
@@ -13,12 +14,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from jobs.admission import NetworkError
 from jobs.datasets.source import Shape
 from jobs.models.examination import PROBED_SAMPLES, examine
-from jobs.models.own_file import module_of, path_of, register, said
+from jobs.models.foreign_code import foreign, staying
+from jobs.models.own_file import module_of, path_of, register
 from jobs.models.seeding import seeded
 from jobs.spec import Problem
 from jobs.spec.network_name import is_own_network
@@ -27,15 +30,20 @@ __all__ = ["OwnNetwork", "check", "draw", "is_own", "path_of", "register"]
 
 
 class OwnNetwork(nn.Module):
-    """A user's module, with inputs in the shape of samples."""
+    """A user's module, with inputs in the shape of samples; ``place`` is what errors call it."""
 
-    def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], place: str) -> None:
         super().__init__()
-        self.network, self.shape = network, shape
+        self.network, self.shape, self.place = network, shape, place
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(samples, features) to (samples, outputs)."""
-        outputs: Tensor = self.network(inputs.reshape(-1, *self.shape))
+        """(samples, features) to (samples, outputs).
+
+        Raises:
+            NetworkError: the user's code would have ended the process.
+        """
+        with staying(f"{self.place}: its forward pass failed"):
+            outputs: Tensor = self.network(inputs.reshape(-1, *self.shape))
         return outputs
 
 
@@ -61,22 +69,30 @@ def check(problem: Problem, shape: Shape) -> None:
             shape of outputs, mixes samples, is random, has no trainable parameters or no right
             second derivative.
     """
-    sizes = (problem.architecture, problem.width, problem.depth, problem.activation, shape)
+    sizes = (
+        problem.architecture,
+        problem.width,
+        problem.depth,
+        problem.activation,
+        problem.dtype,
+        shape,
+    )
     if sizes in _checked:
         return
     network, again = draw(problem, shape), draw(problem, shape)
     # In another process the file may meet another problem first.
     _drawn(problem, shape, problem.seed + 1, anew=True)
     elsewhere = _drawn(problem, shape, problem.seed, anew=True)
-    try:
-        examine(network, again, elsewhere, shape)
-    except NetworkError as error:
-        raise NetworkError(f"{_place(problem)}: {error}") from error.__cause__
-    except Exception as error:
-        raise NetworkError(
-            f"{_place(problem)}: on {PROBED_SAMPLES} inputs of shape {shape.input} the network "
-            f"failed: {said(error)}"
-        ) from error
+    dtype = getattr(torch, problem.dtype)
+    place, tried = _place(problem), f"on {PROBED_SAMPLES} inputs of shape {shape.input}"
+    with foreign(f"{place}: {tried} the network failed"):
+        try:
+            examine(network, again, elsewhere, shape, dtype)
+        except NetworkError as error:
+            text = str(error)
+            if text.startswith(place):
+                raise
+            raise NetworkError(f"{place}: {text}") from error.__cause__
     _checked.add(sizes)
 
 
@@ -89,24 +105,20 @@ def _drawn(problem: Problem, shape: Shape, seed: int, *, anew: bool = False) -> 
 
 
 def _construct(problem: Problem, shape: Shape, anew: bool) -> OwnNetwork:
-    _, name, digest = _parts(problem)
-    module = module_of(digest, anew)
+    file, name, digest = _parts(problem)
+    module = module_of(file, digest, anew)
     place = _place(problem)
     factory = getattr(module, name, None)
     if not callable(factory):
         raise NetworkError(f"{place}: there is no function {name} in the file; define one")
-    try:
+    with foreign(f"{place}: the factory failed"):
         network = factory(**_arguments(place, factory, problem, shape))
-    except NetworkError:
-        raise
-    except Exception as error:
-        raise NetworkError(f"{place}: the factory failed: {said(error)}") from error
     if not isinstance(network, nn.Module):
         raise NetworkError(
             f"{place}: the factory returned {type(network).__name__}; it must return a "
             "torch.nn.Module"
         )
-    return OwnNetwork(network, shape.input)
+    return OwnNetwork(network, shape.input, place)
 
 
 def _arguments(
@@ -124,7 +136,12 @@ def _arguments(
     for name, parameter in inspect.signature(factory).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if name in known and parameter.kind is not parameter.POSITIONAL_ONLY:
+        if name in known:
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise NetworkError(
+                    f"{place}: the factory takes {name!r} by its position alone; it must take it "
+                    "by name: remove the / behind it"
+                )
             given[name] = known[name]
         elif parameter.default is parameter.empty:
             raise NetworkError(

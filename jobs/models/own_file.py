@@ -1,4 +1,4 @@
-"""The file of a network of the user's own, executed once in a process."""
+"""The file of a network of the user's own, executed once in a process, with nothing beside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jobs.admission import NetworkError
+from jobs.models.foreign_code import foreign
 from jobs.models.seeding import seeded
 from jobs.spec.digest import digest_of
 
@@ -35,39 +36,41 @@ def path_of(digest: str) -> Path:
 
 
 @functools.cache
-def module_of(digest: str, anew: bool = False) -> ModuleType:
+def module_of(file: str, digest: str, anew: bool = False) -> ModuleType:
     """The module of a registered file, from the very bytes whose digest was taken.
 
-    ``anew`` gives the module of a second execution, to compare with.
+    Args:
+        file: what its user calls it.
+        digest: which one is meant.
+        anew: whether the module of a second execution is asked for, to compare with.
 
     Raises:
         NetworkError: the file is not there, has other contents, or fails.
     """
     path = _paths.get(digest)
     if path is None:
-        raise NetworkError(f"no file of digest {digest} is registered in this process")
+        raise NetworkError(
+            f"network file {file}: no file of digest {digest} is registered in this process"
+        )
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise NetworkError(f"network file {path} cannot be read: {error.strerror}") from error
+        raise NetworkError(
+            f"network file {file} cannot be read: {error.strerror} ({path})"
+        ) from error
     if digest_of(source) != digest:
         raise NetworkError(
-            f"network file {path} has the digest {digest_of(source)}; it must be {digest}: the "
-            "file was changed"
+            f"network file {file} has the digest {digest_of(source)}; it must be {digest}: the "
+            f"file was changed ({path})"
         )
     name = f"_eos_network_{digest}" + ("_anew" if anew else "")
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses look their module up
     try:
-        with seeded(SEED):
-            exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:
+        with seeded(SEED), foreign(f"network file {file} failed"):
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
         del sys.modules[name]
-        raise NetworkError(f"network file {path} failed: {said(error)}") from error
+        raise
     return module
-
-
-def said(error: BaseException) -> str:
-    """What an exception is and says."""
-    return f"{type(error).__name__}: {error}"
