@@ -9,7 +9,6 @@ from typing import Any
 from jobs import datasets
 from jobs.datasets.source import Shape
 from jobs.spec import Problem
-from jobs.spec.network_name import is_own_network
 
 
 def multiplications(problem: Problem) -> int:
@@ -55,13 +54,13 @@ def _counted(problem: Problem, shape: Shape) -> int:
     """By the shapes of what the network computes, without computing it."""
     # torch takes seconds to import, which plans of simpler networks need not wait for.
     from jobs import models
+    from jobs.admission import NetworkError
 
     try:
-        return count(models.build(problem, shape), shape.features)
-    except Exception:
-        if not is_own_network(problem.architecture):
-            raise
-        return shape.features  # a network of the user's own: its trials will say what is wrong
+        network = models.build(problem, shape)
+    except NetworkError:
+        return shape.features  # of no use, as those who ask for the network itself are told
+    return count(network, shape.features)
 
 
 def count(module: Any, features: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.execution import carry_out
 from orchestrator.cli.output import command, duration, print_json, print_table, stderr
 from orchestrator.cli.submission import Cluster, Jobs, PreflightWait, submit_jobs
-from orchestrator.engine import refuse_unfit, refuse_unfit_directory
+from orchestrator.engine import network_errors, refuse_unfit, refuse_unfit_directory
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.status import attributes, sweep_of
@@ -70,6 +70,7 @@ def plan(
     gradients = sum(row["gradients"] for row in rows)
     hours = sum(row["device hours"] for row in rows)
     files = sum(row["files"] for row in rows)
+    _warn(network_errors(sweep.columns))
     if json:
         print_json(
             {
@@ -165,23 +166,27 @@ COMMANDS = {"plan": plan, "run": run, "resume": resume}
 
 
 def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:
-    """The sweep of a file with overrides on top, whose datasets are there.
+    """The sweep of a file with overrides on top, whose datasets and networks are there.
 
     Raises:
         SweepError: the file or an override is wrong.
         DatasetError: a dataset is not there.
+        NetworkError, SpecError: a network cannot be made.
     """
     return _checked(sweeps.load(config, overrides or ()))
 
 
 def _checked(sweep: Sweep, *, unseen: bool = False) -> Sweep:
-    """The sweep, whose datasets are there; ``unseen`` takes that for granted of their files.
+    """The sweep, whose datasets and networks are there; ``unseen`` takes that for granted of files
+    and networks.
 
     Raises:
-        DatasetError: one is not.
+        DatasetError, NetworkError, SpecError: one is not.
     """
     for error in datasets.errors_of((c.problem for c in sweep.columns), unseen=unseen):
         raise error
+    for unusable in () if unseen else network_errors(sweep.columns):
+        raise unusable
     return sweep
 
 
@@ -191,7 +196,12 @@ def _warn_of_missing(sweep: Sweep) -> None:
         try:
             datasets.find(name).check_there()
         except datasets.DatasetError as error:
-            stderr.print(f"warning: {error}", style="yellow", markup=False, highlight=False)
+            _warn([error])
+
+
+def _warn(errors: Iterable[Exception]) -> None:
+    for error in errors:
+        stderr.print(f"warning: {error}", style="yellow", markup=False, highlight=False)
 
 
 def _reservation(columns: Sequence[ColumnProgress], costs: Sequence[Prediction]) -> str:

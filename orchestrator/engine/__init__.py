@@ -2,6 +2,7 @@
 
 from orchestrator.engine.fitting import refuse_unfit
 from orchestrator.engine.interruption import Stop
+from orchestrator.engine.networks import network_errors
 from orchestrator.engine.run import RunOutcome, execute, prepare, refuse_unfit_directory
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
@@ -14,6 +15,7 @@ __all__ = [
     "Snapshot",
     "Stop",
     "execute",
+    "network_errors",
     "prepare",
     "refuse_unfit",
     "refuse_unfit_directory",

@@ -1,14 +1,76 @@
-"""The copies that a run directory keeps of networks of the user's own."""
+"""The networks of a sweep: whether they can be made, and the copies that a run directory keeps."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from jobs import datasets
+from jobs.spec import Problem, SpecError
 from jobs.spec.digest import digest_of
 from jobs.spec.network_name import is_own_network
 from orchestrator.store import write_bytes_whole
-from orchestrator.sweep import Sweep, SweepError
+from orchestrator.sweep import Column, Sweep, SweepError
 from orchestrator.sweep.own_networks import MODELS
+
+USUAL_SCALES = 1e-20, 1e20
+"""Initial values times numbers between these are numbers of float32."""
+
+
+def network_errors(columns: Iterable[Column]) -> Iterator[ValueError]:
+    """Why networks of these columns cannot be made, or have no such parameterization.
+
+    Each distinct network is tried once, and each sentence comes once. Fully connected and diagonal
+    networks in the standard parameterization need no trial, and no torch.
+
+    Raises:
+        DatasetError: there is no such dataset.
+    """
+    problems = {_network(c.problem): c.problem for c in columns if _may_fail(c.problem)}
+    if not problems:
+        return
+    from jobs import models
+    from jobs.admission import NetworkError
+    from jobs.parameterization import initial_parameters, scalings
+
+    told: set[str] = set()
+    for problem in problems.values():
+        shape = datasets.shape(problem.dataset)
+        try:
+            models.build(problem, shape)
+            if _usual_scale(problem):
+                scalings(problem, shape)
+            else:
+                initial_parameters(problem, shape)
+        except (NetworkError, SpecError) as error:
+            if str(error) not in told:
+                told.add(str(error))
+                yield error
+
+
+def _may_fail(problem: Problem) -> bool:
+    simple = problem.architecture in ("fcn", "diagonal", "diagonal-difference")
+    return not (simple and problem.parameterization == "standard" and _usual_scale(problem))
+
+
+def _usual_scale(problem: Problem) -> bool:
+    least, most = USUAL_SCALES
+    return least <= problem.init_scale <= most
+
+
+def _network(problem: Problem) -> tuple[object, ...]:
+    """What of a problem makes its network."""
+    return (
+        problem.dataset,
+        problem.architecture,
+        problem.width,
+        problem.depth,
+        problem.activation,
+        problem.parameterization,
+        problem.base_width,
+        problem.dtype,
+        _usual_scale(problem) or problem.init_scale,
+    )
 
 
 def keep_networks(run: Path, sweep: Sweep) -> None:

@@ -88,3 +88,27 @@ def test_a_network_of_ones_own_is_counted_like_the_others(tmp_path: Path) -> Non
     named = f"mynet.py:build@{digest}"
     problem = Problem(dataset="digits", n_train=1, architecture=named, width=5)
     assert multiplications(problem) == 64 * 5 + 5 * 10 + 15
+
+
+def _own(path: Path, text: str) -> Problem:
+    path.write_text(text)
+    digest = digest_of(path.read_bytes())
+    models.own.register(digest, path)
+    return Problem(dataset="digits", n_train=1, architecture=f"{path.name}:build@{digest}")
+
+
+def test_what_goes_wrong_with_a_count_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise RuntimeError("boom")
+
+    text = "from torch import nn\ndef build(outputs):\n"
+    text += "    return nn.Sequential(nn.Flatten(), nn.Linear(64, outputs))\n"
+    monkeypatch.setattr("jobs.multiplications.count", fail)
+    with pytest.raises(RuntimeError, match="boom"):
+        multiplications(_own(tmp_path / "mynet.py", text))
+
+
+def test_a_network_that_cannot_be_made_counts_as_one_product(tmp_path: Path) -> None:
+    assert multiplications(_own(tmp_path / "mynet.py", "def build(): ...\n")) == 64

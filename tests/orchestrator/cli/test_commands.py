@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,49 @@ def test_a_bad_sweep_is_one_sentence_and_writes_nothing(
     assert said in answer.error
     assert "\n" not in answer.error
     assert everything(tmp_path) == before
+
+
+@pytest.fixture
+def own(config: Path) -> Path:
+    """A sweep file with a network of the user's own that speaks, and cannot be made."""
+    path = config.parent / "mynet.py"
+    path.write_text("print('hello')\ndef build(width):\n    raise RuntimeError('boom')\n")
+    return config
+
+
+OWN = "problem.architecture=mynet.py:build"
+SAID = "network mynet.py:build: the factory failed: RuntimeError: boom"
+
+
+def test_a_network_that_cannot_be_made_is_a_warning_of_plan(own: Path, tmp_path: Path) -> None:
+    arguments = ["plan", str(own), OWN, "--run-dir", str(tmp_path / "new"), "--json"]
+    code = f"from orchestrator.cli.app import app; app({arguments!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["trials"] == 4
+    assert f"warning: {SAID}" in done.stderr.replace("\n", " ")
+    assert "hello" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "launch"])
+def test_a_network_that_cannot_be_made_is_refused(
+    eos: Eos, own: Path, tmp_path: Path, command: str
+) -> None:
+    before = everything(tmp_path)
+    profile = Path(__file__).parents[3] / "configs" / "clusters" / "loopback.yaml"
+    more = ["--cluster", profile] if command == "launch" else []
+    answer = eos(command, own, OWN, "--run-dir", tmp_path / "new", *more)
+    assert (answer.status, answer.error) == (2, SAID)
+    assert everything(tmp_path) == before
+
+
+def test_a_parameterization_that_a_network_has_not_got_is_refused(
+    eos: Eos, config: Path, tmp_path: Path
+) -> None:
+    scaled = "problem.depth=0", "problem.parameterization=mup", "problem.base_width=4"
+    answer = eos("run", config, *scaled, "--run-dir", tmp_path / "new")
+    assert answer.status == 2
+    assert "parameterization is 'mup'; it must be standard for fcn of width 8" in answer.error
+    assert not (tmp_path / "new").exists()
 
 
 def test_unreadable_files_are_one_sentence(eos: Eos, tmp_path: Path) -> None:

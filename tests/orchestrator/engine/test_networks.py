@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from jobs.models import own, own_file
 from orchestrator import sweep as sweeps
 from orchestrator.engine import prepare
-from orchestrator.engine.networks import find_networks
+from orchestrator.engine.networks import find_networks, network_errors
 from orchestrator.sweep import SweepError
 
 SOURCE = "def build(shape, width, depth, activation):\n    ...\n"
@@ -137,3 +139,45 @@ def test_a_file_that_changes_while_a_run_begins_is_refused(config: Path, tmp_pat
     (config.parent / "nets" / "mynet.py").write_text("something else")
     with pytest.raises(SweepError, match="it has changed since the sweep was read"):
         prepare(tmp_path / "run", sweep)
+
+
+BROKEN = "def build(width):\n    raise RuntimeError('boom')\n"
+
+
+def _errors(config: Path, *overrides: str) -> list[str]:
+    return [str(error) for error in network_errors(sweeps.load(config, overrides).columns)]
+
+
+def test_each_network_that_cannot_be_made_is_told_once(config: Path) -> None:
+    (config.parent / "nets" / "mynet.py").write_text(BROKEN)
+    says = "network mynet.py:build: the factory failed: RuntimeError: boom"
+    assert _errors(config, "problem.width=[8,16]", "problem.seed=[0,1]") == [says]
+    (other,) = _errors(config, "problem.architecture=nets/mynet.py:other")
+    assert other == ("network mynet.py:other: there is no function other in the file; define one")
+
+
+def test_a_network_that_has_no_such_parameterization_is_told(config: Path) -> None:
+    scaled = "problem.parameterization=mup", "problem.base_width=4"
+    assert _errors(config, "problem.architecture=fcn", *scaled) == []
+    (says,) = _errors(config, "problem.architecture=fcn", "problem.depth=0", *scaled)
+    assert says == (
+        "parameterization is 'mup'; it must be standard for fcn of width 8 and depth 0, no "
+        "parameter of which changes with the width"
+    )
+
+
+@pytest.mark.parametrize("scale", ["1e39", "1e-300"])
+def test_initial_values_that_are_no_numbers_are_told(config: Path, scale: str) -> None:
+    (says,) = _errors(config, "problem.architecture=fcn", f"problem.init_scale={scale}")
+    assert says.startswith("init_scale is ")
+
+
+def test_simple_networks_are_not_tried(config: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from orchestrator import sweep; "
+        "from orchestrator.engine.networks import network_errors; "
+        f"found = sweep.load(Path({str(config)!r}), ['problem.architecture=fcn']); "
+        "print(list(network_errors(found.columns)), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False"
