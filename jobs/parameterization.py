@@ -53,21 +53,30 @@ class Scaling:
 
 
 def scalings(problem: Problem, shape: Shape) -> dict[str, Scaling]:
-    """By its name, every parameter tensor that the parameterization scales.
+    """By its name, every trainable parameter tensor that the parameterization scales.
 
     Raises:
         SpecError: the parameterization says nothing about this network: no parameter, or one of a
-            kind that it does not know, changes with the width.
+            kind that it does not know, changes with the width; or a frozen one would have to be
+            scaled.
     """
     if problem.parameterization == "standard" or problem.width == problem.base_width:
         return {}
     wide = models.build(problem, shape)
     base = models.build(dataclasses.replace(problem, width=problem.base_width), shape)
-    growths = _growths(problem, wide, base)
-    if not growths:
-        raise _unknown(problem, "no parameter of which changes with the width")
     rule = _ntk if problem.parameterization == "ntk" else _mup
-    return {name: rule(growth) for name, growth in growths.items()}
+    found = {name: rule(growth) for name, growth in _growths(problem, wide, base).items()}
+    for name in sorted(found.keys() - set(Layout.of(wide).names)):
+        frozen = found.pop(name)
+        if not math.isclose(frozen.initial * frozen.multiplier, 1):
+            raise _unknown(
+                problem,
+                f"whose parameter {name} is frozen (requires_grad is False) and would have to be "
+                "scaled; train it, or leave it out",
+            )
+    if not found:
+        raise _unknown(problem, "no parameter of which changes with the width")
+    return found
 
 
 def multipliers(problem: Problem, shape: Shape) -> dict[str, float]:
@@ -129,11 +138,13 @@ def _mup(growth: _Growth) -> Scaling:
 
 
 def _growths(problem: Problem, wide: nn.Module, base: nn.Module) -> dict[str, _Growth]:
-    """By its name, every parameter tensor whose size, or whose layer's fan-in, changes."""
-    here, there = Layout.of(wide), Layout.of(base)
-    if here.names != there.names:
+    """By its name, every parameter tensor, frozen or not, whose size, or whose layer's fan-in,
+    changes.
+    """
+    here, there = dict(wide.named_parameters()), dict(base.named_parameters())
+    if list(here) != list(there):
         raise _unknown(problem, "whose parameters have other names at other widths")
-    sizes = dict(zip(here.names, zip(here.shapes, there.shapes, strict=True), strict=True))
+    sizes = {name: (tuple(p.shape), tuple(there[name].shape)) for name, p in here.items()}
     growths = {}
     for name, (shape, least) in sizes.items():
         owner, _, kind = name.rpartition(".")

@@ -214,11 +214,18 @@ def test_a_network_without_width_is_refused(parameterization):
         initial_parameters(_usual("fcn", depth=0, **scaling), Shape((5,), 3))
 
 
+def _own(path, text, **changes):
+    """A problem with the network that ``make`` of a file with this text makes."""
+    path.write_text(f"import torch\nfrom torch import nn\n{text}")
+    digest = digest_of(path.read_bytes())
+    models.own.register(digest, path)
+    scaling = {"width": 8, "base_width": 2, "parameterization": "mup"}
+    return _usual(f"{path.name}:make@{digest}", **{**scaling, **changes})
+
+
 @pytest.mark.parametrize("dims", ["1, 2, width", "width, width"])
 def test_a_parameter_that_the_rule_does_not_know_is_named(tmp_path, dims):
-    path = tmp_path / "unknown.py"
-    path.write_text(
-        "import torch\nfrom torch import nn\n"
+    text = (
         "class Net(nn.Linear):\n"
         "    def __init__(self, width):\n"
         "        super().__init__(4, 3)\n"
@@ -227,12 +234,56 @@ def test_a_parameter_that_the_rule_does_not_know_is_named(tmp_path, dims):
         "        return super().forward(inputs) * self.extra.sum()\n"
         "def make(width):\n    return Net(width)\n"
     )
-    digest = digest_of(path.read_bytes())
-    models.own.register(digest, path)
-    scaling = {"width": 8, "base_width": 2, "parameterization": "mup"}
-    problem = _usual(f"unknown.py:make@{digest}", **scaling)
+    problem = _own(tmp_path / "unknown.py", text)
     with pytest.raises(SpecError, match=r"whose parameter network\.extra of Net has the shape \("):
         scalings(problem, Shape((4,), 3))
+
+
+FROZEN = """
+def make(width):
+    layers = [nn.Linear(4, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh()]
+    layers += [nn.Linear(width, 3)]
+    FREEZE
+    return nn.Sequential(*layers)
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameterization", "frozen"),
+    [
+        ("mup", "4.weight"),  # of a fixed fan-out: it would have to be smaller
+        ("mup", "2.bias"),  # PyTorch lets it shrink with the fan-in
+        ("ntk", "2.bias"),
+        ("ntk", "4.bias"),
+    ],
+)
+def test_a_frozen_parameter_that_would_have_to_be_scaled_is_named(
+    tmp_path, parameterization, frozen
+):
+    layer, _, kind = frozen.partition(".")
+    text = FROZEN.replace("FREEZE", f"layers[{layer}].{kind}.requires_grad_(False)")
+    problem = _own(tmp_path / "frozen.py", text, parameterization=parameterization)
+    says = rf"whose parameter network\.{frozen} is frozen \(requires_grad is False\)"
+    with pytest.raises(SpecError, match=says):
+        scalings(problem, Shape((4,), 3))
+
+
+@SCALED
+def test_frozen_weights_whose_standard_size_is_right_are_taken(tmp_path, parameterization):
+    text = FROZEN.replace("FREEZE", "layers[0].requires_grad_(False)")
+    problem = _own(tmp_path / "frozen.py", text, parameterization=parameterization)
+    free = FROZEN.replace("FREEZE", "")
+    trained = _own(tmp_path / "free.py", free, parameterization=parameterization)
+    expected = scalings(trained, Shape((4,), 3))
+    found = scalings(problem, Shape((4,), 3))
+    assert found == {name: expected[name] for name in found}
+    assert not any(name.startswith("network.0.") for name in found)
+
+
+def test_the_bias_beside_a_frozen_weight_is_scaled_as_beside_a_trained_one(tmp_path):
+    text = FROZEN.replace("FREEZE", "layers[2].weight.requires_grad_(False)")
+    found = scalings(_own(tmp_path / "frozen.py", text), Shape((4,), 3))
+    assert found["network.2.bias"] == Scaling(1, 2)  # r_in = r_out = 4
 
 
 def _slopes(architecture, shape, widths, parameterization, eta, steps, seeds=4, **sizes):
