@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from jobs import datasets, models
+from jobs.admission import NetworkError
+from jobs.models import own
+from jobs.parameterization import multipliers
+from jobs.problem import parameter_count
 from jobs.spec import (
     ACTIVATIONS,
     ARCHITECTURES,
@@ -18,11 +24,13 @@ from jobs.spec import (
     PARAMETERIZATIONS,
     Problem,
 )
+from jobs.spec.digest import digest_of
 from jobs.spec.problem import NORMALIZATIONS
 from orchestrator.sweep import dump, load, parse
 from orchestrator.sweep.model import KEYS
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+(NETWORK,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 FIRST, *ADDED = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 
 
@@ -38,7 +46,7 @@ def with_first(added: str) -> str:
 def test_an_example_has_as_many_columns_as_it_says(
     example: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    (tmp_path / "mynet.py").write_text("def build(): ...\n")
+    (tmp_path / "mynet.py").write_text(NETWORK)
     path = tmp_path / "sweep.yaml"
     path.write_text(example)
     sweep = load(path)
@@ -47,6 +55,36 @@ def test_an_example_has_as_many_columns_as_it_says(
     assert len(sweep.columns) == int(said[1])
     path.write_text(dump(sweep))
     assert load(path) == sweep
+
+
+@pytest.mark.parametrize("scaling", [{}, {"parameterization": "mup", "base_width": 32}])
+def test_the_network_of_the_guide_can_be_made(tmp_path: Path, scaling: dict[str, Any]) -> None:
+    path = tmp_path / "mynet.py"
+    path.write_text(NETWORK)
+    digest = digest_of(path.read_bytes())
+    own.register(digest, path)
+    named = {"architecture": f"mynet.py:build@{digest}", "dataset": "digits", "n_train": 1}
+    problem, shape = Problem(**named, **scaling), datasets.shape("digits")
+    network = models.build(problem, shape)
+    # A hidden layer and its gate of 64 units for 64 pixels, and a head.
+    assert parameter_count(problem) == 2 * (64 * 64 + 64) + 64 * 10 + 10
+    assert network(torch.zeros(3, 64)).shape == (3, 10)
+    assert len(multipliers(problem, shape)) == (5 if scaling else 0)
+
+
+def test_what_a_factory_may_ask_for_is_in_the_table(tmp_path: Path) -> None:
+    table = GUIDE.partition("| argument | what it is |\n")[2].partition("\n\n")[0]
+    asked = [
+        name for row in table.splitlines()[1:] for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
+    path = tmp_path / "mynet.py"
+    path.write_text(f"def build({', '.join(asked)}, more): ...\n")
+    digest = digest_of(path.read_bytes())
+    own.register(digest, path)
+    problem = Problem(dataset="digits", n_train=1, architecture=f"mynet.py:build@{digest}")
+    says = f"asks for 'more'; it can have {', '.join(asked)} by name"
+    with pytest.raises(NetworkError, match=says):
+        models.build(problem, datasets.shape("digits"))
 
 
 def test_every_field_of_a_problem_is_explained_with_what_it_may_be() -> None:
