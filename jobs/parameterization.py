@@ -92,11 +92,11 @@ def multipliers(problem: Problem, shape: Shape) -> dict[str, float]:
 def initial_parameters(problem: Problem, shape: Shape) -> Tensor:
     """θ0 of shape (P,) on the CPU: the same for every learning rate, device and dtype.
 
-    It is drawn in float32 whatever the dtype of the problem, so that float64 runs start at the
-    same point.
+    It is drawn and scaled in float32 whatever the dtype of the problem, so that float64 runs start
+    at the same point.
 
     Raises:
-        SpecError: as in :func:`scalings`.
+        SpecError: as in :func:`scalings`, or the initial scale leads out of float32.
     """
     network, scaled = models.draw(problem, shape), scalings(problem, shape)
     tensors = []
@@ -105,8 +105,23 @@ def initial_parameters(problem: Problem, shape: Shape) -> Tensor:
             continue
         drawn = parameter.detach()
         tensors.append(drawn * scaled[name].initial if name in scaled else drawn)
-    theta = Layout.of(network).join(tensors).to(getattr(torch, problem.dtype))
-    return theta.mul_(problem.init_scale)
+    theta = Layout.of(network).join(tensors).to(torch.float32)
+    return _scaled(theta, problem.init_scale).to(getattr(torch, problem.dtype))
+
+
+def _scaled(theta: Tensor, init_scale: float) -> Tensor:
+    """θ in float32 times the initial scale."""
+    found, largest = theta * init_scale, float(theta.abs().max())
+    if math.isfinite(largest):
+        least = torch.finfo(torch.float32).tiny
+        if not found.isfinite().all() or (largest > 0 and float(found.abs().max()) < least):
+            raise SpecError(
+                "init_scale",
+                init_scale,
+                f"so that initial parameters up to {largest:.3g} times it are numbers of float32, "
+                f"in which they are drawn: between {least:.2g} and 3.4e+38",
+            )
+    return found
 
 
 @dataclass(frozen=True)

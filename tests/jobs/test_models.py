@@ -1,6 +1,7 @@
 """The architectures: their sizes, initial values and formulas, and derivatives of them all."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -165,8 +166,23 @@ def test_theta0_does_not_depend_on_the_dtype_that_torch_uses_by_default(problem)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1 / 3, 4])
-def test_init_scale_multiplies_theta0(problem, scale):
-    assert torch.equal(_theta0(problem(init_scale=scale)), _theta0(problem()) * scale)
+def test_init_scale_multiplies_theta0_in_float32_whatever_the_dtype(problem, scale):
+    single = _theta0(problem(dtype="float32", init_scale=scale))
+    assert torch.equal(single, _theta0(problem(dtype="float32")) * scale)
+    assert torch.equal(_theta0(problem(dtype="float64", init_scale=scale)), single.double())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1e39, 1e-300, 1e-38])
+def test_an_init_scale_that_leads_out_of_float32_is_refused(problem, scale, dtype):
+    says = rf"^init_scale is {re.escape(repr(scale))}; it must be so that initial parameters up to"
+    with pytest.raises(SpecError, match=says):
+        _theta0(problem(init_scale=scale, dtype=dtype))
+
+
+def test_the_smallest_normal_numbers_are_no_fault():
+    found = initial_parameters(_usual("diagonal", init_scale=1e-37), Shape((5,), 1))
+    assert torch.equal(found, torch.full_like(found, 1e-37))
 
 
 def test_every_entry_lies_within_one_over_the_root_of_its_fan_in(problem):
