@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 from pathlib import Path
@@ -162,3 +163,14 @@ def test_two_downloads_of_one_file_do_not_mix(tmp_path):
         ):
             _get(tmp_path / "file", web)
     assert web.asked == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch, number):
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with serving(Web({"/file": CONTENT})) as web:
+        _get(tmp_path / "file", web)
+    assert _only(tmp_path / "file")
