@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.data.check import MISSING, Finding, anything_there, check
 from orchestrator.data.download import DownloadError, checksum, download
-from orchestrator.data.official import OFFICIAL, Archive
+from orchestrator.data.official import OFFICIAL, Archive, Official
 
 Watch = Callable[[str, int, int], None]
 """Is told of a file's name, the bytes that are there, and the bytes of the whole."""
@@ -48,13 +49,20 @@ def fetch(
         for finding in findings:
             _refuse_wrong(finding)
         return Fetched(dataset, str(Path(findings[0].file).parent), 0)
+    _refuse_in_the_way(folder, official)
     (archive,) = official.archives
     path, downloaded = root / archive.path, 0
-    if not path.is_file() or checksum(path, "sha256") != archive.sha256:
-        _download(archive, root, mirror, watch)
-        downloaded = 1
-    _unpack(path, folder)
-    path.unlink()
+    if os.path.lexists(path):
+        _refuse_other_archive(path, archive)
+        _unpack(path, folder)
+    else:
+        # Under a name of its own, so that what is deleted is never the user's.
+        path = root / f"{archive.path}.fetched"
+        if not path.is_file() or checksum(path, "sha256") != archive.sha256:
+            _download(archive, path, mirror, watch)
+            downloaded = 1
+        _unpack(path, folder)
+        path.unlink(missing_ok=True)
     return Fetched(dataset, str(folder), downloaded)
 
 
@@ -66,16 +74,15 @@ def _idx_files(dataset: str, root: Path, mirror: str | None, watch: Watch) -> in
         if finding.problem != MISSING:
             _refuse_wrong(finding)
             continue
-        _download(archive, root, mirror, watch)
+        _download(archive, root / archive.path, mirror, watch)
         downloaded += 1
     return downloaded
 
 
-def _download(archive: Archive, root: Path, mirror: str | None, watch: Watch) -> None:
+def _download(archive: Archive, target: Path, mirror: str | None, watch: Watch) -> None:
     name = Path(archive.path).name
     first = () if mirror is None else (mirror.rstrip("/") + "/",)
     addresses = [beginning + name for beginning in (*first, *archive.mirrors)]
-    target = root / archive.path
     download(
         addresses,
         target,
@@ -85,8 +92,30 @@ def _download(archive: Archive, root: Path, mirror: str | None, watch: Watch) ->
     )
 
 
+def _refuse_other_archive(path: Path, archive: Archive) -> None:
+    """Make sure that an archive that the user brought is the official one."""
+    found = checksum(path, "sha256") if path.is_file() else "that of no file"
+    if found != archive.sha256:
+        raise DownloadError(
+            f"{path} is not the official file (its SHA-256 is {found}; it must be "
+            f"{archive.sha256}); it must be moved away before the dataset is fetched"
+        )
+
+
+def _refuse_in_the_way(folder: Path, official: Official) -> None:
+    """Make sure that the files can be put where they belong, before they are downloaded."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise DownloadError(f"{folder} is no folder; it must be moved away, or be one")
+    for name in official.checksums:
+        path = folder.parent / name
+        if path.parent == folder and os.path.lexists(path):
+            raise DownloadError(f"{path} is no file; it must be moved away, or be the official one")
+
+
 def _unpack(path: Path, folder: Path) -> None:
     """Make the folder of that name in a tar file appear, whole, at ``folder``.
+
+    Into a folder that is there, what it has not yet is moved file by file.
 
     Raises:
         DownloadError: the archive has no such folder.
@@ -98,7 +127,14 @@ def _unpack(path: Path, folder: Path) -> None:
         unpacked = Path(temporary) / folder.name
         if not unpacked.is_dir():
             raise DownloadError(f"{path} has no folder {folder.name}; it must have one")
-        unpacked.replace(folder)
+        try:
+            unpacked.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            for each in sorted(unpacked.iterdir()):
+                if not os.path.lexists(folder / each.name):
+                    each.rename(folder / each.name)
 
 
 def _refuse_wrong(finding: Finding) -> None:

@@ -46,7 +46,7 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-FOLDER = "cifar-10-batches-bin"
+FOLDER, ARCHIVE = "cifar-10-batches-bin", "cifar-10-binary.tar.gz"
 TAR = _tar({f"{FOLDER}/{name}": content for name, content in BATCHES.items()})
 
 
@@ -133,11 +133,50 @@ def test_a_mirror_of_ones_own_comes_first(tmp_path, web):
     assert web.asked == []
 
 
-def test_an_archive_that_was_left_whole_is_unpacked_without_a_download(tmp_path, monkeypatch, web):
-    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(TAR)
+@pytest.mark.parametrize(("name", "stays"), [(ARCHIVE, True), (f"{ARCHIVE}.fetched", False)])
+def test_an_archive_that_is_there_is_unpacked_and_stays_if_it_is_the_users(
+    tmp_path, monkeypatch, web, name, stays
+):
+    (tmp_path / name).write_bytes(TAR)
     assert fetch("cifar10", tmp_path).downloaded == 0
     assert web.asked == []
+    assert (tmp_path / name).exists() == stays
     _loads(tmp_path, monkeypatch, "cifar10")
+
+
+def test_another_archive_of_the_users_is_neither_replaced_nor_deleted(tmp_path, web):
+    own = tmp_path / ARCHIVE
+    own.write_bytes(b"mine")
+    with pytest.raises(DownloadError, match=rf"{ARCHIVE} is not the official .* moved away"):
+        fetch("cifar10", tmp_path)
+    assert own.read_bytes() == b"mine"
+    assert web.asked == []
+
+
+def test_other_files_in_the_folder_are_kept(tmp_path, monkeypatch, web):
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    (folder / "readme.html").write_text("mine")
+    tar = _tar({f"{FOLDER}/{n}": c for n, c in {**BATCHES, "readme.html": b"theirs"}.items()})
+    web.files[f"/{ARCHIVE}"] = tar
+    monkeypatch.setitem(OFFICIAL, "cifar10", _official(tar, web.address)["cifar10"])
+    assert fetch("cifar10", tmp_path).downloaded == 1
+    assert (folder / "readme.html").read_text() == "mine"
+    assert all(finding.problem is None for finding in check("cifar10", tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [FOLDER]
+
+
+@pytest.mark.parametrize("folder_is_a_file", [True, False])
+def test_what_is_in_the_way_is_named_before_the_download(tmp_path, web, folder_is_a_file):
+    if folder_is_a_file:
+        (tmp_path / FOLDER).write_text("mine")
+        words = f"{FOLDER} is no folder; it must be moved away"
+    else:
+        (tmp_path / FOLDER / "test_batch.bin").mkdir(parents=True)
+        words = "test_batch.bin is no file; it must be moved away"
+    with pytest.raises(DownloadError, match=words):
+        fetch("cifar10", tmp_path)
+    assert web.asked == []
 
 
 @pytest.mark.parametrize("name", [f"{FOLDER}/../../../outside", "../../outside"])
@@ -149,7 +188,7 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path, monkeypatc
         fetch("cifar10", tmp_path / "data")
     # Nothing of it stays but the archive, which is what was asked for.
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
-    assert left == {"data", "data/cifar-10-binary.tar.gz"}
+    assert left == {"data", f"data/{ARCHIVE}.fetched"}
 
 
 def test_an_archive_without_its_folder_is_refused(tmp_path, monkeypatch, web):
