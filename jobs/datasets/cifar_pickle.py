@@ -2,7 +2,8 @@
 
 A pickle is a program. Those of CIFAR-10 are all of one form: a dictionary of texts, of lists of
 labels and file names, and of one array, which names two functions of numpy. The small machine here
-follows that form and calls nothing; whatever else a file asks for is refused.
+follows that form and calls nothing; whatever else a file asks for is refused. What it needs of memory
+and time is at most proportional to the size of the file, which is bounded.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.datasets.images import Images
 from jobs.datasets.source import DatasetError
 
 SUFFIX = ""
 PIXELS = 3 * 32 * 32
+LARGEST = 2 * 10_000 * PIXELS
+"""Bytes of a file; the official ones of 10,000 images have about half as many."""
+LONGEST_REASON = 200
 
 
 def most_images(path: Path) -> int:
@@ -34,12 +39,12 @@ def read(path: Path, count: int) -> Images:
         DatasetError: the file is none of CIFAR-10's python version, or has fewer images.
     """
     try:
-        content = _Machine(path).run()
+        content = _Machine(path, _content(path)).run()
         array, labels = content["data"], content["labels"]
         rows, features = array.shape
         data = np.frombuffer(array.content.encode("latin-1"), np.uint8)
         pixels = data.reshape(rows, features)
-        classes = np.array(labels, dtype=np.int64)
+        classes = _classes(labels, most_images(path))
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         if isinstance(error, DatasetError):
             raise
@@ -51,7 +56,25 @@ def read(path: Path, count: int) -> Images:
     return Images(pixels[:count], classes[:count])
 
 
+def _content(path: Path) -> bytes:
+    """The whole file: what it says of lengths is then bounded by what there is."""
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise _refused(path, f"it has {size} bytes, more than {LARGEST}")
+    return path.read_bytes()
+
+
+def _classes(labels: object, most: int) -> NDArray[np.int64]:
+    """A plain list of numbers; one of lists that are named again and again could be of any size."""
+    if type(labels) is not list or len(labels) > most:
+        raise ValueError(f"its labels must be a list of at most {most}")
+    if any(type(label) is not int for label in labels):
+        raise ValueError("its labels must be whole numbers")
+    return np.array(labels, dtype=np.int64)
+
+
 def _refused(path: Path, why: str) -> DatasetError:
+    why = why if len(why) <= LONGEST_REASON else f"{why[:LONGEST_REASON]}..."
     return DatasetError(
         f"{path} must be a file of CIFAR-10's python version, and nothing else is read: {why}"
     )
@@ -77,6 +100,8 @@ class _Array:
     content: str = ""
 
 
+FEWEST_STEPS, STEPS_PER_IMAGE = 1_000, 10
+"""Operations that a file may have, each of which makes a value; official ones have 3 an image."""
 _MARK = object()
 _BYTE_TYPE = (3, "|", None, None, None, -1, -1, 0)
 
@@ -84,8 +109,8 @@ _BYTE_TYPE = (3, "|", None, None, None, -1, -1, 0)
 class _Machine:
     """The stack and the memo of a pickle that holds values only."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, content: bytes) -> None:
+        self._path, self._content = path, content
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
@@ -96,12 +121,14 @@ class _Machine:
             DatasetError: it asks for something else than values of the known form.
             ValueError: it is no pickle, or not whole.
         """
-        with self._path.open("rb") as file:
-            for operation, argument, _ in pickletools.genops(file):
-                step = _STEPS.get(operation.name)
-                if step is None:
-                    raise _refused(self._path, f"it has the operation {operation.name}")
-                step(self, argument)
+        most = FEWEST_STEPS + STEPS_PER_IMAGE * (len(self._content) // PIXELS)
+        for count, (operation, argument, _) in enumerate(pickletools.genops(self._content)):
+            step = _STEPS.get(operation.name)
+            if step is None:
+                raise _refused(self._path, f"it has the operation {operation.name}")
+            if count == most:
+                raise _refused(self._path, f"it has more than {most} operations")
+            step(self, argument)
         return self._stack.pop()
 
     def push(self, value: object) -> None:
@@ -129,11 +156,11 @@ class _Machine:
 
     def set_item(self, argument: object) -> None:
         key, value = self.last(2)
-        self._dictionary()[key] = value
+        self._set([key], [value])
 
     def set_all(self, argument: object) -> None:
         values = self._since_mark()
-        self._dictionary().update(zip(values[::2], values[1::2], strict=True))
+        self._set(values[::2], values[1::2])
 
     def tuple_since_mark(self, argument: object) -> None:
         self.push(tuple(self._since_mark()))
@@ -174,20 +201,22 @@ class _Machine:
         return values
 
     def _since_mark(self) -> list[Any]:
-        place = max(place for place, value in enumerate(self._stack) if value is _MARK)
-        values = self._stack[place + 1 :]
-        del self._stack[place:]
-        return values
+        values: list[Any] = []
+        while (value := self._stack.pop()) is not _MARK:
+            values.append(value)
+        return values[::-1]
 
     def _list(self) -> list[Any]:
         if type(self._stack[-1]) is not list:
             raise ValueError("a list is missing")
         return self._stack[-1]
 
-    def _dictionary(self) -> dict[Any, Any]:
+    def _set(self, keys: list[Any], values: list[Any]) -> None:
         if type(self._stack[-1]) is not dict:
             raise ValueError("a dictionary is missing")
-        return self._stack[-1]
+        if any(type(key) is not str for key in keys):  # others can take for ever to be hashed
+            raise ValueError("a key is no text")
+        self._stack[-1].update(zip(keys, values, strict=True))
 
 
 def _push(value: object) -> Callable[[_Machine, Any], None]:
