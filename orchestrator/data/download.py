@@ -7,11 +7,14 @@ import hashlib
 import http.client
 import io
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from orchestrator.data.web import BrokenOffError, MirrorError, network, refuse_other_proxies
 
 BLOCK = 2**18
 """Bytes between two reports of progress."""
@@ -25,7 +28,7 @@ Watch = Callable[[int], None]
 
 
 class DownloadError(Exception):
-    """A file that no mirror gave as it must be; says what each of them did."""
+    """A file that could not be had as it must be; says what was in the way."""
 
 
 def download(
@@ -38,6 +41,7 @@ def download(
 
     Raises:
         DownloadError: no address gives it, or another process is at the same file.
+        OSError: the file cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -46,15 +50,13 @@ def download(
         for address in addresses:
             try:
                 _from(address, file, size, sha256, watch)
-            except _MirrorError as error:
+            except MirrorError as error:
                 failures.append(f"{address}: {error}")
                 continue
             os.fsync(file.fileno())
-            part.replace(target)
+            _appear(part, target, sha256)
             return
         kept = _length(file)
-        if not kept:
-            part.unlink()
     kept_in = f". {kept} bytes are kept: the same command goes on from there" if kept else ""
     raise DownloadError(
         f"{target.name} must come from one of its mirrors, and none gave it: "
@@ -68,13 +70,12 @@ def checksum(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-class _MirrorError(Exception):
-    """What one mirror did."""
-
-
 @contextmanager
 def _alone(part: Path) -> Iterator[io.FileIO]:
-    """The file, to be appended to, which no other process writes at the same time."""
+    """The file, to be appended to, which no other process writes at the same time.
+
+    An empty one is not left behind.
+    """
     with io.FileIO(part, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +85,23 @@ def _alone(part: Path) -> Iterator[io.FileIO]:
             ) from None
         except OSError:
             pass  # without locks on this file system, the checksum tells what two at once mixed up
-        yield file
+        try:
+            yield file
+        finally:
+            if not _length(file):
+                part.unlink(missing_ok=True)
+
+
+def _appear(part: Path, target: Path, sha256: str) -> None:
+    """Give the file its name, which another download of it may have done just before."""
+    try:
+        part.replace(target)
+    except FileNotFoundError:
+        if not target.is_file() or checksum(target, "sha256") != sha256:
+            raise DownloadError(
+                f"{part} was taken away by another process; it must stay until it is whole: the "
+                "same command begins again"
+            ) from None
 
 
 def _from(address: str, file: io.FileIO, size: int, sha256: str, watch: Watch) -> None:
@@ -98,7 +115,7 @@ def _from(address: str, file: io.FileIO, size: int, sha256: str, watch: Watch) -
     found = _digest(file)
     if found != sha256:
         file.truncate(0)
-        raise _MirrorError(f"the file there has the SHA-256 {found}; it must have {sha256}")
+        raise MirrorError(f"the file there has the SHA-256 {found}; it must have {sha256}")
 
 
 def _complete(address: str, file: io.FileIO, size: int, watch: Watch) -> None:
@@ -107,37 +124,52 @@ def _complete(address: str, file: io.FileIO, size: int, watch: Watch) -> None:
         file.truncate(0)
     fruitless = 0
     while (before := _length(file)) < size:
+        wait = 0.0
         try:
             _receive(address, file, size, watch)
             why = f"it broke off at {_length(file)} of {size} bytes"
-        except urllib.error.HTTPError as error:
-            raise _MirrorError(f"HTTP status {error.code} {error.reason}") from None
-        except (OSError, http.client.HTTPException) as error:
-            why = str(getattr(error, "reason", error)) or type(error).__name__
+        except BrokenOffError as error:
+            why, wait = str(error), error.wait
         gained = _length(file) - before
         fruitless = 0 if gained >= BLOCK else fruitless + 1
-        if fruitless == TRIES and _length(file) < size:
-            raise _MirrorError(why)
+        if _length(file) < size:
+            if fruitless == TRIES:
+                raise MirrorError(why)
+            time.sleep(wait)
 
 
 def _receive(address: str, file: io.FileIO, size: int, watch: Watch) -> None:
     """Append what one connection brings, from where the file ends where the server can do that."""
+    refuse_other_proxies(address)
     have = _length(file)
     request = urllib.request.Request(address, headers={"User-Agent": "eos-sweep"})
     if have:
         request.add_header("Range", f"bytes={have}-")
-    # An opener of its own: the one behind urlopen keeps the proxies of its first use.
-    with urllib.request.build_opener().open(request, timeout=TIMEOUT) as answer:
+    with network():
+        # An opener of its own: the one behind urlopen keeps the proxies of its first use.
+        answer = urllib.request.build_opener().open(request, timeout=TIMEOUT)
+    with answer:
         if answer.status != http.client.PARTIAL_CONTENT:
             file.truncate(0)
             have = 0
         left = answer.headers.get("Content-Length")
         if left is not None and have + int(left) != size:
-            raise _MirrorError(f"the file there has {have + int(left)} bytes; it must have {size}")
-        while have < size and (block := answer.read(min(BLOCK, size - have))):
-            file.write(block)
+            raise MirrorError(f"the file there has {have + int(left)} bytes; it must have {size}")
+        while have < size:
+            with network():
+                block = answer.read(min(BLOCK, size - have))
+            if not block:
+                return
+            _write(file, block)
             have += len(block)
             watch(have)
+
+
+def _write(file: io.FileIO, block: bytes) -> None:
+    """Append all of a block; a disk that is nearly full takes only a part at once."""
+    left = memoryview(block)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _length(file: io.FileIO) -> int:

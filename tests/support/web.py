@@ -18,6 +18,7 @@ class Web:
         files: content by path, or by whole address for a server that is used as a proxy.
         breaks_off: bytes of an answer's body after which the connection is cut, for as many
             answers as there are numbers.
+        busy: statuses and Retry-After headers of the first answers, which bring nothing.
         ranges: whether a part can be asked for.
         lengths: whether an answer says how long it is.
         asked: path and Range header of every request.
@@ -25,6 +26,7 @@ class Web:
 
     files: dict[str, bytes]
     breaks_off: list[int] = field(default_factory=list)
+    busy: list[tuple[int, str | None]] = field(default_factory=list)
     ranges: bool = True
     lengths: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
@@ -39,6 +41,14 @@ def serving(web: Web) -> Iterator[Web]:
         def do_GET(self) -> None:
             asked = self.headers.get("Range")
             web.asked.append((self.path, asked))
+            if web.busy:
+                status, wait = web.busy.pop(0)
+                self.send_response(status)
+                if wait is not None:
+                    self.send_header("Retry-After", wait)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             content = web.files.get(self.path)
             if content is None:
                 self.send_error(404)

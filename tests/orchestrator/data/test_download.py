@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.web import Web, serving
 
-from orchestrator.data.download import BLOCK, DownloadError, download
+from orchestrator.data.download import BLOCK, TRIES, DownloadError, download
+from orchestrator.data.web import LONGEST_WAIT, USUAL_WAIT, seconds
 
 CONTENT = np.random.default_rng(0).bytes(3 * BLOCK + 1234)
 SIZE, SHA256 = len(CONTENT), hashlib.sha256(CONTENT).hexdigest()
@@ -172,5 +174,80 @@ def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch, number):
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with serving(Web({"/file": CONTENT})) as web:
+        _get(tmp_path / "file", web)
+    assert _only(tmp_path / "file")
+
+
+def test_storage_that_is_full_is_no_mirrors_fault(tmp_path):
+    (tmp_path / "file.part").symlink_to("/dev/full")
+    with serving(Web({"/file": CONTENT})) as web:
+        with pytest.raises(OSError, match="No space left"):
+            _get(tmp_path / "file", web, web)
+        assert len(web.asked) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_asked_again_when_it_says(tmp_path, monkeypatch, status):
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    with serving(Web({"/file": CONTENT}, busy=[(status, "7"), (status, None)])) as web:
+        _get(tmp_path / "file", web)
+    assert _only(tmp_path / "file")
+    assert waits == [7, USUAL_WAIT]
+    with (
+        serving(Web({"/file": CONTENT}, busy=[(status, "0")] * 9)) as web,
+        pytest.raises(DownloadError, match=f"HTTP status {status}"),
+    ):
+        _get(tmp_path / "other", web)
+    assert len(web.asked) == TRIES
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("0", 0),
+        ("30", 30),
+        ("86400", LONGEST_WAIT),
+        ("9" * 50, USUAL_WAIT),
+        ("Thu, 01 Jan 1970 00:16:50 GMT", 10),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_WAIT),
+        ("soon", USUAL_WAIT),
+        (None, USUAL_WAIT),
+    ],
+)
+def test_a_wait_is_a_number_of_seconds_or_a_date_and_never_long(header, expected):
+    assert seconds(header, now=1000.0) == expected
+
+
+def test_a_download_that_another_one_has_just_ended_is_no_error(tmp_path):
+    target = tmp_path / "file"
+
+    def other_ends(done: int) -> None:
+        if done == SIZE:
+            (tmp_path / "file.part").replace(target)
+
+    with serving(Web({"/file": CONTENT})) as web:
+        download([f"{web.address}file"], target, SIZE, SHA256, other_ends)
+        assert _only(target)
+        target.unlink()
+        with pytest.raises(DownloadError, match="taken away by another process"):
+            download(
+                [f"{web.address}file"],
+                target,
+                SIZE,
+                SHA256,
+                lambda done: (tmp_path / "file.part").unlink(missing_ok=True),
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_proxy_of_another_kind_is_named_unless_it_is_not_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
+    with serving(Web({"/file": CONTENT})) as web:
+        words = "http_proxy begins with socks5://; it must begin with http:// or https://"
+        with pytest.raises(DownloadError, match=words):
+            _get(tmp_path / "file", web)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
         _get(tmp_path / "file", web)
     assert _only(tmp_path / "file")
