@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 
 from jobs.datasets import cifar10, digits, fashion_mnist, mnist, mnist_mini, synthetic
-from jobs.datasets.root import data_root
+from jobs.datasets.root import data_root, named_root, reading
 from jobs.datasets.source import Dataset, DatasetError, Samples, Shape, Source
 from jobs.spec import Problem
 from jobs.spec.dataset_name import DatasetName, parse
@@ -23,6 +23,8 @@ __all__ = [
     "errors_of",
     "find",
     "load",
+    "named_root",
+    "reading",
     "shape",
 ]
 
@@ -73,7 +75,8 @@ def check(problem: Problem, *, unseen: bool = False) -> None:
     """
     source = find(problem.dataset)
     if not unseen:
-        source.check_there()
+        with reading(problem.dataset):
+            source.check_there()
     if problem.n_train > source.pool:
         raise DatasetError(
             f"n_train is {problem.n_train}; it must be at most {source.pool} for dataset "
@@ -136,9 +139,10 @@ def load(problem: Problem) -> Dataset:
     check(problem)
     assert problem.normalization is not None
     source = find(problem.dataset)
-    return _load(
-        problem.dataset, problem.n_train, problem.subset, problem.normalization, source.where
-    )
+    with reading(problem.dataset):
+        return _load(
+            problem.dataset, problem.n_train, problem.subset, problem.normalization, source.where
+        )
 
 
 def shape(name: str) -> Shape:

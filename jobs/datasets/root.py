@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobs.datasets.source import DatasetError
@@ -16,12 +18,43 @@ def data_root() -> Path:
     """The folder that the environment variable EOS_DATA names, else ~/.cache/eos-sweep/data.
 
     Raises:
-        DatasetError: EOS_DATA is no absolute path, so it would mean another folder elsewhere.
+        DatasetError: EOS_DATA is no absolute path, so it would mean another folder elsewhere; or
+            it begins with the home directory of a user who has none.
     """
-    path = Path(os.environ.get(VARIABLE) or USUAL).expanduser()
+    named = os.environ.get(VARIABLE) or USUAL
+    try:
+        path = Path(named).expanduser()
+    except RuntimeError:
+        raise DatasetError(
+            f"{named_root(named)}, and there is no such home directory; {VARIABLE} must be an "
+            "absolute path"
+        ) from None
     if not path.is_absolute():
-        raise DatasetError(f"{VARIABLE} is {str(path)!r}; it must be an absolute path")
+        raise DatasetError(f"{named_root(path)}; it must be an absolute path")
     return path
+
+
+def named_root(root: Path | str) -> str:
+    """How errors name the data root and its value."""
+    if os.environ.get(VARIABLE):
+        return f"{VARIABLE} is {str(root)!r}"
+    return f"{VARIABLE} is not set, which stands for {str(root)!r}"
+
+
+@contextmanager
+def reading(dataset: str) -> Iterator[None]:
+    """Let what the system refuses while a dataset is looked at or read name the data root.
+
+    Raises:
+        DatasetError: the system refused something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"{named_root(data_root())}; it must be a folder whose files this user may read, for "
+            f"dataset {dataset}: {error}"
+        ) from error
 
 
 def missing(dataset: str, path: Path) -> DatasetError:

@@ -97,8 +97,12 @@ def check(names: CHECKED = None, json: Json = False) -> None:
     of_files = [base for base in datasets.SOURCES if base not in EXAMPLES]
     for name in names or ():
         _refuse_unknown(name, of_files)
-    chosen = names or [base for base in of_files if anything_there(base, root)]
-    rows = [asdict(finding) for name in dict.fromkeys(chosen) for finding in data.check(name, root)]
+    with datasets.reading(", ".join(names or of_files)):
+        chosen = names or [base for base in of_files if anything_there(base, root)]
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys(chosen):
+        with datasets.reading(name):
+            rows += [asdict(finding) for finding in data.check(name, root)]
     if json:
         print_json(rows)
     else:
@@ -111,7 +115,8 @@ def _row(name: str) -> dict[str, Any]:
     source = datasets.find(name)
     problem = None
     try:
-        source.check_there()
+        with datasets.reading(name):
+            source.check_there()
     except DatasetError as error:
         problem = str(error)
     drawn = name.partition("(")[0] in ("regression", "classification")

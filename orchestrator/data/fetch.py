@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.datasets import named_root
 from orchestrator.data.check import MISSING, Finding, anything_there, check
 from orchestrator.data.download import DownloadError, checksum, download
 from orchestrator.data.official import OFFICIAL, Archive, Official
@@ -38,8 +39,19 @@ def fetch(
     user's own is never touched.
 
     Raises:
-        DownloadError: an archive could not be had, or a file that is there is not the official one.
+        DownloadError: an archive could not be had, a file that is there is not the official one,
+            or the data root cannot be written to.
     """
+    try:
+        return _fetch(dataset, root, mirror, watch)
+    except OSError as error:
+        raise DownloadError(
+            f"{named_root(root)}; it must be a folder that this user may write to, with room for "
+            f"dataset {dataset}: {error}"
+        ) from error
+
+
+def _fetch(dataset: str, root: Path, mirror: str | None, watch: Watch) -> Fetched:
     official = OFFICIAL[dataset]
     if official.unpacked is None:
         return Fetched(dataset, str(root / dataset), _idx_files(dataset, root, mirror, watch))

@@ -223,3 +223,25 @@ def test_the_official_checksums_are_of_whole_datasets():
     for name, digest in OFFICIAL["cifar10"].checksums.items():
         algorithm, digits = digest.split(":")
         assert len(digits) == {"sha256": 64, "md5": 32}[algorithm], name
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+def test_a_data_root_that_cannot_be_written_to_is_named(tmp_path, monkeypatch, web, dataset):
+    root = tmp_path / "file"
+    root.write_text("mine")
+    monkeypatch.setenv("EOS_DATA", str(root))
+    words = f"EOS_DATA is '{root}'; it must be a folder that this user may write to"
+    with pytest.raises(DownloadError, match=words):
+        fetch(dataset, root)
+    assert web.asked == []
+    full = tmp_path / "full"
+    target = full / OFFICIAL[dataset].archives[0].path
+    target.parent.mkdir(parents=True)
+    for name in (f"{target.name}.part", f"{target.name}.fetched.part"):
+        (target.parent / name).symlink_to("/dev/full")
+    monkeypatch.delenv("EOS_DATA")
+    words = f"EOS_DATA is not set, .*'{full}'.* with room for dataset {dataset}: .*No space left"
+    with pytest.raises(DownloadError, match=words) as refused:
+        fetch(dataset, full)
+    assert "proxy" not in str(refused.value)
+    assert len(web.asked) == 1
