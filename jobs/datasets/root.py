@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,4 +68,18 @@ def missing(dataset: str, path: Path) -> DatasetError:
 
 def get(dataset: str) -> str:
     """How to get a dataset, for errors."""
-    return f"on a machine with internet, such as a login node, run: eos data fetch {dataset}"
+    return (
+        "on a machine with internet, such as a login node, run: "
+        f"{here()}{program()} data fetch {dataset}"
+    )
+
+
+def program() -> str:
+    """How the user called ``eos``, for commands to try next."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "eos" else "eos"
+
+
+def here() -> str:
+    """What stands before a command that is to use this data root in any shell; often nothing."""
+    return f"{VARIABLE}={shlex.quote(str(data_root()))} " if os.environ.get(VARIABLE) else ""

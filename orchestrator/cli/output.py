@@ -6,12 +6,13 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from jobs.datasets.root import program
 
 WIDE = 10_000
 """Columns of a line that goes to a file or a pipe: nothing is cut or wrapped there."""
@@ -19,8 +20,7 @@ WIDE = 10_000
 
 def command() -> str:
     """How the user called this program, for commands to try next."""
-    called = Path(sys.argv[0])
-    return str(called) if called.name == "eos" else "eos"
+    return program()
 
 
 stderr = Console(stderr=True, soft_wrap=True)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pwd
+import shlex
+import subprocess
+import sys
 
 import pytest
 
 from jobs import Problem, datasets
 from jobs.datasets import DatasetError
+from jobs.datasets.root import get
+from orchestrator.cli.output import command
 
 
 def test_a_home_directory_that_nobody_has_is_named(monkeypatch):
@@ -42,3 +47,22 @@ def test_a_data_root_that_the_system_refuses_is_named(monkeypatch, name):
     monkeypatch.setenv("EOS_DATA", root)
     with pytest.raises(DatasetError, match=f"EOS_DATA is '{root}'; .* may read.*{name}"):
         datasets.check(Problem(dataset=name, n_train=10))
+
+
+def test_the_command_of_a_missing_dataset_does_what_it_says_in_any_shell(tmp_path, monkeypatch):
+    root = tmp_path / "my data's $place"
+    monkeypatch.setenv("EOS_DATA", str(root))
+    _, _, line = get("mnist").partition("run: ")
+    assert shlex.split(line) == [f"EOS_DATA={root}", "eos", "data", "fetch", "mnist"]
+    script = line.replace("eos data fetch mnist", "printenv EOS_DATA")
+    said = subprocess.run(["sh", "-c", script], env={}, capture_output=True, text=True, check=True)
+    assert said.stdout == f"{root}\n"
+    monkeypatch.delenv("EOS_DATA")
+    assert get("mnist").endswith("run: eos data fetch mnist")
+
+
+def test_the_program_is_spelt_as_the_user_called_it(monkeypatch):
+    monkeypatch.delenv("EOS_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", ["some/where/eos", "data", "list"])
+    assert get("mnist").endswith("run: some/where/eos data fetch mnist")
+    assert command() == "some/where/eos"
