@@ -11,10 +11,13 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.datasets.root import get, here, program
 from jobs.datasets.source import DatasetError
 
 UNSIGNED_BYTES = 0x08
 """The third byte of the magic number; the fourth is the number of dimensions."""
+PIECE = 2**20
+"""Bytes that are unpacked at once where only their number matters."""
 
 
 def find(folder: Path, name: str) -> Path | None:
@@ -30,10 +33,11 @@ def sizes(path: Path, dimensions: int) -> tuple[int, ...]:
     """
     found = _header(path, dimensions)
     expected = 4 + 4 * dimensions + math.prod(found)
-    length = _unpacked_length(path)
+    length = _unpacked_length(path, expected)
     if length != expected:
+        more = "at least " if path.suffix == ".gz" and length > expected + PIECE else ""
         raise DatasetError(
-            f"{path} holds {length} bytes; it must hold {expected} for the sizes "
+            f"{path} holds {more}{length} bytes; it must hold {expected} for the sizes "
             f"{'×'.join(map(str, found))} in its header"
         )
     return found
@@ -52,7 +56,7 @@ def read(path: Path, dimensions: int, count: int) -> NDArray[np.uint8]:
             file.read(4 + 4 * dimensions)
             content = file.read(wanted)
             if path.suffix == ".gz":
-                while file.read(2**20):  # to the end, where gzip compares its checksum
+                while file.read(PIECE):  # to the end, where gzip compares its checksum
                     pass
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, error) from None
@@ -77,13 +81,23 @@ def _header(path: Path, dimensions: int) -> tuple[int, ...]:
     return tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
 
 
-def _unpacked_length(path: Path) -> int:
-    """In bytes; gzip writes it, modulo 2³², at the end of a file."""
+def _unpacked_length(path: Path, expected: int) -> int:
+    """In bytes; of a packed file that is far too long, those that were counted so far."""
     if path.suffix != ".gz":
         return path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(-4, 2)
-        return int.from_bytes(file.read(4), "little")
+    with path.open("rb") as packed:
+        packed.seek(-4, 2)
+        if int.from_bytes(packed.read(4), "little") == expected % 2**32:
+            return expected
+    # Only a file that is whole, in one part and without padding says its length at the end.
+    length = 0
+    try:
+        with _opened(path) as file:
+            while length <= expected + PIECE and (piece := file.read(PIECE)):
+                length += len(piece)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, error) from None
+    return length
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -91,4 +105,8 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _damaged(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(f"{path} is damaged ({error}); it must be an IDX file packed by gzip")
+    dataset = path.parent.name
+    return DatasetError(
+        f"{path} is truncated or damaged ({error}); it must be a whole IDX file packed by gzip: move "
+        f"it away, and {get(dataset)}; {here()}{program()} data check {dataset} compares all files"
+    )
