@@ -91,6 +91,8 @@ def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
 def check(names: CHECKED = None, json: Json = False) -> None:
     """Compare files with the checksums of the official ones; exit status 1 if one is wrong.
 
+    Where no checksum is known offline, the column "checked" says what was looked at instead.
+
     Example: eos data check mnist
     """
     root = datasets.data_root()

@@ -1,4 +1,4 @@
-"""Whether the files of a dataset are there and are the official ones, byte for byte."""
+"""Whether a dataset's files are there and official, byte for byte where a checksum is known."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from orchestrator.data.download import checksum
 from orchestrator.data.official import OFFICIAL
 
 MISSING = "missing"
+HEADER = "header and size only"
+INSTALLED = "installed only"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One file: its size in bytes, by what it was checked, and what is wrong; None for nothing."""
+    """One file: its size in bytes, by what it was checked, and what is wrong; None for nothing.
+
+    Only a checksum tells an official file from any other one of the same form.
+    """
 
     dataset: str
     file: str
@@ -32,7 +37,8 @@ def check(dataset: str, root: Path) -> Iterator[Finding]:
     source = find(dataset)
     if isinstance(source, EmbeddedImages):
         there = importlib.util.find_spec(source.package) is not None
-        yield Finding(dataset, source.where, None, None, None if there else "not installed")
+        problem = None if there else "not installed"
+        yield Finding(dataset, source.where, None, INSTALLED, problem)
         return
     for name in _needed(dataset, root):
         yield _look(dataset, root, name)
@@ -64,7 +70,7 @@ def _look(dataset: str, root: Path, name: str) -> Finding:
         return Finding(dataset, str(path), None, None, MISSING)
     size = path.stat().st_size
     if name not in OFFICIAL[dataset].checksums:
-        return Finding(dataset, str(path), size, "header", _header_problem(path))
+        return Finding(dataset, str(path), size, HEADER, _header_problem(path))
     algorithm, expected = OFFICIAL[dataset].checksums[name].split(":")
     found = checksum(path, algorithm)
     problem = None

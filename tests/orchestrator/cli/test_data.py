@@ -79,8 +79,11 @@ def test_files_whose_checksum_is_not_published_are_checked_by_their_headers(eos,
     for part in ("train", "t10k"):
         write_idx(root / "fashion-mnist", part, *random_images(20, 784), packed=False)
     rows = json.loads(eos("data", "check", "fashion-mnist", "--json").out)
-    assert [row["checked"] for row in rows] == ["header"] * 4
+    assert [row["checked"] for row in rows] == ["header and size only"] * 4
     assert rows[0]["problem"] == "its sizes are (20, 28, 28); they must be (60000, 28, 28)"
+    rows = json.loads(eos("data", "check", "digits", "--json").out)
+    assert [row["checked"] for row in rows] == ["installed only"]
+    assert "header and size only" in eos("data", "check", "fashion-mnist").out
 
 
 @pytest.mark.parametrize(
