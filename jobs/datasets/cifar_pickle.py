@@ -2,8 +2,8 @@
 
 A pickle is a program. Those of CIFAR-10 are all of one form: a dictionary of texts, of lists of
 labels and file names, and of one array, which names two functions of numpy. The small machine here
-follows that form and calls nothing; whatever else a file asks for is refused. What it needs of memory
-and time is at most proportional to the size of the file, which is bounded.
+follows that form and calls nothing; whatever else a file asks for is refused. The memory and time
+that it needs are at most proportional to the size of the file, which is bounded.
 """
 
 from __future__ import annotations

@@ -107,6 +107,7 @@ def _opened(path: Path) -> BinaryIO:
 def _damaged(path: Path, error: Exception) -> DatasetError:
     dataset = path.parent.name
     return DatasetError(
-        f"{path} is truncated or damaged ({error}); it must be a whole IDX file packed by gzip: move "
-        f"it away, and {get(dataset)}; {here()}{program()} data check {dataset} compares all files"
+        f"{path} is truncated or damaged ({error}); it must be a whole IDX file packed by gzip: "
+        f"move it away, and {get(dataset)}; to compare all files, run: "
+        f"{here()}{program()} data check {dataset}"
     )

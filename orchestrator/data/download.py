@@ -149,7 +149,7 @@ def _receive(address: str, file: io.FileIO, size: int, watch: Watch) -> None:
         # An opener of its own: the one behind urlopen keeps the proxies of its first use.
         answer = urllib.request.build_opener().open(request, timeout=TIMEOUT)
     with answer:
-        if answer.status != http.client.PARTIAL_CONTENT:
+        if have and answer.status != http.client.PARTIAL_CONTENT:
             file.truncate(0)
             have = 0
         left = answer.headers.get("Content-Length")

@@ -17,7 +17,7 @@ from orchestrator.cli.output import command
 
 def test_a_home_directory_that_nobody_has_is_named(monkeypatch):
     monkeypatch.setenv("EOS_DATA", "~nosuchuser/data")
-    with pytest.raises(DatasetError, match="EOS_DATA is '~nosuchuser/data'.*an absolute path"):
+    with pytest.raises(DatasetError, match=r"EOS_DATA is '~nosuchuser/data'.*an absolute path"):
         datasets.data_root()
 
 
@@ -37,7 +37,7 @@ def test_without_any_home_directory_the_variable_is_asked_for(monkeypatch):
 def test_a_home_directory_of_a_relative_path_is_not_said_to_be_the_variables(monkeypatch):
     monkeypatch.delenv("EOS_DATA", raising=False)
     monkeypatch.setenv("HOME", "somewhere")
-    with pytest.raises(DatasetError, match="EOS_DATA is not set, .*'somewhere/.*absolute path"):
+    with pytest.raises(DatasetError, match=r"EOS_DATA is not set, .*'somewhere/.*absolute path"):
         datasets.data_root()
 
 
