@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jobs.datasets import idx
 from jobs.datasets.images import Images, ImageSource
 from jobs.datasets.normalization import Constants
+from jobs.datasets.official_idx import refuse_other_dataset
 from jobs.datasets.root import data_root, get, missing
 from jobs.datasets.source import DatasetError, Shape
 
@@ -55,6 +56,8 @@ class IdxImages(ImageSource):
             count, height, width = idx.sizes(images, 3)
             if (height, width) != self.shape.input[1:]:
                 raise DatasetError(f"{images} has images of {height}×{width}; they must be 28×28")
+            for path in (images, labels):
+                refuse_other_dataset(path, self.name)
             (labelled,) = idx.sizes(labels, 1)
             if labelled != count:
                 raise DatasetError(

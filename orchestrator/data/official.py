@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jobs.datasets.official_idx import OFFICIAL_IDX
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -42,14 +44,17 @@ class Official:
     checksums: Mapping[str, str]
 
 
-def _idx(folder: str, mirrors: tuple[str, ...], files: str, plain: Mapping[str, str]) -> Official:
-    """A dataset of packed IDX files, from lines of name, size and SHA-256."""
-    rows = [line.split() for line in files.split("\n") if line]
+def _idx(dataset: str, mirrors: tuple[str, ...]) -> Official:
+    """A dataset of packed IDX files."""
+    files = OFFICIAL_IDX[dataset]
     archives = tuple(
-        Archive(f"{folder}/{name}.gz", int(size), sha256, mirrors) for name, size, sha256 in rows
+        Archive(f"{dataset}/{name}.gz", file.packed_size, file.packed, mirrors)
+        for name, file in files.items()
     )
     checksums = {archive.path: f"sha256:{archive.sha256}" for archive in archives}
-    checksums |= {f"{folder}/{name}": f"sha256:{sha256}" for name, sha256 in plain.items()}
+    for name, file in files.items():
+        if file.unpacked is not None:
+            checksums[f"{dataset}/{name}"] = f"sha256:{file.unpacked}"
     return Official(archives, None, checksums)
 
 
@@ -77,26 +82,6 @@ OFFICIAL: dict[str, Official] = {
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
         ),
-        """
-train-images-idx3-ubyte 9912422 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609
-train-labels-idx1-ubyte 28881 3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c
-t10k-images-idx3-ubyte 1648877 8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6
-t10k-labels-idx1-ubyte 4542 f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6
-""",
-        {
-            "train-images-idx3-ubyte": (
-                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-            ),
-            "train-labels-idx1-ubyte": (
-                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-            ),
-            "t10k-images-idx3-ubyte": (
-                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-            ),
-            "t10k-labels-idx1-ubyte": (
-                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-            ),
-        },
     ),
     "fashion-mnist": _idx(
         "fashion-mnist",
@@ -104,13 +89,6 @@ t10k-labels-idx1-ubyte 4542 f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb2
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         ),
-        """
-train-images-idx3-ubyte 26421880 3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84
-train-labels-idx1-ubyte 29515 a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845
-t10k-images-idx3-ubyte 4422102 346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073
-t10k-labels-idx1-ubyte 5148 67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5
-""",
-        {},
     ),
     "cifar10": Official(
         (
