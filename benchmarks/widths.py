@@ -73,9 +73,8 @@ def print_table(curves: Curves, options: argparse.Namespace) -> None:
     for (parameterization, width), points in curves.items():
         row = [parameterization, str(width)]
         for mark in marks:
-            near = min(points, key=lambda point, mark=mark: abs(point.step - mark))
-            there = abs(near.step - mark) <= options.every / 2 and near.sharpness is not None
-            row.append(f"{near.sharpness:.2f}" if there else "–")
+            there = [p.sharpness for p in points if p.step == mark and p.sharpness is not None]
+            row.append(f"{there[0]:.2f}" if there else "–")
         loss = points[-1].train_loss
         rows.append([*row, "–" if loss is None else f"{loss:.4g}"])
     print(f"η = {options.learning_rate:g}, 2/η = {2 / options.learning_rate:g}")
