@@ -90,13 +90,13 @@ def multipliers(problem: Problem, shape: Shape) -> dict[str, float]:
 
 
 def initial_parameters(problem: Problem, shape: Shape) -> Tensor:
-    """θ0 of shape (P,) on the CPU: the same for every learning rate, device and dtype.
+    """θ0 of shape (P,) on the CPU: the same for every learning rate and device.
 
-    It is drawn and scaled in float32 whatever the dtype of the problem, so that float64 runs start
-    at the same point.
+    It is drawn in float32 whatever the dtype of the problem, so that float64 runs start at the
+    same point but for the rounding of the initial scale, which is exact in the problem's dtype.
 
     Raises:
-        SpecError: as in :func:`scalings`, or the initial scale leads out of float32.
+        SpecError: as in :func:`scalings`, or the initial scale leads out of the dtype.
     """
     network, scaled = models.draw(problem, shape), scalings(problem, shape)
     tensors = []
@@ -105,21 +105,21 @@ def initial_parameters(problem: Problem, shape: Shape) -> Tensor:
             continue
         drawn = parameter.detach()
         tensors.append(drawn * scaled[name].initial if name in scaled else drawn)
-    theta = Layout.of(network).join(tensors).to(torch.float32)
-    return _scaled(theta, problem.init_scale).to(getattr(torch, problem.dtype))
+    theta = Layout.of(network).join(tensors).to(getattr(torch, problem.dtype))
+    return _scaled(theta, problem.init_scale)
 
 
 def _scaled(theta: Tensor, init_scale: float) -> Tensor:
-    """θ in float32 times the initial scale."""
+    """θ times the initial scale, in the dtype of θ."""
     found, largest = theta * init_scale, float(theta.abs().max())
     if math.isfinite(largest):
-        least = torch.finfo(torch.float32).tiny
+        least, most = torch.finfo(theta.dtype).tiny, torch.finfo(theta.dtype).max
         if not found.isfinite().all() or (largest > 0 and float(found.abs().max()) < least):
             raise SpecError(
                 "init_scale",
                 init_scale,
-                f"so that initial parameters up to {largest:.3g} times it are numbers of float32, "
-                f"in which they are drawn: between {least:.2g} and 3.4e+38",
+                f"so that initial parameters up to {largest:.3g} times it are numbers of "
+                f"{str(theta.dtype).removeprefix('torch.')}: between {least:.2g} and {most:.2g}",
             )
     return found
 

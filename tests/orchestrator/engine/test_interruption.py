@@ -25,7 +25,8 @@ from orchestrator.signals import SIGNALS
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "claims").mkdir()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # Whoever starts the tests behind a shell or nohup has some of them ignored.
+    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
     yield tmp_path
     for number, handler in before.items():
         signal.signal(number, handler)
