@@ -9,7 +9,8 @@ from typing import Any
 
 from jobs.spec import Problem, Protocol, SpecError, Trial, check_reachable
 from jobs.spec import column_id as name_of_column
-from orchestrator.sweep.grid import EtaGrid, Grid, Resources, Rule, Unit
+from orchestrator.sweep.grid import EtaGrid, Grid, Resources, Unit
+from orchestrator.sweep.rules import Rule
 from orchestrator.sweep.sentences import NoColumnError, SweepError, shown, wrong
 
 MOST_COLUMNS = 1_000_000

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator.sweep.grid import PROTOCOL_FIELDS, Axis, Condition, Grid, Match
+from orchestrator.sweep.grid import PROTOCOL_FIELDS, Grid
+from orchestrator.sweep.rules import Axis, Condition, Match
 
 
 def content_of(grid: Grid) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs.spec import Problem, Protocol, SpecError
+from jobs.spec import Problem, Protocol
+from orchestrator.sweep.rules import Axis, Case, Condition, Match, Rule
 
 Unit = Literal["eta_c", "init_sharpness", "absolute"]
 
@@ -59,59 +60,6 @@ class EtaGrid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Axis:
-    """One field of :class:`jobs.spec.Problem` and the values that it takes, in the file's order."""
-
-    field: str
-    values: tuple[str | int | float | None, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Match:
-    """Some fields of a problem, each with the values that fit; a problem fits in all of them."""
-
-    fields: tuple[Axis, ...]
-
-    def fits(self, problem: Mapping[str, Any]) -> bool:
-        """Whether a problem, as values by field, has one of the values of each field."""
-        return all(problem.get(axis.field) in axis.values for axis in self.fields)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """What is different for the problems that fit.
-
-    ``axes`` replace those of the grid; ``changes`` are keys of a sweep file outside of ``problem``,
-    dotted, and their values.
-    """
-
-    match: Match
-    axes: tuple[Axis, ...] = ()
-    changes: tuple[tuple[str, Any], ...] = ()
-
-    def only(self, *keys: str) -> Condition | None:
-        """This condition with no changes but those; None where nothing is left."""
-        return self._with(tuple(item for item in self.changes if item[0] in keys), axes=())
-
-    def without(self, *keys: str) -> Condition | None:
-        """This condition without those changes; None where nothing is left."""
-        return self._with(
-            tuple(item for item in self.changes if item[0] not in keys), axes=self.axes
-        )
-
-    def _with(
-        self, changes: tuple[tuple[str, Any], ...], axes: tuple[Axis, ...]
-    ) -> Condition | None:
-        if not changes and not axes:
-            return None
-        return Condition(match=self.match, axes=axes, changes=changes)
-
-
-Rule = Match | Condition
-"""A line of ``exclude``, or an item of ``when``."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Grid:
     """The product of its axes, every problem of it under one protocol and one set of rates.
 
@@ -157,7 +105,7 @@ class Grid:
             if not self.when and not self.exclude:
                 yield Problem(**named), treated[()]
                 continue
-            for case, met in self._cases(_Case.of(named), (), used):
+            for case, met in self._cases(Case.of(named), (), used):
                 fitting = [match for match in self.exclude if match.fits(case.seen)]
                 used.update(fitting)
                 if not fitting:
@@ -261,8 +209,8 @@ class Grid:
         return tuple(field for group, _ in self._directions() for field in group)
 
     def _cases(
-        self, case: _Case, met: tuple[int, ...], used: set[Rule], first: int = 0
-    ) -> Iterator[tuple[_Case, tuple[int, ...]]]:
+        self, case: Case, met: tuple[int, ...], used: set[Rule], first: int = 0
+    ) -> Iterator[tuple[Case, tuple[int, ...]]]:
         """What the conditions make of a combination, from the ``first`` of them on."""
         for number, condition in enumerate(self.when[first:], first):
             if not condition.match.fits(case.seen):
@@ -273,40 +221,9 @@ class Grid:
                 fields = [axis.field for axis in condition.axes]
                 for values in itertools.product(*(axis.values for axis in condition.axes)):
                     changed = case.named | dict(zip(fields, values, strict=True))
-                    yield from self._cases(_Case.of(changed), met, used, number + 1)
+                    yield from self._cases(Case.of(changed), met, used, number + 1)
                 return
         yield case, met
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A combination of values, and its problem; None where no problem can have them."""
-
-    named: dict[str, Any]
-    problem: Problem | None
-
-    @classmethod
-    def of(cls, named: dict[str, Any]) -> _Case:
-        try:
-            return cls(named, Problem(**named))
-        except SpecError:
-            return cls(named, None)
-
-    @property
-    def seen(self) -> Mapping[str, Any]:
-        """The values with what is usual filled in.
-
-        Where they make no problem yet, for a condition is to complete it, what is usual is that
-        without what is relative to a width; where there is none then either, as given.
-        """
-        if self.problem is not None:
-            return vars(self.problem)
-        relative = ("parameterization", "base_width")
-        try:
-            usual = Problem(**{k: v for k, v in self.named.items() if k not in relative})
-        except SpecError:
-            return self.named
-        return {**vars(usual), **self.named}
 
 
 _MEASURES = ("measure.also", "measure.eigenvalues")

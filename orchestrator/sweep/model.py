@@ -17,7 +17,7 @@ from pydantic import (
 
 from jobs.spec import FLOW_METHODS, FURTHER_MEASURES, Protocol, SpecError
 from orchestrator.sweep.eta_keys import EtaKeys, RangeKeys, SomeEtaKeys
-from orchestrator.sweep.grid import Condition, EtaGrid
+from orchestrator.sweep.grid import EtaGrid
 from orchestrator.sweep.problem_keys import (
     TOO_LARGE,
     Keys,
@@ -27,6 +27,7 @@ from orchestrator.sweep.problem_keys import (
     SomeProblemKeys,
     refuse_too_large,
 )
+from orchestrator.sweep.rules import Condition
 
 _LISTS_OF_KEYS = "a list of lists of two or more keys, such as [problem.dataset, problem.n_train]"
 

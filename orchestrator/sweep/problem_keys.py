@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from jobs.spec import Problem, SpecError
-from orchestrator.sweep.grid import Axis, Match
+from orchestrator.sweep.rules import Axis, Match
 
 FORMS = ("<list>", "<range>")
 """How a value may be written that is a list or is made from a block of keys."""

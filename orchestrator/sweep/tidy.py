@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from orchestrator.sweep.columns import Expansion
 from orchestrator.sweep.content import content_of
-from orchestrator.sweep.grid import Grid, Rule
+from orchestrator.sweep.grid import Grid
+from orchestrator.sweep.rules import Rule
 from orchestrator.sweep.sentences import SweepError, dotted, shown
 from orchestrator.sweep.sweep import Sweep
 
