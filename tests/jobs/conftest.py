@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from jobs import Problem, Protocol, Trial, datasets, models
 from jobs.datasets import Shape
 from jobs.losses import LOSS_SUMS
 from jobs.memory import Chunks
+from jobs.models.own import register
 from jobs.objective import Objective
 from jobs.parameters import Layout
+from jobs.spec.digest import digest_of
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -133,3 +136,17 @@ class LinearModel:
 @pytest.fixture(scope="session")
 def linear_model() -> LinearModel:
     return LinearModel(40)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., str]:
+    """The architecture of a registered file with these contents."""
+
+    def write(text: str, factory: str = "make") -> str:
+        path = tmp_path / "network.py"
+        path.write_text(text)
+        digest = digest_of(path.read_bytes())
+        register(digest, path)
+        return f"network.py:{factory}@{digest}"
+
+    return write
