@@ -133,6 +133,8 @@ def main():
         )
     found = [globals()[name](ranks, **arguments) for name, arguments in json.loads(cases)]
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    if size != "1":
+        ranks.leave()  # else gloo's threads may outlive what they use, and abort the process
 
 
 main()
