@@ -62,7 +62,9 @@ class Problem:
 
     A field that is None, or not given, gets the usual value of the architecture or dataset. A
     field that the architecture or parameterization has no use for is None, whatever was given, so
-    that problems which compute the same are equal.
+    that problems which differ in it alone are equal. Others may compute the same all the same: at
+    the base width ntk and mup are the standard parameterization, diagonal networks draw nothing
+    from the seed, and a network of depth 0 has no units.
 
     Attributes:
         dataset: its name, with options in brackets where it has any: ``point(x=[2, 1], ...)``;
