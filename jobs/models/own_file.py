@@ -1,4 +1,4 @@
-"""The file of a network of the user's own, executed once in a process, with nothing beside it."""
+"""The file of a network of the user's own, executed alone: once for use, and once to compare."""
 
 from __future__ import annotations
 

@@ -1,10 +1,14 @@
-"""A sweep of one column that tests widen, what it comes to, and how it is refused."""
+"""Sweeps that tests read and widen, what they come to, and how they are refused."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from orchestrator.sweep import Sweep, SweepError, parse
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
 POINT = """
 name: point

@@ -5,11 +5,11 @@ import itertools
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.sweeps import QUICKSTART
 
 from jobs.spec import FURTHER_MEASURES, Problem, Protocol, Trial
 from orchestrator.sweep import (
@@ -22,8 +22,6 @@ from orchestrator.sweep import (
     parse,
 )
 from orchestrator.sweep.spacing import geometric, linear
-
-QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
 
 
 def rates(sweep: Sweep) -> tuple[float, ...]:

@@ -1,10 +1,10 @@
 """Any sweep, written as a file, reads back as itself."""
 
 import dataclasses
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.sweeps import QUICKSTART
 
 from jobs.spec import ACTIVATIONS, DTYPES, FURTHER_MEASURES, LOSSES, Problem, Protocol
 from jobs.spec.problem import NORMALIZATIONS
@@ -20,13 +20,6 @@ from orchestrator.sweep import (
     load,
     parse,
 )
-
-QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
-
-
-def rates(sweep: Sweep) -> tuple[float, ...]:
-    return sweep.grids[0].eta.rates
-
 
 NAMES = st.text("abcXYZ019-_ .é:#'\"{}[]&*!|>%@`,?~=", min_size=1, max_size=12).filter(
     lambda name: name != "???"
