@@ -12,7 +12,17 @@
 (0.1, -1.0)
 """
 
-from orchestrator.analysis.phase import Measured, PhaseRow, counts, phase_row
-from orchestrator.analysis.run import analyze
+from orchestrator.analysis.phase import Measured, PhaseRow, phase_row
+from orchestrator.analysis.run import Analysis, analyze, is_current, phases
+from orchestrator.analysis.series import settled
 
-__all__ = ["Measured", "PhaseRow", "analyze", "counts", "phase_row"]
+__all__ = [
+    "Analysis",
+    "Measured",
+    "PhaseRow",
+    "analyze",
+    "is_current",
+    "phase_row",
+    "phases",
+    "settled",
+]

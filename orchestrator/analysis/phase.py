@@ -1,29 +1,33 @@
-"""What one column shows at one loss threshold: η_c, the two regimes around it, and the best η."""
+"""What each column shows at each loss threshold: η_c, the two regimes around it, the best η."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeGuard
+from typing import Any
 
-from jobs.diagonal.sweep import ACCIDENTAL_STOP
-from orchestrator.analysis.kink import fitted_kink
-from orchestrator.analysis.line import Line, line_through
+import numpy as np
+import pyarrow as pa
 
-BELOW, ABOVE = 0.9, 1.1
-"""In units of η_c: the flat regime ends here, and the edge begins; between them the kink is round
-and GD slowest."""
-
-DEEP_ENOUGH = 0.01
-"""How far, relative to itself, the best test loss must lie below both ends to be a valley: less
-is within what the exact step of the stop moves it. Whether it stands out from the scatter of
-several seeds is another question."""
-
-LEAST_FOR_LINE = 3
-LEAST_FOR_SPREAD = 2
-LEAST_FOR_VALLEY = 4
+from orchestrator.analysis import undecided
+from orchestrator.analysis.across.codes import Flags, Numbers, numbers_or_null
+from orchestrator.analysis.across.regression import lines
+from orchestrator.analysis.bounds import (
+    ABOVE,
+    BELOW,
+    KINK,
+    LEAST_FOR_LINE,
+    LEAST_FOR_RISE,
+    LEAST_FOR_SPREAD,
+    SAME_NORM,
+    SIGNIFICANT,
+)
+from orchestrator.analysis.fates import FATES, critical_rates
+from orchestrator.analysis.grouped import chance_of_rise, extremes, median_intervals, medians
+from orchestrator.analysis.kink import LEAST_FOR_KINK, STEEPEST_FLAT, fitted_kinks
+from orchestrator.analysis.runs import READ, Places, Runs, read
+from orchestrator.analysis.valleys import Valleys, alone
+from orchestrator.store import PHASE, TRIALS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,134 +53,219 @@ class PhaseRow:
     """A row of ``analysis/phase.parquet``; None where the trials do not suffice.
 
     ``eta_c`` is 2/s_gf, predicted by the flow; ``eta_c_fitted`` is where the final sharpness of GD
-    bends. ``flow_sharpness`` and ``l1_flow`` are the flow's where it reaches ε. ``edge_exponent``
-    (slope of log S on log η, theory −1), ``edge_ratio`` (median S·η/2, theory 1), ``flat_spread``
-    (range of S over its median) and the line of ‖θ‖₁ on η with ``l1_slope`` and ``l1_r2`` refer to
-    η_c, or to the fitted one where the flow gives none. ``u_shaped`` says that the best test loss
-    is a valley between the smallest and the largest η. ``n_gd`` and ``n_diverged`` count all GD.
+    bends, and ``transition`` whether it does. ``flow_sharpness`` and ``l1_flow`` are the flow's
+    where it reaches ε. ``edge_exponent`` (slope of log S on log η, theory −1), ``edge_ratio``
+    (median S·η/2, theory 1), ``flat_spread`` (range of S over its median), ``l1_flat`` (median of
+    ‖θ‖₁ below), the line of ‖θ‖₁ on η above with ``l1_slope`` and ``l1_r2``, and whether it rises,
+    with the probability ``l1_chance`` of such a rise by chance, refer to η_c, or to the fitted one
+    where the flow gives none. ``_low`` and ``_high`` bound 95 % intervals. ``u_shaped`` says that
+    the best test loss is a valley between the smallest and the largest η, over all seeds;
+    ``u_depth`` is how far it lies below the lower end at ``u_eta``, relative to that end, and
+    ``u_spread`` the scatter of that over seeds. ``undecided`` says what is not known and why. The
+    counts say how many GD runs there are and what became of each: ``n_gd`` is their sum.
     """
 
     column_id: str
     epsilon: float
     eta_c: float | None
     eta_c_fitted: float | None
+    eta_c_fitted_low: float | None
+    eta_c_fitted_high: float | None
+    transition: bool | None
     flow_sharpness: float | None
     edge_exponent: float | None
+    edge_exponent_low: float | None
+    edge_exponent_high: float | None
     edge_ratio: float | None
+    edge_ratio_low: float | None
+    edge_ratio_high: float | None
     flat_spread: float | None
     l1_flow: float | None
+    l1_flat: float | None
     l1_slope: float | None
+    l1_slope_low: float | None
+    l1_slope_high: float | None
     l1_r2: float | None
+    l1_rises: bool | None
+    l1_chance: float | None
     test_loss_best: float | None
     eta_best: float | None
     eta_best_over_eta_c: float | None
     u_shaped: bool | None
+    u_depth: float | None
+    u_spread: float | None
+    u_eta: float | None
+    undecided: str | None
     n_gd: int
     n_diverged: int
+    n_settled: int
+    n_short: int
+    n_chaotic: int
+    n_unconverged: int
+    n_unmeasured: int
 
 
-@dataclass(frozen=True)
-class _Settled:
-    """A GD run that counts: it reached ε, and its sharpness is known and no accident."""
-
-    eta: float
-    sharpness: float
-    l1_norm: float | None
-    test_loss: float | None
-
-    @property
-    def ratio(self) -> float:
-        """S·η/2, which is 1 at the edge of stability."""
-        return self.sharpness * self.eta / 2
+def phase_rows(table: pa.Table) -> list[PhaseRow]:
+    """The rows of a table of phases."""
+    return [PhaseRow(**row) for row in table.to_pylist()]
 
 
 def phase_row(
     column_id: str, epsilon: float, flow: Measured | None, gd: Sequence[Measured]
 ) -> PhaseRow:
     """The row of one column at one threshold, from its flow there and all its GD there."""
-    if flow is not None and flow.status != "reached":
-        flow = None
-    eta_c = 2 / flow.s_gf if flow is not None and _is_positive(flow.s_gf) else None
-    settled = _settled(gd)
-    fitted = fitted_kink([run.eta for run in settled], [run.sharpness for run in settled])
-    critical = eta_c if eta_c is not None else fitted
-    edge = [run for run in settled if critical is not None and run.eta > ABOVE * critical]
-    flat = [run for run in settled if critical is not None and run.eta < BELOW * critical]
-    fall = _line([(math.log(run.eta), math.log(run.sharpness)) for run in edge])
-    growth = _line(
-        [
-            (run.eta, run.l1_norm)
-            for run in settled
-            if critical is not None and run.eta > critical and run.l1_norm is not None
-        ]
-    )
-    valley = [(run.test_loss, run.eta) for run in settled if run.test_loss is not None]
-    loss_best, eta_best = min(valley, default=(None, None))
-    return PhaseRow(
-        column_id=column_id,
-        epsilon=epsilon,
-        eta_c=eta_c,
-        eta_c_fitted=fitted,
-        flow_sharpness=None if flow is None else flow.sharpness,
-        edge_exponent=None if fall is None else fall.slope,
-        edge_ratio=_edge_ratio(edge),
-        flat_spread=_relative_range([run.sharpness for run in flat]),
-        l1_flow=None if flow is None else flow.l1_norm,
-        l1_slope=None if growth is None else growth.slope,
-        l1_r2=None if growth is None else growth.r2,
-        test_loss_best=loss_best,
-        eta_best=eta_best,
-        eta_best_over_eta_c=eta_best / eta_c if eta_best is not None and eta_c else None,
-        u_shaped=_is_valley([loss for loss, _ in valley]),
-        n_gd=len(gd),
-        n_diverged=sum(run.status == "diverged" for run in gd),
-    )
+    key = {"column_id": column_id, "epsilon": epsilon}
+    rows = [{**key, "kind": "gd", **vars(run)} for run in gd]
+    # A flow that is unknown is one that never reached ε.
+    known = flow if flow is not None else Measured(status="max_steps")
+    places, runs = read(_as_trials([{**key, "kind": "flow", **vars(known)}, *rows]))
+    return phase_rows(phase_table(places, runs, alone(places, runs)))[0]
 
 
-def counts(run: Measured) -> bool:
-    """Whether a GD run counts: it reached ε, and its sharpness is known and no accident."""
-    return _if_settled(run) is not None
+def _as_trials(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    schema = pa.schema([TRIALS.field(name) for name in READ])
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
-def _settled(gd: Sequence[Measured]) -> list[_Settled]:
-    """The runs that count, in ascending order of η."""
-    runs = [one for run in gd if (one := _if_settled(run)) is not None]
-    return sorted(runs, key=lambda run: run.eta)
+def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
+    """A row per place, in their order, as in :data:`orchestrator.store.PHASE`."""
+    n, settled = len(places), runs.settled()
+    kinks = fitted_kinks(settled.eta, settled.sharpness, settled.place, n)
+    critical = critical_rates(places.predicted, kinks)
+    at = critical[settled.place]
+    flat = settled.chosen(settled.eta < BELOW * at)
+    edge = settled.chosen(settled.eta > ABOVE * at)
+    growing = settled.chosen((settled.eta > at) & np.isfinite(settled.l1_norm))
+    found: dict[str, Numbers] = {
+        "eta_c": places.predicted,
+        "eta_c_fitted": kinks.eta_c,
+        "eta_c_fitted_low": kinks.low,
+        "eta_c_fitted_high": kinks.high,
+        "flow_sharpness": places.flow_sharpness,
+        "l1_flow": places.flow_l1,
+        **_edge(edge, n),
+        **_flat(flat, n),
+        **_growth(growing, n),
+        **_best(settled, places.predicted),
+        "u_depth": valleys.depth,
+        "u_spread": valleys.spread,
+        "u_eta": valleys.eta,
+    }
+    counts = {
+        f"n_{fate}": np.bincount(runs.place[runs.fate == number], minlength=n)
+        for number, fate in enumerate(FATES)
+    }
+    counts["n_gd"] = np.bincount(runs.place, minlength=n)
+    n_flat, n_edge = (np.bincount(some.place, minlength=n) for some in (flat, edge))
+    n_growing = np.bincount(growing.place, minlength=n)
+    reach, stays = _beyond(edge, flat, places.predicted)
+    asked = np.isfinite(places.predicted) & (n_flat >= 1) & (n_edge >= LEAST_FOR_KINK - 1)
+    transition = np.where(asked & (reach >= KINK[1]) & stays, 0.0, np.nan)
+    transition[np.isfinite(kinks.eta_c)] = 1.0
+    rises = _rises(found, growing, critical)
+    reasons = [
+        *undecided.of_kink(
+            transition, counts["n_settled"], places.predicted, n_flat, n_edge, reach
+        ),
+        *undecided.of_regimes(critical, n_flat, n_edge),
+        *undecided.of_rise(rises, found["l1_chance"], n_growing, critical),
+        valleys.reason,
+    ]
+    columns: dict[str, Any] = {
+        "column_id": places.keys["column_id"],
+        "epsilon": places.keys["epsilon"],
+        **{name: numbers_or_null(values) for name, values in found.items()},
+        **{name: pa.array(values, type=pa.int64()) for name, values in counts.items()},
+        "transition": _flags(transition),
+        "l1_rises": _flags(rises),
+        "u_shaped": _flags(valleys.shaped),
+        "undecided": pa.array(undecided.joined(reasons), type=pa.string()),
+    }
+    return pa.table([columns[name] for name in PHASE.names], schema=PHASE)
 
 
-def _if_settled(run: Measured) -> _Settled | None:
-    if run.status != "reached" or not run.sharpness_converged:
-        return None
-    if not (_is_positive(run.eta) and _is_positive(run.sharpness)):
-        return None
-    settled = _Settled(run.eta, run.sharpness, run.l1_norm, run.test_loss)
-    return settled if settled.ratio <= ACCIDENTAL_STOP else None
+def _edge(edge: Runs, n: int) -> dict[str, Numbers]:
+    fall = lines(np.log(edge.eta), np.log(edge.sharpness), edge.place, n)
+    ratio = edge.sharpness * edge.eta / 2
+    low, high = median_intervals(ratio, edge.place, n)
+    middle = medians(ratio, edge.place, n)
+    few = np.bincount(edge.place, minlength=n) < LEAST_FOR_LINE
+    return {
+        "edge_exponent": fall.slope,
+        "edge_exponent_low": fall.low,
+        "edge_exponent_high": fall.high,
+        "edge_ratio": np.where(few, np.nan, middle),
+        "edge_ratio_low": low,
+        "edge_ratio_high": high,
+    }
 
 
-def _is_positive(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value) and value > 0
+def _flat(flat: Runs, n: int) -> dict[str, Numbers]:
+    low, high = extremes(flat.sharpness, flat.place, n)
+    spread = (high - low) / medians(flat.sharpness, flat.place, n)
+    few = np.bincount(flat.place, minlength=n) < LEAST_FOR_SPREAD
+    known = flat.chosen(np.isfinite(flat.l1_norm))
+    return {
+        "flat_spread": np.where(few, np.nan, spread),
+        "l1_flat": medians(known.l1_norm, known.place, n),
+    }
 
 
-def _line(points: Sequence[tuple[float, float]]) -> Line | None:
-    if len(points) < LEAST_FOR_LINE:
-        return None
-    return line_through([x for x, _ in points], [y for _, y in points])
+def _growth(growing: Runs, n: int) -> dict[str, Numbers]:
+    line = lines(growing.eta, growing.l1_norm, growing.place, n)
+    chance = chance_of_rise(growing.eta, growing.l1_norm, growing.place, n)
+    few = np.bincount(growing.place, minlength=n) < LEAST_FOR_RISE
+    return {
+        "l1_slope": line.slope,
+        "l1_slope_low": line.low,
+        "l1_slope_high": line.high,
+        "l1_r2": line.r2,
+        "l1_chance": np.where(few, np.nan, chance),
+    }
 
 
-def _edge_ratio(edge: Sequence[_Settled]) -> float | None:
-    if len(edge) < LEAST_FOR_LINE:
-        return None
-    return statistics.median(run.ratio for run in edge)
+def _best(settled: Runs, predicted: Numbers) -> dict[str, Numbers]:
+    """The least test loss of each place, and the smallest rate that has it."""
+    known = settled.chosen(np.isfinite(settled.test_loss))
+    order = np.lexsort((known.eta, known.test_loss, known.place))
+    place, first = np.unique(known.place[order], return_index=True)
+    loss, eta = np.full((2, len(predicted)), np.nan)
+    loss[place], eta[place] = known.test_loss[order][first], known.eta[order][first]
+    return {"test_loss_best": loss, "eta_best": eta, "eta_best_over_eta_c": eta / predicted}
 
 
-def _relative_range(values: Sequence[float]) -> float | None:
-    if len(values) < LEAST_FOR_SPREAD:
-        return None
-    return (max(values) - min(values)) / statistics.median(values)
+def _beyond(edge: Runs, flat: Runs, predicted: Numbers) -> tuple[Numbers, Flags]:
+    """How far rates reach in units of the predicted η_c, and where S at the edge has not fallen.
+
+    It has not where over the median run there log S has kept more than half of what it would have
+    lost from its level below, to 2/η.
+    """
+    n = len(predicted)
+    with np.errstate(invalid="ignore"):
+        reach = extremes(edge.eta, edge.place, n)[1] / predicted
+        lost = np.log(medians(flat.sharpness, flat.place, n)[edge.place] / edge.sharpness)
+        whole = np.log(edge.eta / predicted[edge.place])
+        stays: Flags = medians(lost / whole, edge.place, n) < -STEEPEST_FLAT
+    return np.nan_to_num(reach), stays
 
 
-def _is_valley(losses: Sequence[float]) -> bool | None:
-    """Whether losses in ascending order of η fall and rise again."""
-    if len(losses) < LEAST_FOR_VALLEY:
-        return None
-    return min(losses) * (1 + DEEP_ENOUGH) < min(losses[0], losses[-1])
+def _rises(found: Mapping[str, Numbers], growing: Runs, critical: Numbers) -> Numbers:
+    """1 where ‖θ‖₁ rises by more than chance; 0 where it falls by more than chance, or where even
+    the steepest line of the interval rises over a range of η_c by less than SAME_NORM; else NaN.
+    """
+    n = len(critical)
+    fall = chance_of_rise(growing.eta, -growing.l1_norm, growing.place, n)
+    few = np.isnan(found["l1_chance"])
+    level = medians(growing.l1_norm, growing.place, n)
+    for name in ("l1_flat", "l1_flow"):
+        level = np.where(np.isfinite(found[name]), found[name], level)
+    with np.errstate(invalid="ignore"):
+        flat = found["l1_slope_high"] * critical < SAME_NORM * level
+        verdict = np.where((fall <= SIGNIFICANT) | flat, 0.0, np.nan)
+        verdict[found["l1_chance"] <= SIGNIFICANT] = 1.0
+    return np.where(few, np.nan, verdict)
+
+
+def _flags(values: Numbers) -> pa.Array:
+    """True for 1, false for 0, NULL for NaN."""
+    return pa.array(values == 1, mask=np.isnan(values), type=pa.bool_())

@@ -1,47 +1,105 @@
-"""From the trials of a run directory to its ``analysis/phase.parquet``."""
+"""From the trials of a run directory to the tables in its folder ``analysis``."""
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from orchestrator.analysis.phase import Measured, PhaseRow, phase_row
-from orchestrator.store import PHASE, Store, write_table
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.analysis.across import NEEDED, across
+from orchestrator.analysis.phase import PhaseRow, phase_rows, phase_table
+from orchestrator.analysis.runs import READ, excluded_table, read
+from orchestrator.analysis.valleys import over_seeds
+from orchestrator.store import ANALYSIS, Store, write_table
 from orchestrator.store.write import file_errors
 
-_MEASURED = [field.name for field in dataclasses.fields(Measured)]
+READ_FROM = "eos.read_from"
+"""The key of a table's metadata that says of which files of trials it is."""
 
 
-def analyze(run: Path) -> list[PhaseRow]:
-    """Compute a row per (column_id, epsilon) of the trials so far, in that order, and write them.
+@dataclass(frozen=True)
+class Analysis:
+    """The tables of an analysis by name, as in :data:`orchestrator.store.ANALYSIS`."""
 
-    They replace ``<run>/analysis/phase.parquet`` in one step, so this may run while trials do.
+    tables: dict[str, pa.Table]
+
+    @cached_property
+    def phases(self) -> list[PhaseRow]:
+        """The rows of ``phase``, in the order of column_id and epsilon."""
+        return phase_rows(self.tables["phase"])
+
+    @cached_property
+    def excluded(self) -> frozenset[tuple[str, float]]:
+        """The trial_id and epsilon of each GD run that does not count."""
+        table = self.tables["excluded"]
+        pairs = zip(table["trial_id"].to_pylist(), table["epsilon"].to_pylist(), strict=True)
+        return frozenset(pairs)
+
+
+def analyze(run: Path) -> Analysis:
+    """Analyse the trials so far, and write the tables.
+
+    Each replaces its file in ``<run>/analysis`` in one step, so this may run while trials do.
 
     Raises:
         FileNotFoundError: there is no such run directory.
         StoreError: the file system refused.
     """
-    trials = Store(run).table("trials", ["column_id", "epsilon", "kind", *_MEASURED])
-    rows = _phase_rows(trials.to_pylist())
+    read_from = parts_of(run)
+    trials = _trials(run)
+    single = _single(trials)
+    analysis = Analysis(single | across(trials, single["phase"], single["valleys"]))
     folder = run / "analysis"
     with file_errors(folder, "made"):
         folder.mkdir(mode=0o700, exist_ok=True)
-    write_table(folder / "phase.parquet", [dataclasses.asdict(row) for row in rows], PHASE)
-    return rows
+    for name, schema in ANALYSIS.items():
+        write_table(
+            folder / f"{name}.parquet", analysis.tables[name], schema, {READ_FROM: read_from}
+        )
+    return analysis
 
 
-def _phase_rows(trials: list[dict[str, Any]]) -> list[PhaseRow]:
-    flows: dict[tuple[str, float], Measured] = {}
-    descents: dict[tuple[str, float], list[Measured]] = {}
-    for row in trials:
-        key = row["column_id"], row["epsilon"]
-        measured = Measured.of(row)
-        if row["kind"] == "flow":
-            flows[key] = measured
-        else:
-            descents.setdefault(key, []).append(measured)
-    return [
-        phase_row(*key, flows.get(key), descents.get(key, []))
-        for key in sorted({*flows, *descents})
-    ]
+def is_current(run: Path) -> bool:
+    """Whether an analysis is there, whole, and of all trials that are there now."""
+    expected = parts_of(run).encode()
+    try:
+        notes = [
+            pq.read_metadata(run / "analysis" / f"{name}.parquet").metadata for name in ANALYSIS
+        ]
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return False
+    return all((note or {}).get(READ_FROM.encode()) == expected for note in notes)
+
+
+def parts_of(run: Path) -> str:
+    """What stands for the files of trials that are there: a part never changes its content."""
+    names = sorted(path.name for path in (run / "trials").glob("*.parquet"))
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def phases(run: Path) -> list[PhaseRow]:
+    """The rows of ``phase`` of the trials so far, and nothing is written.
+
+    Raises:
+        FileNotFoundError: there is no such run directory.
+    """
+    return phase_rows(_single(_trials(run))["phase"])
+
+
+def _trials(run: Path) -> pa.Table:
+    return Store(run).table("trials", list(dict.fromkeys([*READ, *NEEDED])))
+
+
+def _single(trials: pa.Table) -> dict[str, pa.Table]:
+    """The tables about single columns and about those that differ in the seed alone."""
+    places, runs = read(trials)
+    found, valleys = over_seeds(trials, places, runs)
+    return {
+        "phase": phase_table(places, runs, found),
+        "excluded": excluded_table(trials, runs),
+        "valleys": valleys,
+    }

@@ -6,12 +6,15 @@ import itertools
 import math
 from collections.abc import Callable
 
-from orchestrator.analysis.line import line_through
+from orchestrator.analysis.bounds import (
+    LEAST_EXPLAINED,
+    LEAST_RANGE,
+    PROPORTIONAL,
+    SAME_WIDTHS,
+)
 from orchestrator.claims.evidence import At, Evidence
 from orchestrator.claims.finding import Finding, tally
-
-SAME_WIDTHS = 1.25
-"""Largest over smallest s_gf of several widths that still is independence of the width."""
+from orchestrator.claims.line import line_through
 
 
 def kink_follows_prediction(evidence: Evidence) -> Finding:
@@ -21,14 +24,16 @@ def kink_follows_prediction(evidence: Evidence) -> Finding:
         for at in evidence.every
         if at.phase.eta_c and at.phase.eta_c_fitted
     ]
-    if len(pairs) < 4 or max(x for x, _ in pairs) - min(x for x, _ in pairs) < math.log(1.5):
+    if len(pairs) < 4 or max(x for x, _ in pairs) - min(x for x, _ in pairs) < math.log(
+        LEAST_RANGE
+    ):
         return Finding(None, "the columns' η_c differ too little")
     line = line_through([x for x, _ in pairs], [y for _, y in pairs])
     if line is None:
         return Finding(None, "no line")
     undecided = len(evidence.every) - len(pairs)
     return Finding(
-        0.85 <= line.slope <= 1.15 and (line.r2 or 0) >= 0.9,
+        PROPORTIONAL[0] <= line.slope <= PROPORTIONAL[1] and (line.r2 or 0) >= LEAST_EXPLAINED,
         f"slope {line.slope:.3f}, r² {line.r2 or 0:.3f} over {len(pairs)} columns and thresholds"
         + (f", {undecided} undecided" if undecided else ""),
     )

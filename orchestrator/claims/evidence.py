@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.analysis import Measured, PhaseRow, analyze, counts
+from orchestrator.analysis import PhaseRow, analyze
 from orchestrator.store import Store
 from orchestrator.sweep import Column, Sweep
 
@@ -79,7 +79,8 @@ def gather(run: Path, sweep: Sweep) -> Evidence:
         FileNotFoundError: there is no such run directory.
     """
     columns = {column.column_id: column for column in sweep.columns}
-    phases = [row for row in analyze(run) if row.column_id in columns]
+    analysis = analyze(run)
+    phases = [row for row in analysis.phases if row.column_id in columns]
     store = Store(run)
     trials = _by_place(store.table("trials", _TRIALS).to_pylist())
     measures = _by_place(store.table("measures", _MEASURES).to_pylist())
@@ -87,7 +88,11 @@ def gather(run: Path, sweep: Sweep) -> Evidence:
     for phase in phases:
         place = phase.column_id, phase.epsilon
         here = trials.get(place, [])
-        gd = [row for row in here if row["kind"] == "gd" and counts(Measured.of(row))]
+        gd = [
+            row
+            for row in here
+            if row["kind"] == "gd" and (row["trial_id"], row["epsilon"]) not in analysis.excluded
+        ]
         flows = [row for row in here if row["kind"] == "flow" and row["status"] == "reached"]
         found.append(
             At(

@@ -13,21 +13,20 @@ import numpy as np
 
 from jobs.diagonal.points import sharpness
 from jobs.spec.dataset_name import parse
-from orchestrator.analysis.line import line_through
-from orchestrator.analysis.phase import ABOVE, BELOW, DEEP_ENOUGH, LEAST_FOR_VALLEY
+from orchestrator.analysis.bounds import (
+    ABOVE,
+    BELOW,
+    DEEP_ENOUGH,
+    EDGE,
+    FLAT,
+    KINK,
+    LEAST_FOR_VALLEY,
+    SAME_NORM,
+    SAME_SHARPNESS,
+)
 from orchestrator.claims.evidence import At, Evidence
 from orchestrator.claims.finding import Finding, over_every, over_last, tally
-
-FLAT = 0.05
-"""Relative range of S below η_c that still is flat."""
-EDGE = (0.9, 1.15)
-"""Of the median S·η/2 above η_c: theory has 1, and a loose threshold stops up to 15 % above it."""
-KINK = (0.8, 1.35)
-"""Of the fitted η_c over the predicted one."""
-SAME_SHARPNESS = 0.05
-"""Relative difference of S below η_c from the flow's that still is none: the range of FLAT."""
-SAME_NORM = 0.02
-"""Relative difference of ℓ1 norms below η_c from the flow's that still is none."""
+from orchestrator.claims.line import line_through
 
 
 def flat(evidence: Evidence) -> Finding:
@@ -104,14 +103,23 @@ def no_valley(evidence: Evidence) -> Finding:
 
 def _valleys(evidence: Evidence, *, wanted: bool) -> Finding:
     columns = evidence.last()
-    shown = [at.phase for at in columns if at is not None and at.phase.u_shaped is not None]
+    asked = [(at.phase, _is_valley(at)) for at in columns if at is not None]
+    shown = [(phase, found) for phase, found in asked if found is not None]
     if not shown:
         return Finding(None, "too few learning rates were settled")
     best = ", ".join(
-        f"{phase.eta_best_over_eta_c:.3g} η_c" for phase in shown if phase.eta_best_over_eta_c
+        f"{phase.eta_best_over_eta_c:.3g} η_c" for phase, _ in shown if phase.eta_best_over_eta_c
     )
-    right = sum(phase.u_shaped is wanted for phase in shown)
+    right = sum(found is wanted for _, found in shown)
     return Finding(right == len(shown), f"best at {best}; {tally(right, len(shown), len(columns))}")
+
+
+def _is_valley(at: At) -> bool | None:
+    """Whether the test loss of one seed falls and rises again by more than the stop explains."""
+    losses = [row["test_loss"] for row in at.gd if row["test_loss"] is not None]
+    if len(losses) < LEAST_FOR_VALLEY:
+        return None
+    return bool(min(losses) < (1 - DEEP_ENOUGH) * min(losses[0], losses[-1]))
 
 
 def falls_above(name: str) -> Callable[[Evidence], Finding]:

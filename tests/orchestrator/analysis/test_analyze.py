@@ -1,12 +1,14 @@
 """From the trials of a run directory to its table of phases."""
 
+import os
 from dataclasses import astuple
 
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.analysis import Measured, analyze
-from orchestrator.store import PHASE, StoreError, compact, query
+from orchestrator.analysis import Measured, analyze, is_current
+from orchestrator.analysis import run as analysis_run
+from orchestrator.store import ANALYSIS, PHASE, StoreError, compact, query
 
 ETAS = (0.02, 0.04, 0.08, 0.15, 0.25, 0.4)
 
@@ -36,10 +38,35 @@ def fill(run, column_id: str, eta_c: dict[float, float]) -> None:
 
 
 def test_an_empty_run_has_an_empty_table_with_all_columns(run) -> None:
-    assert analyze(run.path) == []
+    assert analyze(run.path).phases == []
     written = pq.read_table(run.path / "analysis" / "phase.parquet")
     assert written.schema.equals(PHASE)
     assert written.num_rows == 0
+
+
+def test_an_analysis_is_current_until_there_are_other_trials(run, monkeypatch) -> None:
+    """Also one that began before these came, and whatever their files' times are."""
+    fill(run, "a", {0.1: 0.06})
+    assert not is_current(run.path)
+    analyze(run.path)
+    assert is_current(run.path)
+    (run.path / "analysis" / "findings.parquet").unlink()
+    assert not is_current(run.path)
+
+    across = analysis_run.across
+
+    def meanwhile(*tables):
+        fill(run, "b", {0.1: 0.06})
+        return across(*tables)
+
+    monkeypatch.setattr(analysis_run, "across", meanwhile)
+    assert {row.column_id for row in analyze(run.path).phases} == {"a"}
+    assert not is_current(run.path)
+    monkeypatch.undo()
+    analyze(run.path)
+    for path in run.path.rglob("*.parquet"):
+        os.utime(path, (0, 0) if "analysis" in path.parts else None)
+    assert is_current(run.path)
 
 
 def test_a_missing_run_is_named(tmp_path) -> None:
@@ -52,7 +79,7 @@ def test_every_column_and_threshold_has_its_own_row(run) -> None:
     """Seeds are columns of their own."""
     fill(run, "seed-1", {0.1: 0.06, 0.05: 0.1})
     fill(run, "seed-0", {0.1: 0.07, 0.02: 0.11})
-    rows = analyze(run.path)
+    rows = analyze(run.path).phases
     assert [(row.column_id, row.epsilon) for row in rows] == [
         *(("seed-0", 0.02), ("seed-0", 0.1), ("seed-1", 0.05), ("seed-1", 0.1))
     ]
@@ -64,7 +91,7 @@ def test_every_column_and_threshold_has_its_own_row(run) -> None:
 
 def test_the_table_holds_the_rows_and_sql_finds_them(run) -> None:
     fill(run, "a", {0.1: 0.06})
-    (row,) = analyze(run.path)
+    (row,) = analyze(run.path).phases
     written = pq.read_table(run.path / "analysis" / "phase.parquet")
     assert written.schema.equals(PHASE)
     assert [tuple(one.values()) for one in written.to_pylist()] == [astuple(row)]
@@ -74,25 +101,26 @@ def test_the_table_holds_the_rows_and_sql_finds_them(run) -> None:
 
 def test_analyzing_again_replaces_the_table_and_leaves_nothing_else(run) -> None:
     fill(run, "a", {0.1: 0.06})
-    first = analyze(run.path)
+    first = analyze(run.path).phases
     compact(run.path)
-    assert analyze(run.path) == first
+    assert analyze(run.path).phases == first
     fill(run, "b", {0.1: 0.07})
-    assert len(analyze(run.path)) == 2
-    assert [path.name for path in (run.path / "analysis").iterdir()] == ["phase.parquet"]
+    assert len(analyze(run.path).phases) == 2
+    written = {path.name for path in (run.path / "analysis").iterdir()}
+    assert written == {f"{name}.parquet" for name in ANALYSIS}
 
 
 def test_the_newest_attempt_counts(run) -> None:
     fill(run, "a", {0.1: 0.06})
     again = Measured(status="reached", s_gf=10.0, sharpness=10.0)
     run.trial("a", "flow", {0.1: again}, trial_id="0001", attempt=2)
-    assert [row.flow_sharpness for row in analyze(run.path)] == [10.0]
+    assert [row.flow_sharpness for row in analyze(run.path).phases] == [10.0]
 
 
 def test_gd_before_its_flow_and_a_flow_before_its_gd(run) -> None:
     run.trial("a", "gd", {0.1: Measured(status="max_steps", eta=0.1)})
     run.trial("b", "flow", {0.1: Measured(status="reached", s_gf=4.0, sharpness=4.0)})
-    first, second = analyze(run.path)
+    first, second = analyze(run.path).phases
     assert (first.eta_c, first.n_gd) == (None, 1)
     assert (second.eta_c, second.n_gd) == (0.5, 0)
 

@@ -5,10 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.analysis.kink import fitted_kink
-from orchestrator.analysis.line import line_through
+from orchestrator.analysis.kink import Kinks, fitted_kinks
 
 GRID = np.geomspace(0.01, 0.3, 14)
+
+
+def kinks(eta, sharpness) -> Kinks:
+    """Those of many curves (groups, rates) over the same or their own rates."""
+    sharpness = np.atleast_2d(np.asarray(sharpness, dtype=float))
+    eta = np.broadcast_to(np.asarray(eta, dtype=float), sharpness.shape)
+    group = np.repeat(np.arange(len(sharpness)), sharpness.shape[1])
+    return fitted_kinks(eta.ravel(), sharpness.ravel(), group, len(sharpness))
+
+
+def fitted_kink(eta, sharpness) -> float | None:
+    """That of one curve."""
+    (found,) = kinks(eta, sharpness).eta_c.tolist()
+    return None if np.isnan(found) else found
 
 
 def two_regimes(eta, eta_c: float, noise: float = 0.0, seed: int = 0, height: float = 1.0):
@@ -98,23 +111,57 @@ def test_the_kink_scales_with_eta_and_ignores_the_unit_of_sharpness(
     assert fitted_kink(scale * GRID, height * sharpness) == pytest.approx(scale * found, rel=1e-5)
 
 
-def test_a_line_has_its_slope_and_what_it_explains() -> None:
-    x = np.linspace(0.1, 0.9, 7)
-    exact = line_through(x, 3 - 2 * x)
-    assert exact is not None
-    assert exact.slope == pytest.approx(-2)
-    assert exact.r2 == pytest.approx(1)
-    y = 3 - 2 * x + np.random.default_rng(0).standard_normal(7)
-    noisy = line_through(x, y)
-    assert noisy is not None
-    assert noisy.slope == pytest.approx(np.polyfit(x, y, 1)[0])
-    assert noisy.r2 == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2)
+@pytest.mark.parametrize("rates", [6, 8, 12, 19])
+def test_the_interval_of_few_and_wild_runs_is_neither_too_narrow_nor_absurd(rates: int) -> None:
+    grid = np.geomspace(0.01, 0.3, rates)
+    scatter = np.exp(0.1 * np.random.default_rng(rates).standard_normal((2000, rates)))
+    found = kinks(grid, two_regimes(grid, 0.0613) * scatter)
+    shown = np.isfinite(found.eta_c)
+    held = (found.low <= 0.0613) & (found.high >= 0.0613)
+    assert shown.mean() > (0.8 if rates == 6 else 0.95)
+    assert 0.9 <= held[shown].mean() <= 0.99
+    assert np.all((found.low >= grid[0])[shown] & (found.high <= grid[-1])[shown])
 
 
-def test_a_line_needs_two_places_and_explains_nothing_of_a_constant() -> None:
-    assert line_through([1.0, 1.0], [2.0, 3.0]) is None
-    assert line_through([], []) is None
-    level = line_through([1.0, 2.0, 4.0], [0.1, 0.1, 0.1])
-    assert level is not None
-    assert level.slope == pytest.approx(0, abs=1e-12)
-    assert level.r2 is None
+@pytest.mark.parametrize("rates", [6, 12])
+@pytest.mark.parametrize("noise", [0.03, 0.05, 0.1])
+def test_the_scatter_of_an_edge_alone_seldom_shows_a_kink(noise: float, rates: int) -> None:
+    grid = np.geomspace(0.01, 0.3, rates)
+    scatter = np.exp(noise * np.random.default_rng(rates).standard_normal((2000, rates)))
+    assert np.isfinite(kinks(grid, two_regimes(grid, 1e-3) * scatter).eta_c).mean() < 0.06
+
+
+def test_three_rates_that_scatter_show_none() -> None:
+    """One degree of freedom: the interval is thirteen standard deviations wide to each side."""
+    assert fitted_kink([0.05, 0.15, 0.3], [20.0, 13.3, 9.0]) is None
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.01, 0.03])
+def test_the_interval_holds_the_kink_in_about_95_of_100_repeats(noise: float) -> None:
+    """Of 2000 repeats, 95 % have a standard deviation of 0.5 %; few points cost some more."""
+    scatter = np.exp(noise * np.random.default_rng(3).standard_normal((2000, len(GRID))))
+    found = kinks(GRID, two_regimes(GRID, 0.0613) * scatter)
+    held = (found.low <= 0.0613) & (found.high >= 0.0613)
+    assert 0.91 <= held.mean() <= 0.985
+    assert np.median(found.high / found.low) < 1 + 8 * noise
+
+
+def test_the_interval_of_exact_regimes_is_a_point() -> None:
+    found = kinks(GRID, two_regimes(GRID, 0.0613))
+    assert found.low == pytest.approx(found.high, rel=1e-9)
+
+
+def test_groups_have_no_part_in_each_other() -> None:
+    """Of several sizes, in any order, each has the kink it has alone; one is empty."""
+    random = np.random.default_rng(0)
+    rates = [np.geomspace(0.01, 0.3, n) for n in (14, 5, 0, 9, 14)]
+    curves = [two_regimes(eta, 0.05 + 0.01 * k, 0.01, k) for k, eta in enumerate(rates)]
+    group = np.repeat(np.arange(5), [len(eta) for eta in rates])
+    order = random.permutation(len(group))
+    eta, sharpness = np.concatenate(rates)[order], np.concatenate(curves)[order]
+    found = fitted_kinks(eta, sharpness, group[order], 5)
+    for k in (0, 1, 3, 4):
+        one = kinks(rates[k], curves[k])
+        together = [found.eta_c[k], found.low[k], found.high[k]]
+        assert together == pytest.approx([one.eta_c[0], one.low[0], one.high[0]], nan_ok=True)
+    assert np.isnan(found.eta_c[2])

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.analysis import Measured, PhaseRow, phase_row
+from orchestrator.analysis.grouped import chance_of_rise, median_intervals
 from orchestrator.store import PHASE
 
 GRID = np.geomspace(0.02, 0.5, 12)
@@ -65,7 +66,12 @@ def test_the_diagonal_network_of_two_weights() -> None:
     )
     assert (row.test_loss_best, row.eta_best) == (0.0011, 0.20)
     assert row.eta_best_over_eta_c == pytest.approx(1.2, rel=0.01)
-    assert row.u_shaped is True
+    assert row.u_shaped is None
+    assert row.u_depth == pytest.approx(1 - 0.0011 / 0.2986)
+    assert row.l1_flat == pytest.approx((0.9688 + 0.9911) / 2)
+    assert row.l1_rises is True
+    assert row.l1_chance == pytest.approx(1 / 24)
+    assert row.transition is True
 
 
 def test_the_flow_is_judged_by_its_own_final_sharpness_not_by_its_maximum() -> None:
@@ -95,9 +101,10 @@ def test_a_flow_without_sharpness_predicts_nothing() -> None:
 
 def test_without_gd_everything_but_the_flow_is_null() -> None:
     row = phase_row("c", 0.1, flow(20.0), [])
-    known = {"column_id", "epsilon", "eta_c", "flow_sharpness", "n_gd", "n_diverged"}
+    counts = {name for name in PHASE.names if name.startswith("n_")}
+    known = {"column_id", "epsilon", "eta_c", "flow_sharpness", "undecided", *counts}
     assert {name for name, value in vars(row).items() if value is not None} == known
-    assert (row.n_gd, row.n_diverged) == (0, 0)
+    assert all(getattr(row, name) == 0 for name in counts)
 
 
 UNUSED = [
@@ -118,7 +125,9 @@ def test_runs_that_do_not_count_change_nothing_but_the_counts() -> None:
     worse = [Measured(**vars(run) | {"test_loss": 0.1, "l1_norm": 99.0}) for run in UNUSED]
     alone = phase_row("c", 0.1, flow(20.0), rows)
     together = phase_row("c", 0.1, flow(20.0), [*worse, *rows])
-    counts = {"n_gd": len(rows) + len(worse), "n_diverged": 2}
+    counts = {"n_gd": len(rows) + len(worse), "n_diverged": 2, "n_short": 1, "n_chaotic": 1}
+    counts |= {"n_unconverged": 2, "n_unmeasured": 2}
+    assert together.n_settled == len(rows)
     assert vars(together) == vars(alone) | counts
 
 
@@ -152,26 +161,6 @@ def test_the_norm_grows_along_a_line_above_eta_c_only() -> None:
     assert phase_row("c", 0.1, flow(20.0), runs[:4]).l1_slope is None
 
 
-@pytest.mark.parametrize(
-    ("losses", "u_shaped"),
-    [
-        ([1.0, 0.8, 0.7, 0.9], True),
-        ([1.0, 0.9, 0.8, 0.7], False),
-        ([0.7, 0.8, 0.9, 1.0], False),
-        ([0.705, 0.7, 0.9, 1.0], False),
-        ([1.0, 0.9, 0.7, 0.706], False),
-        ([1.0, 0.9, 0.7, 0.708], True),
-        ([0.7, 0.7, 0.7, 0.7], False),
-        ([1.0, 0.7, 0.9], None),
-        ([1.0, None, 0.7, 0.9], None),
-        ([], None),
-    ],
-)
-def test_a_valley_is_deeper_than_both_ends_by_one_per_cent(losses, u_shaped) -> None:
-    runs = [gd(0.1 * (k + 1), test_loss=loss) for k, loss in enumerate(losses)]
-    assert phase_row("c", 0.1, flow(20.0), runs[::-1]).u_shaped is u_shaped
-
-
 def test_the_best_rate_is_that_of_the_least_test_loss() -> None:
     runs = [gd(0.1, test_loss=0.9), gd(0.3, test_loss=0.4), gd(0.2, test_loss=None)]
     row = phase_row("c", 0.1, flow(20.0), runs)
@@ -201,3 +190,148 @@ def test_another_unit_of_eta_scales_what_is_a_rate_and_leaves_what_is_a_ratio(
     for name in ("edge_exponent", "edge_ratio", "flat_spread", "l1_r2", "eta_best_over_eta_c"):
         assert getattr(other, name) == pytest.approx(getattr(row, name), rel=1e-6)
     assert other.u_shaped == row.u_shaped
+
+
+def test_there_is_no_transition_where_rates_beyond_the_predicted_one_show_no_fall() -> None:
+    level = [gd(eta, 20.0) for eta in (0.05, 0.08, 0.12, 0.14)]
+    row = phase_row("c", 0.1, flow(20.0), level)
+    assert (row.transition, row.eta_c_fitted) == (False, None)
+    assert not row.undecided.startswith("η_c: ")
+
+
+@pytest.mark.parametrize("least", [0.03, 0.05, 0.07, 0.08])
+def test_a_fall_over_all_rates_is_no_lack_of_a_transition(least: float) -> None:
+    """It bends below them."""
+    runs = [gd(eta, 2 / eta) for eta in np.geomspace(least, 0.4, 9)]
+    row = phase_row("c", 0.1, flow(20.0), runs)
+    assert (row.transition, row.eta_c_fitted) == (None, None)
+    assert "η_c: S falls, but its scatter leaves open where that begins" in row.undecided
+
+
+def test_rates_that_end_near_the_predicted_one_do_not_decide() -> None:
+    """S bends at 1.2 of it, which counts as right."""
+    runs = two_regimes(0.12, [0.02, 0.05, 0.08, 0.112, 0.118])
+    row = phase_row("c", 0.1, flow(20.0), runs)
+    assert row.transition is None
+    assert "the rates end at 1.18 of the predicted one, 1.35 are needed" in row.undecided
+
+
+def test_a_flow_whose_sharpness_has_not_converged_predicts_nothing() -> None:
+    row = phase_row("c", 0.1, flow(7.0, sharpness_converged=False), two_regimes(0.1))
+    assert (row.eta_c, row.flow_sharpness) == (None, None)
+    assert row.eta_c_fitted == pytest.approx(0.1, rel=1e-6)
+
+
+def test_the_norm_rises_by_its_order_alone() -> None:
+    """Four in order have probability 1/24, three do not decide; two of six pairs fall: 3/8."""
+
+    def found(*norms: float):
+        rates = np.linspace(0.12, 0.3, len(norms))
+        runs = [gd(eta, 2 / eta, l1_norm=one) for eta, one in zip(rates, norms, strict=True)]
+        return phase_row("c", 0.1, flow(20.0), [gd(0.05, 20.0), *runs])
+
+    saturating = found(50.0, 59.0, 59.9, 59.99)
+    assert (saturating.l1_rises, saturating.l1_chance) == (True, pytest.approx(1 / 24))
+    assert found(60.0, 59.0, 58.0, 57.0).l1_rises is False
+    assert found(50.0, 50.0, 50.0, 50.0).l1_rises is False
+    # Down and up by less than what counts as the same norm, and by more.
+    assert found(50.0, 50.01, 49.99, 50.0).l1_rises is False
+    assert found(50.0, 54.0, 49.0, 51.0).l1_rises is None
+    few = found(50.0, 51.0, 52.0)
+    assert (few.l1_rises, few.l1_chance) == (None, None)
+    assert "ℓ1 above η_c: 3 rates settled there with a norm, 4 are needed" in few.undecided
+    doubtful = found(51.0, 50.0, 53.0, 52.0)
+    assert (doubtful.l1_rises, doubtful.l1_chance) == (None, pytest.approx(3 / 8))
+    assert "rise as much by chance with probability 0.38" in doubtful.undecided
+
+
+@pytest.mark.parametrize("n", [4, 6, 9, 80])
+def test_noise_passes_for_a_rise_in_five_of_a_hundred_at_most(n: int) -> None:
+    random = np.random.default_rng(n)
+    group = np.repeat(np.arange(2000), n)
+    x = random.random(len(group))
+    chance = chance_of_rise(x, random.standard_normal(len(group)), group, 2000)
+    assert np.mean(chance <= 0.05) <= 0.065
+    sure = chance_of_rise(x, np.tanh(9 * x), group, 2000)
+    assert np.all(sure <= 0.05)
+
+
+@pytest.mark.parametrize("n", [6, 10, 25])
+def test_the_interval_of_a_median_holds_it_in_95_of_100(n: int) -> None:
+    """Of a skewed distribution whose median is log 2."""
+    values = np.random.default_rng(n).exponential(size=2000 * n)
+    low, high = median_intervals(values, np.repeat(np.arange(2000), n), 2000)
+    assert 0.94 <= np.mean((low <= np.log(2)) & (np.log(2) <= high)) <= 0.99
+
+
+def test_the_median_of_five_has_no_interval() -> None:
+    low, high = median_intervals(np.arange(5.0), np.zeros(5, dtype=int), 1)
+    assert np.isnan([low[0], high[0]]).all()
+
+
+def test_the_edge_has_intervals_that_narrow_with_the_noise() -> None:
+    random, widths = np.random.default_rng(0), []
+    for noise in (0.01, 0.04):
+        runs = [
+            gd(run.eta, run.sharpness * float(np.exp(noise * random.standard_normal())))
+            for run in two_regimes(0.1, np.geomspace(0.03, 0.5, 24))
+        ]
+        row = phase_row("c", 0.1, flow(20.0), runs)
+        assert row.edge_exponent_low < -1 < row.edge_exponent_high
+        assert row.edge_ratio_low < 1 < row.edge_ratio_high
+        widths.append(row.edge_exponent_high - row.edge_exponent_low)
+    assert widths[0] < widths[1]
+
+
+@pytest.mark.parametrize(
+    ("runs", "of_flow", "reason"),
+    [
+        ([], flow(20.0), "η_c: no rates settled, 3 are needed"),
+        (two_regimes(0.1)[:1], flow(20.0), "η_c: 1 rate settled, 3 are needed"),
+        (
+            two_regimes(0.1, [0.02, 0.05, 0.08]),
+            flow(20.0),
+            "η_c: no rates settled above the predicted one, 2 are needed",
+        ),
+        (
+            two_regimes(0.1, [0.2, 0.3, 0.4]),
+            flow(20.0),
+            "η_c: no rates settled below the predicted one, 1 is needed",
+        ),
+        (
+            two_regimes(0.1, [0.02, 0.05, 0.08]),
+            None,
+            "η_c: the flow predicts none, and S shows none",
+        ),
+    ],
+)
+def test_too_little_is_undecided_and_says_why(runs, of_flow, reason: str) -> None:
+    row = phase_row("c", 0.1, of_flow, runs)
+    assert (row.transition, row.eta_c_fitted) == (None, None)
+    assert row.undecided.startswith(reason)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.003])
+def test_a_sharpness_that_never_falls_has_no_transition(noise: float) -> None:
+    random = np.random.default_rng(0)
+    runs = [gd(eta, 5.0 * float(np.exp(noise * random.standard_normal()))) for eta in GRID[:9]]
+    row = phase_row("c", 0.1, flow(40.0), runs)
+    assert (row.transition, row.eta_c_fitted) == (False, None)
+    assert not row.undecided.startswith("η_c:")
+
+
+def test_what_is_decided_has_no_reason() -> None:
+    runs = [
+        gd(run.eta, run.sharpness, l1_norm=50 + run.eta, test_loss=1.0) for run in two_regimes(0.1)
+    ]
+    row = phase_row("c", 0.1, flow(20.0), runs)
+    assert row.transition is True
+    assert row.undecided == "valley of test loss: one seed has no spread, 2 are needed"
+
+
+@pytest.mark.parametrize(("x", "y"), [((1, 2, 3, 3), (1, 2, 3, 4)), ((1, 2, 3, 4), (1, 2, 3, 3))])
+def test_a_tie_makes_no_rise_surer_than_it_is(x: tuple[int, ...], y: tuple[int, ...]) -> None:
+    """Of the 24 orders of these y, two have as many rises: a chance of 1/12."""
+    group = np.zeros(4, dtype=np.int64)
+    chance = chance_of_rise(np.array(x, float), np.array(y, float), group, 1)
+    assert chance[0] >= 1 / 12

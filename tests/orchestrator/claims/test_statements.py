@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.spec import Problem, Protocol
-from orchestrator.analysis.phase import Measured, phase_row
+from orchestrator.analysis import Measured, phase_row
 from orchestrator.claims import CLAIMS, Evidence, across, judge
 from orchestrator.claims import statements as s
 from orchestrator.claims.evidence import At

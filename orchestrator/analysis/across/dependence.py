@@ -1,0 +1,95 @@
+"""How η_c and what is around it depend on each field: the columns of each group, by its values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.analysis.across.codes import (
+    Codes,
+    codes,
+    distinct_per_group,
+    numbers,
+    numbers_or_null,
+)
+from orchestrator.analysis.across.groups import FIELDS, NAMED, groups, name_of
+from orchestrator.analysis.across.problems import spelled
+from orchestrator.store import DEPENDENCE
+
+_OF_PHASE = (
+    *("epsilon", "eta_c", "eta_c_fitted", "edge_ratio", "edge_exponent", "l1_flow", "l1_slope"),
+    *("test_loss_best", "eta_best_over_eta_c"),
+)
+
+
+def dependence_table(columns: pa.Table, phase: pa.Table) -> pa.Table:
+    """A row per field, group, value and ε, as in :data:`orchestrator.store.DEPENDENCE`.
+
+    ``columns`` is a table of COLUMNS, ``phase`` one of PHASE about the same columns. Rows are in
+    the order of fields, groups, ε and values.
+    """
+    place = pc.index_in(phase["column_id"], value_set=columns["column_id"].combine_chunks())
+    place = np.asarray(place.to_numpy(zero_copy_only=False), dtype=np.int64)
+    parts = [
+        _over_epsilon(columns, phase, place)
+        if field == "epsilon"
+        else _over_columns(columns, phase, place, field)
+        for field in FIELDS
+    ]
+    return pa.concat_tables(parts)
+
+
+def _over_columns(columns: pa.Table, phase: pa.Table, place: Codes, field: str) -> pa.Table:
+    """Every row of phase of every member of every group of a field."""
+    found = groups(columns, field)
+    order = np.argsort(place, kind="stable")
+    n_rows = np.bincount(place, minlength=len(columns))
+    starts = np.concatenate([[0], np.cumsum(n_rows)])
+    repeats = n_rows[found.member]
+    ends = np.cumsum(repeats)
+    within = np.arange(int(repeats.sum())) - np.repeat(ends - repeats, repeats)
+    rows = order[np.repeat(starts[found.member], repeats) + within]
+    names = pa.array(found.names, type=pa.string()).take(pa.array(np.repeat(found.group, repeats)))
+    values = columns[field].take(pa.array(np.repeat(found.member, repeats)))
+    return _table(columns, phase, place, field, rows, names, values)
+
+
+def _over_epsilon(columns: pa.Table, phase: pa.Table, place: Codes) -> pa.Table:
+    """Every row of phase of every column with at least two thresholds."""
+    several = distinct_per_group(place, codes(phase["epsilon"]), len(columns)) > 1
+    rows = np.flatnonzero(several[place])
+    names = [name_of("epsilon", one) for one in columns["column_id"].to_pylist()]
+    names = pa.array(names, type=pa.string()).take(pa.array(place[rows]))
+    return _table(columns, phase, place, "epsilon", rows, names, phase["epsilon"].take(rows))
+
+
+def _table(
+    columns: pa.Table,
+    phase: pa.Table,
+    place: Codes,
+    field: str,
+    rows: Codes,
+    names: pa.Array,
+    values: pa.ChunkedArray,
+) -> pa.Table:
+    taken = phase.select(["column_id", *_OF_PHASE]).take(pa.array(rows))
+    named = field in NAMED and field != "seed"
+    found = {
+        "field": pa.array([field] * len(rows), type=pa.string()),
+        "group_id": names,
+        "parameterization": columns["parameterization"].take(pa.array(place[rows])),
+        "value_number": pa.nulls(len(rows), pa.float64()) if named else values.cast(pa.float64()),
+        "value_text": _texts(values),
+        "s_gf": numbers_or_null(2 / numbers(taken["eta_c"])),
+        **{name: taken[name] for name in ("column_id", *_OF_PHASE)},
+    }
+    table = pa.table([found[name] for name in DEPENDENCE.names], schema=DEPENDENCE)
+    keys = ["group_id", "epsilon", "value_number", "value_text", "column_id"]
+    return table.sort_by([(name, "ascending") for name in keys])
+
+
+def _texts(values: pa.ChunkedArray) -> pa.Array:
+    encoded = values.combine_chunks().dictionary_encode()
+    words = [spelled(one) for one in encoded.dictionary.to_pylist()]
+    return pa.array(words, type=pa.string()).take(encoded.indices)

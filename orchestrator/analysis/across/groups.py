@@ -1,0 +1,128 @@
+"""Columns that differ in one field of their problem alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from orchestrator.analysis.across.codes import Codes, codes, distinct_per_group, together
+from orchestrator.store import PROBLEM_FIELDS
+
+ORDERED = ("n_train", "width", "depth", "init_scale", "epsilon")
+"""Fields whose values are sizes, so that something can rise or fall with them."""
+
+NAMED = ("activation", "loss", "architecture", "parameterization", "seed", "dataset")
+"""Fields whose values are names; a seed is one, too."""
+
+FIELDS = (*ORDERED, *NAMED)
+
+COMPANIONS: dict[str, tuple[str, ...]] = {
+    "parameterization": ("base_width",),
+    "architecture": ("width", "depth"),
+    "dataset": ("subset", "normalization"),
+}
+"""Fields that mean something else, or nothing, under another value of the field: they may differ
+in a group as long as each value of the field comes with one of them."""
+
+_Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of one field: ``member`` and ``group`` of shape (members,), ``names`` (groups,).
+
+    ``member`` is the place of a column in the table of columns, ``group`` that of its group in
+    ``names``. A column is in several groups only if it has a companion field that is NULL.
+    """
+
+    member: Codes
+    group: Codes
+    names: tuple[str, ...]
+
+
+def groups(columns: pa.Table, field: str) -> Groups:
+    """All groups of at least two values of a field, of a table of :data:`COLUMNS`."""
+    free = COMPANIONS.get(field, ())
+    fixed = [name for name in PROBLEM_FIELDS if name != field and name not in free]
+    group = together([codes(columns[name]) for name in fixed], len(columns))
+    member, group = _several(columns, field, np.arange(len(columns)), group)
+    if free:
+        member, group = _parted(columns, field, free, member, group)
+        member, group = _several(columns, field, member, group)
+    return Groups(member, group, _names(columns, field, member, group))
+
+
+def _several(columns: pa.Table, field: str, member: Codes, group: Codes) -> tuple[Codes, Codes]:
+    """The members of those groups that have several values of the field, counted from 0 on."""
+    value = codes(columns[field])[member]
+    several = distinct_per_group(group, value, int(group.max(initial=-1)) + 1) > 1
+    kept = several[group]
+    return member[kept], together([group[kept]], int(kept.sum()))
+
+
+def _parted(
+    columns: pa.Table, field: str, free: Sequence[str], member: Codes, group: Codes
+) -> tuple[Codes, Codes]:
+    """Parts by their companions those groups in which a value comes with several of them."""
+    value = codes(columns[field])[member]
+    companions = together([codes(columns[name]) for name in free], len(columns))[member]
+    n_groups = int(group.max(initial=-1)) + 1
+    pairs = together([group, value], len(group))
+    per_pair = distinct_per_group(pairs, companions, int(pairs.max(initial=-1)) + 1)
+    crowded = np.zeros(n_groups, dtype=bool)
+    crowded[group[per_pair[pairs] > 1]] = True
+    whole = ~crowded[group]
+    members, numbers = [member[whole]], [group[whole]]
+    rows = columns.select(free).to_pylist() if crowded.any() else []
+    by_group: dict[int, list[int]] = defaultdict(list)
+    for number, place in zip(group[~whole].tolist(), member[~whole].tolist(), strict=True):
+        by_group[number].append(place)
+    for places in by_group.values():
+        for part in _matching(places, rows):
+            members.append(np.array(part))
+            numbers.append(np.full(len(part), n_groups))
+            n_groups += 1
+    return np.concatenate(members), np.concatenate(numbers)
+
+
+def _matching(places: list[int], rows: list[_Row]) -> list[list[int]]:
+    """For each full set of companions the places that have it, NULL standing for any value."""
+    sets: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place in places:
+        sets[tuple(rows[place].values())].append(place)
+    return [
+        [place for other, found in sets.items() if _is_within(other, one) for place in found]
+        for one in sets
+        if not any(other != one and _is_within(one, other) for other in sets)
+    ]
+
+
+def _is_within(loose: tuple[object, ...], full: tuple[object, ...]) -> bool:
+    return all(a is None or a == b for a, b in zip(loose, full, strict=True))
+
+
+def _names(columns: pa.Table, field: str, member: Codes, group: Codes) -> tuple[str, ...]:
+    """16 hex digits for each group, of what its members have in common: equal in every run."""
+    free = COMPANIONS.get(field, ())
+    fixed = [name for name in PROBLEM_FIELDS if name != field and name not in free]
+    first = np.unique(group, return_index=True)[1]
+    shared = columns.select(fixed).take(pa.array(member[first])).to_pylist()
+    if free and shared:
+        rows = columns.select(free).take(pa.array(member)).to_pylist()
+        found: list[set[str]] = [set() for _ in shared]
+        for number, row in zip(group.tolist(), rows, strict=True):
+            found[number].add(json.dumps(row))
+        for one, companions in zip(shared, found, strict=True):
+            one["companions"] = sorted(companions)
+    return tuple(name_of(field, one) for one in shared)
+
+
+def name_of(field: str, shared: object) -> str:
+    """The name of a group: a hash of its field and of what its members have in common."""
+    return hashlib.sha256(json.dumps([field, shared], sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,41 @@
+"""The lines that say what is known of the transition, and what is not."""
+
+from dataclasses import fields
+
+from orchestrator.analysis import PhaseRow
+from orchestrator.cli.phases import left_out, print_phases, print_undecided
+
+
+def row(column_id: str, **known) -> PhaseRow:
+    values = {f.name: 0 if f.name.startswith("n_") else None for f in fields(PhaseRow)}
+    return PhaseRow(**values | {"column_id": column_id, "epsilon": 0.1} | known)
+
+
+def test_a_fitted_rate_has_its_uncertainty_and_an_unknown_one_is_undecided(capsys) -> None:
+    fitted = {"eta_c_fitted": 0.05, "eta_c_fitted_low": 0.049, "eta_c_fitted_high": 0.051}
+    print_phases([row("a", **fitted, n_gd=3, n_diverged=2, n_chaotic=1), row("b")])
+    lines = capsys.readouterr().out.splitlines()
+    a, b = (line for line in lines if line.split()[:1] in (["a"], ["b"]))
+    assert "0.05 ± 2 %" in a
+    assert "2 diverged, 1 chaotic" in a
+    assert "undecided" in b
+    assert "none" in b
+
+
+def test_one_thing_is_said_once(capsys) -> None:
+    rows = [
+        row("a", undecided="x: one; y: two"),
+        row("b", undecided="x: one"),
+        row("c"),
+        row("d", undecided="x: 3"),
+    ]
+    print_undecided({"a": "width 16"}, rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "undecided: x: one and other reasons (3 of 4 columns and thresholds)",
+        "undecided: y: two (width 16, ε = 0.1)",
+    ]
+
+
+def test_nothing_left_out_is_said() -> None:
+    assert left_out(row("a")) == "none"
+    print_phases([])
