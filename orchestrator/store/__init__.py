@@ -11,17 +11,27 @@
 
 from orchestrator.store.choice import select_rows
 from orchestrator.store.compaction import Compaction, compact
-from orchestrator.store.parts import Identity
+from orchestrator.store.examples import Example, examples
+from orchestrator.store.parts import Identity, identity
 from orchestrator.store.read import Store
 from orchestrator.store.repair import remove_orphaned_temporaries, set_aside
 from orchestrator.store.schema import (
+    AGREEMENT,
+    ANALYSIS,
     ATTEMPTS,
+    COLUMNS,
+    DEPENDENCE,
+    EXCLUDED,
+    FINDINGS,
     MEASURES,
     PHASE,
+    PROBLEM_FIELDS,
     PROVENANCE,
     TABLES,
     TRAJECTORIES,
+    TRENDS,
     TRIALS,
+    VALLEYS,
 )
 from orchestrator.store.sql import QueryError, connect, describe, query, render, save
 from orchestrator.store.write import (
@@ -35,14 +45,24 @@ from orchestrator.store.write import (
 )
 
 __all__ = [
+    "AGREEMENT",
+    "ANALYSIS",
     "ATTEMPTS",
+    "COLUMNS",
+    "DEPENDENCE",
+    "EXCLUDED",
+    "FINDINGS",
     "MEASURES",
     "PHASE",
+    "PROBLEM_FIELDS",
     "PROVENANCE",
     "TABLES",
     "TRAJECTORIES",
+    "TRENDS",
     "TRIALS",
+    "VALLEYS",
     "Compaction",
+    "Example",
     "Identity",
     "QueryError",
     "RowError",
@@ -53,6 +73,8 @@ __all__ = [
     "connect",
     "create",
     "describe",
+    "examples",
+    "identity",
     "query",
     "remove_orphaned_temporaries",
     "render",

@@ -18,14 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from orchestrator.store.index import INDEX, KEY_COLUMNS, encode, index_of
 from orchestrator.store.parts import (
     CONTAINS,
     Identity,
     UnreadableError,
     VanishedError,
     contents,
+    count_rows,
     identity,
     is_compacted,
     list_parts,
@@ -37,6 +40,9 @@ from orchestrator.store.write import COMPACTED, atomic_write, file_errors
 
 TARGET_BYTES = 128 * 2**20
 """The files merged into one are at most this large together; half of it is left as it is."""
+
+_MOST_CELLS = 2**26
+"""Values in memory at once: half a GiB of numbers, and as much again while they are sorted."""
 
 _ROW_GROUP = 2**16
 _RETIRED = ".retired"
@@ -109,7 +115,8 @@ def _compact_table(store: Store, table: str) -> Compaction:
     selections = [one for one in store.selection(table) if identities.get(one.path)]
     _delete({one.path: identities[one.path] for one in selections if one.rows and not one.kept})
     merged, written = 0, []
-    for batch in _batches([one for one in selections if one.kept], identities):
+    most_rows = _MOST_CELLS // len(TABLES[table])
+    for batch in _batches([one for one in selections if one.kept], identities, most_rows):
         held = {one.path: identities[one.path] for one in batch}
         written.append(_merge(store, table, batch, held))
         merged += len(batch)
@@ -118,23 +125,30 @@ def _compact_table(store: Store, table: str) -> Compaction:
 
 
 def _batches(
-    selections: Sequence[Selection], identities: dict[Path, Identity | None]
+    selections: Sequence[Selection], identities: dict[Path, Identity | None], most_rows: int
 ) -> Iterator[list[Selection]]:
-    """Groups of files worth merging, each at most the target size, of neighbouring names."""
+    """Groups of files worth merging, each within the target size, of neighbouring names."""
     batch: list[Selection] = []
-    size = 0
+    size = rows = 0
     for one in sorted(selections, key=lambda one: (not is_compacted(one.path), one.path.name)):
         found = identities[one.path]
         its_size = found.size if found else 0
-        if 2 * its_size >= TARGET_BYTES and one.filter is None:
+        is_full = 2 * its_size >= TARGET_BYTES or 2 * one.kept >= most_rows
+        if is_full and one.filter is None:
             continue
-        if batch and size + its_size > TARGET_BYTES:
-            yield batch
-            batch, size = [], 0
+        if size + its_size > TARGET_BYTES or rows + one.kept > most_rows:
+            if _is_worth_it(batch):
+                yield batch
+            batch, size, rows = [], 0, 0
         batch.append(one)
         size += its_size
-    if len(batch) > 1 or any(one.filter is not None for one in batch):
+        rows += one.kept
+    if _is_worth_it(batch):
         yield batch
+
+
+def _is_worth_it(batch: Sequence[Selection]) -> bool:
+    return len(batch) > 1 or any(one.filter is not None for one in batch)
 
 
 def _merge(
@@ -148,17 +162,45 @@ def _merge(
         except UnreadableError as damage:
             store.skip(one.path, held[one.path], str(damage))
             raise VanishedError(one.path) from damage
-        parts.append(part if one.filter is None else part.filter(one.filter))
-    rows = pa.concat_tables(parts).sort_by([(name, "ascending") for name in SORTED_BY[table]])
+        parts.append(_with_dictionaries(part if one.filter is None else part.filter(one.filter)))
+    rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+    del parts
     listed = json.dumps({path.name: its for path, its in sorted(held.items())})
     digest = hashlib.sha256(listed.encode()).hexdigest()[:12]
     path = store.run / table / f"{COMPACTED}{digest}.parquet"
-    atomic_write(path, lambda temporary: _write_checked(rows, listed, schema, temporary))
+    atomic_write(path, lambda temporary: _write_checked(rows, listed, table, temporary))
     return path
 
 
-def _write_checked(rows: pa.Table, listed: str, schema: pa.Schema, path: Path) -> None:
-    """Write large row groups, and read all of them back before the sources may be deleted."""
+def _with_dictionaries(part: pa.Table) -> pa.Table:
+    """Text as numbers into a dictionary: most of it is repeated, and it is sorted faster."""
+    columns = [
+        column.dictionary_encode() if column.type == pa.string() else column
+        for column in part.columns
+    ]
+    return pa.table(columns, names=part.column_names)
+
+
+def _order(rows: pa.Table, by: Sequence[str]) -> pa.Array:
+    """The places of the rows in ascending order of some columns, NULL last."""
+    keys = {}
+    for name in by:
+        column = rows.column(name).combine_chunks()
+        if isinstance(column, pa.DictionaryArray):
+            rank = pc.rank(column.dictionary, tiebreaker="dense").cast(pa.int32())
+            column = rank.take(column.indices)
+        keys[name] = column
+    return pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in by])
+
+
+def _write_checked(rows: pa.Table, listed: str, table: str, path: Path) -> None:
+    """Write sorted row groups, and read all of them back before the sources may be deleted.
+
+    A row group holds few columns of a sweep, so that a filter on one of them reads little.
+    """
+    schema = TABLES[table]
+    sorted_by = [(name, "ascending") for name in SORTED_BY[table]]
+    order = _order(rows, SORTED_BY[table])
     with pq.ParquetWriter(
         path,
         schema,
@@ -166,11 +208,15 @@ def _write_checked(rows: pa.Table, listed: str, schema: pa.Schema, path: Path) -
         use_dictionary=[field.name for field in schema if field.type == pa.string()],
         write_page_checksum=True,
         store_schema=False,
+        sorting_columns=pq.SortingColumn.from_ordering(schema, sorted_by, "at_end"),
     ) as writer:
-        writer.write_table(rows, row_group_size=_ROW_GROUP)
-        writer.add_key_value_metadata({CONTAINS: listed})
+        for start in range(0, len(rows), _ROW_GROUP):
+            group = rows.take(order.slice(start, _ROW_GROUP)).cast(schema)
+            writer.write_table(group, row_group_size=_ROW_GROUP)
+        index = index_of(rows.select(KEY_COLUMNS).cast(pa.schema(map(schema.field, KEY_COLUMNS))))
+        writer.add_key_value_metadata({CONTAINS: listed, INDEX: encode(index)})
     try:
-        found = len(read_part(path, schema, schema.names))
+        found = count_rows(path, schema)
     except UnreadableError as damage:
         raise OSError(f"it does not read back ({damage})") from damage
     if found != len(rows):

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.store.index import KEY_COLUMNS, decode, keys_of
 from orchestrator.store.write import COMPACTED, refusal
 
 CONTAINS = b"eos.contains"
@@ -135,13 +136,45 @@ def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table
         VanishedError: it is gone.
     """
     with _open(path) as file:
-        found = file.schema_arrow.remove_metadata()
-        if not found.equals(schema):
-            raise UnreadableError(_difference(found, schema))
+        _check_columns(file, schema)
         if not columns:
             return schema.empty_table().select([])
         try:
             return file.read(columns=list(columns), use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise _judged(path, error) from error
+
+
+def read_keys(path: Path, schema: pa.Schema) -> pa.Table:
+    """How many rows of which attempts a file holds; of a compacted one its footer tells.
+
+    Returns the columns trial_id, attempt and rows of :mod:`orchestrator.store.index`.
+
+    Raises:
+        UnreadableError: the file is damaged or has other columns than ``schema``.
+        VanishedError: it is gone.
+    """
+    if is_compacted(path):
+        with _open(path) as file:
+            _check_columns(file, schema)
+            index = decode(file.metadata.metadata or {}, file.metadata.num_rows)
+        if index is not None:
+            return index
+    return keys_of(read_part(path, schema, KEY_COLUMNS))
+
+
+def count_rows(path: Path, schema: pa.Schema) -> int:
+    """Read a whole file, one row group after the other, and count its rows.
+
+    Raises:
+        UnreadableError: the file is damaged or has other columns than ``schema``.
+        VanishedError: it is gone.
+    """
+    with _open(path) as file:
+        _check_columns(file, schema)
+        try:
+            groups = range(file.num_row_groups)
+            return sum(len(file.read_row_group(group, use_threads=False)) for group in groups)
         except (pa.ArrowException, OSError) as error:
             raise _judged(path, error) from error
 
@@ -160,6 +193,12 @@ def _judged(path: Path, error: Exception) -> Exception:
             return VanishedError(path)
         return refusal(path, "read", error)
     return UnreadableError(" ".join(str(error).split()))
+
+
+def _check_columns(file: pq.ParquetFile, schema: pa.Schema) -> None:
+    found = file.schema_arrow.remove_metadata()
+    if not found.equals(schema):
+        raise UnreadableError(_difference(found, schema))
 
 
 def _difference(found: pa.Schema, schema: pa.Schema) -> str:

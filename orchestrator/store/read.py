@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestrator.store.index import KEY_COLUMNS, keys_of
 from orchestrator.store.newest import all_but, newest_rows
 from orchestrator.store.parts import (
     Identity,
@@ -19,7 +20,9 @@ from orchestrator.store.parts import (
     VanishedError,
     check_part,
     identity,
+    is_compacted,
     list_parts,
+    read_keys,
     read_part,
 )
 from orchestrator.store.repair import DAMAGED, set_aside
@@ -28,7 +31,6 @@ from orchestrator.store.write import refusal
 
 _LISTINGS = 50
 _READERS = 4
-_KEY_COLUMNS = ("trial_id", "attempt")
 
 Result = TypeVar("Result")
 
@@ -88,8 +90,38 @@ class Store:
         for column in wanted:
             if column not in schema.names:
                 raise ValueError(f"column is {column!r}; it must be in {', '.join(schema.names)}")
-        needed = [*wanted, *(key for key in _KEY_COLUMNS if key not in wanted)]
-        return _newest(name, self.fresh(lambda: self._read(name, needed)), needed).select(wanted)
+        return self.fresh(lambda: self._table(name, wanted))
+
+    def _table(self, name: str, wanted: Sequence[str]) -> pa.Table:
+        """Parts are opened once; of compacted files only what is wanted and counts is read."""
+        schema = TABLES[name]
+        with_keys = [*wanted, *(key for key in KEY_COLUMNS if key not in wanted)]
+
+        def read(path: Path) -> tuple[pa.Table, pa.Table | None]:
+            if is_compacted(path):
+                return read_keys(path, schema), None
+            part = read_part(path, schema, with_keys)
+            return keys_of(part), part
+
+        found = self._each(list_parts(self.run / name).live, read)
+        selections = _selections(name, [(path, keys) for path, (keys, _) in found])
+        parts = [schema.empty_table().select(wanted)]
+        for one, (_, (_, part)) in zip(selections, found, strict=True):
+            if not one.kept:
+                continue
+            if part is None:
+                part = self._read_later(name, one, wanted if one.filter is None else with_keys)
+            parts.append((part if one.filter is None else part.filter(one.filter)).select(wanted))
+        return pa.concat_tables(parts)
+
+    def _read_later(self, name: str, chosen: Selection, columns: Sequence[str]) -> pa.Table:
+        """Read of a file what its keys say that counts; when it is damaged, all is chosen anew."""
+        before = identity(chosen.path)
+        try:
+            return read_part(chosen.path, TABLES[name], columns)
+        except UnreadableError as damage:
+            self.skip(chosen.path, before, str(damage))
+            raise VanishedError(chosen.path) from damage
 
     def news(self, name: str, columns: Sequence[str], known: Mapping[Path, Identity]) -> News:
         """Some columns of what came into a table since the files ``known`` were read.
@@ -109,7 +141,8 @@ class Store:
             files[path] = its_identity
         afresh = any(files.get(path) != its_identity for path, its_identity in known.items())
         paths = [path for path in files if afresh or path not in known]
-        return News(_newest(name, self._read_all(name, paths, columns), columns), files, afresh)
+        read = self._each(paths, lambda path: read_part(path, TABLES[name], columns))
+        return News(_newest(name, read, columns), files, afresh)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The rows of a table as dictionaries."""
@@ -118,8 +151,8 @@ class Store:
 
     def settled(self) -> set[str]:
         """The trials whose rows are there."""
-        read = self.fresh(lambda: self._read("trials", ["trial_id"]))
-        return {trial for _, part in read for trial in part.column("trial_id").to_pylist()}
+        read = self.fresh(lambda: self._keys("trials"))
+        return {trial for _, keys in read for trial in keys.column("trial_id").to_pylist()}
 
     def damaged(self) -> list[Path]:
         """The files that were set aside: parts of tables, and checkpoints."""
@@ -146,38 +179,30 @@ class Store:
 
     def selection(self, table: str) -> list[Selection]:
         """What counts of each file of a table, from its keys alone."""
-        return self.fresh(lambda: self._select(table))
+        return self.fresh(lambda: _selections(table, self._keys(table)))
 
-    def _select(self, table: str) -> list[Selection]:
-        read = self._read(table, _KEY_COLUMNS)
-        keys = _concatenate(read, TABLES[table], _KEY_COLUMNS)
-        lengths = [len(part) for _, part in read]
-        counts = newest_rows(keys, lengths, KEYS[table])
-        selections = []
-        for (path, part), mask in zip(read, np.split(counts, np.cumsum(lengths)), strict=False):
-            kept = int(mask.sum())
-            losing = None if kept in (0, len(part)) else all_but(part.filter(pa.array(~mask)))
-            selections.append(Selection(path, len(part), kept, losing))
-        return selections
+    def _keys(self, table: str) -> list[tuple[Path, pa.Table]]:
+        """How many rows of which attempts each file of a table holds."""
+        live = list_parts(self.run / table).live
+        return self._each(live, lambda path: read_keys(path, TABLES[table]))
 
-    def _read(self, table: str, columns: Sequence[str]) -> list[tuple[Path, pa.Table]]:
-        return self._read_all(table, list_parts(self.run / table).live, columns)
+    def _each(
+        self, paths: Sequence[Path], read: Callable[[Path], Result]
+    ) -> list[tuple[Path, Result]]:
+        """What ``read`` makes of each file that can be read; the others are skipped."""
 
-    def _read_all(
-        self, table: str, paths: Sequence[Path], columns: Sequence[str]
-    ) -> list[tuple[Path, pa.Table]]:
-        def read(path: Path) -> tuple[Path, pa.Table] | None:
+        def try_one(path: Path) -> tuple[Path, Result] | None:
             before = identity(path)
             if path in self._unreadable and self._unreadable[path][0] == before:
                 return None
             try:
-                return path, read_part(path, TABLES[table], columns)
+                return path, read(path)
             except UnreadableError as damage:
                 self.skip(path, before, str(damage))
                 return None
 
         with ThreadPoolExecutor(_READERS) as pool:
-            return [part for part in pool.map(read, paths) if part is not None]
+            return [found for found in pool.map(try_one, paths) if found is not None]
 
     def skip(self, path: Path, its_identity: Identity | None, reason: str) -> None:
         """Report a file as unreadable and take no rows from it until another has its name."""
@@ -195,6 +220,21 @@ class Store:
             except VanishedError:
                 continue
         raise refusal(self.run, "read", OSError("its files vanish faster than they are read"))
+
+
+def _selections(table: str, found: Sequence[tuple[Path, pa.Table]]) -> list[Selection]:
+    """What counts of each file, from how many rows of which attempts each holds."""
+    if not found:
+        return []
+    lengths = [len(keys) for _, keys in found]
+    counts = newest_rows(pa.concat_tables([keys for _, keys in found]), lengths, KEYS[table])
+    selections = []
+    for (path, keys), mask in zip(found, np.split(counts, np.cumsum(lengths)), strict=False):
+        each = keys.column("rows").to_numpy()
+        rows, kept = int(each.sum()), int(each[mask].sum())
+        losing = None if kept in (0, rows) else all_but(keys.filter(pa.array(~mask)))
+        selections.append(Selection(path, rows, kept, losing))
+    return selections
 
 
 def _newest(name: str, read: Sequence[tuple[Path, pa.Table]], columns: Sequence[str]) -> pa.Table:

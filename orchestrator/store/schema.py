@@ -81,14 +81,108 @@ ATTEMPTS: pa.Schema = pa.schema(
 PHASE: pa.Schema = pa.schema(
     [
         *_columns(_TEXT, "column_id"),
-        *_columns(_NUMBER, "epsilon eta_c eta_c_fitted flow_sharpness edge_exponent edge_ratio"),
-        *_columns(_NUMBER, "flat_spread l1_flow l1_slope l1_r2 test_loss_best eta_best"),
-        *_columns(_NUMBER, "eta_best_over_eta_c"),
+        *_columns(_NUMBER, "epsilon eta_c eta_c_fitted eta_c_fitted_low eta_c_fitted_high"),
+        *_columns(_FLAG, "transition"),
+        *_columns(_NUMBER, "flow_sharpness edge_exponent edge_exponent_low edge_exponent_high"),
+        *_columns(_NUMBER, "edge_ratio edge_ratio_low edge_ratio_high flat_spread"),
+        *_columns(_NUMBER, "l1_flow l1_flat l1_slope l1_slope_low l1_slope_high l1_r2"),
+        *_columns(_FLAG, "l1_rises"),
+        *_columns(_NUMBER, "l1_chance test_loss_best eta_best eta_best_over_eta_c"),
         *_columns(_FLAG, "u_shaped"),
-        *_columns(_COUNT, "n_gd n_diverged"),
+        *_columns(_NUMBER, "u_depth u_spread u_eta"),
+        *_columns(_TEXT, "undecided"),
+        *_columns(_COUNT, "n_gd n_diverged n_settled n_short n_chaotic n_unconverged n_unmeasured"),
     ]
 )
 """One row per (column_id, epsilon), computed from the trials."""
+
+EXCLUDED: pa.Schema = pa.schema(
+    [*_columns(_TEXT, "trial_id column_id"), *_columns(_NUMBER, "epsilon"), *_columns(_TEXT, "why")]
+)
+"""One row per GD trial and ε that does not count for the analysis."""
+
+PROBLEM_FIELDS: tuple[str, ...] = (
+    *("dataset", "n_train", "architecture", "width", "depth", "activation", "loss"),
+    *("parameterization", "init_scale", "seed", "dtype", "subset", "normalization", "base_width"),
+)
+"""The columns of ``trials`` that say which problem a row is about."""
+
+VALLEYS: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "group_id"),
+        *(TRIALS.field(name) for name in PROBLEM_FIELDS if name != "seed"),
+        *_columns(_NUMBER, "epsilon"),
+        *_columns(_COUNT, "n_seeds n_used"),
+        *_columns(_NUMBER, "test_loss_best eta_best eta_best_over_eta_c"),
+        *_columns(_FLAG, "u_shaped"),
+        *_columns(_NUMBER, "u_depth u_spread"),
+        *_columns(_TEXT, "undecided"),
+    ]
+)
+"""One row per group of columns that differ in the seed alone, and ε: its valley of test loss."""
+
+COLUMNS: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "column_id label"),
+        *(TRIALS.field(name) for name in PROBLEM_FIELDS),
+        *_columns(_COUNT, "n_trials n_epsilon"),
+    ]
+)
+"""One row per column."""
+
+DEPENDENCE: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "field group_id parameterization"),
+        *_columns(_NUMBER, "value_number"),
+        *_columns(_TEXT, "value_text column_id"),
+        *_columns(_NUMBER, "epsilon eta_c eta_c_fitted s_gf edge_ratio edge_exponent"),
+        *_columns(_NUMBER, "l1_flow l1_slope test_loss_best eta_best_over_eta_c"),
+    ]
+)
+"""One row per field, group of columns that differ in it alone, ε, and value of the field."""
+
+TRENDS: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "field group_id parameterization"),
+        *_columns(_NUMBER, "epsilon"),
+        *_columns(_COUNT, "n_values n_settled"),
+        *_columns(_NUMBER, "s_gf_ratio s_gf_change s_gf_slope s_gf_slope_low s_gf_slope_high"),
+        *_columns(_TEXT, "verdict reason"),
+    ]
+)
+"""One row per field, group of columns that differ in it alone, and ε."""
+
+AGREEMENT: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "scope_field scope_value"),
+        *_columns(_COUNT, "n n_undecided"),
+        *_columns(_NUMBER, "slope slope_low slope_high intercept r2"),
+        *_columns(_NUMBER, "ratio_median ratio_low ratio_high"),
+    ]
+)
+"""One row per scope: the fitted η_c against the predicted one."""
+
+FINDINGS: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "statement_id statement verdict"),
+        *_columns(_COUNT, "n_holds n_decided n_undecided"),
+        *_columns(_NUMBER, "value_low value_median value_high wanted_low wanted_high"),
+        *_columns(_TEXT, "numbers"),
+    ]
+)
+"""One row per statement that any sweep can be asked."""
+
+ANALYSIS: dict[str, pa.Schema] = {
+    "phase": PHASE,
+    "excluded": EXCLUDED,
+    "valleys": VALLEYS,
+    "columns": COLUMNS,
+    "dependence": DEPENDENCE,
+    "trends": TRENDS,
+    "agreement": AGREEMENT,
+    "findings": FINDINGS,
+}
+"""The tables that the analysis writes, each one file in the run's folder ``analysis``."""
 
 TABLES: dict[str, pa.Schema] = {
     "trials": TRIALS,

@@ -25,7 +25,7 @@ COMPACTED = "compacted-"
 """How the name of a file begins that holds the rows of many parts."""
 
 _PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FOLDERS = (*TABLES, "claims", "checkpoints", "logs")
+_FOLDERS = (*TABLES, "claims", "checkpoints", "live", "logs")
 _REMEDIES = {
     errno.ENOSPC: "free some space and run again",
     errno.EDQUOT: "free some space and run again",
@@ -127,28 +127,34 @@ def write_part(run: Path, table: str, name: str, rows: Rows | pa.Table) -> Path:
     return path
 
 
-def write_table(path: Path, rows: Rows | pa.Table, schema: pa.Schema) -> None:
+def write_table(
+    path: Path, rows: Rows | pa.Table, schema: pa.Schema, notes: Mapping[str, str] | None = None
+) -> None:
     """Write rows with the columns of ``schema`` to a Parquet file, whole; see :func:`write_part`.
+
+    ``notes`` become metadata of the file.
 
     Raises:
         RowError: a row has a column that the schema lacks, or a value of another type.
         StoreError: the file system refused.
     """
     content = to_table(rows, schema)
-    atomic_write(path, lambda temporary: _write_small(content, temporary))
+    atomic_write(path, lambda temporary: _write_small(content, temporary, notes))
 
 
-def _write_small(content: pa.Table, path: Path) -> None:
+def _write_small(content: pa.Table, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """One row group with checksums and a short footer: what a part costs is mostly its footer."""
-    pq.write_table(
-        content,
+    with pq.ParquetWriter(
         path,
+        content.schema,
         compression="zstd",
         use_dictionary=False,
         write_statistics=False,
         write_page_checksum=True,
         store_schema=False,
-    )
+    ) as writer:
+        writer.write_table(content)
+        writer.add_key_value_metadata(dict(notes or {}))
 
 
 def to_table(rows: Rows | pa.Table, schema: pa.Schema) -> pa.Table:

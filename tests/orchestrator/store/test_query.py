@@ -4,7 +4,11 @@ import csv
 import datetime
 import io
 import json
+import stat
+import tempfile
+from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -161,9 +165,37 @@ def test_queries_see_every_key_once_while_others_write_and_compact(run, start) -
         assert query(run.path, sql).to_pylist() == [{"n": 10, "keys": 10, "attempts": 5}]
 
 
-def test_a_query_that_outgrows_the_memory_does_not_spill_into_the_working_folder(run) -> None:
-    sql = "SELECT current_setting('temp_directory') AS folder"
-    assert query(run.path, sql).to_pylist() == [{"folder": ""}]
+SPILL = "SELECT current_setting('temp_directory') AS folder"
+
+
+def test_what_outgrows_the_memory_goes_to_a_private_folder_that_is_gone_afterwards(run) -> None:
+    with connect(run.path) as connection:
+        (found,) = connection.sql(SPILL).fetchall()[0]
+        folder = Path(found).parent
+        assert folder.parent == Path(tempfile.gettempdir())
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert list(folder.iterdir()) == []
+    del connection
+    assert not folder.exists()
+    (row,) = query(run.path, SPILL).to_pylist()
+    assert not Path(row["folder"]).parent.exists()
+
+
+def test_a_query_that_outgrows_the_memory_ends_all_the_same(run, monkeypatch) -> None:
+    monkeypatch.setattr(sql_module, "_MEMORY", "24MiB")
+    sql = "SELECT count(DISTINCT hash(range)) AS n FROM range(2000000)"
+    assert query(run.path, sql).to_pylist() == [{"n": 2000000}]
+
+
+@pytest.mark.parametrize("sql", ["COPY (SELECT 1) TO '{}'", "SELECT * FROM read_text('{}')"])
+def test_the_folder_for_what_outgrows_the_memory_leads_nowhere_else(run, sql) -> None:
+    path = run.trial("a")
+    with connect(run.path) as connection:
+        (folder,) = connection.sql(SPILL).fetchall()[0]
+        up = "/".join([".."] * len(Path(folder).parts))
+        for way in (f"{folder}/{up}{path}", f"{folder}/../beside", str(path)):
+            with pytest.raises(duckdb.PermissionException):
+                connection.sql(sql.format(way)).fetchall()
 
 
 def test_text_has_times_nulls_and_flags_that_other_programs_read(run) -> None:

@@ -42,8 +42,11 @@ started_at finished_at
 """
 
 PHASE_COLUMNS = """
-column_id epsilon eta_c eta_c_fitted flow_sharpness edge_exponent edge_ratio flat_spread
-l1_flow l1_slope l1_r2 test_loss_best eta_best eta_best_over_eta_c u_shaped n_gd n_diverged
+column_id epsilon eta_c eta_c_fitted eta_c_fitted_low eta_c_fitted_high transition flow_sharpness
+edge_exponent edge_exponent_low edge_exponent_high edge_ratio edge_ratio_low edge_ratio_high
+flat_spread l1_flow l1_flat l1_slope l1_slope_low l1_slope_high l1_r2 l1_rises l1_chance
+test_loss_best eta_best eta_best_over_eta_c u_shaped u_depth u_spread u_eta undecided n_gd
+n_diverged n_settled n_short n_chaotic n_unconverged n_unmeasured
 """
 
 
