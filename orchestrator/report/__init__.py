@@ -1,7 +1,18 @@
-"""Figures: of a sweep, made from its tables alone, and of the theory of diagonal networks."""
+"""Figures: of a run, made from its tables alone, and of the theory of diagonal networks."""
 
 from orchestrator.report.diagonal import diagonal_figure, draw_diagonal
-from orchestrator.report.draw import draw_transition
-from orchestrator.report.transition import transition_figure
+from orchestrator.report.draw import FORMATS, draw_figures, draw_transition, figures_of, save
+from orchestrator.report.figures import FIGURES, Drawn, transition_figure
 
-__all__ = ["diagonal_figure", "draw_diagonal", "draw_transition", "transition_figure"]
+__all__ = [
+    "FIGURES",
+    "FORMATS",
+    "Drawn",
+    "diagonal_figure",
+    "draw_diagonal",
+    "draw_figures",
+    "draw_transition",
+    "figures_of",
+    "save",
+    "transition_figure",
+]

@@ -1,64 +1,146 @@
-"""From the trials of a run directory to its figures."""
+"""From the tables of a run directory to the files of its figures."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+import matplotlib as mpl
 
-from orchestrator.report.series import PROBLEM, READ
-from orchestrator.report.transition import transition_figure
+from orchestrator.report.figures import FIGURES, OF_A_COLUMN, Drawn, NothingToDrawError
+from orchestrator.report.figures.transition import transition
+from orchestrator.report.tables import Tables
 from orchestrator.store import Store, atomic_write
 from orchestrator.store.write import file_errors
 
 MOST_FIGURES = 12
-"""What a person looks through; a sweep of thousands of columns is a matter for ``eos query``."""
+"""Of one kind: what a person looks through; a sweep of thousands of columns has figures across all
+of them, and ``eos query``."""
 
 DOTS_PER_INCH = 180
 
+FORMATS = ("png", "svg")
+"""Of every figure; ``pdf`` is another, which takes as long as both."""
 
-def draw_transition(
+Warn = Callable[[str], object]
+
+
+def draw_figures(
     run: Path,
     destination: Path | None = None,
     *,
-    warn: Callable[[str], object] = warnings.warn,
+    names: Collection[str] | None = None,
+    formats: Collection[str] = FORMATS,
+    warn: Warn = warnings.warn,
+) -> list[Path]:
+    """Draw the figures of a run, each in all formats; say where.
+
+    The files go to ``destination``, or to the run's ``report/``, and each appears whole. See
+    :func:`figures_of` for the rest.
+    """
+    return [
+        path
+        for one in figures_of(run, names=names, warn=warn)
+        for path in save(one, _folder(run, destination), formats)
+    ]
+
+
+def figures_of(
+    run: Path, *, names: Collection[str] | None = None, warn: Warn = warnings.warn
+) -> Iterator[Drawn]:
+    """The figures of a run, one after the other, from its tables alone.
+
+    ``names`` are of :data:`FIGURES`, None for all. Of more than :data:`MOST_FIGURES` columns, so
+    many have figures of their own, chosen to show every value of every field as far as they can,
+    and ``warn`` is told which; so it is of each figure that is left out, with the reason.
+
+    Raises:
+        FileNotFoundError: there is no such run directory.
+        StoreError: the file system refused.
+        ValueError: there is no figure of a name.
+    """
+    for name in names or ():
+        if name not in FIGURES:
+            raise ValueError(f"figure is {name!r}; it must be one of {', '.join(FIGURES)}")
+    tables = Tables(run, MOST_FIGURES)
+    if not tables.columns:
+        warn("no figure is drawn: no trial has settled yet")
+        return
+    asked = [name for name in FIGURES if names is None or name in names]
+    if len(tables.shown) < len(tables.columns) and OF_A_COLUMN.intersection(asked):
+        warn(_cut(tables))
+    for name in asked:
+        try:
+            yield from FIGURES[name](tables)
+        except NothingToDrawError as nothing:
+            warn(f"figure {name} is left out: {nothing}")
+
+
+def draw_transition(
+    run: Path, destination: Path | None = None, *, warn: Warn = warnings.warn
 ) -> list[Path]:
     """Draw the transition at η_c of each column as ``transition-<column_id>.png``; say where.
 
-    The files go to ``destination``, or to the run's ``report/``, and each appears whole. Of more
-    than :data:`MOST_FIGURES` columns, the first in the order of their problems are drawn, and
-    ``warn`` is told.
+    Unlike :func:`draw_figures`, this is quick enough for the end of a run.
 
     Raises:
         FileNotFoundError: there is no such run directory.
         StoreError: the file system refused.
     """
-    columns = _columns(Store(run).table("trials", READ).to_pylist())
-    if len(columns) > MOST_FIGURES:
-        warn(f"only the first {MOST_FIGURES} of {len(columns)} columns are drawn")
-    folder = run / "report" if destination is None else destination
+    Store(run)
+    tables = Tables(run, MOST_FIGURES)
+    if len(tables.shown) < len(tables.columns):
+        warn(_cut(tables))
+    folder = _folder(run, destination)
+    return [path for one in transition(tables) for path in save(one, folder, ("png",))]
+
+
+def save(drawn: Drawn, folder: Path, formats: Collection[str] = FORMATS) -> list[Path]:
+    """Write a figure to a folder, which is made, with its words in each file; say where.
+
+    Each file appears whole, and the same figure gives the same bytes.
+
+    Raises:
+        StoreError: the file system refused.
+    """
     with file_errors(folder, "made"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return [_save(transition_figure(rows), folder, rows[0]) for rows in columns[:MOST_FIGURES]]
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", drawn.name)
+    # Finding room for all text takes as long as drawing, and comes out alike in every format.
+    drawn.figure.draw_without_rendering()
+    drawn.figure.set_layout_engine("none")
+    paths = []
+    for suffix in formats:
+
+        def write(temporary: Path, suffix: str = suffix) -> None:
+            # Without a salt of its own, the names of clip paths in SVG are random.
+            with mpl.rc_context({"svg.hashsalt": name, "pdf.fonttype": 42}):
+                drawn.figure.savefig(
+                    temporary, format=suffix, dpi=DOTS_PER_INCH, metadata=_metadata(drawn, suffix)
+                )
+
+        atomic_write(folder / f"{name}.{suffix}", write)
+        paths.append(folder / f"{name}.{suffix}")
+    return paths
 
 
-def _columns(trials: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The rows of each column, the columns in the order of their problems."""
-    columns: dict[str, list[dict[str, Any]]] = {}
-    for row in trials:
-        columns.setdefault(row["column_id"], []).append(row)
-    return sorted(columns.values(), key=lambda rows: _order(rows[0]))
+def _metadata(drawn: Drawn, suffix: str) -> dict[str, Any]:
+    """What readers of the format show; no dates, which would make every file a new one."""
+    if suffix == "svg":
+        return {"Title": drawn.title, "Description": drawn.alternative, "Date": None}
+    if suffix == "pdf":
+        return {"Title": drawn.title, "Subject": drawn.alternative, "CreationDate": None}
+    return {"Title": drawn.title, "Description": drawn.alternative}
 
 
-def _order(row: dict[str, Any]) -> list[tuple[bool, Any]]:
-    return [(row[name] is not None, row[name] or 0) for name in (*PROBLEM, "column_id")]
+def _folder(run: Path, destination: Path | None) -> Path:
+    return run / "report" if destination is None else destination
 
 
-def _save(figure: Figure, folder: Path, row: dict[str, Any]) -> Path:
-    path = folder / f"transition-{re.sub(r'[^A-Za-z0-9_-]', '-', row['column_id'])}.png"
-    atomic_write(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH))
-    return path
+def _cut(tables: Tables) -> str:
+    names = ", ".join(column["column_id"] for column in tables.shown)
+    count = f"{len(tables.shown)} of {len(tables.columns)}"
+    return f"only {count} columns have figures of their own: {names}"

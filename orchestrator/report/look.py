@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.ticker import (
     FuncFormatter,
     LogFormatterMathtext,
     LogLocator,
+    MaxNLocator,
     NullFormatter,
     NullLocator,
+    ScalarFormatter,
 )
 
 TEXT, SMALL = 11.0, 9.5
@@ -20,8 +24,17 @@ TEXT, SMALL = 11.0, 9.5
 
 INK, GREY, FAINT = "black", "#4d4d4d", "#e3e3e3"
 
+MAP = "viridis"
+"""Of numbers with an order; its lightness rises evenly."""
+
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "os^DvP<"
+
+_NARROW = 0.35
+"""Decades below which a log axis hardly differs from a linear one."""
+_LEAST_SPAN = 1e-3
+_WIDE = 9
+"""Decades from which not each has a label."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,9 @@ def dress(axes: Axes, label: str) -> None:
     """Name the vertical axis, and give the panel its sizes and its grid."""
     axes.set_ylabel(label, fontsize=TEXT)
     axes.tick_params(labelsize=SMALL)
+    if isinstance(axes.yaxis.get_major_formatter(), ScalarFormatter):
+        # Numbers that differ little are written out: a sum above the axis is overlooked.
+        axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(True, color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["right"]].set_visible(False)
@@ -49,6 +65,11 @@ def dress(axes: Axes, label: str) -> None:
 def tick_logarithmically(axis: Axis, low: float, high: float) -> None:
     """Label a log axis, with more numbers to a decade the fewer decades there are."""
     decades = math.log10(high / low)
+    if decades < _NARROW:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+        axis.set_minor_locator(NullLocator())
+        return
     if decades < 0.8:
         subs: tuple[float, ...] = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
     elif decades < 1.4:
@@ -56,7 +77,23 @@ def tick_logarithmically(axis: Axis, low: float, high: float) -> None:
     else:
         subs = (1, 2, 5) if decades < 2.5 else (1,)
     plain = FuncFormatter(lambda value, _: f"{value:g}")
-    axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    axis.set_major_locator(LogLocator(subs=subs, numticks=20 if decades < _WIDE else 9))
     axis.set_major_formatter(plain if decades < 2.5 else LogFormatterMathtext())
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def widen(axes: Axes) -> None:
+    """Let a linear vertical axis span at least a thousandth of its values, or rounding fills it."""
+    low, high = axes.get_ylim()
+    least = _LEAST_SPAN * max(abs(low), abs(high))
+    if axes.get_yscale() == "linear" and high - low < least:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - least / 2, middle + least / 2)
+
+
+def sequence(count: int) -> list[str]:
+    """So many colours in an order that everyone sees, also in grey: from dark to light."""
+    # The last yellow of the map is hardly seen on white.
+    shares = [0.45] if count == 1 else [0.85 * number / (count - 1) for number in range(count)]
+    return [to_hex(colormaps[MAP](share)) for share in shares]

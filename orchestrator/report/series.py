@@ -1,4 +1,4 @@
-"""The rows of one column as what a figure of it shows: a series per threshold, and its words."""
+"""The rows of one column as what a figure of it shows: a series per threshold."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Row = Mapping[str, Any]
+from orchestrator.analysis import settled
+from orchestrator.report.words import PROBLEM
 
-PROBLEM = (
-    *("dataset", "n_train", "architecture", "depth", "width", "activation", "loss"),
-    *("parameterization", "init_scale", "seed"),
-)
-"""The columns of ``trials`` that describe a problem, in the order in which a title names them."""
+Row = Mapping[str, Any]
 
 MEASURES = ("sharpness", "l1_norm", "test_loss")
 
 READ = (
-    *("column_id", "kind", *PROBLEM, "eta", "eta_c", "epsilon", "status"),
-    *("sharpness_converged", *MEASURES),
+    *("trial_id", "column_id", "kind", *PROBLEM, "eta", "eta_c", "epsilon", "status"),
+    *("steps", "train_loss", "test_accuracy", "l2_norm", "sharpness_converged", *MEASURES),
 )
-"""The columns of ``trials`` that a figure needs."""
-
-_LONGEST = 60
+"""The columns of ``trials`` that figures need."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +81,12 @@ def critical_rate(rows: Sequence[Row]) -> tuple[float, float] | None:
     return min(known, default=None)
 
 
-def title(row: Row) -> str:
-    """The problem in two lines, as plain text: nothing that a name contains is markup."""
-    words = {name: _word(row[name]) for name in PROBLEM}
-    return (
-        "{dataset}, n = {n_train}  ·  {architecture} {depth}×{width} {activation}  ·  {loss} loss\n"
-        "{parameterization} parameterization, init scale {init_scale}, seed {seed}"
-    ).format(**words)
+def at_rest(series: Series) -> list[Row]:
+    """The settled rows whose sharpness is known and no accident, in ascending order of η.
 
-
-def _word(value: object) -> str:
-    if value is None:
-        return "?"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    text = "".join(character if character.isprintable() else " " for character in text)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    The rule is that of the analysis, but a sharpness that did not converge is shown.
+    """
+    known = [row for row in series.settled if row["sharpness"] is not None and row["sharpness"] > 0]
+    predicted = next((row["eta_c"] for row in known if row["eta_c"]), None)
+    kept = settled([row["eta"] for row in known], [row["sharpness"] for row in known], predicted)
+    return [row for row, keep in zip(known, kept, strict=True) if keep]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.report.tables import Tables
 from orchestrator.store import create, write_part
 
 PROBLEM = {
@@ -31,7 +32,7 @@ def build(
     rows = []
     for epsilon in epsilons:
         shared = {"column_id": "c0ffee", **PROBLEM, "epsilon": epsilon, "status": "reached"}
-        shared |= {"eta_c": epsilon, "sharpness_converged": True}
+        shared |= {"eta_c": epsilon, "s_gf": 2 / epsilon, "sharpness_converged": True}
         if flow:
             measured = {"sharpness": 2 / epsilon, "l1_norm": 1 / epsilon, "test_loss": epsilon}
             rows.append({**shared, "kind": "flow", "eta": None, **measured, **values})
@@ -42,9 +43,13 @@ def build(
     return rows
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def column() -> Callable[..., Rows]:
     return build
+
+
+def trial_id(row: dict[str, Any]) -> str:
+    return row.get("trial_id") or f"{row['column_id']}-{row['kind']}-{row['eta']}"
 
 
 class Run:
@@ -55,17 +60,22 @@ class Run:
         self._parts = 0
         create(path)
 
-    def add(self, rows: Rows) -> None:
-        """Write the rows of a column, a part for each of its trials."""
-        trials: dict[str, Rows] = {}
-        for row in rows:
-            trial = f"{row['column_id']}-{row['kind']}-{row['eta']}"
-            trials.setdefault(trial, []).append({**row, "trial_id": trial, "attempt": 1})
-        for its_rows in trials.values():
-            self._parts += 1
-            write_part(self.path, "trials", f"part-{self._parts}", its_rows)
+    def add(self, rows: Rows, table: str = "trials") -> None:
+        """Write rows of a table, all of their trials in one part."""
+        self._parts += 1
+        named = [{"attempt": 1, **row, "trial_id": trial_id(row)} for row in rows]
+        write_part(self.path, table, f"part-{self._parts}", named)
+
+    def tables(self, most: int = 12) -> Tables:
+        return Tables(self.path, most)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return Run(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def new_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Run]:
+    """Makes run directories that several tests read."""
+    return lambda: Run(tmp_path_factory.mktemp("shared") / "run")

@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from orchestrator.report import draw_transition
+from orchestrator.report import draw_figures, draw_transition
 from orchestrator.report.draw import DOTS_PER_INCH
 from orchestrator.store import StoreError
+
+
+@pytest.fixture
+def coarse(monkeypatch) -> None:
+    """Pictures of few pixels, where many are drawn."""
+    monkeypatch.setattr("orchestrator.report.draw.DOTS_PER_INCH", 30)
 
 
 def test_a_column_becomes_a_png_fit_for_print(run, column) -> None:
@@ -35,6 +41,7 @@ def test_a_missing_run_is_named(tmp_path) -> None:
         draw_transition(tmp_path / "nowhere")
 
 
+@pytest.mark.usefixtures("coarse")
 def test_every_column_has_its_figure_in_the_order_of_problems(run, column) -> None:
     run.add(column(column_id="aaa", width=128))
     run.add(column(column_id="bbb", width=32))
@@ -43,6 +50,7 @@ def test_every_column_has_its_figure_in_the_order_of_problems(run, column) -> No
     assert names == ["transition-ccc.png", "transition-bbb.png", "transition-aaa.png"]
 
 
+@pytest.mark.usefixtures("coarse")
 def test_the_figures_can_go_elsewhere(run, column, tmp_path) -> None:
     run.add(column())
     (path,) = draw_transition(run.path, tmp_path / "paper" / "figures")
@@ -51,6 +59,7 @@ def test_the_figures_can_go_elsewhere(run, column, tmp_path) -> None:
     assert not (run.path / "report").exists()
 
 
+@pytest.mark.usefixtures("coarse")
 def test_drawing_again_gives_the_same_files_and_no_others(run, column) -> None:
     run.add(column())
     (path,) = draw_transition(run.path)
@@ -60,6 +69,7 @@ def test_drawing_again_gives_the_same_files_and_no_others(run, column) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.usefixtures("coarse")
 def test_more_columns_than_a_person_looks_through_are_cut_and_that_is_said(
     run, column, monkeypatch
 ) -> None:
@@ -69,9 +79,12 @@ def test_more_columns_than_a_person_looks_through_are_cut_and_that_is_said(
     said: list[str] = []
     paths = draw_transition(run.path, warn=said.append)
     assert [path.name for path in paths] == ["transition-s0.png", "transition-s1.png"]
-    assert said == ["only the first 2 of 3 columns are drawn"]
-    with pytest.warns(UserWarning, match="first 2 of 3"):
+    assert said == ["only 2 of 3 columns have figures of their own: s0, s1"]
+    with pytest.warns(UserWarning, match="only 2 of 3"):
         draw_transition(run.path)
+    said.clear()
+    draw_figures(run.path, names=["agreement"], warn=said.append)
+    assert not any("figures of their own" in sentence for sentence in said)
 
 
 def test_a_column_cannot_name_a_file_outside_the_folder(run, column) -> None:

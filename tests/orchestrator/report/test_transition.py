@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 
 from orchestrator.report import transition_figure
 from orchestrator.report.look import look
-from orchestrator.report.series import title
+from orchestrator.report.phases import Kink
+from orchestrator.report.words import title
 
 
 def rendered(figure: Figure) -> bytes:
@@ -65,6 +66,17 @@ def test_the_edge_of_stability_and_the_critical_rate_of_the_smallest_threshold(c
     for axes in figure.axes[:3]:
         (critical,) = lines(axes, r"$\eta_c = 2/s_{\mathrm{gf}}$ = 0.02")
         assert data(critical)[0] == [0.02, 0.02]
+
+
+def test_the_fitted_critical_rate_is_a_line_with_its_bounds(column) -> None:
+    kink = Kink("c0ffee", 0.02, 0.02, 0.021, 0.019, 0.023, 100.0)
+    figure = transition_figure(column(), kink)
+    for axes in figure.axes[:3]:
+        (fitted,) = lines(axes, r"$\eta_c$ fitted = 0.021")
+        assert data(fitted)[0] == [0.021, 0.021]
+        (band,) = axes.patches
+        assert (band.get_x(), band.get_width()) == pytest.approx((0.019, 0.004))
+    assert r"$\eta_c$ fitted = 0.021 ($\varepsilon$ = 0.02)" in entries(figure)
 
 
 def test_the_upper_axis_is_in_units_of_eta_c(column) -> None:

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from orchestrator.report.figures.drawn import Drawn
+from orchestrator.report.figures.theory import (
+    CRITICAL,
+    EDGE,
+    EDGE_NAME,
+    FITTED,
+    FLOW,
+    critical_name,
+    draw_critical,
+    draw_edge,
+    draw_kink,
+    kink_name,
+)
 from orchestrator.report.look import (
     GREY,
-    INK,
     SMALL,
     TEXT,
     Look,
     dress,
     look,
     tick_logarithmically,
+    widen,
 )
+from orchestrator.report.phases import Kink
 from orchestrator.report.series import (
     MEASURES,
     Row,
     Series,
     critical_rate,
     series_by_epsilon,
-    title,
 )
+from orchestrator.report.tables import Tables
+from orchestrator.report.words import in_one_line, title
 
 _INCHES = (7.2, 9.0)
 _AROUND = 4.0
@@ -37,9 +51,15 @@ _AROUND = 4.0
 _MAGNITUDES = 10.0
 """Largest over smallest value from which an axis is logarithmic."""
 
-_EDGE_NAME = r"edge of stability $2/\eta$"
+_CAPTION = (
+    "Final sharpness S, norm ‖θ‖₁ and test loss of gradient descent against the learning rate η, "
+    "each run stopped where its training loss first reached a threshold ε. Dashed: the edge of "
+    "stability 2/η. Dotted levels: the gradient flow. Vertical line: η_c = 2/s_gf, where the flow "
+    "predicts the transition; solid: where the sharpness of gradient descent bends, fitted. "
+    "Crosses: runs that diverged; strokes: runs that stopped short of ε; hollow: sharpness that "
+    "did not converge. All runs of the column are shown."
+)
 
-_FLOW: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 1.5}
 _DIVERGED: dict[str, Any] = {
     "marker": "x",
     "markersize": 7,
@@ -53,17 +73,30 @@ _SHORT: dict[str, Any] = {
     "linestyle": "none",
 }
 _HOLLOW: dict[str, Any] = {"markersize": 6, "markerfacecolor": "white", "linestyle": "none"}
-_EDGE: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 2.5)), "linewidth": 1.3}
-_CRITICAL: dict[str, Any] = {"color": GREY, "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.2}
 
 
-def transition_figure(rows: Sequence[Row]) -> Figure:
+def transition(tables: Tables) -> Iterator[Drawn]:
+    """The transition of each column that has figures of its own."""
+    tables.read(tables.shown)
+    for column in tables.shown:
+        rows = tables.trials(column)
+        yield Drawn(
+            f"transition-{column['column_id']}",
+            f"The phase transition: {in_one_line(title(column))}",
+            _CAPTION,
+            _alternative(rows),
+            transition_figure(rows, _kink(tables, rows)),
+        )
+
+
+def transition_figure(rows: Sequence[Row], kink: Kink | None = None) -> Figure:
     """Draw the rows of ``trials`` of one column; they need the columns in ``series.READ``.
 
     Panels from the top: final sharpness S with the curve 2/η, ‖θ‖₁, and test loss, all against η
     and, on the upper axis, η/η_c at the smallest ε. Colours and markers tell the thresholds apart;
     hollow markers are sharpnesses that did not converge; level lines are the gradient flow; marks
-    at the top are runs that diverged, at the bottom those that stopped short of ε.
+    at the top are runs that diverged, at the bottom those that stopped short of ε. A solid line is
+    the fitted η_c of ``kink`` with its bounds.
 
     Raises:
         ValueError: there are no rows, or they are of several columns.
@@ -83,12 +116,16 @@ def transition_figure(rows: Sequence[Row]) -> Figure:
     _lay_out_sharpness(panels[0], series, critical)
     _lay_out(panels[1], series, "l1_norm", r"final norm  $\Vert\theta\Vert_1$")
     _lay_out(panels[2], series, "test_loss", "final test loss")
-    _draw_theory(panels, critical)
+    draw_edge(panels[0])
+    if critical is not None:
+        draw_critical(panels, critical)
+    if kink is not None:
+        draw_kink(panels, kink)
     panels[-1].set_xlabel(r"learning rate  $\eta$", fontsize=TEXT)
     figure.align_ylabels(panels)
     figure.suptitle(title(rows[0]), fontsize=TEXT, parse_math=False)
     figure.legend(
-        handles=_legend(series, critical),
+        handles=_legend(series, critical, kink),
         loc="outside lower center",
         ncols=3,
         fontsize=SMALL,
@@ -101,7 +138,7 @@ def _draw(axes: Axes, series: Series, measure: str, its: Look) -> None:
     """One measure at one threshold: GD as markers on a thin line, the flow as a level line."""
     level = series.level(measure)
     if level is not None:
-        axes.axhline(level, color=its.color, **_FLOW)
+        axes.axhline(level, color=its.color, **FLOW)
     eta, values = series.points(measure)
     axes.plot(
         eta,
@@ -203,6 +240,7 @@ def _lay_out(axes: Axes, series: Sequence[Series], measure: str, label: str) -> 
     elif 0 < _MAGNITUDES * min(values) < max(values):
         axes.set_yscale("log")
         tick_logarithmically(axes.yaxis, *axes.get_ylim())
+    widen(axes)
 
 
 def _values(series: Series, measure: str) -> list[float]:
@@ -210,36 +248,38 @@ def _values(series: Series, measure: str) -> list[float]:
     return [*series.points(measure)[1], *([] if level is None else [level])]
 
 
-def _draw_theory(panels: Sequence[Axes], critical: tuple[float, float] | None) -> None:
-    """The edge of stability 2/η, and the η_c at which the flow says that it begins to matter."""
-    sharpness = panels[0]
-    eta = np.geomspace(*sharpness.get_xlim(), 200)
-    sharpness.plot(eta, 2 / eta, scaley=False, label=_EDGE_NAME, zorder=1.5, **_EDGE)
+def _kink(tables: Tables, rows: Sequence[Row]) -> Kink | None:
+    """The fitted η_c of a column at the ε of its η_c, or at the smallest at which there is one."""
+    known = [
+        kink
+        for kink in tables.kinks
+        if kink.column_id == rows[0]["column_id"] and kink.fitted is not None
+    ]
+    critical = critical_rate(rows)
     if critical is not None:
-        for axes in panels:
-            axes.axvline(critical[1], zorder=1.2, label=_critical_name(critical), **_CRITICAL)
+        known = [kink for kink in known if kink.epsilon == critical[0]]
+    return min(known, key=lambda kink: kink.epsilon, default=None)
 
 
 def _name(series: Series) -> str:
     return rf"$\varepsilon$ = {series.epsilon:g}"
 
 
-def _critical_name(critical: tuple[float, float]) -> str:
-    epsilon, eta_c = critical
-    return rf"$\eta_c = 2/s_{{\mathrm{{gf}}}}$ = {eta_c:.3g} ($\varepsilon$ = {epsilon:g})"
-
-
-def _legend(series: Sequence[Series], critical: tuple[float, float] | None) -> list[Line2D]:
+def _legend(
+    series: Sequence[Series], critical: tuple[float, float] | None, kink: Kink | None
+) -> list[Line2D]:
     """An entry for everything that the figure shows, and for nothing else."""
     entries = [
         Line2D([], [], label=_name(one), **_points(look(number)))
         for number, one in enumerate(series)
     ]
     if any(one.flow for one in series):
-        entries.append(Line2D([], [], color=GREY, label="gradient flow", **_FLOW))
-    entries.append(Line2D([], [], label=_EDGE_NAME, **_EDGE))
+        entries.append(Line2D([], [], color=GREY, label="gradient flow", **FLOW))
+    entries.append(Line2D([], [], label=EDGE_NAME, **EDGE))
     if critical is not None:
-        entries.append(Line2D([], [], label=_critical_name(critical), **_CRITICAL))
+        entries.append(Line2D([], [], label=critical_name(critical), **CRITICAL))
+    if kink is not None:
+        entries.append(Line2D([], [], label=kink_name(kink), **FITTED))
     if any(one.diverged for one in series):
         entries.append(Line2D([], [], color=GREY, label="diverged", **_DIVERGED))
     if any(one.short for one in series):
@@ -249,3 +289,16 @@ def _legend(series: Sequence[Series], critical: tuple[float, float] | None) -> l
     if any(one.uncertain()[0] for one in series):
         entries.append(Line2D([], [], color=GREY, marker="o", label="$S$ not converged", **_HOLLOW))
     return entries
+
+
+def _alternative(rows: Sequence[Row]) -> str:
+    gd = [row for row in rows if row["kind"] == "gd"]
+    rates = [row["eta"] for row in gd if row["eta"] is not None]
+    critical = critical_rate(rows)
+    span = f"η from {min(rates):.3g} to {max(rates):.3g}" if rates else "no gradient descent"
+    kink = "" if critical is None else f"; η_c is {critical[1]:.3g} at ε = {critical[0]:g}"
+    return (
+        "Three panels against the learning rate: final sharpness with the curve 2/η, the norm "
+        f"‖θ‖₁, and test loss, for {len({row['epsilon'] for row in rows})} loss thresholds and "
+        f"{span}{kink}."
+    )

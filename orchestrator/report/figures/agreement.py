@@ -1,0 +1,273 @@
+"""The fitted η_c against the one that the flow predicts, over all columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.theory import EDGE, FLOW
+from orchestrator.report.groups import varying
+from orchestrator.report.look import (
+    GREY,
+    SMALL,
+    TEXT,
+    dress,
+    look,
+    sequence,
+    tick_logarithmically,
+)
+from orchestrator.report.phases import Kink
+from orchestrator.report.tables import Column, Tables
+from orchestrator.report.words import in_one_line, label, value_of
+
+MOST_COLORS = 6
+
+_INCHES = (6.6, 7.4)
+_DENSE = 300
+"""Points from which they are small and without error bars."""
+_AS_SHARP = 0.97
+_LEAST_FOR_SLOPE = 5
+_LEAST = 0.02
+"""The axis of ratios goes at least so far from 1."""
+_EQUAL: dict[str, Any] = {**EDGE, "zorder": 4}
+_MEDIAN: dict[str, Any] = {"color": GREY, "zorder": 4, **FLOW}
+_HOLLOW: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 5,
+    "markerfacecolor": "white",
+    "color": GREY,
+    "linestyle": "none",
+}
+_FIELDS = (
+    *("parameterization", "loss", "activation", "architecture", "dataset", "width", "depth"),
+    *("init_scale", "n_train"),
+)
+"""By which points are coloured: the first in which the columns differ, in a few values."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A column at a threshold; ``low`` and ``high`` bound the fitted η_c where they are known."""
+
+    column: Column
+    epsilon: float
+    predicted: float
+    fitted: float
+    low: float | None
+    high: float | None
+    flow_sharpness: float | None
+
+    @property
+    def late(self) -> bool:
+        """Whether the flow is as sharp at ε as it ever was."""
+        if self.flow_sharpness is None:
+            return True
+        return self.flow_sharpness * self.predicted / 2 > _AS_SHARP
+
+
+def agreement(tables: Tables) -> Iterator[Drawn]:
+    """One figure of every column and threshold at which both are known.
+
+    Raises:
+        NothingToDrawError: there are fewer than two.
+    """
+    points = chosen_points(tables.columns, tables.kinks)
+    if len(points) < 2:
+        raise NothingToDrawError("fewer than two fitted η_c are known")
+    yield Drawn(
+        "agreement",
+        "The critical learning rate: predicted and fitted",
+        _caption(points, len(tables.kinks)),
+        _alternative(points),
+        agreement_figure(points),
+    )
+
+
+def chosen_points(columns: Sequence[Column], kinks: Sequence[Kink]) -> list[Point]:
+    """The columns and thresholds at which both η_c are known and positive."""
+    by_id = {column["column_id"]: column for column in columns}
+    return [
+        Point(
+            by_id[one.column_id],
+            one.epsilon,
+            one.predicted,
+            one.fitted,
+            one.low,
+            one.high,
+            one.flow_sharpness,
+        )
+        for one in kinks
+        if one.column_id in by_id and _is_rate(one.predicted) and _is_rate(one.fitted)
+        if one.predicted is not None and one.fitted is not None
+    ]
+
+
+def agreement_figure(points: Sequence[Point]) -> Figure:
+    """Draw both η_c against each other, and their ratio."""
+    figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    both, ratio = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
+    coloured = _coloured(points)
+    for (color, marker, _), its_points in coloured:
+        style = {"color": color, "marker": marker}
+        _draw(both, its_points, 1.0, style, len(points) > _DENSE)
+        _draw(ratio, its_points, None, style, len(points) > _DENSE)
+    rates = [rate for point in points for rate in (point.predicted, point.fitted)]
+    low, high = min(rates) / 1.15, max(rates) * 1.15
+    both.plot([low, high], [low, high], **_EQUAL)
+    ratio.axhline(1, **_EQUAL)
+    ratio.axhline(_median(points), **_MEDIAN)
+    bottom, top = ratio.get_ylim()
+    ratio.set_ylim(min(bottom, 1 - _LEAST), max(top, 1 + _LEAST))
+    for axes in (both, ratio):
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        tick_logarithmically(axes.xaxis, low, high)
+    both.set_yscale("log")
+    both.set_ylim(low, high)
+    tick_logarithmically(both.yaxis, low, high)
+    dress(both, r"fitted  $\eta_c$")
+    dress(ratio, "fitted / predicted")
+    ratio.set_xlabel(r"predicted  $\eta_c = 2/s_\mathrm{gf}$", fontsize=TEXT)
+    figure.align_ylabels([both, ratio])
+    figure.suptitle(_summary(points), fontsize=TEXT, parse_math=False)
+    handles = [
+        Line2D([], [], color=color, marker=marker, markersize=5, linestyle="none", label=name)
+        for (color, marker, name), _ in coloured
+    ]
+    if not all(point.late for point in points):
+        handles.append(Line2D([], [], label="flow sharper before $\\varepsilon$", **_HOLLOW))
+    handles.append(Line2D([], [], label="equal", **_EQUAL))
+    handles.append(Line2D([], [], label="median ratio", **_MEDIAN))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False
+    )
+    return figure
+
+
+def _is_rate(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and value > 0
+
+
+def _draw(
+    axes: Axes, points: Sequence[Point], scale: float | None, style: Mapping[str, Any], dense: bool
+) -> None:
+    """The fitted η_c with its bounds; without a scale, over the predicted one."""
+    units = [point.predicted if scale is None else scale for point in points]
+    x = [point.predicted for point in points]
+    y = [point.fitted / unit for point, unit in zip(points, units, strict=True)]
+    if not dense:
+        bounds = [_bounds(point) for point in points]
+        below = [low / unit for (low, _), unit in zip(bounds, units, strict=True)]
+        above = [high / unit for (_, high), unit in zip(bounds, units, strict=True)]
+        axes.vlines(x, below, above, color=style["color"], linewidth=0.8, alpha=0.6)
+    points_style: dict[str, Any] = {"markersize": 4.5, "markeredgewidth": 0.9}
+    if dense:  # rasterized, or a vector graphic would be megabytes
+        points_style = {"markersize": 2.5, "markeredgewidth": 0.4, "alpha": 0.6, "rasterized": True}
+    for late, face in ((True, style["color"]), (False, "white")):
+        chosen = [number for number, point in enumerate(points) if point.late is late]
+        axes.plot(
+            [x[number] for number in chosen],
+            [y[number] for number in chosen],
+            linestyle="none",
+            markerfacecolor=face,
+            zorder=3,
+            **style,
+            **points_style,
+        )
+
+
+def _bounds(point: Point) -> tuple[float, float]:
+    if point.low is None or point.high is None:
+        return point.fitted, point.fitted
+    return point.low, point.high
+
+
+def _coloured(points: Sequence[Point]) -> list[tuple[tuple[str, str, str], list[Point]]]:
+    """The points by the value of a field, each with its colour, its marker and its name."""
+    columns = list({point.column["column_id"]: point.column for point in points}.values())
+    differ = set(varying(columns))
+    for field in _FIELDS:
+        found: dict[Any, list[Point]] = {}
+        for point in points:
+            found.setdefault(point.column[field], []).append(point)
+        if field in differ and len(found) <= MOST_COLORS:
+            return _looks({value_of(field, value): found[value] for value in _sorted(found)}, found)
+    thresholds: dict[float, list[Point]] = {}
+    for point in points:
+        thresholds.setdefault(point.epsilon, []).append(point)
+    if len(thresholds) <= MOST_COLORS:
+        named = {
+            value_of("epsilon", epsilon): thresholds[epsilon] for epsilon in sorted(thresholds)
+        }
+        return _looks(named, thresholds)
+    return [((look(0).color, look(0).marker, "columns"), list(points))]
+
+
+def _looks(
+    named: Mapping[str, list[Point]], values: Mapping[Any, object]
+) -> list[tuple[tuple[str, str, str], list[Point]]]:
+    numbers = all(isinstance(value, (int, float)) for value in values)
+    colors = sequence(len(named)) if numbers else [look(n).color for n in range(len(named))]
+    return [
+        ((color, look(number).marker, label(name)), its_points)
+        for number, ((name, its_points), color) in enumerate(
+            zip(named.items(), colors, strict=True)
+        )
+    ]
+
+
+def _sorted(found: Mapping[Any, object]) -> list[Any]:
+    return sorted(found, key=lambda value: (value is None, value if value is not None else 0))
+
+
+def _median(points: Sequence[Point]) -> float:
+    return median(point.fitted / point.predicted for point in points)
+
+
+def _slope(points: Sequence[Point]) -> float | None:
+    """That of the least-squares line of log fitted on log predicted, where they vary enough."""
+    if len(points) < _LEAST_FOR_SLOPE:
+        return None
+    x, y = (np.log([getattr(p, name) for p in points]) for name in ("predicted", "fitted"))
+    across = x - x.mean()
+    spread = float(across @ across)
+    return float(across @ (y - y.mean())) / spread if np.ptp(x) > math.log(1.5) else None
+
+
+def _summary(points: Sequence[Point]) -> str:
+    late = [point for point in points if point.late]
+    said = f"fitted / predicted: median {_median(points):.3f} of {len(points)}"
+    if 0 < len(late) < len(points):
+        said += f", {_median(late):.3f} of {len(late)} whose flow is sharpest at ε"
+    slope = _slope(points)
+    return said if slope is None else f"{said}\nslope of log fitted on log predicted: {slope:.3f}"
+
+
+def _caption(points: Sequence[Point], known: int) -> str:
+    several = f"{len(points)} of {known}"
+    return (
+        "The learning rate at which the final sharpness of gradient descent bends, fitted, against "
+        "η_c = 2/s_gf, which the gradient flow alone predicts; below, their ratio. A point for "
+        f"each column and threshold ε at which both are known, {several}. Bars, where the analysis "
+        "has them: 95 % of the fit. Dashed: equal. Hollow: the flow was sharper before ε than at "
+        "it, so that s_gf is not the sharpness of the solutions that gradient descent has to "
+        "leave, and the fitted η_c is larger."
+    )
+
+
+def _alternative(points: Sequence[Point]) -> str:
+    ratios = [point.fitted / point.predicted for point in points]
+    return (
+        f"Fitted against predicted critical learning rate, {in_one_line(_summary(points))}; from "
+        f"{min(ratios):.3g} to {max(ratios):.3g}."
+    )

@@ -1,0 +1,131 @@
+"""The diagonal network on one point: its runs on the segment of zero loss, beside the theory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from jobs.diagonal import Descents, Flow, OnePoint, PlaneSweep
+from jobs.spec import SpecError
+from jobs.spec.dataset_name import parse
+from orchestrator.report.diagonal import diagonal_figure
+from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.series import Row
+from orchestrator.report.tables import Array, Column, Tables
+from orchestrator.report.words import in_one_line, title
+
+_CAPTION = (
+    "The diagonal network f = ⟨w∘w, x⟩ on one point in two dimensions. Points: gradient descent of "
+    "the run, at its smallest ε; β is recovered from the measured sharpness and norm, "
+    "S = 4 Σ xᵢ²βᵢ and ‖w‖₂² = Σ βᵢ, and the risk is that of this β. Lines: theory, in closed "
+    "form. Grey: runs that came to ε by accident. Marks along the frame: runs that did not reach "
+    "ε, or diverged."
+)
+
+
+def manifold(tables: Tables) -> Iterator[Drawn]:
+    """The manifold of each column that is a diagonal network on a point in the plane.
+
+    Raises:
+        NothingToDrawError: there is no such column with solutions.
+    """
+    nothing = True
+    for column in [one for one in tables.columns if plane(one)][: len(tables.shown)]:
+        sweep = sweep_of(column, tables.trials(column))
+        if sweep is None:
+            continue
+        nothing = False
+        yield Drawn(
+            f"manifold-{column['column_id']}",
+            f"The manifold of zero loss: {in_one_line(title(column))}",
+            _CAPTION,
+            _alternative(sweep),
+            diagonal_figure(sweep),
+        )
+    if nothing:
+        raise NothingToDrawError("no column is a diagonal network on one point in two dimensions")
+
+
+def plane(column: Column) -> tuple[OnePoint, Array] | None:
+    """The point of a column and the truth, where the closed forms are about it."""
+    expected = {
+        "architecture": "diagonal",
+        "depth": 2,
+        "loss": "mse",
+        "n_train": 1,
+        "normalization": "none",
+        "parameterization": "standard",
+    }
+    if any(column[name] != value for name, value in expected.items()):
+        return None
+    try:
+        dataset = parse(column["dataset"] or "")
+    except SpecError:
+        return None
+    if dataset.base != "point" or not (column["init_scale"] or 0) > 0:
+        return None
+    x, truth = (np.array(dataset.options[name]) for name in ("x", "truth"))
+    if len(x) != 2 or x[0] == x[1] or np.any(x <= 0) or np.any(truth < 0) or not np.any(truth):
+        return None
+    return OnePoint.labelled_by(truth, x), truth
+
+
+def sweep_of(column: Column, rows: Sequence[Row]) -> PlaneSweep | None:
+    """The runs of a column at its smallest ε as points of the plane; None if none has an end."""
+    found = plane(column)
+    if found is None:
+        return None
+    point, truth = found
+    epsilon = min(row["epsilon"] for row in rows)
+    runs = sorted(
+        (row for row in rows if row["kind"] == "gd" and row["epsilon"] == epsilon),
+        key=lambda row: row["eta"],
+    )
+    measured = ("sharpness", "l1_norm", "l2_norm")
+    if not any(row["status"] == "reached" and _known(row, measured) for row in runs):
+        return None
+    values = {name: _column(runs, name) for name in (*measured, "eta", "train_loss")}
+    # A run that reached ε without all its numbers cannot be drawn as one.
+    status = [
+        row["status"] if row["status"] != "reached" or _known(row, measured) else "unmeasured"
+        for row in runs
+    ]
+    beta = recovered(point, values["sharpness"], values["l2_norm"])
+    flow = Flow(point.x, point.y, np.full(2, column["init_scale"]))
+    ends = Descents(
+        learning_rates=values["eta"],
+        status=np.array(status),
+        steps=np.array([row["steps"] or 0 for row in runs]),
+        losses=values["train_loss"],
+        weights=np.sqrt(np.maximum(beta, 0)),
+        predictors=beta,
+        sharpness=values["sharpness"],
+        l1_norm=values["l1_norm"],
+        l2_norm=values["l2_norm"],
+    )
+    return PlaneSweep(point, truth, flow, epsilon, ends)
+
+
+def recovered(point: OnePoint, sharpness: Array, l2_norm: Array) -> Array:
+    """β of shape (m, 2) from ‖w‖₂² = Σ βᵢ and S = 4 Σ xᵢ²βᵢ, which holds where the loss is 0."""
+    matrix = np.stack([4 * point.x**2, np.ones(2)])
+    return np.linalg.solve(matrix, np.stack([sharpness, l2_norm**2])).T
+
+
+def _known(row: Row, names: Sequence[str]) -> bool:
+    return all(row[name] is not None for name in names)
+
+
+def _column(rows: Sequence[Row], name: str) -> Array:
+    return np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
+
+
+def _alternative(sweep: PlaneSweep) -> str:
+    norm, sharpness = sweep.point.norm_minimizer(), sweep.point.sharpness_minimizer()
+    return (
+        f"Where {int(sweep.runs.reached().sum())} runs of gradient descent end on the segment of "
+        f"zero loss, between the solution of least norm (sharpness {norm.sharpness:.4g}) and that "
+        f"of least sharpness ({sharpness.sharpness:.4g}), and sharpness, norms and risk against "
+        "the learning rate."
+    )

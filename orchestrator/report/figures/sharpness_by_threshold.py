@@ -1,0 +1,245 @@
+"""The largest sharpness of the flow, and with it η_c, against the loss threshold ε."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.groups import FIELDS, groups, values, varying
+from orchestrator.report.look import (
+    INK,
+    SMALL,
+    TEXT,
+    dress,
+    look,
+    sequence,
+    tick_logarithmically,
+)
+from orchestrator.report.tables import Column, Tables
+from orchestrator.report.words import MOST_IN_LEGEND, field_name, label, shown, value_of
+
+MOST_PANELS = 9
+MOST_OF_A_FIELD = 3
+"""Panels that differ in the same field."""
+MOST_LINES = 7
+"""Named lines of a panel; beyond that, some values of a field are left out evenly."""
+
+_ACROSS = 3
+_MOST_TICKS = 4
+_ACROSS_A_PANEL = 38
+_PANEL = (4.0, 3.2)
+_CAPTION = (
+    "The largest sharpness s_gf along the gradient flow until its training loss is ε, against ε; "
+    "training goes on to the right, and η_c = 2/s_gf. Each panel has columns that differ in one "
+    "field and the seed alone, a line for each; lines of one colour are seeds. Of each field, the "
+    f"groups with the most values are shown, at most {MOST_OF_A_FIELD}, and at most {MOST_LINES} "
+    "values of each."
+)
+
+Line = Mapping[float, float]
+"""s_gf by ε."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Columns that differ in one field, and its values that are drawn; None for seeds alone."""
+
+    field: str | None
+    columns: tuple[Column, ...]
+    values: tuple[Any, ...]
+    fixed: str = ""
+    """What the columns have in the other fields that vary."""
+
+    def value(self, column: Column) -> Any:
+        """What a column has in the field."""
+        return None if self.field is None else column[self.field]
+
+
+def sharpness_by_threshold(tables: Tables) -> Iterator[Drawn]:
+    """One figure of all columns whose flow reached at least two thresholds.
+
+    Raises:
+        NothingToDrawError: there are none.
+    """
+    several = {name: line for name, line in tables.flows.items() if len(line) > 1}
+    columns = [column for column in tables.columns if column["column_id"] in several]
+    if not columns:
+        raise NothingToDrawError("no flow reached two thresholds")
+    panels = chosen_panels(columns)
+    yield Drawn(
+        "sharpness-by-threshold",
+        "The flow's largest sharpness against the loss threshold",
+        _CAPTION,
+        _alternative(panels, several),
+        sharpness_by_threshold_figure(panels, several),
+    )
+
+
+def chosen_panels(columns: Sequence[Column]) -> list[Panel]:
+    """Of each field that varies by itself, the groups with the most values."""
+    panels = []
+    for field in FIELDS:
+        free = {field, "seed", *({"base_width"} if field == "parameterization" else set())}
+        found = [(values(group, field), group) for group in groups(columns, free)]
+        found = sorted((one for one in found if len(one[0]) > 1), key=lambda one: -len(one[0]))
+        apart = [name for name in varying(columns) if name != field]
+        panels += [
+            Panel(
+                field, tuple(group), tuple(_spread(its_values, MOST_LINES)), _named(group[0], apart)
+            )
+            for its_values, group in found[:MOST_OF_A_FIELD]
+        ]
+    if len(panels) > MOST_PANELS:  # the first of each field, then the second ones
+        places = {id(panel): _place(panels, panel) for panel in panels}
+        kept = sorted(panels, key=lambda panel: places[id(panel)])[:MOST_PANELS]
+        panels = [panel for panel in panels if panel in kept]
+    return panels or [Panel(None, tuple(columns), (None,))]
+
+
+def sharpness_by_threshold_figure(panels: Sequence[Panel], lines: Mapping[str, Line]) -> Figure:
+    """Draw the panels, with the line of each column."""
+    across = min(_ACROSS, len(panels))
+    down = math.ceil(len(panels) / across)
+    size = (5.6, 4.2) if len(panels) == 1 else (_PANEL[0] * across, _PANEL[1] * down)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    grid = figure.subplots(down, across, squeeze=False).flatten().tolist()
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw(axes, panel, lines)
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    if len(panels) == 1:
+        _add_rates(grid[0])
+    figure.suptitle("The flow's largest sharpness against the loss threshold", fontsize=TEXT)
+    return figure
+
+
+def _draw(axes: Axes, panel: Panel, lines: Mapping[str, Line]) -> None:
+    dress(axes, r"$s_\mathrm{gf}$")
+    looks = _looks(panel)
+    drawn = [column for column in panel.columns if panel.value(column) in looks]
+    for column in drawn:
+        color, marker = looks[panel.value(column)]
+        line = lines[column["column_id"]]
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
+        axes.plot(list(line), list(line.values()), **style)
+    _lay_out(axes, [lines[column["column_id"]] for column in drawn])
+    if panel.field is None:
+        return
+    heading = f"by {field_name(panel.field)}\n{panel.fixed}".strip()
+    axes.set_title(heading, fontsize=SMALL, parse_math=False)
+    axes.legend(
+        handles=[
+            Line2D(
+                [],
+                [],
+                color=color,
+                marker=marker,
+                markersize=4,
+                label=label(shown(value, MOST_IN_LEGEND)),
+            )
+            for value, (color, marker) in looks.items()
+        ],
+        fontsize=SMALL,
+        frameon=False,
+        labelspacing=0.3,
+        handlelength=1.3,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.03),
+        borderaxespad=0.1,
+    )
+
+
+def _lay_out(axes: Axes, drawn: Sequence[Line]) -> None:
+    """Both axes logarithmic, ε falling to the right, with a tick at each threshold."""
+    thresholds = sorted({epsilon for line in drawn for epsilon in line})
+    sharpnesses = [sharpness for line in drawn for sharpness in line.values()]
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    low, high = thresholds[0] / 1.15, thresholds[-1] * 1.15
+    axes.set_xlim(high, low)
+    tick_logarithmically(axes.xaxis, low, high)
+    ticks = _spread(thresholds, _MOST_TICKS)
+    axes.set_xticks(ticks, [f"{epsilon:g}" for epsilon in ticks])
+    low, high = min(sharpnesses) / 1.12, max(sharpnesses) * 1.12
+    axes.set_ylim(low, high)
+    tick_logarithmically(axes.yaxis, low, high)
+    axes.set_xlabel(r"loss threshold  $\varepsilon$", fontsize=TEXT)
+
+
+def _add_rates(axes: Axes) -> None:
+    """The axis of η_c = 2/s_gf on the right."""
+    low, high = axes.get_ylim()
+    right = axes.secondary_yaxis("right", functions=(_inverse, _inverse))
+    right.set_ylabel(r"$\eta_c = 2/s_\mathrm{gf}$", fontsize=TEXT)
+    right.tick_params(labelsize=SMALL)
+    tick_logarithmically(right.yaxis, 2 / high, 2 / low)
+
+
+def _inverse(value: Any) -> Any:
+    with np.errstate(divide="ignore"):
+        return 2 / np.asarray(value, dtype=np.float64)
+
+
+def _looks(panel: Panel) -> dict[Any, tuple[str, str]]:
+    """A colour and a marker for each value: an order for numbers, none for names."""
+    if panel.field is None:
+        return {None: (INK, "o")}
+    if all(isinstance(value, (int, float)) for value in panel.values):
+        colors = sequence(len(panel.values))
+    else:
+        colors = [look(number).color for number in range(len(panel.values))]
+    return {
+        value: (color, look(number).marker)
+        for number, (value, color) in enumerate(zip(panel.values, colors, strict=True))
+    }
+
+
+def _named(column: Column, fields: Sequence[str]) -> str:
+    """The values of some fields in a few lines; those that are numbers with their names."""
+    words = [
+        value_of(field, column[field])
+        if isinstance(column[field], (int, float))
+        else shown(column[field], MOST_IN_LEGEND)
+        for field in fields
+    ]
+    # Lines are never broken at the unbreakable spaces within a value.
+    unbroken = ", ".join(word.replace(" ", "\u00a0") for word in words)
+    return textwrap.fill(unbroken, _ACROSS_A_PANEL).replace("\u00a0", " ")
+
+
+def _spread(all_values: list[Any], most: int) -> list[Any]:
+    """At most so many values, evenly, with both ends."""
+    if len(all_values) <= most:
+        return all_values
+    step = (len(all_values) - 1) / (most - 1)
+    return [all_values[round(number * step)] for number in range(most)]
+
+
+def _place(panels: Sequence[Panel], panel: Panel) -> int:
+    """The number of a panel among those of its field."""
+    return [id(one) for one in panels if one.field == panel.field].index(id(panel))
+
+
+def _alternative(panels: Sequence[Panel], lines: Mapping[str, Line]) -> str:
+    sharpnesses = [
+        sharpness
+        for panel in panels
+        for column in panel.columns
+        for sharpness in lines[column["column_id"]].values()
+    ]
+    fields = ", ".join(dict.fromkeys(field_name(panel.field) for panel in panels if panel.field))
+    return (
+        f"The flow's largest sharpness against the loss threshold, {len(panels)} panels"
+        f"{f' by {fields}' if fields else ''}; it is from {min(sharpnesses):.4g} to "
+        f"{max(sharpnesses):.4g}."
+    )

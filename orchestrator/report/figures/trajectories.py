@@ -1,0 +1,210 @@
+"""Runs on both sides of η_c in time: train loss, sharpness, S·η/2 and norm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.theory import EDGE_NAME, FLOW
+from orchestrator.report.look import INK, SMALL, TEXT, dress, sequence, tick_logarithmically, widen
+from orchestrator.report.series import Row, critical_rate
+from orchestrator.report.tables import Array, Tables, Trajectory
+from orchestrator.report.words import in_one_line, title
+
+AROUND = (0.5, 0.9, 1.1, 1.5, 2.0, 3.0)
+"""In units of η_c: the runs nearest to these are drawn."""
+
+NEAR = 1.3
+"""The most by which η may be off one of these, as a factor."""
+
+MOST_POINTS = 2000
+"""Of a line: more than a printed line can show."""
+
+_INCHES = (9.5, 7.4)
+_FEW = 60
+"""Points of a line that is drawn with its points."""
+_LONGER = 10.0
+"""The longest run over the shortest from which time is logarithmic, but for its beginning."""
+
+_FLOW: dict[str, Any] = {"color": INK, **FLOW}
+_LEVEL: dict[str, Any] = {"linestyle": (0, (5, 2.5)), "linewidth": 1.0}
+
+_CAPTION = (
+    "Gradient descent and the gradient flow in time (η · step for gradient descent), from the same "
+    "start: train loss, sharpness S, S·η/2, and norm ‖θ‖₁. Of the runs that reached the smallest ε "
+    f"the nearest to {', '.join(f'{ratio:g}' for ratio in AROUND)} η_c are drawn. Dashed: 2/η of "
+    "each run, the edge of stability, which is S·η/2 = 1. Of long runs, the lowest and the highest "
+    "value of every short stretch are drawn, so that no oscillation is lost."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A run that is drawn; ``eta`` and ``ratio`` = η/η_c are None for the flow."""
+
+    eta: float | None
+    ratio: float | None
+    trajectory: Trajectory
+
+
+def trajectories(tables: Tables) -> Iterator[Drawn]:
+    """The trajectories around η_c of each column that has figures of its own.
+
+    Raises:
+        NothingToDrawError: none of them has a trajectory of a run near η_c.
+    """
+    tables.read(tables.shown)
+    chosen = {one["column_id"]: chosen_runs(tables.trials(one)) for one in tables.shown}
+    found = tables.trajectories([row["trial_id"] for rows in chosen.values() for row in rows])
+    nothing = True
+    for column in tables.shown:
+        paths = _paths(chosen[column["column_id"]], found)
+        if not any(path.eta is not None for path in paths):
+            continue
+        nothing = False
+        yield Drawn(
+            f"trajectories-{column['column_id']}",
+            f"Around η_c in time: {in_one_line(title(column))}",
+            _CAPTION,
+            _alternative(paths),
+            trajectories_figure(paths, title(column)),
+        )
+    if nothing:
+        raise NothingToDrawError("no run near η_c has a trajectory")
+
+
+def chosen_runs(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the runs that are drawn: the flow if it is there, then GD in ascending η."""
+    critical = critical_rate(rows)
+    if critical is None:
+        return []
+    epsilon, eta_c = critical
+    there = [row for row in rows if row["epsilon"] == epsilon]
+    flows = [row for row in there if row["kind"] == "flow"]
+    descents = [row for row in there if row["kind"] == "gd" and row["status"] == "reached"]
+    found: dict[float, Row] = {}
+    for ratio in AROUND:
+        nearest = min(descents, key=lambda row: _off(row["eta"], ratio * eta_c), default=None)
+        # What is drawn as above η_c must be above it.
+        if (
+            nearest is not None
+            and (nearest["eta"] < eta_c) == (ratio < 1)
+            and _off(nearest["eta"], ratio * eta_c) <= math.log(NEAR)
+        ):
+            found[nearest["eta"]] = nearest
+    return [*flows[:1], *(found[eta] for eta in sorted(found))]
+
+
+def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
+    """Draw runs in time, in four panels."""
+    figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    (loss, sharpness), (ratio, norm) = figure.subplots(2, 2, sharex=True)
+    descents = [path for path in paths if path.eta is not None]
+    colors = dict(zip(map(id, descents), sequence(len(descents)), strict=True))
+    _lay_out_time([loss, sharpness, ratio, norm], paths)
+    for path in paths:
+        style = {"color": colors[id(path)], "linewidth": 1.2} if id(path) in colors else _FLOW
+        run = path.trajectory
+        _draw(loss, run.time, run.train_loss, style)
+        _draw(sharpness, run.time, run.sharpness, style)
+        _draw(norm, run.time, run.l1_norm, style)
+        if path.eta is not None:
+            _draw(ratio, run.time, run.sharpness * path.eta / 2, style)
+    low, high = sharpness.get_ylim()
+    for path in descents:
+        if path.eta is not None and low < 2 / path.eta < high:
+            sharpness.axhline(2 / path.eta, color=colors[id(path)], **_LEVEL)
+    ratio.axhline(1, color=INK, **_LEVEL)
+    for axes, label in (
+        (loss, "train loss"),
+        (sharpness, "sharpness  $S$"),
+        (ratio, r"$S\,\eta\,/\,2$"),
+        (norm, r"norm  $\Vert\theta\Vert_1$"),
+    ):
+        dress(axes, label)
+        widen(axes)
+    losses = np.concatenate([path.trajectory.train_loss for path in paths])
+    if np.any(losses > 0):
+        loss.set_yscale("log")
+        tick_logarithmically(loss.yaxis, *loss.get_ylim())
+    for axes in (ratio, norm):
+        axes.set_xlabel(r"time  $\eta \cdot$ step", fontsize=TEXT)
+    figure.suptitle(title, fontsize=TEXT, parse_math=False)
+    handles = [
+        Line2D([], [], color=colors[id(path)], label=rf"{path.ratio:.3g} $\eta_c$")
+        for path in descents
+    ]
+    if len(descents) < len(paths):
+        handles.append(Line2D([], [], label="gradient flow", **_FLOW))
+    handles.append(Line2D([], [], color=INK, label=EDGE_NAME, **_LEVEL))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False
+    )
+    return figure
+
+
+def thinned(x: Array, y: Array, most: int = MOST_POINTS) -> tuple[Array, Array]:
+    """At most so many points of a line with the same outline: ends, lows and highs of stretches.
+
+    A line that goes up and down within a stretch would alias if every k-th point were kept.
+    """
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(x) <= most:
+        return x, y
+    edges = np.linspace(0, len(x), max(1, (most - 2) // 2) + 1).astype(int)
+    kept = {0, len(x) - 1}
+    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        kept |= {start + int(np.argmin(y[start:stop])), start + int(np.argmax(y[start:stop]))}
+    indices = np.array(sorted(kept))
+    return x[indices], y[indices]
+
+
+def _off(eta: float, wanted: float) -> float:
+    return abs(math.log(eta / wanted))
+
+
+def _paths(chosen: Sequence[Row], found: Mapping[str, Trajectory]) -> list[Path]:
+    return [
+        Path(
+            row["eta"],
+            None if row["eta"] is None else row["eta"] / row["eta_c"],
+            found[row["trial_id"]],
+        )
+        for row in chosen
+        if row["trial_id"] in found
+    ]
+
+
+def _draw(axes: Axes, time: Array, values: Array, style: Mapping[str, Any]) -> None:
+    x, y = thinned(time, values)
+    points: dict[str, Any] = {"marker": "o", "markersize": 2.5} if len(x) <= _FEW else {}
+    axes.plot(x, y, **style, **points)
+
+
+def _lay_out_time(panels: Sequence[Axes], paths: Sequence[Path]) -> None:
+    """Linear time, or logarithmic from the first step where runs last differently long."""
+    ends = [float(path.trajectory.time[-1]) for path in paths]
+    positive = [path.trajectory.time[path.trajectory.time > 0] for path in paths]
+    starts = [float(times.min()) for times in positive if len(times)]
+    if starts and max(ends) > _LONGER * min(end for end in ends if end > 0):
+        for axes in panels:
+            axes.set_xscale("symlog", linthresh=min(starts), linscale=0.4)
+            axes.set_xlim(-0.1 * min(starts), max(ends) * 1.2)
+
+
+def _alternative(paths: Sequence[Path]) -> str:
+    ratios = ", ".join(f"{path.ratio:.3g}" for path in paths if path.ratio is not None)
+    return (
+        "Four panels against time: train loss, sharpness, sharpness times η/2, and the norm ‖θ‖₁, "
+        f"for gradient descent at {ratios} η_c and the gradient flow where it was recorded."
+    )

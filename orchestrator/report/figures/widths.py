@@ -1,0 +1,227 @@
+"""Sharpness and norm against the learning rate for several widths, by parameterization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.theory import EDGE, EDGE_NAME, draw_edge
+from orchestrator.report.groups import groups, values
+from orchestrator.report.look import (
+    INK,
+    SMALL,
+    TEXT,
+    dress,
+    look,
+    sequence,
+    tick_logarithmically,
+    widen,
+)
+from orchestrator.report.series import Series, at_rest, series_by_epsilon
+from orchestrator.report.tables import Column, Tables
+from orchestrator.report.words import MOST_IN_LEGEND, in_one_line, shown, title
+
+MOST_FIGURES = 6
+"""Groups of widths that are drawn: those with the most columns."""
+
+_PANEL = (4.4, 2.7)
+_CRITICAL: dict[str, Any] = {"linestyle": "none", "marker": "^", "markersize": 8}
+
+_CAPTION = (
+    "Final sharpness S and norm ‖θ‖₁, relative to that of the gradient flow, against the learning "
+    "rate η, one colour for each width, one row of panels for each parameterization; lines of one "
+    "colour are seeds. Dashed: the edge of stability 2/η. Triangles: η_c of each width. At the "
+    "smallest ε that all columns reached. Under mup the curves should fall together. Runs that "
+    "diverged, stopped short of ε, or came to it by accident are left out."
+)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """The columns of one panel row: a parameterization, and the series of each width."""
+
+    parameterization: str
+    base_width: int | None
+    series: tuple[tuple[int, Series], ...]
+
+
+def widths(tables: Tables) -> Iterator[Drawn]:
+    """A figure of each group of columns that differ in width, parameterization and seed alone.
+
+    Raises:
+        NothingToDrawError: there is no such group with two widths that have solutions.
+    """
+    free = {"width", "parameterization", "base_width", "seed"}
+    several = [one for one in groups(tables.columns, free) if _has_widths(one)]
+    chosen = sorted(several, key=len, reverse=True)[:MOST_FIGURES]
+    tables.read(column for group in chosen for column in group)
+    nothing = True
+    for group in chosen:
+        overlays = chosen_overlays(tables, group)
+        if not overlays:
+            continue
+        nothing = False
+        first_line = title({**group[0], "width": "width"}).splitlines()[0]
+        heading = f"{first_line}, init scale {shown(group[0]['init_scale'])}"
+        yield Drawn(
+            f"widths-{group[0]['column_id']}",
+            f"Widths: {in_one_line(heading)}",
+            _CAPTION,
+            _alternative(overlays),
+            widths_figure(overlays, heading),
+        )
+    if nothing:
+        raise NothingToDrawError("no columns differ in width alone")
+
+
+def chosen_overlays(tables: Tables, group: Sequence[Column]) -> list[Overlay]:
+    """The panel rows of a group, at the smallest threshold that the most columns reached."""
+    found = {
+        column["column_id"]: {
+            series.epsilon: series
+            for series in series_by_epsilon(tables.trials(column))
+            if len(at_rest(series)) > 1
+        }
+        for column in group
+    }
+    counts: dict[float, int] = {}
+    for its_series in found.values():
+        for epsilon in its_series:
+            counts[epsilon] = counts.get(epsilon, 0) + 1
+    if not counts:
+        return []
+    epsilon = max(counts, key=lambda epsilon: (counts[epsilon], -epsilon))
+    overlays = []
+    for alike in sorted(groups(group, {"width", "seed"}), key=_order):
+        series = tuple(
+            (column["width"], found[column["column_id"]][epsilon])
+            for column in alike
+            if column["width"] is not None and epsilon in found[column["column_id"]]
+        )
+        if len({width for width, _ in series}) > 1:
+            overlays.append(Overlay(alike[0]["parameterization"], alike[0]["base_width"], series))
+    return overlays
+
+
+def widths_figure(overlays: Sequence[Overlay], title: str) -> Figure:
+    """Draw a row of panels for each overlay."""
+    figure = Figure(
+        figsize=(2 * _PANEL[0], _PANEL[1] * len(overlays) + 1.2),
+        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
+    )
+    grid = figure.subplots(len(overlays), 2, sharex=True, sharey="col", squeeze=False)
+    all_widths = sorted({width for overlay in overlays for width, _ in overlay.series})
+    colors = dict(zip(all_widths, sequence(len(all_widths)), strict=True))
+    markers = {width: look(number).marker for number, width in enumerate(all_widths)}
+    for (sharpness, norm), overlay in zip(grid, overlays, strict=True):
+        dress(sharpness, "final sharpness  $S$")
+        dress(norm, r"$\Vert\theta\Vert_1$ / that of the flow")
+        for width, series in overlay.series:
+            style: dict[str, Any] = {"color": colors[width], "marker": markers[width]}
+            _draw(sharpness, norm, series, style)
+        for axes in (sharpness, norm):
+            axes.set_title(_name(overlay), fontsize=TEXT, parse_math=False)
+            widen(axes)
+    _lay_out(grid, overlays)
+    for overlay, (sharpness, _) in zip(overlays, grid, strict=True):
+        _mark(sharpness, overlay, colors)
+    epsilon = overlays[0].series[0][1].epsilon
+    figure.suptitle(f"{title}, ε = {epsilon:g}", fontsize=TEXT, parse_math=False)
+    handles = [
+        Line2D([], [], color=colors[w], marker=markers[w], markersize=4, label=f"width {w}")
+        for w in all_widths
+    ]
+    handles.append(Line2D([], [], label=EDGE_NAME, **EDGE))
+    handles.append(Line2D([], [], color=INK, label=r"$\eta_c$", **_CRITICAL))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=5, fontsize=SMALL, frameon=False
+    )
+    return figure
+
+
+def _order(alike: Sequence[Column]) -> int:
+    """Those without width-independence first."""
+    known = ("standard", "ntk", "mup")
+    name = alike[0]["parameterization"]
+    return known.index(name) if name in known else len(known)
+
+
+def _has_widths(group: Sequence[Column]) -> bool:
+    return any(len(values(alike, "width")) > 1 for alike in groups(group, {"width", "seed"}))
+
+
+def _draw(sharpness: Axes, norm: Axes, series: Series, style: dict[str, Any]) -> None:
+    rows = at_rest(series)
+    sharpness.plot(
+        [row["eta"] for row in rows],
+        [row["sharpness"] for row in rows],
+        markersize=4,
+        linewidth=0.9,
+        **style,
+    )
+    level = series.level("l1_norm")
+    if level:
+        known = [row for row in rows if row["l1_norm"] is not None]
+        norm.plot(
+            [row["eta"] for row in known],
+            [row["l1_norm"] / level for row in known],
+            markersize=4,
+            linewidth=0.9,
+            **style,
+        )
+
+
+def _lay_out(grid: Any, overlays: Sequence[Overlay]) -> None:
+    """Logarithmic η and S, and the edge of stability."""
+    rows = [row for overlay in overlays for _, series in overlay.series for row in at_rest(series)]
+    rates, sharpnesses = [row["eta"] for row in rows], [row["sharpness"] for row in rows]
+    low, high = min(rates) / 1.15, max(rates) * 1.15
+    bottom, top = min(sharpnesses) / 1.3, max(sharpnesses) * 1.3
+    first: Axes = grid[0, 0]
+    first.set_xscale("log")
+    first.set_yscale("log")
+    first.set_xlim(low, high)
+    first.set_ylim(bottom, top)
+    for axes in grid[:, 0]:
+        draw_edge(axes)
+        tick_logarithmically(axes.yaxis, bottom, top)
+    for axes in grid[:, 1]:
+        axes.set_xscale("log")
+        tick_logarithmically(axes.xaxis, low, high)
+    for axes in grid[:, 0]:
+        tick_logarithmically(axes.xaxis, low, high)
+    for axes in grid[-1]:
+        axes.set_xlabel(r"learning rate  $\eta$", fontsize=TEXT)
+
+
+def _mark(axes: Axes, overlay: Overlay, colors: dict[int, str]) -> None:
+    """η_c of each width along the lower frame."""
+    low, high = axes.get_xlim()
+    for width, series in overlay.series:
+        rates = [row["eta_c"] for row in series.settled if row["eta_c"]]
+        if rates and low < rates[0] < high:
+            transform = axes.get_xaxis_transform()
+            style = {"markeredgecolor": "white", "clip_on": False, "zorder": 5, **_CRITICAL}
+            axes.plot(rates[0], 0.02, color=colors[width], transform=transform, **style)
+
+
+def _name(overlay: Overlay) -> str:
+    base = "" if overlay.base_width is None else f" (base width {overlay.base_width})"
+    return shown(overlay.parameterization, MOST_IN_LEGEND) + base
+
+
+def _alternative(overlays: Sequence[Overlay]) -> str:
+    said = []
+    for overlay in overlays:
+        rates = [s.settled[0]["eta_c"] for _, s in overlay.series if s.settled[0]["eta_c"]]
+        span = f", η_c from {min(rates):.3g} to {max(rates):.3g}" if rates else ""
+        its_widths = ", ".join(str(width) for width in sorted({w for w, _ in overlay.series}))
+        said.append(f"{_name(overlay)}: widths {its_widths}{span}")
+    return f"Sharpness and relative norm against the learning rate. {'; '.join(said)}."

@@ -1,0 +1,134 @@
+"""From the tables of a run directory to ``index.html``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from orchestrator.report.page import failures, problems, provenance
+from orchestrator.report.page.analysed import analysed
+from orchestrator.report.page.answers import answers
+from orchestrator.report.page.curves import curves
+from orchestrator.report.page.embedded import as_json, policy
+from orchestrator.report.page.findings import findings, phases
+from orchestrator.report.tables import Tables
+from orchestrator.report.words import shown
+from orchestrator.store import write_bytes_whole
+from orchestrator.store.write import file_errors
+
+PAGE = "index.html"
+
+PAGE_WORDS = {
+    "name": "index",
+    "title": "The page of the run",
+    "caption": "What was run and found, figures to zoom and to filter, failures, and provenance.",
+    "alternative": "A page of HTML that needs no network.",
+}
+"""The page in the words that each figure has."""
+
+MOST_COLUMNS = 1000
+"""What a browser filters at once, and a file that is sent to others has room for."""
+
+PLOTLY = "plotly-basic-4.1.1.min.js"
+SCRIPTS = ("selection.js", "marks.js", "figures.js", "numbers.js", "page.js")
+
+
+def write_page(run: Path, folder: Path, figures: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Write the page of a run to a folder, which is made; say where.
+
+    ``figures`` are the drawings beside it, each with ``title`` and ``files``, to which it links.
+
+    Raises:
+        FileNotFoundError: there is no such run directory.
+        StoreError: the file system refused.
+    """
+    text = page_of(run, figures)
+    with file_errors(folder, "made"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_bytes_whole(folder / PAGE, text.encode())
+    return folder / PAGE
+
+
+def page_of(run: Path, figures: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The page as HTML; the same tables give the same text.
+
+    Nothing of the tables is markup or script: the template escapes all of it, the numbers go in as
+    JSON that contains no ``<``, and the browser runs no script but those whose hashes are named.
+
+    Raises:
+        FileNotFoundError: there is no such run directory.
+        StoreError: the run directory cannot be read.
+    """
+    tables = Tables(run, MOST_COLUMNS)
+    with analysed(run) as analysis:
+        found = findings(analysis.run)
+        its_phases = phases(analysis.run)
+    data = curves(tables, its_phases)
+    asked = answers(run, {**problems.QUESTIONS, **failures.QUESTIONS, **provenance.QUESTIONS})
+    scripts = [part(PLOTLY), _in_own_scope([part(name) for name in SCRIPTS])]
+    return (
+        _environment()
+        .from_string(part("page.html.jinja"))
+        .render(
+            policy=policy(scripts),
+            scripts=[Markup(script) for script in scripts],
+            style=Markup(part("page.css")),
+            data=Markup(as_json(data)),
+            is_current=analysis.is_of_the_run,
+            problems=problems.problems(tables.columns, asked),
+            columns=len(tables.columns),
+            columns_here=len(tables.shown),
+            findings=found,
+            failures=failures.failures(asked, its_phases.values()),
+            provenance=provenance.provenance(asked),
+            sweep_file=_sweep_file(run),
+            figures=[_link(figure) for figure in figures],
+        )
+    )
+
+
+def part(name: str) -> str:
+    """One of the files that the page is made of."""
+    return (files(__package__) / "parts" / name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = _number
+    environment.filters["text"] = _text
+    return environment
+
+
+def _number(value: float | None) -> str:
+    """A number for a reader: whole ones with their thousands apart, others to four digits."""
+    if value is None:
+        return "not known"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _text(value: object, most: int = 60) -> str:
+    return "not known" if value is None else shown(value, most)
+
+
+def _in_own_scope(scripts: Sequence[str]) -> str:
+    """Scripts as one, which see each other and leave no names behind."""
+    return "(() => {\n" + '"use strict";\n' + "\n".join(scripts) + "})();\n"
+
+
+def _sweep_file(run: Path) -> str | None:
+    """The text of the run's sweep file, None where it has not got one that can be read."""
+    try:
+        return (run / "sweep.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _link(figure: Mapping[str, Any]) -> dict[str, Any]:
+    return {"title": figure["title"], "files": [Path(path).name for path in figure["files"]]}

@@ -1,0 +1,354 @@
+// The figures: each a function from the chosen places to what Plotly draws and what a table says.
+
+// A line through runs for each place; the places of a group are one trace with gaps, so that a
+// thousand curves cost no more than their points. Many are faint, with their medians above them.
+function curvesOf(groups, kept, x, y, where = {}) {
+  const many = groups.reduce((sum, group) => sum + group.places.length, 0) > MANY;
+  const curves = groups.map((group) => {
+    const trace = { x: [], y: [], text: [] };
+    for (const place of group.places) {
+      for (const run of runsOf[place].filter(kept)) {
+        const [across, up] = [x(run, place), y(run, place)];
+        if (across === null || up === null) continue;
+        trace.x.push(across);
+        trace.y.push(up);
+        trace.text.push(wordsOf(run, place));
+      }
+      if (trace.x.length && trace.x.at(-1) !== null) {
+        for (const list of Object.values(trace)) list.push(null);
+      }
+    }
+    return {
+      ...trace,
+      name: plain(group.name),
+      legendgroup: plain(group.name),
+      mode: many ? "lines" : "lines+markers",
+      opacity: many ? 0.15 : 1,
+      line: { color: group.color, width: many ? 0.8 : 1.2 },
+      marker: { color: group.color, symbol: group.symbol, size: 6 },
+      hoverinfo: "text",
+      ...where,
+      ...(many && { showlegend: false }),
+    };
+  });
+  return many ? [...curves, ...curves.map((curve, n) => medians(curve, groups[n], where))] : curves;
+}
+
+// The median of many curves in stretches of a logarithmic axis, as a thick line.
+function medians(curve, group, where) {
+  const bins = new Map();
+  curve.x.forEach((x, n) => {
+    if (x === null || x <= 0) return;
+    const bin = Math.round(Math.log10(x) * STRETCHES);
+    if (!bins.has(bin)) bins.set(bin, []);
+    bins.get(bin).push(n);
+  });
+  const middle = (list) => list.sort((one, other) => one - other)[list.length >> 1];
+  const known = [...bins.keys()].sort((one, other) => one - other).map((bin) => bins.get(bin));
+  return {
+    x: known.map((runs) => middle(runs.map((n) => curve.x[n]))),
+    y: known.map((runs) => middle(runs.map((n) => curve.y[n]))),
+    text: known.map((runs) => `${curve.name}: median of ${runs.length} runs`),
+    name: curve.name, legendgroup: curve.name, mode: "lines+markers", hoverinfo: "text",
+    meta: "median", line: { color: group.color, width: 3 },
+    marker: { color: group.color, symbol: group.symbol, size: 8, line: { color: "#fff", width: 1 } },
+    ...where,
+  };
+}
+
+const STRETCHES = 16; // in a decade
+
+function wordsOf(run, place) {
+  const ratio = places.eta_c[place] ? ` = ${number(runs.eta[run] / places.eta_c[place])} η_c` : "";
+  return plain(nameOf(place)) + `<br>η ${number(runs.eta[run])}${ratio}`
+    + `<br>S ${number(runs.sharpness[run])}, S·η/2 ${halfEdge(run)}`
+    + `<br>‖θ‖₁ ${number(runs.l1_norm[run])}, test loss ${number(runs.test_loss[run])}`
+    + `<br>${number(runs.steps[run])} steps`;
+}
+
+const halfEdge = (run) => number(runs.sharpness[run] === null ? null
+  : runs.sharpness[run] * runs.eta[run] / 2);
+const settled = (run) => runs.fate[run] === 0;
+const relative = () => chosen.units === "eta_c";
+const over = (value, unit) => (value === null || !unit ? null : value / unit);
+
+const rate = (run, place) => (relative() ? over(runs.eta[run], places.eta_c[place])
+  : runs.eta[run]);
+const sharpness = (run, place) => (relative()
+  ? over(runs.sharpness[run], places.eta_c[place] && 2 / places.eta_c[place])
+  : runs.sharpness[run]);
+const norm = (run, place) => (relative() ? over(runs.l1_norm[run], places.l1_norm[place])
+  : runs.l1_norm[run]);
+const testLoss = (run) => runs.test_loss[run];
+const rateTitle = () => (relative() ? "η / η_c" : "learning rate η");
+const sharpnessTitle = () => (relative() ? "S / s_gf" : "sharpness S");
+const normTitle = () => (relative() ? "‖θ‖₁ / that of the flow" : "norm ‖θ‖₁");
+
+const known = (traces, name) => traces.flatMap((trace) => trace[name].filter((v) => v !== null));
+
+const pointsOf = (traces) => known(traces.filter((trace) => !trace.meta), "y").length;
+
+// Vertical lines at η_c: one in its units, else one for each of a few places.
+function critical(groups, some, axis) {
+  const line = (x, color) => ({ type: "line", xref: axis, yref: "paper", x0: x, x1: x, y0: 0, y1: 1,
+    layer: "between", line: { color, width: 1.3, dash: "dashdot" } });
+  if (relative()) return [line(1, GREY)];
+  if (some.length > FEW) return [];
+  return groups.flatMap((group) => group.places.filter((place) => places.eta_c[place])
+    .map((place) => line(places.eta_c[place], group.color)));
+}
+
+// Levels of the flow, for a few places.
+function levels(groups, some, measure, yaxis) {
+  const level = (y, color) => ({ type: "line", xref: "paper", yref: yaxis, x0: 0, x1: 1, y0: y,
+    y1: y, layer: "between", line: { color, width: 1.3, dash: "dot" } });
+  if (some.length > FEW) return [];
+  return groups.flatMap((group) => group.places.filter((place) => places[measure][place] !== null)
+    .map((place) => level(places[measure][place], group.color)));
+}
+
+// Runs without a solution, as crosses and strokes along the upper frame.
+function unsettled(some, fate, symbol, name, height) {
+  const trace = { x: [], y: [], text: [] };
+  for (const place of some) {
+    for (const run of runsOf[place]) {
+      const across = runs.fate[run] === fate ? rate(run, place) : null;
+      if (across === null) continue;
+      trace.x.push(across);
+      trace.y.push(height);
+      trace.text.push(`${plain(nameOf(place))}<br>η ${number(runs.eta[run])}: ${name}`);
+    }
+  }
+  return { ...trace, name, mode: "markers", yaxis: "y3", hoverinfo: "text",
+    marker: { symbol, size: 8, color: GREY, line: { width: 1.5, color: GREY },
+      opacity: some.length > MANY ? 0.3 : 1 } };
+}
+
+function runTable(some, kept) {
+  const names = [...axes.map((axis) => axis.name), "ε", "η", "η/η_c", "S", "S·η/2", "‖θ‖₁",
+    "test loss", "steps"];
+  const lines = some.flatMap((place) => runsOf[place].filter(kept).map((run) => () => [
+    ...columns[places.column[place]].at.map((at, axis) => axes[axis].values[at]),
+    thresholds[places.epsilon[place]], number(runs.eta[run]),
+    number(over(runs.eta[run], places.eta_c[place])), number(runs.sharpness[run]), halfEdge(run),
+    number(runs.l1_norm[run]), number(runs.test_loss[run]), number(runs.steps[run])]));
+  return { names, lines };
+}
+
+function transition(some, groups) {
+  const upper = curvesOf(groups, settled, rate, sharpness);
+  const lower = curvesOf(groups, settled, rate, norm,
+    { yaxis: "y2", showlegend: false });
+  const lost = [unsettled(some, 1, "x-thin-open", "diverged", 0.97),
+    unsettled(some, 2, "line-ns-open", "stopped short of ε", 0.93)].filter((one) => one.x.length);
+  const rates = known([...upper, ...lost], "x");
+  const range = span(rates, 1.12);
+  const edge = Array.from({ length: 80 }, (_, n) => 10 ** (range[0] + (range[1] - range[0]) * n / 79));
+  const edges = dashed({ x: edge, y: edge.map((x) => (relative() ? 1 : 2) / x),
+    name: relative() ? "edge of stability" : "edge of stability 2/η" });
+  const level = relative() ? [] : [...levels(groups, some, "sharpness", "y"),
+    ...levels(groups, some, "l1_norm", "y2")];
+  const clear = lost.length ? 1.35 : 1;
+  const y = span(known(upper, "y"), 1.2);
+  return {
+    points: pointsOf(upper),
+    traces: [...upper, ...lower, edges, ...lost],
+    layout: {
+      xaxis: acrossAxis(rateTitle(), rates, { anchor: "y2" }),
+      yaxis: logAxis(sharpnessTitle(), [10 ** y[0], 10 ** y[1] * clear], { domain: [0.46, 1] }),
+      yaxis2: linearAxis(normTitle(), { domain: [0, 0.38] }),
+      yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
+      shapes: [...critical(groups, some, "x"), ...level],
+    },
+    said: lost.length ? `${lost.map((one) => `${one.x.length} ${one.name}`).join(", ")}: `
+      + "marks along the upper frame." : "",
+    curves: true,
+    table: () => runTable(some, settled),
+  };
+}
+
+function loss(some, groups) {
+  const traces = curvesOf(groups, settled, rate, testLoss);
+  const values = known(traces, "y");
+  const wide = values.length && Math.min(...values.slice(0, 50000)) > 0
+    && span(values, 1)[1] - span(values, 1)[0] > 1;
+  return {
+    points: pointsOf(traces),
+    traces,
+    layout: {
+      xaxis: acrossAxis(rateTitle(), known(traces, "x")),
+      yaxis: wide ? logAxis("test loss", values) : linearAxis("test loss"),
+      shapes: [...critical(groups, some, "x"), ...levels(groups, some, "test_loss", "y")],
+    },
+    said: "",
+    curves: true,
+    table: () => runTable(some, settled),
+  };
+}
+
+const PHASE = ["eta_c", "eta_c_fitted", "eta_c_fitted_low", "eta_c_fitted_high", "transition",
+  "edge_ratio", "edge_exponent", "eta_best_over_eta_c", "u_shaped", "u_depth", "u_spread",
+  "undecided"];
+
+function agreement(some, groups) {
+  const traces = groups.map((group) => {
+    const its = group.places.filter((place) => places.eta_c[place] && places.eta_c_fitted[place]);
+    const up = its.map((place) => (places.eta_c_fitted_high[place] ?? places.eta_c_fitted[place])
+      - places.eta_c_fitted[place]);
+    const down = its.map((place) => places.eta_c_fitted[place]
+      - (places.eta_c_fitted_low[place] ?? places.eta_c_fitted[place]));
+    return {
+      x: its.map((place) => places.eta_c[place]),
+      y: its.map((place) => places.eta_c_fitted[place]),
+      text: its.map((place) => `${plain(nameOf(place))}<br>predicted ${number(places.eta_c[place])}`
+        + `<br>fitted ${number(places.eta_c_fitted[place])}, ratio `
+        + number(places.eta_c_fitted[place] / places.eta_c[place])),
+      error_y: { type: "data", symmetric: false, array: up, arrayminus: down, thickness: 0.8,
+        width: 0, visible: some.length <= 5 * MANY },
+      name: plain(group.name), mode: "markers", hoverinfo: "text",
+      marker: { color: group.color, symbol: group.symbol, size: some.length > 5 * MANY ? 4 : 7,
+        opacity: some.length > 5 * MANY ? 0.5 : 1 },
+    };
+  });
+  const all = [...known(traces, "x"), ...known(traces, "y")];
+  const ends = span(all, 1.1).map((end) => 10 ** end);
+  const ratios = some.filter((place) => places.eta_c[place] && places.eta_c_fitted[place])
+    .map((place) => places.eta_c_fitted[place] / places.eta_c[place]).sort((one, other) => one - other);
+  const middle = (ratios[(ratios.length - 1) >> 1] + ratios[ratios.length >> 1]) / 2;
+  return {
+    points: ratios.length,
+    traces: [...traces, dashed({ x: ends, y: ends, name: "equal" })],
+    layout: { xaxis: acrossAxis("η_c predicted, 2/s_gf", all), yaxis: logAxis("η_c fitted", all) },
+    said: `Fitted over predicted: median ${number(middle)} of ${ratios.length}, from `
+      + `${number(ratios[0])} to ${number(ratios.at(-1))}.`,
+    table: () => ({
+      names: [...axes.map((axis) => axis.name), "ε", "η_c predicted", "fitted", "low", "high",
+        "transition", "S·η/2 above", "slope above", "best η/η_c", "U-shaped", "depth", "spread",
+        "undecided"],
+      lines: some.map((place) => () => [
+        ...columns[places.column[place]].at.map((at, axis) => axes[axis].values[at]),
+        thresholds[places.epsilon[place]],
+        ...PHASE.map((name) => number(places[name][place]))]),
+    }),
+  };
+}
+
+function trade(some, groups) {
+  const traces = curvesOf(groups, settled, sharpness, norm);
+  const flows = some.length > FEW || relative() ? [] : groups.map((group) => ({
+    x: group.places.map((place) => places.sharpness[place]),
+    y: group.places.map((place) => places.l1_norm[place]),
+    name: "flow", showlegend: false, mode: "markers", hoverinfo: "text",
+    text: group.places.map((place) => `gradient flow<br>${plain(nameOf(place))}`),
+    marker: { symbol: "diamond-open", size: 13, color: group.color, line: { width: 2 } },
+  }));
+  return {
+    points: pointsOf(traces),
+    traces: [...traces, ...flows],
+    layout: { xaxis: acrossAxis(sharpnessTitle(), known(traces, "x")), yaxis: linearAxis(normTitle()) },
+    said: "",
+    curves: true,
+    table: () => runTable(some, settled),
+  };
+}
+
+// Paths of one column; `wanted` is its number.
+function time(some, _, wanted) {
+  const its = data.paths.runs.filter((path) => path.column === wanted);
+  const descents = its.filter((path) => path.eta !== null);
+  const shade = (n) => VIRIDIS[Math.round(n / Math.max(1, descents.length - 1) * (VIRIDIS.length - 1))];
+  const traces = its.flatMap((path) => {
+    const flow = path.eta === null;
+    const line = { color: flow ? INK : shade(descents.indexOf(path)), width: flow ? 1.6 : 1.2,
+      dash: flow ? "dot" : "solid" };
+    const name = flow ? "gradient flow" : `${number(path.ratio)} η_c`;
+    const text = path.time.map((t, n) => `${name}, time ${number(t)}<br>S ${number(path.sharpness[n])}`
+      + `, training loss ${number(path.train_loss[n])}`);
+    const shared = { x: path.time, mode: path.time.length > FEW_POINTS ? "lines" : "lines+markers", line,
+      marker: { color: line.color, size: 4 }, name, legendgroup: name, text,
+      hoverinfo: "text" };
+    const losses = { ...shared, y: path.train_loss, yaxis: "y2", showlegend: flow };
+    if (flow) return [losses];
+    return [{ ...shared, y: path.sharpness.map((s) => s * path.eta / 2) }, losses];
+  });
+  const losses = its.flatMap((path) => path.train_loss);
+  return {
+    points: descents.reduce((sum, path) => sum + path.time.length, 0),
+    traces,
+    layout: {
+      xaxis: linearAxis("time η · step", { anchor: "y2", rangemode: "tozero" }),
+      yaxis: linearAxis("S·η/2", { domain: [0.46, 1], rangemode: "tozero" }),
+      yaxis2: logAxis("training loss", losses, { domain: [0, 0.38] }),
+      shapes: [{ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: 1, y1: 1,
+        line: { color: INK, dash: "dash", width: 1.5 } }],
+    },
+    said: `Of a run at most ${data.paths.most} points are here: the lowest and the highest sharpness `
+      + "of every short stretch.",
+    table: () => ({
+      names: ["run", "time", "S", "S·η/2", "training loss"],
+      lines: its.flatMap((path) => path.time.map((t, n) => () => [
+        path.eta === null ? "flow" : `${number(path.ratio)} η_c`, number(t),
+        number(path.sharpness[n]),
+        path.eta === null ? "–" : number(path.sharpness[n] * path.eta / 2),
+        number(path.train_loss[n])])),
+    }),
+  };
+}
+
+const FEW_POINTS = 60; // of a line that is drawn with its points
+const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779",
+  "#6ece58", "#a5cc28"];
+
+// Panels by parameterization, colours by width.
+function widths(some) {
+  const [width, other] = ["width", "parameterization"].map((field) =>
+    axes.findIndex((axis) => axis.field === field));
+  const at = (place, axis) => (axis < 0 ? 0 : columns[places.column[place]].at[axis]);
+  const names = [...new Set(some.map((place) => at(place, other)))].sort((a, b) => a - b);
+  const used = [...new Set(some.map((place) => at(place, width)))].sort((a, b) => a - b);
+  const each = 1 / names.length;
+  const layout = { annotations: [] };
+  const traces = names.flatMap((name, row) => {
+    const suffix = row ? String(row + 1) : "";
+    const groups = used.map((value) => ({
+      name: `width = ${axes[width].values[value]}`,
+      color: axes[width].colors[value],
+      symbol: SYMBOLS[value % SYMBOLS.length],
+      places: some.filter((place) => at(place, width) === value && at(place, other) === name),
+    })).filter((group) => group.places.length);
+    const found = curvesOf(groups, settled, (run) => runs.eta[run], (run) => runs.sharpness[run],
+      { yaxis: `y${suffix}`, showlegend: row === 0 });
+    const top = 1 - row * each;
+    layout[`yaxis${suffix}`] = logAxis("S", known(found, "y"),
+      { domain: [top - each + (names.length > 1 ? 0.12 * each : 0), top - 0.08 * each] });
+    if (other >= 0) {
+      layout.annotations.push({ text: plain(axes[other].values[name]), x: 0, xref: "paper",
+        xanchor: "left", y: top - 0.08 * each, yref: "paper", yanchor: "bottom", showarrow: false,
+        font: { size: 14 } });
+    }
+    return found;
+  });
+  const points = used.length > 1 ? pointsOf(traces) : 0;
+  const rates = known(traces, "x");
+  layout.xaxis = acrossAxis("learning rate η", rates,
+    { anchor: names.length > 1 ? `y${names.length}` : "y" });
+  const ends = span(rates, 1.12).map((end) => 10 ** end);
+  const middle = Array.from({ length: 60 }, (_, n) => ends[0] * (ends[1] / ends[0]) ** (n / 59));
+  names.forEach((_, row) => traces.push(dashed({ x: middle, y: middle.map((x) => 2 / x),
+    yaxis: `y${row ? row + 1 : ""}`, name: "edge of stability 2/η", showlegend: row === 0 })));
+  return {
+    points,
+    traces,
+    layout,
+    said: "",
+    curves: true,
+    table: () => runTable(some, settled),
+  };
+}
+
+// In pixels, and before a figure is drawn, so that nothing moves when it is.
+const panels = axes.find((axis) => axis.field === "parameterization")?.values.length ?? 1;
+const HEIGHTS = { transition: 620, loss: 400, time: 580, agreement: 440, trade: 420,
+  widths: 150 + 230 * panels };
+
+const FIGURES = { transition, loss, time, agreement, trade, widths };

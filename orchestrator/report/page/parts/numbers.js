@@ -1,0 +1,35 @@
+// The numbers of a figure as a table, made when someone opens it.
+
+const MOST_LINES = 200;
+
+function element(tag, text = "", more = {}) {
+  const made = Object.assign(document.createElement(tag), more);
+  if (text) made.textContent = text;
+  return made;
+}
+
+function fillTable(details, table, title) {
+  details.querySelectorAll(":scope > :not(summary)").forEach((old) => old.remove());
+  const { names, lines } = table();
+  const head = element("tr");
+  names.forEach((name) => head.append(element("th", name, { scope: "col" })));
+  const body = element("tbody");
+  for (const line of lines.slice(0, MOST_LINES)) {
+    const row = element("tr");
+    line().forEach((cell) => row.append(element("td", cell, { className: "n" })));
+    body.append(row);
+  }
+  const whole = element("table");
+  const top = element("thead");
+  top.append(head);
+  whole.append(top, body);
+  const scroll = element("div", "", { className: "scroll", tabIndex: 0 });
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", `Numbers: ${title}`);
+  scroll.append(whole);
+  if (lines.length > MOST_LINES) {
+    details.append(element("p", `The first ${MOST_LINES} of ${lines.length.toLocaleString("en")} `
+      + "lines; choose fewer columns, or ask the tables with eos query.", { className: "note" }));
+  }
+  details.append(scroll);
+}

@@ -1,0 +1,167 @@
+"""What figures read of a run directory: few columns, and only of what is drawn."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.report.groups import families, in_order, representative
+from orchestrator.report.phases import Kink, kinks
+from orchestrator.report.series import READ, Row
+from orchestrator.report.words import PROBLEM
+from orchestrator.store import query
+
+Array = NDArray[np.float64]
+Column = Mapping[str, Any]
+"""A ``column_id`` with the fields of its problem."""
+
+_FIELDS = ("column_id", *PROBLEM, "base_width", "normalization", "subset", "dtype")
+_RATES = ("eta", "eta_c", "epsilon")
+"""What is drawn on a logarithmic axis, where only what is positive has a place."""
+
+_TRAJECTORY = ("step", "time", "train_loss", "sharpness", "l1_norm")
+"""The fields of :class:`Trajectory`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The recorded steps of a trial in their order; NaN where nothing was measured.
+
+    All arrays have the shape (steps,); ``time`` is η·step for GD, and the time of a flow.
+    """
+
+    step: Array
+    time: Array
+    train_loss: Array
+    sharpness: Array
+    l1_norm: Array
+
+
+class Tables:
+    """The tables of a run, read when a figure asks, each part once.
+
+    At most ``most`` columns, and as many families of columns that differ in the seed alone, have
+    figures of their own; see :func:`orchestrator.report.groups.representative`.
+
+    Raises:
+        FileNotFoundError: there is no such run directory.
+    """
+
+    def __init__(self, run: Path, most: int) -> None:
+        self.run = run
+        self._most = most
+        self._trials: dict[str, list[Row]] = {}
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """All columns, in the order of their problems."""
+        fields = ", ".join(f"any_value({field}) AS {field}" for field in _FIELDS[1:])
+        rows = query(self.run, f"SELECT column_id, {fields} FROM trials GROUP BY column_id")
+        return in_order(rows.to_pylist())
+
+    @cached_property
+    def families(self) -> list[list[Column]]:
+        """The columns, those together that differ in the seed alone."""
+        return families(self.columns)
+
+    @cached_property
+    def shown(self) -> list[Column]:
+        """The columns that have figures of their own: of each family the first seed, then more."""
+        ranked = [
+            column
+            for seeds in itertools.zip_longest(*self.shown_families)
+            for column in seeds
+            if column is not None
+        ]
+        chosen = {column["column_id"] for column in ranked[: self._most]}
+        return [column for column in self.columns if column["column_id"] in chosen]
+
+    @cached_property
+    def shown_families(self) -> list[list[Column]]:
+        """The families that have figures of their own."""
+        return representative(self.families, self._most)
+
+    @cached_property
+    def flows(self) -> dict[str, dict[float, float]]:
+        """s_gf of each column by threshold, in descending order, where its flow reached it."""
+        rows = query(
+            self.run,
+            "SELECT column_id, epsilon, any_value(s_gf) AS s_gf FROM trials WHERE kind = 'flow' "
+            "AND status = 'reached' AND s_gf > 0 AND isfinite(s_gf) AND epsilon > 0 "
+            "GROUP BY ALL ORDER BY column_id, epsilon DESC",
+        )
+        found: dict[str, dict[float, float]] = {}
+        for row in rows.to_pylist():
+            found.setdefault(row["column_id"], {})[row["epsilon"]] = row["s_gf"]
+        return found
+
+    @cached_property
+    def kinks(self) -> list[Kink]:
+        """The predicted and the fitted η_c of every column and threshold."""
+        return kinks(self.run)
+
+    def read(self, columns: Iterable[Column]) -> None:
+        """Read the trials of some columns at once, where they are not known yet."""
+        missing = sorted({one["column_id"] for one in columns} - self._trials.keys())
+        if not missing:
+            return
+        sql = f"SELECT {', '.join(READ)} FROM trials WHERE column_id IN ({_listed(missing)})"
+        self._trials |= {column_id: [] for column_id in missing}
+        for row in map(_clean, query(self.run, sql).to_pylist()):
+            if _is_placed(row):
+                self._trials[row["column_id"]].append(row)
+
+    def trials(self, column: Column) -> list[Row]:
+        """The rows of a column's trials, with the columns in ``series.READ``."""
+        self.read([column])
+        return self._trials[column["column_id"]]
+
+    def trajectories(self, trial_ids: Sequence[str]) -> dict[str, Trajectory]:
+        """The trajectories of some trials; those without any are left out."""
+        if not trial_ids:
+            return {}
+        wanted = _listed(trial_ids)
+        rows = query(
+            self.run,
+            f"SELECT list_position([{wanted}], trial_id) - 1 AS number, {', '.join(_TRAJECTORY)} "
+            f"FROM trajectories WHERE trial_id IN ({wanted}) ORDER BY number, step",
+        )
+        columns = {
+            field: rows.column(field).to_numpy().astype(np.float64)
+            for field in ("number", *_TRAJECTORY)
+        }
+        starts = np.searchsorted(columns["number"], np.arange(len(trial_ids) + 1)).tolist()
+        return {
+            trial_id: Trajectory(*(columns[field][start:stop] for field in _TRAJECTORY))
+            for trial_id, start, stop in zip(trial_ids, starts[:-1], starts[1:], strict=True)
+            if start < stop
+        }
+
+
+def _clean(row: dict[str, Any]) -> Row:
+    """A row in which what is no number, or no rate, is not known."""
+    return {
+        name: None
+        if (isinstance(value, float) and not math.isfinite(value))
+        or (name in _RATES and value is not None and value <= 0)
+        else value
+        for name, value in row.items()
+    }
+
+
+def _is_placed(row: Row) -> bool:
+    """Whether a row has the threshold, and for GD the rate, against which it is drawn."""
+    return row["epsilon"] is not None and (row["kind"] == "flow" or row["eta"] is not None)
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Texts in SQL."""
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)

@@ -1,0 +1,84 @@
+"""Problems in words, for titles and legends: nothing that a table contains is ever markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PROBLEM = (
+    *("dataset", "n_train", "architecture", "depth", "width", "activation", "loss"),
+    *("parameterization", "init_scale", "seed"),
+)
+"""The columns of ``trials`` that describe a problem, in the order in which a title names them."""
+
+_NAMES = {
+    "n_train": "n =",
+    "epsilon": "ε =",
+    "init_scale": "init scale",
+    "base_width": "base width",
+}
+MOST_IN_LEGEND = 18
+"""Characters of a value beside others."""
+
+_LONGEST = 36
+_LONGEST_BESIDE = 20
+_MOST_SEEDS = 5
+
+
+def title(row: Mapping[str, Any]) -> str:
+    """The problem in two lines, as plain text: to be drawn without mathematics."""
+    return family_title([row])
+
+
+def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A problem in two lines, with all seeds of the rows, which agree in all else."""
+    row = rows[0]
+    words = {name: shown(row[name], _LONGEST_BESIDE) for name in PROBLEM}
+    words["dataset"] = shown(row["dataset"])
+    words["shape"] = f"depth {words['depth']}"
+    if row["width"] is not None:
+        words["shape"] = f"{words['depth']}×{words['width']}"
+    words["activation"] = "" if row["activation"] is None else f" {words['activation']}"
+    seeds = sorted({row["seed"] for row in rows if row["seed"] is not None})
+    if len(seeds) > _MOST_SEEDS:
+        words["seeds"] = f"{len(seeds)} seeds"
+    elif len(seeds) > 1:
+        words["seeds"] = f"seeds {', '.join(map(str, seeds))}"
+    else:
+        words["seeds"] = f"seed {words['seed']}"
+    return (
+        "{dataset}, n = {n_train}  ·  {architecture} {shape}{activation}  ·  {loss} loss\n"
+        "{parameterization} parameterization, init scale {init_scale}, {seeds}"
+    ).format(**words)
+
+
+def in_one_line(title: str) -> str:
+    """A title of two lines as one."""
+    return ", ".join(" ".join(line.split()) for line in title.splitlines())
+
+
+def field_name(field: str) -> str:
+    """A column of ``trials`` in words."""
+    return _NAMES.get(field, field.replace("_", " ")).removesuffix(" =")
+
+
+def value_of(field: str, value: object) -> str:
+    """A value with the name of its field, as plain text."""
+    return f"{_NAMES.get(field, field.replace('_', ' '))} {shown(value, MOST_IN_LEGEND)}"
+
+
+def label(text: str) -> str:
+    """Plain text for a label in which Matplotlib would look for mathematics."""
+    return text.replace("$", r"\$")
+
+
+def shown(value: object, most: int = _LONGEST) -> str:
+    """A value on one line, in at most so many characters: of a longer one, both ends."""
+    if value is None:
+        return "?"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = "".join(character if character.isprintable() else " " for character in text)
+    if len(text) <= most:
+        return text
+    ending = most // 3
+    return text[: most - ending - 1] + "…" + text[-ending:]

@@ -1,0 +1,282 @@
+"""The page of a run: whole from tables alone, the same again, and no name in them is markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.analysis import analyze
+from orchestrator.report.page import page, page_of, paths, write_page
+from orchestrator.report.page.embedded import as_json
+from orchestrator.store import query
+
+SCRIPT = "</script><script>alert(1)</script>"
+HOSTILE = {
+    "dataset": SCRIPT,
+    "activation": '"><img src=x onerror=alert(1)>',
+    "loss": "\u2028'&amp;\u2029<b>",
+    "architecture": "{{ 7 * 7 }}",
+}
+
+
+class Elements(HTMLParser):
+    """The elements of a page, their attributes, the text of its scripts, and all other text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, Any]]] = []
+        self.scripts: list[tuple[dict[str, Any], str]] = []
+        self.text = ""
+        self._script: dict[str, Any] | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._script = dict(attrs) if tag == "script" else None
+        self.text += " " if tag in ("td", "th") else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = None
+
+    def handle_data(self, data: str) -> None:
+        if self._script is None:
+            self.text += data
+        else:
+            self.scripts.append((self._script, data))
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return json.loads(next(text for attrs, text in self.scripts if attrs.get("id") == "data"))
+
+
+def read(run) -> Elements:
+    return Elements(page_of(run.path))
+
+
+def test_no_text_of_a_table_is_markup_or_script(run, column) -> None:
+    run.add(column())
+    run.add([{"trial_id": "a", "attempt": 1, "outcome": "failed", "error": "harmless"}], "attempts")
+    harmless = Elements(page_of(run.path))
+    run.add(column(column_id="<&>", sweep=SCRIPT, hostname=SCRIPT, git_commit=SCRIPT, **HOSTILE))
+    run.add([{"trial_id": "b", "attempt": 1, "outcome": "failed", "error": SCRIPT}], "attempts")
+    (run.path / "sweep.yaml").write_text(SCRIPT)
+    text = page_of(run.path)
+    assert "<script>alert" not in text
+    assert "\u2028" not in text.partition('id="data">')[2].partition("</script>")[0]
+    hostile = Elements(text)
+    kinds = {tag for tag, _ in harmless.tags}
+    assert {tag for tag, _ in hostile.tags} == kinds
+    assert len(hostile.scripts) == len(harmless.scripts) == 3
+    assert not [attrs for _, attrs in hostile.tags for name in attrs if name.startswith("on")]
+    assert hostile.words.count(SCRIPT) >= 4
+    axes = {axis["field"]: axis["values"] for axis in hostile.data["axes"]}
+    assert SCRIPT in axes["dataset"]
+    assert "{{ 7 * 7 }}" in axes["architecture"]
+
+
+def test_json_in_html_is_the_same_json_without_markup() -> None:
+    value = {"<!--": ["</SCRIPT>", "\u2028\u2029&", '"\\', "η_c", 0.1, None]}
+    text = as_json(value)
+    assert json.loads(text) == value
+    assert not set(text) & set("<>&\u2028\u2029")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        as_json([float("nan")])
+
+
+def test_the_browser_may_run_the_scripts_of_the_page_and_nothing_else(run, column) -> None:
+    run.add(column())
+    found = read(run)
+    (policy,) = (
+        attrs["content"]
+        for tag, attrs in found.tags
+        if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    hashes = {
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for attrs, text in found.scripts
+        if "type" not in attrs
+    }
+    assert set(rules["script-src"].split()) == hashes
+    assert len(hashes) == 2
+    assert rules["default-src"] == rules["connect-src"] == rules["base-uri"] == "'none'"
+
+
+def test_the_page_points_to_nothing_but_itself_and_the_drawings_beside_it(run, column) -> None:
+    run.add(column())
+    drawn = [{"title": "One <b>", "files": [Path("/x/a b.png"), Path("/x/a b.svg")]}]
+    found = Elements(page_of(run.path, drawn))
+    targets = [
+        value for _, attrs in found.tags for name, value in attrs.items() if name in ("href", "src")
+    ]
+    assert {target for target in targets if not target.startswith("#")} == {
+        "data:,",
+        "a%20b.png",
+        "a%20b.svg",
+    }
+    ids = {attrs["id"] for _, attrs in found.tags if "id" in attrs}
+    assert {target[1:] for target in targets if target.startswith("#")} <= ids
+    assert "One <b>: a b.png, a b.svg" in found.words
+
+
+def test_scripts_never_end_early_and_plotly_has_its_licence() -> None:
+    for name in (page.PLOTLY, *page.SCRIPTS):
+        assert "</script" not in page.part(name).lower()
+        assert "<!--" not in page.part(name)
+    assert page.part("plotly-LICENSE").startswith("MIT License")
+
+
+def test_a_copy_of_tables_alone_is_enough_and_stays_as_it_is(run, column, tmp_path) -> None:
+    run.add(column(sweep="of a friend", git_commit="abc", git_dirty=True, hostname="n1"))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copytree(run.path / "trials", copy / "trials")
+    before = sorted(copy.rglob("*"))
+    for folder in (copy / "trials", copy):
+        folder.chmod(0o500)
+    path = write_page(copy, tmp_path / "page")
+    for folder in (copy, copy / "trials"):
+        folder.chmod(0o700)
+    assert sorted(copy.rglob("*")) == before
+    assert path == tmp_path / "page" / "index.html"
+    words = Elements(path.read_text(encoding="utf-8")).words
+    assert "analysis with these tables is missing or older than the last trial" in words
+    assert "holds Below η_c the final sharpness does not depend on η." in words
+    assert "The sweep file is not with these tables" in words
+    assert "No attempt has failed, as far as these tables tell." in words
+    assert "PyTorch trials not known abc yes not known 6" in words
+    assert "git checkout abc" in words
+    assert "n1 not known not known 6 not known" in words
+
+
+def test_every_finding_is_there_with_its_verdict_and_its_number(run, column) -> None:
+    run.add(column())
+    analyze(run.path)
+    found = read(run)
+    assert "analysis with these tables is missing" not in found.words
+    rows = query(run.path, "SELECT statement, verdict, numbers FROM findings").to_pylist()
+    assert {row["verdict"] for row in rows} == {"holds", "undecided"}
+    for row in rows:
+        said = found.words.partition(f"{row['verdict']} {row['statement']}")[2]
+        assert said.lstrip().startswith(row["numbers"]), row
+
+
+def test_the_same_tables_give_the_same_bytes(run, column) -> None:
+    for width in (16, 32):
+        run.add(column(column_id=f"c{width}", width=width, wall_s=0.1, hostname=f"n{width}"))
+    assert page_of(run.path) == page_of(run.path)
+
+
+def test_runs_are_counted_by_what_became_of_them(run, column) -> None:
+    rows = column(epsilons=(0.1,))
+    rows[1] |= {"status": "diverged", "sharpness": None, "sharpness_converged": None}
+    rows[2] |= {"status": "max_steps"}
+    rows[3] |= {"sharpness_converged": False}
+    rows[4] |= {"sharpness": 1000.0}
+    rows[5] |= {"sharpness": None}
+    run.add(rows)
+    found = read(run)
+    for rule in ("Diverged", "Stopped short", "not measured", "did not converge", "by accident"):
+        after = found.words.partition("Left out of fits")[2].partition(rule)[2]
+        assert next(word for word in after.split() if word.isdigit()) == "1", rule
+    fates = found.data["runs"]["fate"]
+    assert fates == [1, 2, 0, 3, 3]
+    assert found.data["runs"]["sure"] == [0, 1, 0, 1, 1]
+
+
+def test_a_trial_that_failed_is_said_with_its_error_and_host(run, column) -> None:
+    run.add(column())
+    failed = {"outcome": "failed", "failure_class": "out_of_memory", "error": "no memory\nleft"}
+    lost = {"trial_id": "lost", **failed, "hostname": "n7"}
+    run.add([{**lost, "attempt": 1}, {**lost, "attempt": 2}], "attempts")
+    words = read(run).words
+    assert "6 settled trials, 1 that failed." in words
+    assert "1 trial has failed and no result." in words
+    assert "failed out_of_memory no memory left n7 2 1" in words
+
+
+def test_a_run_without_trials_has_a_page_that_says_so(run) -> None:
+    run.add([{"trial_id": "a", "outcome": "failed", "error": "no GPU"}], "attempts")
+    found = read(run)
+    assert found.words.count("No trial has settled yet.") == 3
+    assert "no GPU" in found.words
+    assert found.data["columns"] == []
+
+
+def test_of_many_columns_some_are_in_the_figures_and_that_is_said(run, column, monkeypatch) -> None:
+    for width in (8, 16, 32, 64):
+        run.add(column(column_id=f"c{width}", width=width))
+    monkeypatch.setattr(page, "MOST_COLUMNS", 3)
+    found = read(run)
+    assert "The figures have 3 of 4 columns" in found.words
+    assert len(found.data["columns"]) == 3
+
+
+def test_numbers_of_the_figures_are_those_of_the_tables(run, column) -> None:
+    run.add(column(epsilons=(0.1, 0.02)))
+    data = read(run).data
+    assert data["epsilons"]["values"] == ["0.02", "0.1"]
+    places, runs = data["places"], data["runs"]
+    at = places["epsilon"].index(1)
+    assert (places["eta_c"][at], places["sharpness"][at], places["l1_norm"][at]) == (0.1, 20.0, 10)
+    eta = [e for e, place in zip(runs["eta"], runs["place"], strict=True) if place == at]
+    assert eta == [0.02, 0.05, 0.1, 0.2, 0.4]
+    sharpness = [
+        s for s, place in zip(runs["sharpness"], runs["place"], strict=True) if place == at
+    ]
+    assert sharpness == [20, 20, 20, 10, 5]
+
+
+def test_axes_that_another_one_implies_are_no_filters(run, column) -> None:
+    for name, base_width in (("standard", None), ("mup", 64)):
+        run.add(column(column_id=name, parameterization=name, base_width=base_width))
+    assert [axis["field"] for axis in read(run).data["axes"]] == ["parameterization"]
+
+
+def test_values_that_read_alike_are_told_apart(run, column) -> None:
+    for number in range(2):
+        run.add(column(column_id=f"c{number}", dataset=f"{'x' * 30}{number}{'y' * 30}"))
+    (axis,) = read(run).data["axes"]
+    assert len(set(axis["values"])) == 2
+
+
+def add_path(run, steps: int) -> None:
+    run.add(
+        [
+            {
+                "trial_id": "c0ffee-gd-0.05",
+                "column_id": "c0ffee",
+                "step": step,
+                "time": 0.05 * step,
+                "train_loss": 1 / (1 + step),
+                "sharpness": 30.0 + (-1) ** step * (10 if step == 777 else 1),
+            }
+            for step in range(steps)
+        ],
+        "trajectories",
+    )
+
+
+def test_a_long_run_keeps_its_lowest_and_highest_sharpness_in_few_points(
+    run, column, monkeypatch
+) -> None:
+    run.add(column(epsilons=(0.1,)))
+    add_path(run, 5000)
+    (path,) = read(run).data["paths"]["runs"]
+    assert len(path["time"]) <= paths.MOST_POINTS
+    assert (min(path["sharpness"]), max(path["sharpness"])) == (20.0, 31.0)
+    assert (path["eta"], path["ratio"]) == (0.05, 0.5)
+    monkeypatch.setattr(paths, "ALL_POINTS", 60)
+    (path,) = read(run).data["paths"]["runs"]
+    assert len(path["time"]) <= 60

@@ -1,0 +1,67 @@
+"""Widths overlaid: a row of panels for each parameterization, a colour for each width."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from orchestrator.report.figures.drawn import NothingToDrawError
+from orchestrator.report.figures.widths import widths
+
+
+def add(run, column, name: str, width: int, seed: int = 0, **values) -> list:
+    rows = column(
+        column_id=f"{name}{width}{seed}", parameterization=name, width=width, seed=seed, **values
+    )
+    run.add(rows)
+    return rows
+
+
+def curves(axes) -> list:
+    """The lines of columns, without those of theory."""
+    return [line for line in axes.lines if len(line.get_xdata()) == 5]
+
+
+def test_the_lines_are_the_columns_by_parameterization_and_width(run, column) -> None:
+    for name in ("mup", "standard"):
+        for width in (16, 32):
+            for seed in (0, 1):
+                rows = add(run, column, name, width, seed, base_width=16 if name == "mup" else None)
+    (drawn,) = widths(run.tables())
+    panels = drawn.figure.axes
+    assert [axes.get_title() for axes in panels[::2]] == ["standard", "mup (base width 16)"]
+    gd = [row for row in rows if row["epsilon"] == 0.02 and row["kind"] == "gd"]
+    for axes in panels:
+        assert len(curves(axes)) == 4
+        assert len({line.get_color() for line in curves(axes)}) == 2
+    for line in curves(panels[0]):
+        assert np.array_equal(line.get_xydata(), [(row["eta"], row["sharpness"]) for row in gd])
+    for line in curves(panels[1]):
+        assert list(line.get_ydata()) == pytest.approx([row["l1_norm"] / 50 for row in gd])
+    marks = [
+        line for line in panels[0].lines if line.get_marker() == "^" and len(line.get_xdata()) == 1
+    ]
+    assert [line.get_xdata()[0] for line in marks] == [0.02] * 4
+    assert "widths 16, 32, η_c from 0.02 to 0.02" in drawn.alternative
+
+
+def test_the_threshold_is_one_that_most_columns_reached(run, column) -> None:
+    add(run, column, "standard", 16)
+    add(run, column, "standard", 32, epsilons=(0.1,))
+    (drawn,) = widths(run.tables())
+    assert "ε = 0.1" in drawn.figure.get_suptitle()
+
+
+def test_other_problems_have_other_figures(run, column) -> None:
+    for depth in (2, 3):
+        for width in (16, 32):
+            rows = column(column_id=f"{depth}-{width}", depth=depth, width=width)
+            run.add(rows)
+    assert {drawn.name for drawn in widths(run.tables())} == {"widths-2-16", "widths-3-16"}
+
+
+def test_one_width_is_no_overlay(run, column) -> None:
+    add(run, column, "standard", 16)
+    add(run, column, "mup", 32)
+    with pytest.raises(NothingToDrawError, match="no columns differ in width alone"):
+        next(widths(run.tables()))
