@@ -1,0 +1,155 @@
+"""``eos watch``: what a run does, drawn again and again until the user has seen enough."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from orchestrator.cli.errors import UserError, sentence
+from orchestrator.cli.frame import draw
+from orchestrator.cli.output import print_json, stderr
+from orchestrator.cli.plain_text import plain
+from orchestrator.cli.run import RunArgument
+from orchestrator.watch import Jobs, View, Watcher
+
+LEAST_SECONDS = 0.5
+
+UNKNOWN_WIDTH = 100
+"""Of frames that go to a file or a pipe."""
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that would end the process where it stands, and leave the terminal as it is."""
+
+
+def watch(
+    run: RunArgument,
+    every: Annotated[
+        float, typer.Option("--every", metavar="SECONDS", help="Seconds between two looks.")
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Show one frame, and end.")] = False,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="End when nothing is left to do.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one look as JSON, and end.")] = False,
+) -> None:
+    """Watch a run: its columns, the trials that run with S·η/2, failures, jobs; changes nothing.
+
+    Example: eos watch runs/quickstart
+    """
+    if not every >= LEAST_SECONDS:
+        raise UserError(f"--every is {every:g}; it must be at least {LEAST_SECONDS:g} seconds")
+    try:
+        with _orderly_end():
+            watcher = _begin(run)
+            try:
+                if json:
+                    print_json(_as_json(watcher.look(wait=True)))
+                elif once:
+                    _print_frame(watcher.look(wait=True), str(run))
+                elif sys.stdout.isatty() and not Console().is_dumb_terminal:
+                    _display(watcher, str(run), every, until_done)
+                else:
+                    _print_changes(watcher, str(run), every, until_done)
+            finally:
+                watcher.close()
+    except KeyboardInterrupt:
+        return
+
+
+COMMANDS = {"watch": watch}
+
+
+def _begin(run: Path) -> Watcher:
+    """The first look takes a while where there are many files, and a terminal then says so."""
+    if not stderr.is_terminal:
+        return Watcher(run)
+    with stderr.status(Text(f"reading {plain(str(run))}")):
+        return Watcher(run)
+
+
+def _display(watcher: Watcher, run: str, every: float, until_done: bool) -> None:
+    """Draw on a screen of its own, and again at once when the terminal has another size."""
+    console = Console()
+    resized = threading.Event()
+    before = signal.signal(signal.SIGWINCH, lambda *_: resized.set())
+    try:
+        with Live(console=console, screen=True, auto_refresh=False) as display:
+            view, trouble = watcher.look(), ""
+            while not (until_done and view.finished):
+                display.update(draw(view, run, *console.size, trouble), refresh=True)
+                if resized.wait(every):
+                    resized.clear()
+                    continue
+                try:
+                    view, trouble = watcher.look(), ""
+                except OSError as error:  # file servers come back
+                    trouble = sentence(error)
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+    _print_frame(view, run)
+
+
+def _print_changes(watcher: Watcher, run: str, every: float, until_done: bool) -> None:
+    """Print a frame whenever there is something new in it."""
+    last, pause = None, threading.Event()
+    while True:
+        view = watcher.look()
+        if (seen := _without_ages(view)) != last:
+            if last is not None:
+                print()
+            last = seen
+            _print_frame(view, run)
+            sys.stdout.flush()
+        if until_done and view.finished:
+            return
+        pause.wait(every)
+
+
+def _print_frame(view: View, run: str) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=UNKNOWN_WIDTH)
+    console.print(draw(view, run, console.width), highlight=False, soft_wrap=True)
+
+
+def _without_ages(view: View) -> View:
+    """What of a view is worth saying again when it changes."""
+    jobs = [replace(job, age_s=0.0, time_left_s=None, silent_s=None) for job in view.jobs.jobs]
+    return replace(
+        view,
+        now=0.0,
+        remaining_s=None,
+        running=tuple(replace(one, age_s=None) for one in view.running),
+        jobs=Jobs(tuple(jobs), view.jobs.silence),
+    )
+
+
+def _as_json(view: View) -> dict[str, Any]:
+    content = asdict(view)
+    for entry, one in zip(content["running"], view.running, strict=True):
+        entry["at_edge"] = list(one.at_edge)
+    return {**content, "finished": view.finished, "to_go_s": view.to_go_s}
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Have the other signals that end a program end this one as they would, but in order."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,155 @@
+"""What trials do at this moment: one small file per process that computes, for those who watch.
+
+Nothing depends on these files. Each is replaced now and then while its process has trials in hand,
+and removed when it has none; what a killed process leaves, the next run removes. A reader takes a
+trial's entry only together with the mark of the attempt that the same process made.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.whole_file import temporary_name
+from orchestrator.ledger.claims import STALE_SECONDS
+from orchestrator.ledger.process import ProcessIdentity
+
+FOLDER, SUFFIX = "live", ".json"
+
+SECONDS = 2.0
+"""Between two files of one process, at least."""
+
+MOST_POINTS, MOST_POINTS_A_FILE = 40, 640
+"""Recorded points of one trial, and of all trials that a process has in hand."""
+
+MOST_BYTES = 1_000_000
+"""Of a file that is read; what we write is far smaller."""
+
+
+@dataclass(frozen=True)
+class LiveTrial:
+    """How far a trial has come, and S at its last recorded points, the oldest first.
+
+    ``loss`` is None before it was first evaluated, and so is an S that was not measured.
+    """
+
+    trial_id: str
+    attempt: int
+    step: int
+    loss: float | None
+    sharpness: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class LiveProcess:
+    """What one process has in hand; ``age`` is how old that is, in seconds."""
+
+    owner: ProcessIdentity
+    age: float
+    trials: tuple[LiveTrial, ...]
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether its process is gone, or must be presumed to be."""
+        dead = self.owner.is_dead()
+        return bool(dead) or (dead is None and self.age > STALE_SECONDS)
+
+
+class LiveFile:
+    """The file of this process in a run directory."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / FOLDER / f"{socket.gethostname()}-{os.getpid()}{SUFFIX}"
+        self._owner = ProcessIdentity.own().as_dict()
+        self._written_at = -math.inf
+        self._there = False
+
+    def show(self, trials: Callable[[], Sequence[LiveTrial]], every: float = SECONDS) -> None:
+        """Replace the file unless it is fresh; whatever keeps that from working is passed over."""
+        now = time.monotonic()
+        if now - self._written_at < every:
+            return
+        self._written_at = now
+        # A courtesy must not fail a trial, neither by a full disk nor by a fault of its own.
+        with suppress(Exception):
+            content = {"owner": self._owner, "trials": [vars(trial) for trial in trials()]}
+            self._replace(json.dumps(content, allow_nan=False))
+
+    def clear(self) -> None:
+        """Remove the file, if it was written."""
+        if self._there:
+            self._there = False
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def _replace(self, text: str) -> None:
+        """Whole, but not flushed to disk: it matters only as long as the machine stays up."""
+        temporary = temporary_name(self._path)
+        try:
+            temporary.write_text(text)
+            temporary.replace(self._path)
+            self._there = True
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def points_each(trials: int) -> int:
+    """How many recorded points of each of so many trials a file has."""
+    return min(MOST_POINTS, MOST_POINTS_A_FILE // max(trials, 1))
+
+
+def rounded(value: float | None) -> float | None:
+    """A number for people, to 6 digits; None where it is not finite."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+
+
+def read_live(run: Path) -> Iterator[LiveProcess]:
+    """What all processes said last, also those that are gone; what cannot be read is left out."""
+    for path in sorted((run / FOLDER).glob(f"*{SUFFIX}")):
+        process = _read(path)
+        if process is not None:
+            yield process
+
+
+def remove_left_behind(run: Path) -> None:
+    """Remove the files of processes that are gone, as far as that is possible."""
+    for path in (run / FOLDER).glob(f"*{SUFFIX}"):
+        process = _read(path)
+        if process is not None and process.left_behind:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> LiveProcess | None:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+            return None
+        content = json.loads(path.read_text())
+        trials = tuple(_trial(**entry) for entry in content["trials"])
+        owner = _owner(**content["owner"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return LiveProcess(owner, max(time.time() - status.st_mtime, 0.0), trials)
+
+
+def _trial(
+    trial_id: str, attempt: int, step: int, loss: float | None, sharpness: list[float | None]
+) -> LiveTrial:
+    """A trial of a file; raises ValueError or TypeError where it is none."""
+    last = tuple(map(rounded, sharpness[-MOST_POINTS:]))
+    return LiveTrial(str(trial_id), int(attempt), int(step), rounded(loss), last)
+
+
+def _owner(hostname: str, boot: str, namespace: str, pid: int, started: int) -> ProcessIdentity:
+    """The process of a file; raises ValueError or TypeError where it is none."""
+    return ProcessIdentity(str(hostname), str(boot), str(namespace), int(pid), int(started))

@@ -1,0 +1,137 @@
+"""What is to be seen of a run at one moment, as a plain value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.slurm.job_state import JobState
+from orchestrator.watch.failures import Failure
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How many columns are complete, worked on, waiting, and with failures or blocked.
+
+    One with failures is counted as such when nothing of it is left to do.
+    """
+
+    total: int
+    complete: int
+    running: int
+    waiting: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How many trials are in which state; ``to_do`` has those whose η is not known yet."""
+
+    settled: int
+    running: int
+    to_do: int
+    failed: int
+    skipped: int
+
+    @property
+    def total(self) -> int:
+        """All that the sweep asks for."""
+        return self.settled + self.running + self.to_do + self.failed + self.skipped
+
+
+@dataclass(frozen=True)
+class ColumnLine:
+    """A column that is worked on, or that has failures; ``blocked`` says why it cannot go on."""
+
+    column_id: str
+    label: str
+    trials: Trials
+    blocked: str | None
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that runs. What only its process knows is None where that has not said it yet.
+
+    ``column`` is its column in the words that tell it from the others; empty where there is one
+    only. ``learning_rate`` is None of a flow, whose edge is unknown. ``sharpness`` is S at the last
+    recorded points, the oldest first.
+    """
+
+    trial_id: str
+    column: str
+    kind: str
+    learning_rate: float | None
+    eta_over_eta_c: float | None
+    step: int | None
+    loss: float | None
+    sharpness: tuple[float | None, ...]
+    age_s: float | None
+
+    @property
+    def at_edge(self) -> tuple[float | None, ...]:
+        """S·η/2 at the last recorded points, 1 at the edge of stability; of a flow, nothing."""
+        if self.learning_rate is None:
+            return ()
+        half = self.learning_rate / 2
+        return tuple(None if one is None else one * half for one in self.sharpness)
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The SLURM jobs of a run, those that may run first, as they were ``age_s`` seconds ago.
+
+    ``silence`` says why the queue is not known, None if it is or need not be.
+    """
+
+    jobs: tuple[JobState, ...] = ()
+    silence: str | None = None
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a run stands.
+
+    Attributes:
+        name: the sweep's.
+        folder: the last part of the run directory's path.
+        now: when this was seen; seconds since the epoch, as all times here.
+        since: when its first trial began; None before.
+        until: when the last attempt ended that is on record; None before.
+        columns: how many are in which state.
+        trials: how many are in which state.
+        remaining_s: predicted seconds for one process; None before the first flow is timed.
+        processes: how many compute now.
+        held: whether somebody works on it.
+        lines: the columns that are worked on or have failures, the former first.
+        running: the trials that run, in the order of the sweep.
+        failures: the last failed attempts of trials that are not settled, the newest first.
+        jobs: its SLURM jobs.
+    """
+
+    name: str
+    folder: str
+    now: float
+    since: float | None
+    until: float | None
+    columns: Columns
+    trials: Trials
+    remaining_s: float | None
+    processes: int
+    held: bool
+    lines: tuple[ColumnLine, ...]
+    running: tuple[RunningTrial, ...]
+    failures: tuple[Failure, ...]
+    jobs: Jobs
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.trials.running == self.trials.to_do == 0
+
+    @property
+    def to_go_s(self) -> float | None:
+        """Predicted seconds until the end with the processes that compute now; None if unknown."""
+        if self.remaining_s is None or self.finished or not self.processes:
+            return None
+        return self.remaining_s / self.processes
