@@ -1,0 +1,60 @@
+"""A run directory with a settled flow and two GD trials, computed here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.trial import run_trial
+from orchestrator import sweep as sweeps
+from orchestrator.analysis import analyze
+from orchestrator.engine import prepare
+from orchestrator.engine.commit import commit
+from orchestrator.engine.provenance import provenance
+from orchestrator.engine.rows import Finished
+from orchestrator.engine.work import Assignment
+from orchestrator.plan import ColumnProgress
+from orchestrator.sweep import Sweep
+
+TEXT = """
+name: small
+problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
+eta: {values: [0.5, 1.5]}
+stop: {epsilon: [0.3, 0.2], max_steps: 2000}
+"""
+
+
+class Writer:
+    """Computes the trials of a sweep one by one and commits them, as a worker does."""
+
+    def __init__(self, run: Path, sweep: Sweep) -> None:
+        self.run = run
+        prepare(run, sweep)
+        (column,) = sweep.columns
+        self._progress = ColumnProgress(column, {})
+        self._provenance = provenance(sweep.name)
+
+    def settle_next(self) -> str:
+        """Commit one trial more; returns its name."""
+        trial = self._progress.ready()[0]
+        assignment = Assignment(trial, self._progress.column_id, 1, self._progress.flow)
+        finished = Finished(assignment, run_trial(trial, threads=1), "cpu", 1, 1.0, 2.0, 1.0)
+        (settled,) = commit(self.run, [finished], self._provenance)
+        self._progress.settle(settled)
+        return trial.trial_id
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    return Writer(tmp_path / "run", sweeps.parse(TEXT))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is done and analysed; tests must not change it."""
+    writer = Writer(tmp_path_factory.mktemp("reading") / "small", sweeps.parse(TEXT))
+    for _ in range(3):
+        writer.settle_next()
+    analyze(writer.run)
+    return writer.run
