@@ -27,6 +27,7 @@ STALE_SECONDS = 90.0
 be dead. Long enough for a file server's cache and a slow clock."""
 
 SUFFIX = ".claim"
+TAKEOVER = ".takeover"
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,15 @@ class Claims:
             return True
         path = self._path(column_id)
         holder = read_claim(path)  # reading is cheaper than writing, and most are held
-        if holder is not None and not (self._may_take(holder) and self._evict(path, holder)):
-            self._seen[column_id] = holder, time.monotonic()
-            return False
-        if not self._create(path):
-            return False
-        self._held.add(column_id)
-        return True
+        if holder is None:
+            taken = self._create(path)
+        else:
+            taken = self._may_take(holder) and self._take_over(path, holder)
+            if not taken:
+                self._seen[column_id] = holder, time.monotonic()
+        if taken:
+            self._held.add(column_id)
+        return taken
 
     def in_turn(self, column_ids: Sequence[str]) -> Iterator[str]:
         """The columns that are worth a try to :meth:`take`, in the order in which to try them.
@@ -128,10 +131,10 @@ class Claims:
                 os.utime(path)
 
     def release(self, column_id: str) -> None:
-        """Give a column back."""
+        """Give a column back; a claim gone stale is left to whoever takes it over."""
         path = self._path(column_id)
         holder = read_claim(path)
-        if holder is not None and holder.token == self.token:
+        if holder is not None and holder.token == self.token and holder.age <= STALE_SECONDS:
             path.unlink(missing_ok=True)
         self._held.discard(column_id)
 
@@ -148,6 +151,16 @@ class Claims:
 
     def _create(self, path: Path) -> bool:
         """Make the file with its content in one step, or not at all when it is there."""
+        with self._written(path) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def _written(self, path: Path) -> Iterator[Path]:
+        """A file with this run's claim that can be given the name ``path``."""
         content = {
             "token": self.token,
             "owner": ProcessIdentity.own().as_dict(),
@@ -157,29 +170,46 @@ class Claims:
         temporary = temporary_name(path)
         temporary.write_text(json.dumps(content))
         try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
+            yield temporary
         finally:
             temporary.unlink(missing_ok=True)
-        return True
 
-    def _evict(self, path: Path, holder: Claim) -> bool:
-        """Remove a stale claim, unless somebody else was quicker."""
-        aside = temporary_name(path.with_suffix(f".{self.token}"))
-        try:
-            path.rename(aside)
-        except FileNotFoundError:
-            return True
-        try:
-            moved = read_claim(aside)
-            if moved is not None and moved.token != holder.token:
-                with contextlib.suppress(FileExistsError):
-                    os.link(aside, path)
-                return False
-        finally:
-            aside.unlink(missing_ok=True)
-        return True
+    def _take_over(self, path: Path, stale: Claim) -> bool:
+        """Put this run's claim in the place of a stale one, unless somebody else does.
+
+        The right to do so is a file, too, named by the stale claim's token. A token is never used
+        again, so with the right in hand and the stale claim still there nobody else replaces it;
+        and the claim's file is there at every moment, so nobody takes the column for free.
+        """
+        began = time.monotonic()
+        rights = self._right_to_replace(path, stale)
+        if not rights:
+            return False
+        holder = read_claim(path)
+        replaced = holder is not None and holder.token == stale.token
+        if replaced and time.monotonic() - began > STALE_SECONDS / 2:
+            return False  # asleep meanwhile, so others may count this run's right as stale
+        if replaced:
+            with self._written(path) as temporary:
+                temporary.replace(path)
+        for right in rights:
+            right.unlink(missing_ok=True)
+        return replaced
+
+    def _right_to_replace(self, path: Path, stale: Claim) -> list[Path]:
+        """The files that end with this run's right; none where somebody else has it.
+
+        Each is numbered one above that of a run which died with the right in hand: made exclusively
+        and not removed before the stale claim is gone, so that no two runs have it.
+        """
+        rights: list[Path] = []
+        while True:
+            rights.append(path.with_name(f"{path.name}.{stale.token}.{len(rights)}{TAKEOVER}"))
+            if self._create(rights[-1]):
+                return rights
+            holder = read_claim(rights[-1])
+            if holder is None or not self._may_take(holder):
+                return []
 
 
 def read_claim(path: Path) -> Claim | None:

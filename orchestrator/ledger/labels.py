@@ -27,11 +27,35 @@ def column_labels(columns: Sequence[Column]) -> Mapping[str, str]:
     }
 
 
+def short_labels(columns: Sequence[Column]) -> Mapping[str, str]:
+    """Of each column, by column_id, the words in which not all of these columns agree."""
+    words = [_words(column) for column in columns]
+    differ = [len(set(said)) > 1 for said in zip(*words, strict=True)]
+    alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, of_column in enumerate(words):
+        alike[tuple(of_column)].append(index)
+    more: dict[int, list[str]] = {}
+    for group in alike.values():
+        of_group = _differences([columns[index] for index in group])
+        more.update(zip(group, of_group, strict=True))
+    return {
+        column.column_id: " ".join(
+            filter(None, (*(w for w, says in zip(words[i], differ, strict=True) if says), *more[i]))
+        )
+        for i, column in enumerate(columns)
+    }
+
+
 def column_label(column: Column) -> str:
     """A column in a few words, for people: sizes, and what is not as usual."""
+    return " ".join(filter(None, _words(column)))
+
+
+def _words(column: Column) -> list[str]:
+    """The words of a label, of every column in the same places; empty for what is as usual."""
     p = column.problem
     bracketed = "(" in p.dataset
-    words = [
+    return [
         f"{p.dataset} n={p.n_train}" if bracketed else f"{p.dataset}-{p.n_train}",
         "" if p.subset == Problem.subset else p.subset,
         _normalization(p),
@@ -45,7 +69,6 @@ def column_label(column: Column) -> str:
         "" if p.dtype == Problem.dtype else p.dtype,
         f"seed {p.seed}",
     ]
-    return " ".join(filter(None, words))
 
 
 def _differences(group: Sequence[Column]) -> list[list[str]]:

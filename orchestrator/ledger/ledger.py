@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator.ledger.attempts import Row, close_marks
 from orchestrator.ledger.marks import Mark, read_rearmed
@@ -43,14 +43,29 @@ def settled_trial(rows: Sequence[Row]) -> SettledTrial:
     )
 
 
+class Listener(Protocol):
+    """Takes what comes into the table of attempts, so that nobody need read it twice."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """What it wants to know of each attempt besides what the ledger needs."""
+
+    def take(self, rows: Sequence[Row], *, afresh: bool) -> None:
+        """Rows that are new; with ``afresh``, all there are: what came before counts no longer."""
+
+
 class Ledger:
     """The state of a run directory when it was last refreshed.
 
-    For ``new_run``, the deaths of trials' processes before now do not count as failures.
+    For ``new_run``, the deaths of trials' processes before now do not count as failures. A
+    ``listener`` is given the attempts as they are read.
     """
 
-    def __init__(self, run: Path, *, new_run: bool = False) -> None:
+    def __init__(
+        self, run: Path, *, new_run: bool = False, listener: Listener | None = None
+    ) -> None:
         self.store = Store(run)
+        self._listener = listener
         self.settled: dict[str, SettledTrial] = {}
         self.failed: set[str] = set()
         self._run = run
@@ -66,29 +81,40 @@ class Ledger:
     def refresh(self) -> None:
         """Read what came into the tables since the last time."""
         by_trial: dict[str, list[Row]] = defaultdict(list)
-        for row in self._news("trials", _TRIAL_COLUMNS, self.settled, self._settled_rows):
+        news, _ = self._news("trials", _TRIAL_COLUMNS, self.settled, self._settled_rows)
+        for row in news:
             by_trial[row["trial_id"]].append(row)
         for name, rows in by_trial.items():
             known = self._settled_rows.get(name)
             if known is None or known["attempt"] <= rows[0]["attempt"]:
                 self.settled[name] = settled_trial(rows)
                 self._settled_rows[name] = rows[0]
-        for row in self._news("attempts", _ATTEMPT_COLUMNS, self._history):
+        more = () if self._listener is None else self._listener.columns
+        wanted = tuple(dict.fromkeys((*_ATTEMPT_COLUMNS, *more)))
+        news, afresh = self._news("attempts", wanted, self._history)
+        if self._listener is not None:
+            self._listener.take(news, afresh=afresh)
+        for row in news:
             attempt = Attempt(row["attempt"], row["outcome"], row["failure_class"])
             others = self._history.get(row["trial_id"], ())
             kept = [other for other in others if other.attempt != attempt.attempt]
             self._history[row["trial_id"]] = [*kept, attempt]
         self._judge()
 
-    def _news(self, table: str, columns: Sequence[str], *known: dict[str, Any]) -> list[Row]:
-        """The rows that are new; what is known is forgotten where it counts no longer."""
+    def _news(
+        self, table: str, columns: Sequence[str], *known: dict[str, Any]
+    ) -> tuple[list[Row], bool]:
+        """The rows that are new, and whether these are all there are.
+
+        What is known is forgotten where it counts no longer.
+        """
         news = self.store.news(table, columns, self._files.get(table, {}))
         self._files[table] = news.files
         if news.afresh:
             for one in known:
                 one.clear()
         rows: list[Row] = news.rows.to_pylist()
-        return rows
+        return rows, news.afresh
 
     def _judge(self) -> None:
         """Say which trials failed, by their history."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from orchestrator.ledger.attempts import Row
 from orchestrator.ledger.claims import Claim, read_claims
 from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.marks import read_marks
+from orchestrator.ledger.marks import Mark, read_marks
+from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.plan import ColumnProgress, State, predict_all
 from orchestrator.sweep import Sweep, SweepError
 
@@ -73,8 +74,8 @@ def read_status(run: Path) -> RunStatus:
     """
     sweep, ledger = sweep_of(run), Ledger(run)
     claims = {claim.column_id: claim for claim in read_claims(run)}
-    marks = [mark for mark in read_marks(run) if not _over(mark.owner.is_dead(), mark, claims)]
-    running = Counter(mark.column_id for mark in marks if mark.trial_id not in ledger.settled)
+    marks = marks_at_work(run, claims, ledger.settled)
+    running = Counter(mark.column_id for mark in marks)
     last, labels = _last_results(ledger), column_labels(sweep.columns)
     found = [ColumnProgress(column, ledger.settled, ledger.failed) for column in sweep.columns]
     columns = []
@@ -106,6 +107,24 @@ def read_status(run: Path) -> RunStatus:
     )
 
 
+def marks_at_work(run: Path, claims: Mapping[str, Claim], settled: Container[str]) -> list[Mark]:
+    """The attempts that run: those that are marked and neither settled nor over.
+
+    Of a process that cannot be seen from here, they are over when its column's claim is stale.
+    """
+    dead: dict[ProcessIdentity, bool | None] = {}
+    found = []
+    for mark in read_marks(run):
+        if mark.owner not in dead:  # asked once, though it may have many trials in hand
+            dead[mark.owner] = mark.owner.is_dead()
+        over, claim = dead[mark.owner], claims.get(mark.column_id)
+        if over is None:
+            over = claim is None or claim.stale
+        if not over and mark.trial_id not in settled:
+            found.append(mark)
+    return found
+
+
 def attributes(sweep: Sweep, ledger: Ledger, wanted: Collection[str] | None) -> list[Row]:
     """Known trials of a sweep with their problem, η and last attempt; all for ``wanted=None``."""
     rows = []
@@ -134,12 +153,6 @@ def attributes(sweep: Sweep, ledger: Ledger, wanted: Collection[str] | None) -> 
                 }
             )
     return rows
-
-
-def _over(dead: bool | None, mark: Any, claims: dict[str, Claim]) -> bool:
-    """Whether an attempt that was marked as running is known, or must be presumed, to be over."""
-    claim = claims.get(mark.column_id)
-    return bool(dead) or (dead is None and (claim is None or claim.stale))
 
 
 def _holder(claim: Claim | None) -> dict[str, Any]:

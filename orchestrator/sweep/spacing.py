@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 
 
 def geometric(low: float, high: float, count: int) -> tuple[float, ...]:
@@ -34,4 +35,6 @@ def _spread(low: float, high: float, count: int, at: Callable[[float], float]) -
     if count < 2 or not 0 < low < high:
         raise ValueError(f"no {count} rates lie evenly from {low} to {high}")
     between = (float(f"{at(i / (count - 1)):.15g}") for i in range(1, count - 1))
-    return (low, *(min(max(rate, low), high) for rate in between), high)
+    # Ends a few bits apart lie closer than the roundings between them: none may go back.
+    rising = accumulate((min(max(rate, low), high) for rate in between), max)
+    return (low, *rising, high)

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.ledger import Claims, mark_running, read_claims, read_marks, unmark
-from orchestrator.ledger.claims import STALE_SECONDS
+from orchestrator.ledger.claims import STALE_SECONDS, Claim, read_claim
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.store import create, remove_orphaned_temporaries
 
@@ -25,13 +27,16 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def claim_and_stay(run: Path) -> subprocess.Popen[str]:
-    """Another process that claims column c and lives on until it is killed."""
+def claim_and_stay(run: Path, column: str = "c") -> subprocess.Popen[str]:
+    """Another process that claims a column and lives on until it is killed."""
     code = (
         "import sys, time; from pathlib import Path; from orchestrator.ledger import Claims\n"
-        "claims = Claims(Path(sys.argv[1])); print(claims.take('c'), flush=True); time.sleep(600)"
+        "claims = Claims(Path(sys.argv[1])); print(claims.take(sys.argv[2]), flush=True); "
+        "time.sleep(600)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, run], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, run, column], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "True\n"
     return process
@@ -120,10 +125,8 @@ def _race(run: Path, start: float, taken: multiprocessing.Queue[int]) -> None:
 @pytest.mark.parametrize("left_by_the_dead", [False, True])
 def test_many_processes_never_share_a_column(run: Path, left_by_the_dead: bool) -> None:
     if left_by_the_dead:
-        dead = {**ProcessIdentity.own().as_dict(), "started": 1}
         for i in range(30):
-            content = {"token": "dead", "owner": dead, "slurm_job_id": None}
-            (run / "claims" / f"c{i}.claim").write_text(json.dumps(content))
+            _left_by_the_dead(run, f"c{i}.claim")
     context = multiprocessing.get_context("spawn")
     taken = context.Queue()
     start = time.time() + 3
@@ -139,7 +142,96 @@ def test_many_processes_never_share_a_column(run: Path, left_by_the_dead: bool) 
             racer.kill()
             racer.join(30)
     remove_orphaned_temporaries(run)
-    assert list((run / "claims").glob(".*")) == []
+    assert {path.suffix for path in (run / "claims").iterdir()} == {".claim"}
+
+
+def _left_by_the_dead(run: Path, name: str = "c.claim", token: str = "dead") -> None:
+    dead = {**ProcessIdentity.own().as_dict(), "started": 1}
+    content = {"token": token, "owner": dead, "slurm_job_id": None}
+    (run / "claims" / name).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_of_two_that_see_a_dead_claim_one_takes_it_whenever_the_other_comes(
+    run: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """The second run takes its turn after each reading of the first."""
+    _left_by_the_dead(run)
+    first, second = Claims(run), Claims(run)
+    results, readings = [], 0
+
+    def read_then_let_the_second(path: Path) -> Claim | None:
+        nonlocal readings
+        readings += 1
+        claim = read_claim(path)
+        if readings == step:
+            results.append(second.take("c"))
+        return claim
+
+    monkeypatch.setattr("orchestrator.ledger.claims.read_claim", read_then_let_the_second)
+    results.append(first.take("c"))
+    monkeypatch.undo()
+    if len(results) == 1:
+        results.append(second.take("c"))
+    assert sorted(results) == [False, True]
+    (holder,) = read_claims(run)
+    assert {holder.token} == {claims.token for claims in (first, second) if claims.held}
+
+
+def test_a_column_is_never_free_while_it_changes_hands(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third run that finds no claim would take the column beside the one that takes it over."""
+    _left_by_the_dead(run)
+    held = []
+
+    def then_look(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*arguments: Any, **named: Any) -> Any:
+            try:
+                return change(*arguments, **named)
+            finally:
+                held.append((run / "claims" / "c.claim").exists())
+
+        return changed
+
+    for owner, name in (Path, "rename"), (Path, "replace"), (Path, "unlink"), (os, "link"):
+        monkeypatch.setattr(owner, name, then_look(getattr(owner, name)))
+    assert Claims(run).take("c")
+    assert not Claims(run).take("c")
+    assert len(held) > 2
+    assert all(held)
+
+
+def test_a_run_that_died_while_it_took_over_is_followed_by_another(run: Path) -> None:
+    _left_by_the_dead(run)
+    _left_by_the_dead(run, "c.claim.dead.0.takeover", "died while it took over")
+    claims = Claims(run)
+    assert claims.take("c")
+    assert [path.name for path in (run / "claims").iterdir()] == ["c.claim"]
+
+
+def test_nobody_takes_what_a_living_run_is_taking_over(run: Path) -> None:
+    _left_by_the_dead(run)
+    living = claim_and_stay(run, "d")
+    try:
+        claim = run / "claims" / "d.claim"
+        claim.rename(run / "claims" / "c.claim.dead.0.takeover")
+        assert not Claims(run).take("c")
+        assert [holder.token for holder in read_claims(run)] == ["dead"]
+    finally:
+        living.kill()
+        living.wait(30)
+
+
+def test_an_owner_that_comes_back_late_leaves_its_claim_to_others(run: Path) -> None:
+    late, other = Claims(run), Claims(run)
+    assert late.take("c")
+    old = time.time() - STALE_SECONDS - 1
+    os.utime(run / "claims" / "c.claim", (old, old))
+    late.release("c")
+    assert late.held == frozenset()
+    assert [claim.token for claim in read_claims(run)] == [late.token]
+    assert other.take("c")
 
 
 def test_a_run_tries_the_first_free_column_first_and_then_in_an_order_of_its_own(run: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.sweeps import QUICKSTART
 
@@ -302,6 +302,7 @@ def test_learning_rates_scale_with_eta_c_in_its_unit_only(small: str) -> None:
 POSITIVE = st.floats(1e-6, 1e6)
 
 
+@example(1000000.0, 999999.9999999999, 11)
 @given(POSITIVE, POSITIVE, st.integers(2, 200))
 def test_ranges_keep_their_ends_exactly_and_are_even_between(a: float, b: float, n: int) -> None:
     low, high = sorted((a, b))
