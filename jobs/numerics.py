@@ -18,18 +18,21 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
     """
     # cuBLAS reads this when it is first used; without it, it may pick kernels that differ.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # What torch.use_deterministic_algorithms would say to the compiler by importing it, for two
+    # seconds in each process; a network of the user's own may still bring it in.
+    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
     deterministic: Any = torch.utils.deterministic
     old_threads = torch.get_num_threads()
     old_precision = torch.get_float32_matmul_precision()
     old_cudnn = torch.backends.cudnn.allow_tf32
     old_fill = deterministic.fill_uninitialized_memory
-    old_deterministic = torch.are_deterministic_algorithms_enabled()
+    old_mode = torch.get_deterministic_debug_mode()
     try:
         if threads is not None and threads != old_threads:
             torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
         # Filling every new tensor with NaN finds reads of uninitialised memory, at a price.
         deterministic.fill_uninitialized_memory = False
         yield
@@ -38,5 +41,5 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
             torch.set_num_threads(old_threads)
         torch.set_float32_matmul_precision(old_precision)
         torch.backends.cudnn.allow_tf32 = old_cudnn
-        torch.use_deterministic_algorithms(old_deterministic)
+        torch.set_deterministic_debug_mode(old_mode)
         deterministic.fill_uninitialized_memory = old_fill

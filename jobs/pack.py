@@ -19,8 +19,8 @@ STRETCH = 32
 
 MOST_BYTES = 16_000_000
 """Parameters × samples × bytes of a number up to which a pack is faster: beyond, the products of
-one run keep a CPU busy, and stacking them saves little (``benchmarks/packing.py``). GPUs, on which
-nothing was measured, get the same bound."""
+one run keep a CPU busy, and stacking them saves little (``benchmarks/packing.py``). On a GPU packs
+would pay far beyond (``benchmarks/README.md``); no trial is packed there."""
 
 MOST_RUNS, TINY_BYTES, MOST_TINY_RUNS = 16, 1_000_000, 64
 """How many runs a pack is worth: the second number where parameters × samples × bytes are at most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +118,11 @@ class TrialRun:
     def loss(self) -> float:
         """The training loss where it was last evaluated; NaN before the first evaluation."""
         return self._loss
+
+    @property
+    def trajectory(self) -> Sequence[Point]:
+        """The points that were recorded so far, those before a checkpoint that was taken up too."""
+        return self._recorder.trajectory
 
     def result(self) -> TrialResult:
         """The rows of a finished trial.
