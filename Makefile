@@ -25,12 +25,13 @@ quickstart: .venv/installed
 	$(BIN)/eos run configs/quickstart.yaml
 
 # Two tiers: what needs this process alone, on all CPUs with a thread for each; then what starts
-# processes of its own and wants the machine for itself. Status 5: none of TESTS is of that tier.
+# processes of its own: two files of that at a time, for half of it is waiting (for Ray, for SLURM).
+# Status 5: none of TESTS is of that tier.
 test: .venv/installed-dev
 	@unit=0; real=0; \
 	OMP_NUM_THREADS=1 $(PYTEST) -m 'not integration' -n auto --dist worksteal $(TESTS) || unit=$$?; \
 	case $$unit in 0|1|5) ;; *) exit $$unit;; esac; \
-	$(PYTEST) -m integration $(TESTS) || real=$$?; \
+	$(PYTEST) -m integration -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(TESTS) || real=$$?; \
 	if [ $$unit = 5 ]; then exit $$real; fi; \
 	if [ $$unit = 0 ] && [ $$real != 5 ]; then exit $$real; fi; \
 	exit $$unit

@@ -79,7 +79,14 @@ def diagonal(device: str) -> tuple[Objective, Tensor]:
 
 
 def problem(dataset: str, samples: int, width: int, depth: int, dtype: str) -> Problem:
-    return Problem(dataset=dataset, n_train=samples, width=width, depth=depth, dtype=dtype)
+    return Problem(
+        dataset=dataset,
+        n_train=samples,
+        width=width,
+        depth=depth,
+        activation="tanh",
+        dtype=dtype,
+    )
 
 
 def milliseconds(steps: list[Callable[[], object]]) -> list[float]:

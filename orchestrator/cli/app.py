@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import data, doctor, launch, look, run, slurm_jobs, tables, verify
+from orchestrator.cli import (
+    data,
+    doctor,
+    export,
+    launch,
+    look,
+    run,
+    slurm_jobs,
+    tables,
+    verify,
+    watch,
+)
 from orchestrator.cli.errors import exit_status, sentence
 from orchestrator.cli.output import stderr
 
@@ -21,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, launch, look, tables, slurm_jobs, doctor, verify):
+for module in (run, launch, look, watch, tables, export, slurm_jobs, doctor, verify):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(data.group, name="data")

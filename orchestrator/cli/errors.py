@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from orchestrator.cluster import AllocationError, ClusterError, NoHeadError
 from orchestrator.data.download import DownloadError
+from orchestrator.engine import MissingPackageError
+from orchestrator.reading import ExportError, UnknownTableError
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.store import QueryError, StoreError
 from orchestrator.sweep import SweepError
@@ -23,19 +25,32 @@ PLAIN = (
     AllocationError,
     ClusterError,
     DownloadError,
+    ExportError,
+    MissingPackageError,
     NoHeadError,
     QueryError,
     RunHaltedError,
     StoreError,
     SweepError,
+    UnknownTableError,
     UserError,
 )
 """Errors whose text is the sentence."""
 
+_REQUESTS = (
+    ExportError,
+    MissingPackageError,
+    QueryError,
+    SweepError,
+    UnknownTableError,
+    UserError,
+)
+"""Those that say what was wrong with the request."""
+
 
 def exit_status(error: BaseException) -> int:
     """2 for what the user can put right in the request, 3 for what kept trials from settling."""
-    if isinstance(error, (SweepError, QueryError, UserError)) or _of_science(error):
+    if isinstance(error, _REQUESTS) or _of_science(error):
         return BAD_INPUT
     return SOME_FAILED if isinstance(error, (StoreError, RunHaltedError)) else ERROR
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.cli.errors import (
@@ -21,7 +21,14 @@ from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_end, print_summary
 from orchestrator.cluster import Allocation, here, serve
 from orchestrator.cluster.folder import usual_root
-from orchestrator.engine import RunOutcome, execute, prepare, refuse_unfit
+from orchestrator.engine import (
+    RunOutcome,
+    Sink,
+    execute,
+    prepare,
+    refuse_missing,
+    refuse_unfit,
+)
 from orchestrator.ledger.status import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node
@@ -45,6 +52,7 @@ def carry_out(
 
     Raises:
         SweepError: the sweep does not fit the machines or the run directory.
+        MissingPackageError: what it is to be logged to has no package here.
         RunHaltedError: the run cannot go on until something is put right.
         ClusterError: not all nodes of the job could be had.
     """
@@ -53,10 +61,12 @@ def carry_out(
         stderr.print(f"warning: {allocation.hint}", style="yellow", highlight=False)
     if not allocation.leads:
         return _lend(run, allocation, terms)
+    log = tuple(Sink(name) for name in terms.log)
+    refuse_missing(log)
     refuse_unfit(sweep.columns, allocation)
     prepare(run, sweep)
     if allocation.job_id is None:
-        outcome = _lead(run, sweep, None, debug=debug)
+        outcome = _lead(run, sweep, None, log, debug=debug)
         print_summary(run, sweep, outcome, json=json)
         return _status(outcome)
     job = Job(run, allocation, terms, _warn)
@@ -64,7 +74,7 @@ def carry_out(
     try:
         if problems := _problems(run, terms):
             raise UserError(f"this node cannot run trials: {'; '.join(problems)}")
-        outcome = _lead(run, sweep, job, debug=debug)
+        outcome = _lead(run, sweep, job, log, debug=debug)
         print_end(run, outcome)
     except BaseException as error:
         job.fail(error)
@@ -86,7 +96,9 @@ def work(run: Path, terms: Terms) -> None:
         sys.exit(status)
 
 
-def _lead(run: Path, sweep: Sweep, job: Job | None, *, debug: bool) -> RunOutcome:
+def _lead(
+    run: Path, sweep: Sweep, job: Job | None, log: Sequence[Sink], *, debug: bool
+) -> RunOutcome:
     with Progress(sweep.name) as progress:
         return execute(
             run,
@@ -96,6 +108,7 @@ def _lead(run: Path, sweep: Sweep, job: Job | None, *, debug: bool) -> RunOutcom
             warn=progress.warn,
             quiet=not debug,
             site=None if job is None else job.site(),
+            log=log,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.output import stderr
-from orchestrator.cli.run import Config, Json, Overrides, RunOption, load_checked
+from orchestrator.cli.run import Config, Json, Log, Overrides, RunOption, load_checked, logging_to
 from orchestrator.cli.submission import Jobs, PreflightWait, submit_jobs
 from orchestrator.engine import prepare, refuse_unfit
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
@@ -29,6 +29,7 @@ def launch(
         bool, typer.Option("--dry-run", help="Print the sbatch script; submit and write nothing.")
     ] = False,
     preflight_wait: PreflightWait = WAIT_SECONDS,
+    log: Log = None,
     json: Json = False,
 ) -> None:
     """Submit SLURM jobs that share what is missing of a sweep, and return.
@@ -38,6 +39,7 @@ def launch(
     Example: eos launch configs/quickstart.yaml --cluster configs/clusters/loopback.yaml --jobs 2
     """
     profile = load_profile(cluster)
+    terms = logging_to(log, profile.terms)
     sweep = load_checked(config, overrides)
     refuse_unfit(sweep.columns, profile.allocation)
     run = run_dir or Path("runs") / sweep.name
@@ -51,7 +53,7 @@ def launch(
         stderr.print(f"jobs like this at work: {jobs}; nothing was submitted", highlight=False)
         return
     sweep = prepare(run, sweep)
-    submit_jobs(run, sweep, profile, cluster.stem, jobs, preflight_wait, json)
+    submit_jobs(run, sweep, profile, cluster.stem, terms, jobs, preflight_wait, json)
 
 
 COMMANDS = {"launch": launch}

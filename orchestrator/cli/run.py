@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +15,20 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.execution import carry_out
 from orchestrator.cli.output import command, duration, print_json, print_table, stderr
 from orchestrator.cli.submission import Cluster, Jobs, PreflightWait, submit_jobs
-from orchestrator.engine import network_errors, refuse_unfit, refuse_unfit_directory
+from orchestrator.engine import (
+    Sink,
+    network_errors,
+    refuse_missing,
+    refuse_unfit,
+    refuse_unfit_directory,
+)
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.status import attributes, sweep_of
 from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
 from orchestrator.slurm.preflight import WAIT_SECONDS
 from orchestrator.slurm.profile import load_profile
+from orchestrator.slurm.terms import Terms
 from orchestrator.store import select_rows
 from orchestrator.sweep import Sweep
 
@@ -35,6 +43,14 @@ RunOption = Annotated[
     Path | None,
     typer.Option(
         "--run-dir", help="The run directory; runs/NAME unless given.", show_default=False
+    ),
+]
+Log = Annotated[
+    list[Sink] | None,
+    typer.Option(
+        "--log",
+        help="Log trials live to this, too; may be repeated. By default to nothing.",
+        show_default=False,
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.")]
@@ -107,6 +123,7 @@ def run(
     overrides: Overrides = None,
     run_dir: RunOption = None,
     cluster: Cluster = None,
+    log: Log = None,
     json: Json = False,
 ) -> None:
     """Compute all that is missing of a sweep; running it again resumes it.
@@ -115,7 +132,7 @@ def run(
 
     Example: eos run configs/quickstart.yaml
     """
-    terms = None if cluster is None else load_profile(cluster).terms
+    terms = logging_to(log, None if cluster is None else load_profile(cluster).terms)
     sweep = load_checked(config, overrides)
     directory = run_dir or Path("runs") / sweep.name
     raise typer.Exit(carry_out(directory, sweep, terms, json=json, debug=bool(context.obj)))
@@ -136,6 +153,7 @@ def resume(
     cluster: Cluster = None,
     jobs: Jobs = 1,
     preflight_wait: PreflightWait = WAIT_SECONDS,
+    log: Log = None,
     json: Json = False,
 ) -> None:
     """Run what is missing in a run directory; with --failed, failed trials too.
@@ -147,6 +165,7 @@ def resume(
     if cluster is None and jobs != 1:
         raise UserError(f"--jobs is {jobs}; it must come with --cluster FILE")
     profile = None if cluster is None else load_profile(cluster)
+    terms = logging_to(log, None if profile is None else profile.terms)
     sweep = _checked(sweep_of(run))
     if profile is not None:
         refuse_unfit(sweep.columns, profile.allocation)
@@ -158,11 +177,21 @@ def resume(
             rearm(run, row["trial_id"], row["attempt"])
         stderr.print(f"re-armed {len(chosen)} of {len(rows)} failed trials", highlight=False)
     if cluster is None or profile is None:
-        raise typer.Exit(carry_out(run, sweep, json=json, debug=bool(context.obj)))
-    submit_jobs(run, sweep, profile, cluster.stem, jobs, preflight_wait, json)
+        raise typer.Exit(carry_out(run, sweep, terms, json=json, debug=bool(context.obj)))
+    submit_jobs(run, sweep, profile, cluster.stem, terms, jobs, preflight_wait, json)
 
 
 COMMANDS = {"plan": plan, "run": run, "resume": resume}
+
+
+def logging_to(sinks: Sequence[Sink] | None, terms: Terms | None) -> Terms:
+    """The terms of a run or a job that logs to these sinks, too.
+
+    Raises:
+        MissingPackageError: the package of one is not installed.
+    """
+    refuse_missing(sinks or ())
+    return replace(terms or Terms(), log=tuple(str(sink) for sink in sinks or ()))
 
 
 def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:

@@ -196,7 +196,7 @@ def print_job_output(run: Path, job_id: str) -> bool:
 def _line(job: JobState) -> dict[str, Any]:
     return {
         "job": job.job_id,
-        "state": _words(job),
+        "state": state_in_words(job),
         "reason": job.reason,
         "nodes": job.nodes,
         "restarts": job.restarts,
@@ -205,7 +205,7 @@ def _line(job: JobState) -> dict[str, Any]:
     }
 
 
-def _words(job: JobState) -> str:
+def state_in_words(job: JobState) -> str:
     """The state in words: SLURM's own where it says more than ours."""
     text: str = job.phase if job.on_record else f"{job.phase}, not on record"
     if job.phase == "ended":

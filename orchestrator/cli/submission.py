@@ -19,6 +19,7 @@ from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.preflight import preflight
 from orchestrator.slurm.profile import Profile
 from orchestrator.slurm.submitting import launching
+from orchestrator.slurm.terms import Terms
 from orchestrator.sweep import Sweep
 
 Cluster = Annotated[
@@ -43,11 +44,13 @@ def submit_jobs(
     sweep: Sweep,
     profile: Profile,
     profile_name: str,
+    terms: Terms,
     jobs: int,
     wait: int,
     json: bool,
 ) -> None:
-    """Submit as many jobs as are missing to ``jobs``, after a check of the nodes.
+    """Submit as many jobs as are missing to ``jobs``, each on these terms, after a check of the
+    nodes.
 
     Raises:
         UserError: the nodes are not fit, or SLURM takes no job or gives no answer; nothing was
@@ -83,7 +86,7 @@ def submit_jobs(
         done = Submitted(())
         if missing:
             _check_nodes(run, profile, wait)
-            done = submit(plan_submission(run, profile, profile_name, missing, name), work)
+            done = submit(plan_submission(run, profile, profile_name, missing, name), terms, work)
     if done.refusal is not None and not done.job_ids:
         raise UserError(f"no job was submitted: sbatch says {done.refusal!r}")
     _say(run, name, live, done.job_ids, json)

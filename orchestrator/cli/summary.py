@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.analysis import PhaseRow, analyze
 from orchestrator.cli.output import command, print_json, print_table, shown
+from orchestrator.cli.phases import UNDECIDED, around, print_undecided
 from orchestrator.engine import RunOutcome
 from orchestrator.ledger.labels import column_labels
 from orchestrator.store import Store
@@ -29,7 +30,7 @@ def print_end(run: Path, outcome: RunOutcome) -> None:
 def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -> None:
     """Analyse what is there, draw it if it is little, and print it."""
     rows = Store(run).rows("trials")
-    phases = analyze(run) if rows else []
+    phases = analyze(run).phases if rows else []
     by_column: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         by_column[row["column_id"]].append(row)
@@ -81,12 +82,16 @@ def _print_phases(labels: Mapping[str, str], phases: list[PhaseRow]) -> None:
             "column": labels[phase.column_id],
             "ε": phase.epsilon,
             "η_c = 2/s_gf": phase.eta_c,
-            "η_c fitted": phase.eta_c_fitted,
-            "S·η/2 above": phase.edge_ratio,
-            "slope above": phase.edge_exponent,
+            "η_c fitted": around(
+                phase.eta_c_fitted, phase.eta_c_fitted_low, phase.eta_c_fitted_high
+            ),
+            "S·η/2 above": around(phase.edge_ratio, phase.edge_ratio_low, phase.edge_ratio_high),
+            "slope above": around(
+                phase.edge_exponent, phase.edge_exponent_low, phase.edge_exponent_high
+            ),
             "S spread below": phase.flat_spread,
             "best η/η_c": phase.eta_best_over_eta_c,
-            "U-shaped": phase.u_shaped,
+            "U-shaped": UNDECIDED if phase.u_shaped is None else phase.u_shaped,
         }
         for phase in phases
         if phase.column_id in labels
@@ -96,6 +101,7 @@ def _print_phases(labels: Mapping[str, str], phases: list[PhaseRow]) -> None:
             del line["column"]
     if lines:
         print_table(lines, list(lines[0]), title="The phase transition: predicted and fitted")
+        print_undecided(labels, phases)
 
 
 def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +13,12 @@ import typer
 
 from orchestrator.analysis import analyze as analyze_run
 from orchestrator.cli.errors import UserError
-from orchestrator.cli.output import print_json, print_table, stderr
+from orchestrator.cli.output import command, print_json, print_table, stderr
+from orchestrator.cli.phases import print_phases
 from orchestrator.cli.run import Json, RunArgument
 from orchestrator.ledger.status import no_run
+from orchestrator.store import ANALYSIS, describe, examples, render, save, write_bytes_whole
 from orchestrator.store import compact as compact_run
-from orchestrator.store import describe, render, save, write_bytes_whole
 from orchestrator.store import query as query_run
 
 
@@ -29,10 +32,20 @@ class Format(StrEnum):
 
 
 def query(
-    run: RunArgument,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="The run directory.", show_default=False)
+    ] = None,
     sql: Annotated[
         str | None,
-        typer.Argument(metavar="[SQL]", help="Over trials, trajectories, attempts and phase."),
+        typer.Argument(
+            metavar="[SQL]", help="Over trials, trajectories, phase, trends and others."
+        ),
+    ] = None,
+    show_examples: Annotated[
+        bool, typer.Option("--examples", help="Print SQL to begin with, with what it answers.")
+    ] = False,
+    example: Annotated[
+        str | None, typer.Option("--example", metavar="NAME", help="Run one of the examples.")
     ] = None,
     format: Annotated[Format, typer.Option("--format", help="Of the result.")] = Format.table,
     output: Annotated[
@@ -44,8 +57,16 @@ def query(
 
     Example: eos query runs/quickstart "SELECT eta_over_eta_c, sharpness FROM trials ORDER BY eta"
     """
-    _must_exist(run)
     wanted = Format.json if json else format
+    if show_examples:
+        _print_examples(as_json=wanted is Format.json)
+        return
+    if run is None:
+        raise UserError("RUN is missing; it must be a run directory, as runs/quickstart")
+    _must_exist(run)
+    if example is not None:
+        sql = _example(example, sql)
+        _hint_at_analysis(run, sql)
     if sql is None:
         rows = [{"view": v, "column": c, "type": t} for v, c, t in describe(run)]
         print_json(rows) if wanted is Format.json else print_table(rows, ["view", "column", "type"])
@@ -67,46 +88,101 @@ def query(
         stderr.print(f"{result.num_rows} rows in {output}", highlight=False)
 
 
+def _print_examples(*, as_json: bool) -> None:
+    """All examples as text that is SQL, or as JSON."""
+    found = examples()
+    if as_json:
+        print_json([dataclasses.asdict(one) for one in found])
+        return
+    print("\n\n".join(f"-- {one.name}: {one.about}\n{one.sql}" for one in found))
+
+
+def _example(name: str, sql: str | None) -> str:
+    """The SQL of an example that was asked for instead of SQL."""
+    if sql is not None:
+        raise UserError(f"--example is {name!r} beside SQL; it must be one of the two")
+    known = {one.name: one.sql for one in examples()}
+    if name not in known:
+        raise UserError(f"--example is {name!r}; it must be one of {', '.join(known)}")
+    return known[name]
+
+
+def _hint_at_analysis(run: Path, sql: str) -> None:
+    """Say how tables come to be that an example reads and the run has not got yet."""
+    missing = [
+        name
+        for name in ANALYSIS
+        if re.search(rf"\b(FROM|JOIN) {name}\b", sql)
+        and not (run / "analysis" / f"{name}.parquet").is_file()
+    ]
+    if missing:
+        stderr.print(
+            f"{', '.join(missing)} not there yet: {command()} analyze {run}", highlight=False
+        )
+
+
 def analyze(run: RunArgument, json: Json = False) -> None:
-    """Compute the phase transition of every column into analysis/phase.parquet.
+    """Compute the phase transition of every column, and what holds across them, into analysis/.
 
     Example: eos analyze runs/quickstart
     """
     _must_exist(run)
-    rows = [dataclasses.asdict(row) for row in analyze_run(run)]
+    phases = analyze_run(run).phases
     if json:
-        print_json(rows)
+        print_json([dataclasses.asdict(row) for row in phases])
         return
-    print_table(
-        rows,
-        [
-            "column_id",
-            "epsilon",
-            "eta_c",
-            "eta_c_fitted",
-            "edge_exponent",
-            "edge_ratio",
-            "flat_spread",
-            "l1_flow",
-            "l1_slope",
-            "eta_best_over_eta_c",
-            "u_shaped",
-            "n_gd",
-            "n_diverged",
-        ],
-    )
+    print_phases(phases)
 
 
-def report(run: RunArgument) -> None:
-    """Draw the figures of a run, from its tables alone, into report/.
+def report(
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder instead of RUN/report.")
+    ] = None,
+    figures: Annotated[
+        list[str] | None, typer.Option("--figures", help="Only this one; may be repeated.")
+    ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write PDF as well, for LaTeX.")] = False,
+    json: Json = False,
+) -> None:
+    """Draw the figures of a run and write a page of it, from its tables alone, into report/.
 
-    Example: eos report runs/quickstart
+    Example: eos report runs/quickstart --figures transition --figures trajectories
     """
-    from orchestrator.report import draw_transition
+    # Matplotlib takes a second to import, which the other commands do not need.
+    from orchestrator.report import FIGURES, FORMATS, figures_of, save
+    from orchestrator.report.page import PAGE_WORDS, write_page
 
     _must_exist(run)
-    for path in draw_transition(run):
-        print(path)
+    for name in figures or ():
+        if name not in FIGURES:
+            raise UserError(f"--figures is {name!r}; it must be one of {', '.join(FIGURES)}")
+    folder, formats = output or run / "report", (*FORMATS, *(["pdf"] if pdf else []))
+    if not _is_writable(folder):
+        raise UserError(
+            f"{str(folder)!r} cannot be written to; --output FOLDER must name a place that can"
+        )
+    rows = []
+    for drawn in figures_of(run, names=figures, warn=_say):
+        paths = save(drawn, folder, formats)
+        rows.append({**drawn.words(), "files": paths})
+        if not json:
+            print(*paths, sep="\n", flush=True)
+    page = write_page(run, folder, rows)
+    if json:
+        print_json([*rows, {**PAGE_WORDS, "files": [page]}])
+    else:
+        print(page)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or the folder itself."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def _say(sentence: str) -> None:
+    stderr.print(sentence, markup=False, highlight=False)
 
 
 def compact(run: RunArgument, json: Json = False) -> None:

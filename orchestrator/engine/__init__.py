@@ -4,19 +4,23 @@ from orchestrator.engine.fitting import refuse_unfit
 from orchestrator.engine.interruption import Stop
 from orchestrator.engine.networks import network_errors
 from orchestrator.engine.run import RunOutcome, execute, prepare, refuse_unfit_directory
+from orchestrator.engine.sinks import MissingPackageError, Sink, refuse_missing
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Running
 
 __all__ = [
+    "MissingPackageError",
     "RunOutcome",
     "Running",
+    "Sink",
     "Site",
     "Snapshot",
     "Stop",
     "execute",
     "network_errors",
     "prepare",
+    "refuse_missing",
     "refuse_unfit",
     "refuse_unfit_directory",
 ]

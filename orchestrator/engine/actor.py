@@ -12,10 +12,12 @@ from ray import tune
 from orchestrator.engine.books import Books
 from orchestrator.engine.failures import full_storage
 from orchestrator.engine.gang import Gang
+from orchestrator.engine.in_hand import InHand
 from orchestrator.engine.networks import find_networks
 from orchestrator.engine.packed import Packed
 from orchestrator.engine.solo import Solo
-from orchestrator.engine.work import Assignment, Running, Work
+from orchestrator.engine.work import Assignment, Work
+from orchestrator.live import SECONDS, LiveFile, LiveTrial, points_each
 from orchestrator.logs import open_log
 
 POLL_SECONDS = 0.2
@@ -29,8 +31,8 @@ class Course(Protocol):
         """Whether they have all ended."""
 
     @property
-    def running(self) -> tuple[Running, ...]:
-        """How far those have come that run."""
+    def in_hand(self) -> tuple[InHand, ...]:
+        """Those that run."""
 
     def advance(self, until: Callable[[], bool]) -> None:
         """Go on for a while, at most until ``until()`` is true; raises OSError on a full disk."""
@@ -45,6 +47,7 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Take up the first work."""
         self._gang: Gang | None = None
+        self._live = LiveFile(config["work"].run)
         find_networks(config["work"].run)
         self._take(config["work"])
 
@@ -72,9 +75,11 @@ class TrialActor(tune.Trainable):
             if not full_storage(error):
                 raise
             halt = str(error)
-        running = self._courses[0].running if self._courses else ()
+        in_hand = self._courses[0].in_hand if self._courses else ()
         done = stopping or not self._courses or bool(halt)
-        return {"done": done, "report": self._books.report(running, halt)}
+        if done:
+            self._live.clear()
+        return {"done": done, "report": self._books.report(in_hand, halt)}
 
     def _take(self, work: Work) -> None:
         self._work = work
@@ -116,3 +121,8 @@ class TrialActor(tune.Trainable):
         if course.done:
             self._courses.popleft()
         self._books.commit_when_due()
+        self._live.show(self._in_hand, max(SECONDS, self._work.report_seconds))
+
+    def _in_hand(self) -> list[LiveTrial]:
+        hands = self._courses[0].in_hand if self._courses else ()
+        return [hand.live(points_each(len(hands))) for hand in hands]

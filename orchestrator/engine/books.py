@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
+from jobs.records import Point
 from orchestrator.engine.commit import commit
 from orchestrator.engine.failures import describe
 from orchestrator.engine.in_hand import InHand
 from orchestrator.engine.rows import Finished
-from orchestrator.engine.work import Report, Running, Work
+from orchestrator.engine.work import Recorded, Report, Work
 from orchestrator.logs import NAME
 from orchestrator.plan import SettledTrial
 
@@ -28,6 +30,8 @@ class Books:
         self._settled: list[SettledTrial] = []
         self._failed: list[str] = []
         self._warnings: list[str] = []
+        self._recorded: list[Recorded] = []
+        self._noted: dict[str, int] = {}
         self._last_commit = time.monotonic()
 
     def settle(self, hand: InHand) -> None:
@@ -48,6 +52,9 @@ class Books:
         """Write the rows of what is finished, and forget its checkpoints and marks."""
         if self._finished:
             self._settled += commit(self._work.run, self._finished, self._work.provenance)
+            for finished in self._finished if self._work.logged else ():
+                trial_id = finished.assignment.trial.trial_id
+                self._note(trial_id, finished.result.trajectory, ended=True)
             self._finished = []
         self._last_commit = time.monotonic()
 
@@ -56,10 +63,26 @@ class Books:
         if self._finished and time.monotonic() - self._last_commit > COMMIT_SECONDS:
             self.commit()
 
-    def report(self, running: tuple[Running, ...], halt: str | None) -> Report:
-        """The news since the last report."""
+    def report(self, in_hand: Sequence[InHand], halt: str | None) -> Report:
+        """The news since the last report, and how far those have come that run."""
+        for hand in in_hand if self._work.logged else ():
+            self._note(hand.trial_id, hand.trajectory, ended=False)
         report = Report(
-            tuple(self._settled), tuple(self._failed), running, halt, tuple(self._warnings)
+            tuple(self._settled),
+            tuple(self._failed),
+            tuple(hand.progress() for hand in in_hand),
+            halt,
+            tuple(self._warnings),
+            tuple(self._recorded),
         )
-        self._settled, self._failed, self._warnings = [], [], []
+        self._settled, self._failed, self._warnings, self._recorded = [], [], [], []
         return report
+
+    def _note(self, trial_id: str, trajectory: Sequence[Point], *, ended: bool) -> None:
+        """Book what a trial has recorded since it was last noted."""
+        known = self._noted.get(trial_id, 0)
+        # A trial that went back to its checkpoint records some steps again, which are known.
+        new = tuple(trajectory[known:])
+        if new or ended:
+            self._recorded.append(Recorded(trial_id, new, ended))
+        self._noted[trial_id] = max(known, len(trajectory))

@@ -48,6 +48,7 @@ class Feed:
     stop_file: Path
     slots: int = 1
     memory_per_cpu: int | None = None
+    logged: bool = False
     warn: Callable[[str], None] = print
     may_begin: Callable[[], bool] = lambda: True
     progress: dict[str, ColumnProgress] = field(init=False)
@@ -88,6 +89,7 @@ class Feed:
             stop_file=self.stop_file,
             report_seconds=max(1.0, self.slots / REPORTS_PER_SECOND),
             memory=memory,
+            logged=self.logged,
         )
         self._works += 1
         return work

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobs.checkpoint import CheckpointError
 from jobs.ranks import Ranks
+from jobs.records import Point
 from jobs.trial import TrialRun
 from orchestrator.engine.failures import classify, describe
 from orchestrator.engine.rows import Finished
 from orchestrator.engine.work import Assignment, Running, Work, checkpoint_path
 from orchestrator.ledger import Mark, attempt_row, commit_attempt, mark_running, utc
+from orchestrator.live import LiveTrial, rounded
 from orchestrator.logs import NAME
 from orchestrator.plan import Outcome
 from orchestrator.store import set_aside
@@ -133,6 +135,11 @@ class InHand:
         commit_attempt(self._work.run, row)
         self._mark = self._run = None
 
+    @property
+    def trajectory(self) -> Sequence[Point]:
+        """What the trial has recorded so far."""
+        return self.run.trajectory
+
     def progress(self) -> Running:
         """How far the trial has come."""
         trial, flow = self.assignment.trial, self.assignment.flow
@@ -145,6 +152,16 @@ class InHand:
             loss=self.run.loss,
             learning_rate=eta,
             eta_over_eta_c=eta / eta_c if eta and eta_c else None,
+        )
+
+    def live(self, points: int) -> LiveTrial:
+        """How far the trial has come, with S at its last recorded points, for those who watch."""
+        return LiveTrial(
+            trial_id=self.trial_id,
+            attempt=self.assignment.attempt,
+            step=self.run.step,
+            loss=rounded(self.run.loss),
+            sharpness=tuple(rounded(point.sharpness) for point in self.run.trajectory[-points:]),
         )
 
     @property

@@ -11,7 +11,7 @@ from jobs.pack import DescentPack
 from orchestrator.engine.books import Books
 from orchestrator.engine.failures import full_storage
 from orchestrator.engine.in_hand import InHand
-from orchestrator.engine.work import Assignment, Running, Work
+from orchestrator.engine.work import Assignment, Work
 from orchestrator.logs import NAME
 
 log = logging.getLogger(NAME)
@@ -45,9 +45,9 @@ class Packed:
         return not (self._waiting or self._suspects or self._going)
 
     @property
-    def running(self) -> tuple[Running, ...]:
-        """How far the trials of the pack have come."""
-        return tuple(hand.progress() for hand in self._going)
+    def in_hand(self) -> tuple[InHand, ...]:
+        """The trials of the pack."""
+        return tuple(self._going)
 
     def advance(self, until: Callable[[], bool]) -> None:
         """Bring a pack forward until one of its trials ends, or until ``until()`` is true.

@@ -18,9 +18,12 @@ from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Stop
 from orchestrator.engine.networks import keep_networks
 from orchestrator.engine.provenance import provenance
+from orchestrator.engine.sinks import LiveLog, Sink
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger
+from orchestrator.ledger.labels import column_labels
+from orchestrator.live import remove_left_behind
 from orchestrator.store import (
     Store,
     create,
@@ -111,6 +114,7 @@ def execute(
     warn: Callable[[str], None],
     quiet: bool = True,
     site: Site | None = None,
+    log: Sequence[Sink] = (),
 ) -> RunOutcome:
     """Compute all that is missing of these columns, sharing them with other runs by claims.
 
@@ -124,6 +128,7 @@ def execute(
         warn: told what the user should know.
         quiet: whether the messages of Ray and Tune are kept from the user.
         site: where the run happens; this machine unless given.
+        log: where trials are logged while they run, besides the tables.
 
     Raises:
         ClusterError: not all of the site's machines could be had.
@@ -131,6 +136,7 @@ def execute(
     site = site or Site()
     run = run.resolve()  # workers have working directories of their own
     remove_orphaned_temporaries(run)
+    remove_left_behind(run)
     for path, reason in Store(run).check_parts(set_damaged_aside=True):
         warn(f"{path} is damaged ({reason}); it was set aside as .{path.name}.damaged")
     origin = provenance(name)
@@ -141,10 +147,10 @@ def execute(
     ):
         ledger = Ledger(run, new_run=True)
         feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
-        feed.may_begin = site.may_begin
+        feed.may_begin, feed.logged = site.may_begin, bool(log)
         observe(feed.snapshot())
         try:
-            _run_waves(feed, interruption, site, observe, quiet)
+            _run_waves(feed, interruption, site, observe, quiet, log)
         except SystemExit:
             # While Ray starts, a SIGTERM outside of a job may meet a handler of Ray's: it raises.
             interruption.request(Stop("signal", "SIGTERM"))
@@ -155,6 +161,7 @@ def execute(
             warn("some trials did not stop in time; they go on from their last checkpoints")
         finally:
             claims.release_all()
+            remove_left_behind(run)
         feed.look_around()
         snapshot = feed.snapshot()
         observe(snapshot)
@@ -177,7 +184,12 @@ def _names(feed: Feed) -> set[str]:
 
 
 def _run_waves(
-    feed: Feed, interruption: Interruption, site: Site, observe: Observer, quiet: bool
+    feed: Feed,
+    interruption: Interruption,
+    site: Site,
+    observe: Observer,
+    quiet: bool,
+    log: Sequence[Sink],
 ) -> None:
     """Start Ray when there is something to run, and keep it until nothing is left."""
 
@@ -233,11 +245,22 @@ def _run_waves(
         # Ray must not be imported before its settings are made.
         from orchestrator.engine.wave import run_wave
 
+        live = _live_log(feed, log)
         try:
             while work_is_ready():
-                run_wave(feed, offered, ended, changed, WAVE)
+                run_wave(feed, offered, ended, changed, WAVE, live)
         finally:
             interruption.settle()
+            if live is not None:
+                live.close()
+
+
+def _live_log(feed: Feed, sinks: Sequence[Sink]) -> LiveLog | None:
+    """The log of a run whose Ray has started; None where none was asked for."""
+    if not sinks:
+        return None
+    name = feed.provenance.sweep
+    return LiveLog(feed.run, name, column_labels(feed.columns), sinks, feed.warn)
 
 
 def _sleep(seconds: float, interruption: Interruption) -> None:

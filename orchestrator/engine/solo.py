@@ -9,7 +9,7 @@ from orchestrator.engine.books import Books
 from orchestrator.engine.failures import full_storage
 from orchestrator.engine.gang import Gang
 from orchestrator.engine.in_hand import InHand
-from orchestrator.engine.work import Assignment, Running, Work
+from orchestrator.engine.work import Assignment, Work
 
 
 class Solo:
@@ -30,9 +30,9 @@ class Solo:
         self._begun = False
 
     @property
-    def running(self) -> tuple[Running, ...]:
-        """How far the trial has come, while it runs."""
-        return (self._hand.progress(),) if self._begun and not self.done else ()
+    def in_hand(self) -> tuple[InHand, ...]:
+        """The trial, while it runs."""
+        return (self._hand,) if self._begun and not self.done else ()
 
     def advance(self, until: Callable[[], bool]) -> None:
         """Bring the trial forward to its end, or until ``until()`` is true.

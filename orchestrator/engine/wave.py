@@ -21,6 +21,7 @@ from orchestrator.cluster import Cluster
 from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.searcher import FeedSearcher
+from orchestrator.engine.sinks import LiveLog
 from orchestrator.sweep import Resources
 
 
@@ -36,14 +37,34 @@ class _Errors(Callback):
             self._searcher.errors[trial.trial_id] = str(error)
 
 
+class _Live(Callback):
+    """Passes on what trials have recorded to those who log it."""
+
+    def __init__(self, log: LiveLog) -> None:
+        self._log = log
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._log.take(trial.config["work"], result["report"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as of the searcher: threads and queues cannot be pickled."""
+        return {}
+
+
 def run_wave(
     feed: Feed,
     cluster: Cluster,
     ended: Callable[[], bool],
     changed: Callable[[], None],
     most_trials: int,
+    log: LiveLog | None = None,
 ) -> None:
-    """Run works of the feed on the cluster until none is left, or so many were handed out."""
+    """Run works of the feed on the cluster until none is left, or so many were handed out.
+
+    What trials record goes to ``log``.
+    """
     feed.slots = _slots(feed, cluster)
     feed.memory_per_cpu = cluster.memory_per_cpu
     searcher = FeedSearcher(feed, ended, changed)
@@ -61,7 +82,7 @@ def run_wave(
             storage_path=str(cluster.folder / "tune"),
             failure_config=FailureConfig(max_failures=0),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[_Errors(searcher)],
+            callbacks=[_Errors(searcher), *([] if log is None else [_Live(log)])],
             verbose=0,
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.records import Point
 from jobs.spec import Trial
 from orchestrator.plan import FlowFacts, SettledTrial
 from orchestrator.sweep import Resources
@@ -42,8 +43,8 @@ class Work:
     """Assignments that one Tune trial carries out: those of a pack together, others in turn.
 
     The actor stops at a step's edge when ``stop_file`` appears, and reports every
-    ``report_seconds``. Each of its processes may use ``memory`` bytes; None leaves that to the
-    trial.
+    ``report_seconds``, recorded points too if it is ``logged``. Each of its processes may use
+    ``memory`` bytes; None leaves that to the trial.
     """
 
     run: Path
@@ -53,6 +54,7 @@ class Work:
     stop_file: Path
     report_seconds: float
     memory: int | None
+    logged: bool = False
 
     def __str__(self) -> str:
         return self.assignments[0].trial.trial_id
@@ -78,6 +80,19 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What a trial has recorded since the last report, for those who watch.
+
+    An actor that takes up a checkpoint reports the steps before it once more. With ``ended``, the
+    trial has settled.
+    """
+
+    trial_id: str
+    points: tuple[Point, ...]
+    ended: bool
+
+
+@dataclass(frozen=True)
 class Report:
     """What an actor has to say after a slice of work."""
 
@@ -86,3 +101,4 @@ class Report:
     running: tuple[Running, ...] = ()
     halt: str | None = None
     warnings: tuple[str, ...] = ()
+    recorded: tuple[Recorded, ...] = ()

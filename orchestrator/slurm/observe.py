@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.slurm.accounting import Accounting, read_accounting
-from orchestrator.slurm.command import SlurmUnavailable
+from orchestrator.slurm.command import TIMEOUT_SECONDS, SlurmUnavailable
 from orchestrator.slurm.evidence import JobEnd, job_ends
 from orchestrator.slurm.job_state import JobState, job_states, orphans
 from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.queue import read_queue
 from orchestrator.slurm.records import JobRecord, read_jobs
+
+OFTEN_SECONDS = 10.0
+"""How long those who ask again soon wait for the queue."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,23 @@ class Observation:
     silence: str | None = None
 
 
-def observe(run: Path, sweep_name: str) -> Observation:
+def observe(run: Path, sweep_name: str, *, often: bool = False) -> Observation:
     """The state of a run's jobs by their records and, where there are any, one call of squeue.
 
-    Accounting is asked in its place only when the queue gives no answer.
+    Accounting is asked in its place only when the queue gives no answer, and not by those who ask
+    ``often``: they wait for the queue for a short time only.
     """
     records = read_jobs(run)
     if not records:
         return Observation()
     try:
-        queue = read_queue(clusters_of(records))
+        patience = OFTEN_SECONDS if often else TIMEOUT_SECONDS
+        queue = read_queue(clusters_of(records), timeout=patience)
     except SlurmUnavailable as error:
+        if often:
+            return Observation(
+                tuple(job_states(records, None, None, time.time())), (), error.reason
+            )
         accounting = _accounting(records, {})
         reasons = [error.reason, *([accounting.silence] if accounting.silence else [])]
         known = job_states(records, None, accounting, time.time())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from orchestrator.slurm.command import SEPARATOR, ask, moment
+from orchestrator.slurm.command import SEPARATOR, TIMEOUT_SECONDS, ask, moment
 from orchestrator.slurm.words import is_live
 
 END = "\x1e"
@@ -48,15 +48,17 @@ class QueuedJob:
         return is_live(self.state)
 
 
-def read_queue(clusters: str | None = None) -> list[QueuedJob]:
+def read_queue(clusters: str | None = None, *, timeout: float = TIMEOUT_SECONDS) -> list[QueuedJob]:
     """All jobs of this user, also those that ended minutes ago; ``clusters`` as SLURM takes them.
+
+    An answer is waited for ``timeout`` seconds.
 
     Raises:
         SlurmUnavailable: ``squeue`` gave no answer.
     """
     # The number of the user, not the name: LOGNAME may be missing, and names may be unknown here.
     user = str(os.getuid())
-    return parse_queue(ask("squeue", _arguments(user, clusters)), user)
+    return parse_queue(ask("squeue", _arguments(user, clusters), timeout=timeout), user)
 
 
 def parse_queue(text: str, user: str) -> list[QueuedJob]:

@@ -67,10 +67,11 @@ def plan_submission(
     return SubmissionPlan(run, profile, profile_name, name, count, text)
 
 
-def submit(plan: SubmissionPlan, work: Work) -> Submitted:
+def submit(plan: SubmissionPlan, terms: Terms, work: Work) -> Submitted:
     """Submit the jobs of a plan one by one, each put on record directly after its sbatch.
 
-    When SLURM refuses one, those before it stay: they share the work.
+    Each is told ``terms`` and does ``work``. When SLURM refuses one, those before it stay: they
+    share what is missing.
     """
     folder = private_folder(plan.run)
     job_ids: list[str] = []
@@ -79,7 +80,7 @@ def submit(plan: SubmissionPlan, work: Work) -> Submitted:
         for _ in range(plan.count):
             before = set(folder.iterdir())
             try:
-                job = executor.submit(work, plan.run, plan.profile.terms)
+                job = executor.submit(work, plan.run, terms)
             except (FailedJobError, FailedSubmissionError, OSError) as error:
                 _remove_unsubmitted(folder, before)
                 why = reason(str(error), 1)

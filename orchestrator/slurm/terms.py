@@ -18,6 +18,7 @@ class Terms:
         stop_seconds: how long before its time limit a job begins to stop.
         max_timeouts: how often a job puts itself back into the queue at its time limit.
         max_preemptions: how often it does so after a preemption or the loss of a node.
+        log: where trials are logged while they run, by name.
     """
 
     root: Path | None = None
@@ -25,6 +26,7 @@ class Terms:
     stop_seconds: int = STOP_SECONDS
     max_timeouts: int = 100
     max_preemptions: int = 1000
+    log: tuple[str, ...] = ()
 
 
 def lead_seconds(stop_seconds: float, limit: float) -> float:

@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.processes import started_with
 
 from orchestrator.ledger import read_marks
 from orchestrator.store import PROVENANCE, Store
@@ -49,12 +49,19 @@ class Run:
         self.config.write_text(text)
         self.path = folder / "run"
         self.started: list[subprocess.Popen[str]] = []
+        self.mark = {"EOS_TEST_RUN": str(self.path)}  # inherited by all that it starts
 
     def start(self, *arguments: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
         """Start ``eos`` and go on; its output is kept in files beside the run."""
         number = len(self.started)
         with self.config.with_name(f"output-{number}").open("w") as output:
-            process = subprocess.Popen([EOS, *arguments], stdout=output, stderr=stderr, text=True)
+            process = subprocess.Popen(
+                [EOS, *arguments],
+                stdout=output,
+                stderr=stderr,
+                text=True,
+                env={**os.environ, **self.mark},
+            )
         self.started.append(process)
         return process
 
@@ -71,7 +78,12 @@ class Run:
     def eos(self, *arguments: str, expect: int = 0) -> str:
         """Run ``eos`` to its end and return its standard output."""
         ended = subprocess.run(
-            [EOS, *arguments], capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+            [EOS, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+            env={**os.environ, **self.mark},
         )
         assert ended.returncode == expect, ended.stdout + ended.stderr
         self.errors = ended.stderr
@@ -105,6 +117,10 @@ class Run:
             self.eos("query", str(self.path), sql, "--format", "json")
         )
         return answer
+
+    def ranks(self) -> list[int]:
+        """The processes of ranks other than the leaders, which Ray names after their class."""
+        return [one.pid for one in started_with(**self.mark) if one.command.startswith("ray::Rank")]
 
     def worker(self) -> int | None:
         """The process of a worker that has a trial in hand, if there is one."""
@@ -146,19 +162,6 @@ class Run:
             )
             assert [row["attempt"] for row in mine] == list(range(1, len(mine) + 1))
             assert mine[-1]["outcome"] == "settled"
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60, every: float = 0.05) -> None:
-    """Wait for an event of another process."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(every)
-
-
-@pytest.fixture(name="wait_until")
-def _wait_until() -> Callable[..., None]:
-    return wait_until
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tensorboard import scalars
+from support.waiting import wait_for
 
-KILLS = 8
+KILLS = 6
 
 
 @pytest.mark.timeout(1200)
@@ -56,17 +58,17 @@ def test_kills_at_random_moments_change_no_number(
 
 def test_a_killed_trial_goes_on_from_its_checkpoint(
     make_run: Callable[..., Any],
-    wait_until: Callable[..., None],
     long_text: Callable[[int], str],
 ) -> None:
+    """It goes on in its curve of the live log, too, and no step is there twice."""
     run = make_run(text=long_text(6_000))
-    process = run.start_run()
+    process = run.start_run("--log", "tensorboard")
     checkpoints = run.path / "checkpoints"
-    wait_until(lambda: list(checkpoints.glob("*.safetensors")), seconds=90)
+    wait_for(lambda: list(checkpoints.glob("*.safetensors")), seconds=90)
     assert run.kill_worker()
     process.kill()
     process.wait(30)
-    run.run(expect=0)
+    run.run("--log", "tensorboard")
     (resumed,) = {row["trial_id"] for row in run.rows("attempts") if row["outcome"] == "lost"}
     log = run.eos("logs", str(run.path), resumed)
     assert "attempt 2 resumes at step " in log
@@ -75,20 +77,26 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     quiet.run()
     assert run.science() == quiet.science()
     assert run.trajectories() == quiet.trajectories()
+    (folder,) = (run.path / "tensorboard").glob(f"*/*-{resumed}")
+    logged = [step for step, _ in scalars(folder)["ray/tune/train_loss"]]
+    recorded = [row["step"] for row in quiet.trajectories() if row["trial_id"] == resumed]
+    assert len(logged) == len(set(logged))
+    assert set(logged) <= set(recorded)
+    assert logged[-1] == recorded[-1]
 
 
 def test_interruptions_are_orderly_and_quick(
-    make_run: Callable[..., Any], wait_until: Callable[..., None], undisturbed: Any
+    make_run: Callable[..., Any], undisturbed: Any
 ) -> None:
     run = make_run()
-    for times, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGUSR1), start=1):
+    for times, number in enumerate((signal.SIGINT, signal.SIGUSR1), start=1):
         process = run.start_run()
-        wait_until(lambda: run.path.exists() and run.worker() is not None, seconds=60)
+        wait_for(lambda: run.path.exists() and run.worker() is not None, seconds=60)
         saved_before = _checkpoints(run)
         os.kill(process.pid, number)
         start = time.monotonic()
-        assert process.wait(30) == 130
-        assert time.monotonic() - start < 15
+        assert process.wait(60) == 130
+        assert time.monotonic() - start < 25  # SLURM gives 30 s
         text = run.output(process)
         assert "trials settled" in text
         assert f"eos resume {run.path}" in text
@@ -104,14 +112,14 @@ def test_interruptions_are_orderly_and_quick(
 
 
 def test_a_run_that_is_told_to_end_while_ray_starts_ends_in_order(
-    make_run: Callable[..., Any], wait_until: Callable[..., None]
+    make_run: Callable[..., Any],
 ) -> None:
     run = make_run()
     process = run.start_run()
     # Ray's own handler of SIGTERM is in place before its first server is.
-    wait_until(lambda: "gcs_server" in _children(process.pid), seconds=60)
+    wait_for(lambda: "gcs_server" in _children(process.pid), seconds=60)
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
     assert f"eos resume {run.path}" in run.output(process)
     assert not list((run.path / "claims").glob("*.claim"))
     assert run.temporaries() == []
@@ -134,17 +142,16 @@ def _checkpoints(run: Any) -> set[tuple[str, int]]:
 
 def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
     make_run: Callable[..., Any],
-    wait_until: Callable[..., None],
     long_text: Callable[[int], str],
 ) -> None:
     run = make_run(text=long_text(2_000).replace("[0.0005]", "[0.0005, 0.3]"))
     process = run.start_run()
     for kills in (1, 2, 3):
-        wait_until(lambda: process.poll() is not None or _slow_trial(run), seconds=90)
+        wait_for(lambda: process.poll() is not None or _slow_trial(run), seconds=90)
         victim = _slow_trial(run)
         assert victim is not None, run.output(process)
         os.kill(victim[1], signal.SIGKILL)
-        wait_until(functools.partial(_tried, run, victim[0], kills), seconds=60)
+        wait_for(functools.partial(_tried, run, victim[0], kills), seconds=60)
     assert process.wait(240) == 3
     reasons = [row["failure_class"] for row in run.rows("attempts") if row["outcome"] == "lost"]
     assert reasons == ["node_failure"] * 3

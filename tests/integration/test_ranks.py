@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.waiting import until_gone, wait_for
 
 TWO = "resources.workers=2"
 
@@ -22,14 +22,6 @@ eta: {unit: absolute, values: [0.0001]}
 stop: {epsilon: [0.05], max_steps: 10000}
 """
 """Vectors of the size of θ take 40 MB, more than an allocator keeps: each is asked for anew."""
-
-
-def _rank_processes() -> list[int]:
-    """The processes of ranks other than the leaders, which Ray names after their class."""
-    listed = subprocess.run(
-        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
-    ).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "ray::Rank" in line]
 
 
 def _kilobytes(status: Path, name: str) -> int:
@@ -49,9 +41,7 @@ def _assert_close(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -
 
 
 @pytest.mark.timeout(900)
-def test_two_ranks_write_the_table_of_one(
-    make_run: Callable[..., Any], wait_until: Callable[..., None]
-) -> None:
+def test_two_ranks_write_the_table_of_one(make_run: Callable[..., Any]) -> None:
     # In float64, and away from η_c, so that the order of summation changes no name of a trial.
     exact = "problem.dtype=float64", "eta.unit=absolute", "eta.values=[0.05, 0.1]"
     one, two = make_run("one"), make_run("two")
@@ -61,40 +51,53 @@ def test_two_ranks_write_the_table_of_one(
     _assert_close(two.trajectories(), one.trajectories())
     assert {row["world_size"] for row in two.rows("trials")} == {2}
     assert {row["world_size"] for row in one.rows("trials")} == {1}
-    wait_until(lambda: not _rank_processes())
+    until_gone(two.ranks)
 
 
 @pytest.mark.timeout(900)
-def test_a_rank_that_is_killed_costs_an_attempt_and_no_number(
+def test_a_killed_rank_costs_an_attempt_and_a_later_run_goes_on_with_one(
     make_run: Callable[..., Any],
-    wait_until: Callable[..., None],
     long_text: Callable[[int], str],
 ) -> None:
     run = make_run(text=long_text(5_000))
     process = run.start_run(TWO)
-    wait_until(lambda: list((run.path / "checkpoints").glob("*.safetensors")), seconds=120)
-    (rank,) = _rank_processes()
+    wait_for(lambda: list((run.path / "checkpoints").glob("*.safetensors")), seconds=120)
+    (rank,) = run.ranks()
     os.kill(rank, signal.SIGKILL)
-    assert process.wait(240) == 0, run.output(process)
-    attempts = {(row["outcome"], row["failure_class"]) for row in run.rows("attempts")}
-    assert ("settled", None) in attempts
-    assert attempts - {("settled", None)} == {("failed", "node_failure")}
-    (lost,) = {row["trial_id"] for row in run.rows("attempts") if row["outcome"] == "failed"}
-    assert "attempt 2 resumes at step " in run.eos("logs", str(run.path), lost)
+    wait_for(lambda: set(run.ranks()) - {rank} and run.worker(), seconds=120)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, run.output(process)
+    until_gone(run.ranks)
+    run.run()
+    # The flow or the GD trial, whichever takes longer than it is until the first checkpoint.
+    (name,) = {row["trial_id"] for row in run.rows("attempts") if row["outcome"] == "failed"}
+    attempts = sorted(
+        (row for row in run.rows("attempts") if row["trial_id"] == name),
+        key=lambda row: row["attempt"],
+    )
+    assert [(row["outcome"], row["failure_class"]) for row in attempts] == [
+        ("failed", "node_failure"),
+        ("preempted", None),
+        ("settled", None),
+    ]
+    log = run.eos("logs", str(run.path), name)
+    assert "attempt 2 resumes at step " in log
+    assert "attempt 3 resumes at step " in log
+    sizes = {row["trial_id"]: row["world_size"] for row in run.rows("trials")}
+    assert sizes[name] == 1
     run.assert_settled_once()
-    wait_until(lambda: not _rank_processes())
 
 
 @pytest.mark.timeout(900)
 def test_a_rank_that_runs_out_of_memory_fails_the_trial_as_that(
-    make_run: Callable[..., Any], wait_until: Callable[..., None]
+    make_run: Callable[..., Any],
 ) -> None:
     run = make_run(text=LARGE)
     process = run.start_run(TWO)
-    wait_until(lambda: run.worker() is not None and _rank_processes(), seconds=120)
-    (rank,) = _rank_processes()
+    wait_for(lambda: run.worker() is not None and run.ranks(), seconds=120)
+    (rank,) = run.ranks()
     status = Path(f"/proc/{rank}/status")
-    wait_until(lambda: _kilobytes(status, "VmRSS") > 900_000, seconds=120)  # it computes
+    wait_for(lambda: _kilobytes(status, "VmRSS") > 900_000, seconds=120)  # it computes
     # Room for what other threads allocate, and for no vector of the size of θ.
     most = (_kilobytes(status, "VmSize") + 20_000) * 1024
     resource.prlimit(rank, resource.RLIMIT_AS, (most, most))
@@ -102,28 +105,7 @@ def test_a_rank_that_runs_out_of_memory_fails_the_trial_as_that(
     ended = {(row["outcome"], row["failure_class"]) for row in run.rows("attempts")}
     assert ended == {("failed", "out_of_memory")}, run.output(process)
     assert process.returncode == 3, run.output(process)
-    wait_until(lambda: not _rank_processes())
-
-
-@pytest.mark.timeout(900)
-def test_a_trial_interrupted_on_two_ranks_goes_on_with_one(
-    make_run: Callable[..., Any],
-    wait_until: Callable[..., None],
-    long_text: Callable[[int], str],
-) -> None:
-    run = make_run(text=long_text(2_000))
-    process = run.start_run(TWO)
-    # The flow has its rows, and the GD trial is in hand.
-    wait_until(lambda: run.path.exists() and run.rows("trials") and run.worker(), seconds=240)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130, run.output(process)
-    wait_until(lambda: not _rank_processes())
-    (name,) = [path.stem for path in (run.path / "checkpoints").glob("*.safetensors")]
-    run.run()
-    assert "attempt 2 resumes at step " in run.eos("logs", str(run.path), name)
-    sizes = {row["trial_id"]: row["world_size"] for row in run.rows("trials")}
-    assert sizes[name] == 1
-    run.assert_settled_once()
+    until_gone(run.ranks)
 
 
 def test_what_does_not_fit_is_refused_before_anything_runs(make_run: Callable[..., Any]) -> None:

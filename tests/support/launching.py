@@ -7,12 +7,12 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loopback import Loopback
+from support.processes import started_with
 from support.waiting import wait_for
 
 from orchestrator.ledger import Mark, read_marks
@@ -89,7 +89,7 @@ class Place:
         record = read_jobs(self.run).get(job)
         return () if record is None else record.incarnations
 
-    def at_work(self, job: str, restart: int = 0, seconds: float = 90) -> list[Mark]:
+    def at_work(self, job: str, restart: int = 0, seconds: float = 180) -> list[Mark]:
         """The attempts under way in that start of a job, as soon as there are any."""
 
         def look() -> list[Mark]:
@@ -103,7 +103,7 @@ class Place:
 
         return wait_for(look, seconds)
 
-    def ended(self, job: str, restart: int = 0, seconds: float = 90) -> Incarnation:
+    def ended(self, job: str, restart: int = 0, seconds: float = 180) -> Incarnation:
         """The record of a start of a job, as soon as it says that it has ended."""
 
         def look() -> list[Incarnation]:
@@ -117,6 +117,18 @@ class Place:
     def log(self, job: str) -> str:
         """What the first node of a job has printed, in all its starts."""
         return (self.run / "slurm" / job / f"{job}_0_log.out").read_text()
+
+    def processes_of(
+        self, job: str, node_id: int | None = None, name: str | None = None
+    ) -> list[int]:
+        """The processes of a job's Ray cluster on this host; of one node, or of one name."""
+        found = []
+        # Another SLURM of this host has jobs of the same numbers.
+        for process in started_with(**self.cluster.environment):
+            mark = process.environment.get("EOS_CLUSTER", "").split(".")
+            if mark[0] == job and node_id in (None, int(mark[3])) and name in (None, process.name):
+                found.append(process.pid)
+        return found
 
     def driver(self) -> int:
         """The process that leads the run on the node whose claim is the newest."""
@@ -134,31 +146,3 @@ def science(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         bare,
         key=lambda row: (row["trial_id"], -(row.get("epsilon") or 0.0), row.get("step") or 0),
     )
-
-
-def processes_of(job: str, node_id: int | None = None, name: str | None = None) -> list[int]:
-    """The processes of a job's Ray cluster on this host; of one node, or of one name."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            environment = (folder / "environ").read_bytes().split(b"\0")
-            called = (folder / "comm").read_text().strip()
-        except OSError:
-            continue
-        marks = [
-            v.partition(b"=")[2].decode() for v in environment if v.startswith(b"EOS_CLUSTER=")
-        ]
-        for mark in marks:
-            of_job = mark.split(".")[0] == job and (
-                node_id is None or mark.split(".")[3] == str(node_id)
-            )
-            if of_job and name in (None, called):
-                found.append(int(folder.name))
-    return found
-
-
-def until_gone(look: Callable[[], object], seconds: float) -> None:
-    """Return when nothing is seen any more; fails the test when that takes longer."""
-    wait_for(lambda: not look(), seconds)

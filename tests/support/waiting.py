@@ -14,5 +14,10 @@ def wait_for(look: Callable[[], Seen], seconds: float = 60) -> Seen:
     deadline = time.monotonic() + seconds
     while not (seen := look()):
         assert time.monotonic() < deadline, f"not seen within {seconds:g} s"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return seen
+
+
+def until_gone(look: Callable[[], object], seconds: float = 60) -> None:
+    """Return when nothing is seen any more; fails the test when that takes longer."""
+    wait_for(lambda: not look(), seconds)

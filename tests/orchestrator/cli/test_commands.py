@@ -15,7 +15,7 @@ import pytest
 Eos = Callable[..., Any]
 COMMANDS = [
     "plan", "run", "resume", "status", "why", "logs", "query", "analyze", "report", "compact",
-    "cancel",
+    "cancel", "watch", "export",
 ]  # fmt: skip
 
 
@@ -143,6 +143,48 @@ def test_status_tells_settled_from_to_do(eos: Eos, half_done: Path) -> None:
     assert "2 trials settled, 2 left" in eos("status", half_done).out
 
 
+def test_examples_are_sql_with_what_it_answers(eos: Eos) -> None:
+    """Without a run directory; with one it is the same."""
+    listed = json.loads(eos("query", "--examples", "--json").out)
+    assert {"agreement", "widths", "valley", "excluded"} <= {one["name"] for one in listed}
+    text = eos("query", "--examples").out
+    assert all(f"-- {one['name']}: {one['about']}\n{one['sql']}" in text for one in listed)
+
+
+def test_an_example_runs_by_its_name_in_every_format(eos: Eos, half_done: Path) -> None:
+    rows = json.loads(eos("query", half_done, "--example", "transition", "--json").out)
+    assert [row["status"] for row in rows] == ["reached"]
+    header = eos("query", half_done, "--example", "transition", "--format", "csv").out
+    assert header.startswith("eta_over_eta_c,status,steps,")
+    assert eos("query", half_done, "--examples").out == eos("query", "--examples").out
+
+
+def test_an_example_of_the_analysis_says_how_to_make_it(eos: Eos, half_done: Path) -> None:
+    before = eos("query", half_done, "--example", "findings")
+    assert f"findings not there yet: eos analyze {half_done}" in before.out
+    eos("analyze", half_done)
+    after = eos("query", half_done, "--example", "findings")
+    assert "not there yet" not in after.out
+    assert "Above η_c the final sharpness is 2/η." in after.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["RUN", "--example", "widht"], "--example is 'widht'; it must be one of agreement, "),
+        (["RUN", "SELECT 1", "--example", "widths"], "it must be one of the two"),
+        (["--example", "widths"], "RUN is missing; it must be a run directory"),
+        ([], "RUN is missing; it must be a run directory"),
+    ],
+)
+def test_an_example_that_cannot_be_run_is_one_sentence(
+    eos: Eos, half_done: Path, arguments: list[str], said: str
+) -> None:
+    answer = eos("query", *(half_done if word == "RUN" else word for word in arguments))
+    assert answer.status == 2
+    assert said in answer.error
+
+
 def test_query_gives_every_format(eos: Eos, half_done: Path, tmp_path: Path) -> None:
     sql = "SELECT kind, epsilon FROM trials ORDER BY kind, epsilon"
     rows = [{"kind": kind, "epsilon": eps} for kind in ("flow", "gd") for eps in (0.2, 0.3)]
@@ -193,6 +235,38 @@ def test_another_sweep_does_not_get_into_the_directory(
     answer = eos("run", config, "name=other", "--run-dir", half_done)
     assert answer.status == 2
     assert "belongs to sweep 'small'" in answer.error
+
+
+def test_report_says_what_it_drew_and_what_it_left_out(
+    eos: Eos, half_done: Path, tmp_path: Path
+) -> None:
+    asked = ("--output", tmp_path / "figures", "--figures", "trajectories", "--figures", "widths")
+    answer = eos("report", half_done, *asked, "--json")
+    assert answer.status == 0
+    said, _, found = answer.out.partition("[")
+    assert said == "figure widths is left out: no columns differ in width alone\n"
+    drawn, page = json.loads("[" + found)
+    assert all(Path(path).parent == tmp_path / "figures" for path in drawn["files"])
+    assert [Path(path).suffix for path in drawn["files"]] == [".png", ".svg"]
+    assert all(Path(path).stat().st_size > 10_000 for path in drawn["files"])
+    assert "S·η/2" in drawn["caption"]
+    assert page["name"] == "index"
+    text = (tmp_path / "figures" / "index.html").read_text(encoding="utf-8")
+    assert all(Path(path).name in text for path in drawn["files"])
+    assert "name: small" in text
+    assert not (half_done / "report").exists()
+
+
+def test_report_names_a_figure_and_a_place_that_are_not_there(
+    eos: Eos, half_done: Path, tmp_path: Path
+) -> None:
+    wrong = eos("report", half_done, "--figures", "bar")
+    assert wrong.status == 2
+    assert "--figures is 'bar'; it must be one of transition, test-loss, " in wrong.error
+    (tmp_path / "file").write_text("")
+    nowhere = eos("report", half_done, "--output", tmp_path / "file" / "figures")
+    assert nowhere.status == 2
+    assert "--output FOLDER must name a place that can" in nowhere.error
 
 
 def test_analyze_prints_a_row_per_threshold(eos: Eos, half_done: Path) -> None:

@@ -16,6 +16,7 @@ from orchestrator.engine import actor as actor_module
 from orchestrator.engine import in_hand
 from orchestrator.engine.actor import TrialActor
 from orchestrator.ledger import read_marks
+from orchestrator.live import LiveFile, read_live
 from orchestrator.logs import read_log
 from orchestrator.sweep import Resources
 
@@ -236,3 +237,53 @@ def test_a_full_disk_halts_a_pack_and_blames_no_trial(bench, monkeypatch):
     assert "No space left on device" in halt
     assert [result["report"].failed for result in results] == [()] * len(results)
     assert [outcome for _, _, outcome in bench.attempts()] == ["preempted"]
+
+
+@pytest.fixture
+def speaks_at_once(monkeypatch):
+    """Say how far the trials are after every slice."""
+    show = LiveFile.show
+    monkeypatch.setattr(LiveFile, "show", lambda self, trials, every: show(self, trials, 0.0))
+
+
+@pytest.mark.parametrize("resources", [Resources(), Resources(cpus_per_worker=2)])
+def test_an_actor_says_how_far_its_trials_are_and_takes_it_back(bench, resources, speaks_at_once):
+    """In a pack, and alone: S at the recorded points, and nothing is left at the end."""
+    trials = bench.trials()[:2]
+    work = bench.work(trials, resources=resources, report_seconds=0.001)
+    actor, heard = TrialActor({"work": work}), {}
+    while not actor.step()["done"]:
+        for process in read_live(bench.path):
+            for trial in process.trials:
+                heard.setdefault(trial.trial_id, []).append(trial)
+    assert list((bench.path / "live").iterdir()) == []
+    assert heard.keys() == {trial.trial_id for trial in trials}
+    recorded = {name: [] for name in heard}
+    for row in bench.science()["trajectories"]:
+        if row["trial_id"] in recorded:
+            recorded[row["trial_id"]].append((row["step"], row["sharpness"]))
+    for name, said in heard.items():
+        steps = [trial.step for trial in said]
+        assert steps == sorted(steps)
+        assert {trial.attempt for trial in said} == {1}
+        last = said[-1]
+        passed = [sharpness for step, sharpness in recorded[name] if step < last.step]
+        assert len(passed) > 1
+        assert last.sharpness[: len(passed)] == pytest.approx(passed, rel=1e-5)
+
+
+def test_an_actor_that_stops_takes_back_what_it_said(bench, speaks_at_once):
+    work = bench.work(bench.trials()[:2])
+    _interrupted(bench, work)
+    assert list((bench.path / "live").iterdir()) == []
+
+
+def test_no_number_depends_on_what_is_said(bench, one_by_one, speaks_at_once):
+    """Neither where it is said all the time, nor where it cannot be."""
+    (bench.path / "live").rmdir()
+    (bench.path / "live").touch()
+    bench.carry_out(bench.work(bench.trials()[:3], report_seconds=0.001))
+    (bench.path / "live").unlink()
+    (bench.path / "live").mkdir()
+    bench.carry_out(bench.work(bench.trials()[3:], report_seconds=0.001))
+    assert bench.science() == one_by_one
