@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jobs.accident import ACCIDENTAL_STOP
 from jobs.diagonal.flow import Flow
 from jobs.diagonal.loss import Array, TrainingLoss
 from jobs.diagonal.manifold import OnePoint
-from jobs.diagonal.sweep import ACCIDENTAL_STOP, Descents, descend
+from jobs.diagonal.sweep import Descents, descend
 
 _RATES = 2000
 _RANGE = (0.15, 1.12)

@@ -15,11 +15,6 @@ from jobs.diagonal.manifold import l1_norm, l2_norm, risk
 DIVERGENCE_FACTOR = 1e3
 """A run has diverged when its loss is above so many times its first one, or not finite."""
 
-ACCIDENTAL_STOP = 1.5
-"""S·η/2 above which a stop is an accident: GD leaves every minimum where S > 2/η, and can only
-have hit the threshold in passing, on a chaotic orbit (seen at 1.92). What settles at the edge of
-stability has 0.95 to 1.1, and a loose threshold stops an oscillation at up to about 1.3."""
-
 
 @dataclass(frozen=True, eq=False)
 class Descents:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.diagonal.sweep import ACCIDENTAL_STOP
+from jobs.accident import ACCIDENTAL_STOP
 from orchestrator.analysis.across.codes import Codes, Flags, Numbers
 from orchestrator.analysis.bounds import ABOVE, FAR, TOO_SHARP
 from orchestrator.analysis.grouped import medians

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import ndtr
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrik, ndtr
 
 from orchestrator.analysis.across.codes import Codes, Numbers
 from orchestrator.analysis.across.regression import CONFIDENCE
@@ -34,13 +33,23 @@ def medians(values: Numbers, group: Codes, n_groups: int) -> Numbers:
     return found
 
 
+def _binomial_quantile(chance: float, n: Codes) -> Codes:
+    """The smallest k of which n fair coins show at most k heads with at least this chance.
+
+    As scipy.stats.binom.ppf, the import of which takes every command half a second.
+    """
+    above = np.ceil(bdtrik(chance, np.maximum(n, 1), 0.5))
+    below = np.maximum(above - 1, 0)
+    return np.where(bdtr(below, n, 0.5) >= chance, below, above).astype(np.int64)
+
+
 def median_intervals(values: Numbers, group: Codes, n_groups: int) -> tuple[Numbers, Numbers]:
     """The 95 % intervals of the medians between two order statistics; it takes six values.
 
     How many values lie below the true median is binomial, whatever their distribution.
     """
     n, start, sorted_ = _sorted(values, group, n_groups)
-    rank = binom.ppf((1 - CONFIDENCE) / 2, n, 0.5).astype(np.int64)
+    rank = _binomial_quantile((1 - CONFIDENCE) / 2, n)
     low, high, some = np.full(n_groups, np.nan), np.full(n_groups, np.nan), rank > 0
     low[some] = sorted_[(start + rank - 1)[some]]
     high[some] = sorted_[(start + n - rank)[some]]

@@ -6,16 +6,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import duckdb as database
-import pandas as pd
 import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from orchestrator.reading.names import SCHEMAS, check_columns, schema_of
 from orchestrator.store import TABLES, QueryError, Store, connect
 from orchestrator.store import query as query_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class NotARunError(FileNotFoundError):
@@ -118,6 +120,8 @@ class Run:
         Raises:
             UnknownTableError, ValueError, QueryError, StoreError: as :meth:`arrow`.
         """
+        import pandas as pd  # here, so that commands start without it
+
         rows = self.arrow(table, columns, filter)
         return rows.to_pandas(types_mapper=pd.ArrowDtype)  # type: ignore[no-any-return]
 

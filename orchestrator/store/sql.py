@@ -17,11 +17,10 @@ import tempfile
 import weakref
 from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
@@ -36,6 +35,9 @@ from orchestrator.store.read import Selection, Store
 from orchestrator.store.schema import ANALYSIS, TABLES
 from orchestrator.store.write import atomic_write
 
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
 VIEWS: dict[str, pa.Schema] = {**TABLES, **ANALYSIS}
 """What SQL can name: the tables that trials write, and what the analysis made of them."""
 
@@ -45,12 +47,6 @@ _REPEATED = "trial_id"
 Of such a column Arrow skips no row groups by their statistics, so that ``column_id``, by which
 files are sorted, is handed over as text.
 """
-
-_FORMAT = ds.ParquetFileFormat(
-    dictionary_columns=[_REPEATED],
-    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True),
-)
-
 
 _MEMORY = "2560MiB"
 """What DuckDB takes before it writes to disk; reading the files takes up to 1 GiB besides."""
@@ -172,13 +168,18 @@ def _datasets(selections: list[Selection], schema: pa.Schema) -> list[ds.Dataset
 
 
 def _dataset(paths: list[Path], schema: pa.Schema) -> ds.Dataset:
+    import pyarrow.dataset as ds  # it imports pandas, which most commands do not need
+
     if _REPEATED in schema.names:
         place = schema.get_field_index(_REPEATED)
         schema = schema.set(place, pa.field(_REPEATED, pa.dictionary(pa.int32(), pa.string())))
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     return ds.FileSystemDataset.from_paths(
         [str(path.absolute()) for path in paths],
         schema=schema,
-        format=_FORMAT,
+        format=ds.ParquetFileFormat(
+            dictionary_columns=[_REPEATED], default_fragment_scan_options=options
+        ),
         filesystem=fs.LocalFileSystem(),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.diagonal.sweep import ACCIDENTAL_STOP
+from jobs.accident import ACCIDENTAL_STOP
 from orchestrator.report.page.answers import Answers
 
 QUESTIONS = {

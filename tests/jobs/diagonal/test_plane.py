@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from jobs.accident import ACCIDENTAL_STOP
 from jobs.diagonal import TrainingLoss, sweep_plane
-from jobs.diagonal.sweep import ACCIDENTAL_STOP
 
 TABLE = [0.15, 0.17, 0.18, 0.20, 0.22, 0.25]
 

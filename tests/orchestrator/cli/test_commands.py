@@ -23,6 +23,13 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
 
 
+def test_the_command_line_starts_without_what_takes_long_to_import() -> None:
+    heavy = {"torch", "ray", "pandas", "matplotlib", "scipy.stats", "scipy.optimize", "cvxpy"}
+    code = f"import sys, orchestrator.cli.app; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout == "[]\n", found.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(eos: Eos, command: str) -> None:
     answer = eos(command, "--help")
