@@ -113,6 +113,9 @@ def _compact_table(store: Store, table: str) -> Compaction:
     _delete(list_parts(folder).superseded)
     identities = {path: identity(path) for path in list_parts(folder).live}
     selections = [one for one in store.selection(table) if identities.get(one.path)]
+    for one in selections:
+        if one.displaces:
+            _read_through(store, table, one.path, identities[one.path])
     _delete({one.path: identities[one.path] for one in selections if one.rows and not one.kept})
     merged, written = 0, []
     most_rows = _MOST_CELLS // len(TABLES[table])
@@ -122,6 +125,19 @@ def _compact_table(store: Store, table: str) -> Compaction:
         merged += len(batch)
         _delete(held)
     return Compaction(merged, tuple(written))
+
+
+def _read_through(store: Store, table: str, path: Path, held: Identity | None) -> None:
+    """Read a file for whose sake rows of others are deleted; if damaged, it displaces none.
+
+    Raises:
+        VanishedError: it cannot be read, and what counts is to be chosen without it.
+    """
+    try:
+        count_rows(path, TABLES[table])
+    except UnreadableError as damage:
+        store.skip(path, held, str(damage))
+        raise VanishedError(path) from damage
 
 
 def _batches(

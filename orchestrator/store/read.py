@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,12 +38,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Selection:
-    """What counts of one file: ``kept`` of its ``rows``, those that pass ``filter`` (None: all)."""
+    """What counts of one file: ``kept`` of its ``rows``, those that pass ``filter`` (None: all).
+
+    ``displaces`` says that rows of other files do not count because of rows of this one.
+    """
 
     path: Path
     rows: int
     kept: int
     filter: pc.Expression | None
+    displaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -227,14 +232,29 @@ def _selections(table: str, found: Sequence[tuple[Path, pa.Table]]) -> list[Sele
     if not found:
         return []
     lengths = [len(keys) for _, keys in found]
-    counts = newest_rows(pa.concat_tables([keys for _, keys in found]), lengths, KEYS[table])
+    all_keys = pa.concat_tables([keys for _, keys in found])
+    counts = newest_rows(all_keys, lengths, KEYS[table])
+    ends = np.cumsum(lengths)
+    displacing = np.split(_displacing(all_keys, counts), ends)
     selections = []
-    for (path, keys), mask in zip(found, np.split(counts, np.cumsum(lengths)), strict=False):
+    for (path, keys), mask, winners in zip(
+        found, np.split(counts, ends), displacing, strict=False
+    ):
         each = keys.column("rows").to_numpy()
         rows, kept = int(each.sum()), int(each[mask].sum())
         losing = None if kept in (0, rows) else all_but(keys.filter(pa.array(~mask)))
-        selections.append(Selection(path, rows, kept, losing))
+        selections.append(Selection(path, rows, kept, losing, bool(winners.any())))
     return selections
+
+
+def _displacing(keys: pa.Table, counts: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Mark the rows that count of trials of which others do not."""
+    if counts.all():
+        return np.zeros(len(counts), dtype=bool)
+    trials = keys.column("trial_id")
+    losers = trials.filter(pa.array(~counts)).unique()
+    found: npt.NDArray[np.bool_] = pc.is_in(trials, value_set=losers).to_numpy() & counts
+    return found
 
 
 def _newest(name: str, read: Sequence[tuple[Path, pa.Table]], columns: Sequence[str]) -> pa.Table:

@@ -9,7 +9,14 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.store import TABLES, Store, compact, compaction, remove_orphaned_temporaries
+from orchestrator.store import (
+    TABLES,
+    Store,
+    compact,
+    compaction,
+    remove_orphaned_temporaries,
+    write_part,
+)
 from orchestrator.store.parts import CONTAINS, contents, identity, list_parts
 
 
@@ -97,6 +104,21 @@ def test_a_damaged_part_stays_and_is_not_taken(run) -> None:
     assert path.read_bytes() == content
     (path,) = Store(run.path).check_parts(set_damaged_aside=True)[0][:1]
     assert {row["trial_id"] for row in Store(run.path).rows("trials")} == {"a", "b"}
+
+
+@pytest.mark.parametrize("trials", ["a", "ab"])
+def test_no_row_is_deleted_for_the_sake_of_a_newer_one_that_cannot_be_read(run, trials) -> None:
+    rows = [{"trial_id": trial, "attempt": 1, "epsilon": 0.1, "steps": 1} for trial in trials]
+    write_part(run.path, "trials", "older", rows)
+    path = run.trial("a", attempt=2, name="newer", status="the-value-to-damage")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"the-value-to-damage")] ^= 0xFF
+    path.write_bytes(content)
+    expected = Store(run.path).rows("trials")
+    compact(run.path)
+    assert {row["steps"] for row in expected} == {1}
+    assert Store(run.path).rows("trials") == expected
+    assert path.exists()
 
 
 def test_a_second_compaction_says_that_another_is_at_work(run, start) -> None:
