@@ -137,7 +137,7 @@ def _read(path: Path) -> LiveProcess | None:
         content = json.loads(path.read_text())
         trials = tuple(_trial(**entry) for entry in content["trials"])
         owner = _owner(**content["owner"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return LiveProcess(owner, max(time.time() - status.st_mtime, 0.0), trials)
 

@@ -40,7 +40,8 @@ def _binomial_quantile(chance: float, n: Codes) -> Codes:
     """
     above = np.ceil(bdtrik(chance, np.maximum(n, 1), 0.5))
     below = np.maximum(above - 1, 0)
-    return np.where(bdtr(below, n, 0.5) >= chance, below, above).astype(np.int64)
+    quantile: Codes = np.where(bdtr(below, n, 0.5) >= chance, below, above).astype(np.int64)
+    return quantile
 
 
 def median_intervals(values: Numbers, group: Codes, n_groups: int) -> tuple[Numbers, Numbers]:

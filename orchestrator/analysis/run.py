@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator.analysis.across import NEEDED, across
 from orchestrator.analysis.phase import PhaseRow, phase_rows, phase_table
 from orchestrator.analysis.runs import READ, excluded_table, read
 from orchestrator.analysis.valleys import over_seeds
-from orchestrator.store import ANALYSIS, Store, write_table
+from orchestrator.store import ANALYSIS, Store, StoreError, write_table
+from orchestrator.store.parts import UnreadableError, VanishedError, read_notes
 from orchestrator.store.write import file_errors
 
 READ_FROM = "eos.read_from"
@@ -64,15 +64,16 @@ def analyze(run: Path) -> Analysis:
 
 
 def is_current(run: Path) -> bool:
-    """Whether an analysis is there, whole, and of all trials that are there now."""
+    """Whether an analysis is there, by this version, that can be read, and of all trials of now."""
     expected = parts_of(run).encode()
     try:
         notes = [
-            pq.read_metadata(run / "analysis" / f"{name}.parquet").metadata for name in ANALYSIS
+            read_notes(run / "analysis" / f"{name}.parquet", schema)
+            for name, schema in ANALYSIS.items()
         ]
-    except (FileNotFoundError, pa.ArrowInvalid):
+    except (UnreadableError, VanishedError, StoreError):
         return False
-    return all((note or {}).get(READ_FROM.encode()) == expected for note in notes)
+    return all(note.get(READ_FROM.encode()) == expected for note in notes)
 
 
 def parts_of(run: Path) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import command, duration, print_json, print_table, shown
+from orchestrator.cli.plain_text import plain
 from orchestrator.cli.run import Json, RunArgument
 from orchestrator.cli.slurm_jobs import (
     bad_ends_as_rows,
@@ -135,7 +136,7 @@ def why(
             f"{_clock(row['started_at'])}{ended}"
         )
         if row["error"]:
-            print("\n".join("    " + line for line in row["error"].splitlines()))
+            print("\n".join("    " + plain(line) for line in row["error"].splitlines()))
         if row["job_end"]:
             proven = row["job_failure_class"] or "no failure of the trial"
             print(f"    by its job's end: {proven} ({row['job_evidence']})")

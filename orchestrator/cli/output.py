@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.datasets.root import program
+from orchestrator.cli.plain_text import plain
 
 WIDE = 10_000
 """Columns of a line that goes to a file or a pipe: nothing is cut or wrapped there."""
@@ -53,14 +54,14 @@ def print_json(content: object) -> None:
 
 
 def shown(value: object) -> str:
-    """A value in a table: a dash for None, numbers to 4 digits."""
+    """A value in a table: a dash for None, numbers to 4 digits, text that no terminal acts on."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else str(value)
-    return str(value)
+    return plain(str(value))
 
 
 def duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ from orchestrator.analysis import analyze as analyze_run
 from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import command, print_json, print_table, stderr
 from orchestrator.cli.phases import print_phases
+from orchestrator.cli.plain_text import plain
 from orchestrator.cli.run import Json, RunArgument
 from orchestrator.ledger.status import no_run
 from orchestrator.store import ANALYSIS, describe, examples, render, save, write_bytes_whole
@@ -182,7 +183,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _say(sentence: str) -> None:
-    stderr.print(sentence, markup=False, highlight=False)
+    stderr.print(plain(sentence), markup=False, highlight=False)
 
 
 def compact(run: RunArgument, json: Json = False) -> None:

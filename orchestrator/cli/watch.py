@@ -102,9 +102,18 @@ def _display(watcher: Watcher, run: str, every: float, until_done: bool) -> None
 
 def _print_changes(watcher: Watcher, run: str, every: float, until_done: bool) -> None:
     """Print a frame whenever there is something new in it."""
-    last, pause = None, threading.Event()
+    last, pause, trouble = None, threading.Event(), ""
     while True:
-        view = watcher.look()
+        try:
+            view, trouble = watcher.look(), ""
+        except OSError as error:  # file servers come back
+            if last is None:
+                raise
+            if sentence(error) != trouble:
+                trouble = sentence(error)
+                stderr.print(f"not up to date: {plain(trouble)}", markup=False, highlight=False)
+            pause.wait(every)
+            continue
         if (seen := _without_ages(view)) != last:
             if last is not None:
                 print()
@@ -142,12 +151,16 @@ def _as_json(view: View) -> dict[str, Any]:
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """Have the other signals that end a program end this one as they would, but in order."""
+    """Have the other signals that end a program end this one as they would, but in order.
+
+    What is ignored stays so, as SIGHUP under nohup.
+    """
 
     def end(number: int, _: object) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in ENDING}
+    heeded = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heeded}
     try:
         yield
     finally:

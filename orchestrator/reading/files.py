@@ -23,6 +23,10 @@ _FORMULA = "^([=+@\t\r-])"
 """How a text begins that a spreadsheet would run as a formula."""
 
 
+_PIECE = 2**16
+"""Rows to collect from small files before they are written."""
+
+
 class Format(StrEnum):
     """How a table is written."""
 
@@ -67,16 +71,20 @@ def export(run: Path, tables: Sequence[str], folder: Path, format: Format) -> It
 
     Each file appears whole, and replaces one of its name. It has the rows that were committed when
     its table was begun, those of a trial together and in their order. Of a table, one file of its
-    folder is in memory at a time. In CSV, NULL is nothing and an empty text is ``""``; numbers have
-    the digits that give back their bits, times are in ISO 8601 with their offset; a text that a
-    spreadsheet would take for a formula has an apostrophe before it.
+    folder is in memory at a time, or some 65,000 rows of small ones. In CSV, NULL is nothing and an
+    empty text is ``""``; numbers have the digits that give back their bits, times are in ISO 8601
+    with their offset; a text that a spreadsheet would take for a formula has an apostrophe before
+    it.
 
     Raises:
         UnknownTableError: there is no such table.
+        ExportError: the files would come to lie among the tables themselves.
         StoreError: the run directory cannot be read, or the file cannot be written.
     """
     for table in tables:
         schema_of(table)
+    if _is_of_the_tables(folder, run):
+        raise ExportError(f"--output is {str(folder)!r}; it must not be among the run's own tables")
     store = Store(run)
     folder.mkdir(parents=True, exist_ok=True)
     for table in tables:
@@ -84,6 +92,13 @@ def export(run: Path, tables: Sequence[str], folder: Path, format: Format) -> It
         counted: list[int] = []
         atomic_write(path, partial(_write, store, table, format, counted))
         yield Exported(table, path, counted[-1])
+
+
+def _is_of_the_tables(folder: Path, run: Path) -> bool:
+    """Whether readers of the run would take a file in this folder for a part of a table."""
+    target = folder.resolve()
+    owned = [(run / name).resolve() for name in (*TABLES, "analysis")]
+    return any(target.is_relative_to(one) for one in owned)
 
 
 def _path(folder: Path, table: str, format: Format) -> Path:
@@ -112,13 +127,21 @@ def _write_once(store: Store, table: str, format: Format, path: Path) -> int:
 
 
 def _pieces(store: Store, table: str) -> Iterator[pa.Table]:
-    """The rows of a table, file by file."""
+    """The rows of a table in pieces worth a row group, of one large file or of many small ones."""
     if table not in TABLES:
         yield query(store.run, f"SELECT * FROM {table}").cast(schema_of(table))
         return
+    small: list[pa.Table] = []
+    rows = 0
     for chosen in store.selection(table):
         if chosen.kept:
-            yield _read(store, table, chosen)
+            small.append(_read(store, table, chosen))
+            rows += chosen.kept
+        if rows >= _PIECE:
+            yield pa.concat_tables(small)
+            small, rows = [], 0
+    if small:
+        yield pa.concat_tables(small)
 
 
 def _read(store: Store, table: str, chosen: Selection) -> pa.Table:

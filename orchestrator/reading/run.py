@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +52,8 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._store = Store(path)
-        self._connections: list[DuckDBPyConnection] = []
+        self._results: DuckDBPyConnection | None = None
+        self._connections = weakref.WeakSet[DuckDBPyConnection]()
         self._closed = False
 
     @property
@@ -61,7 +63,10 @@ class Run:
 
     @property
     def unreadable(self) -> list[tuple[Path, str]]:
-        """The damaged files that :meth:`arrow` and :meth:`pandas` left out so far, and why."""
+        """The damaged files that :meth:`arrow` and :meth:`pandas` left out so far, and why.
+
+        Those that only :meth:`sql`, :meth:`duckdb` or a filter came across are in the log alone.
+        """
         return self._store.unreadable
 
     def schema(self, table: str) -> pa.Schema:
@@ -138,10 +143,10 @@ class Run:
         """
         self._must_be_open()
         result = query_tables(self.path, query)
-        connection = database.connect(":memory:", config={"enable_external_access": "false"})
-        self._keep(connection)
-        connection.execute("SET TimeZone = 'UTC'")
-        return connection.from_arrow(result)
+        if self._results is None:  # one for all results: each connection has threads of its own
+            self._results = database.connect(":memory:", config={"enable_external_access": "false"})
+            self._results.execute("SET TimeZone = 'UTC'")
+        return self._results.from_arrow(result)
 
     def duckdb(self) -> DuckDBPyConnection:
         """A connection with a view of each table, which reads the files of this moment, lazily.
@@ -153,17 +158,18 @@ class Run:
             StoreError: the run directory cannot be read.
         """
         self._must_be_open()
-        return self._keep(connect(self.path))
+        connection = connect(self.path)
+        self._connections.add(connection)
+        return connection
 
     def close(self) -> None:
         """Close the connections, with their relations; a second time does nothing."""
         self._closed = True
-        while self._connections:
-            self._connections.pop().close()
-
-    def _keep(self, connection: DuckDBPyConnection) -> DuckDBPyConnection:
-        self._connections.append(connection)
-        return connection
+        for connection in [self._results, *self._connections]:
+            if connection is not None:
+                connection.close()
+        self._results = None
+        self._connections.clear()
 
     def _must_be_open(self) -> None:
         if self._closed:
@@ -188,4 +194,6 @@ def _as_list(columns: Sequence[str]) -> list[str]:
     """The columns; a text alone would be taken for a list of letters."""
     if isinstance(columns, str):
         raise ValueError(f"columns is {columns!r}; it must be a list of names, [{columns!r}]")
+    if not columns or len(set(columns)) < len(columns):
+        raise ValueError(f"columns is {list(columns)!r}; it must be names, each once, or None")
     return list(columns)

@@ -163,6 +163,18 @@ def read_keys(path: Path, schema: pa.Schema) -> pa.Table:
     return keys_of(read_part(path, schema, KEY_COLUMNS))
 
 
+def read_notes(path: Path, schema: pa.Schema) -> dict[bytes, bytes]:
+    """The metadata of a file with these columns.
+
+    Raises:
+        UnreadableError: the file is damaged or has other columns than ``schema``.
+        VanishedError: it is gone.
+    """
+    with _open(path) as file:
+        _check_columns(file, schema)
+        return dict(file.metadata.metadata or {})
+
+
 def count_rows(path: Path, schema: pa.Schema) -> int:
     """Read a whole file, one row group after the other, and count its rows.
 

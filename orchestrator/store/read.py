@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ _READERS = 4
 
 Result = TypeVar("Result")
 
+log = logging.getLogger(__name__)
+
+_said: set[tuple[Path, Identity | None]] = set()
+"""The files of which this process said that they are left out."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -66,7 +72,7 @@ class Store:
     """Reads the tables of a run directory while others write, compact or were killed.
 
     Of a trial that was computed more than once, only the newest attempt's rows appear. A file that
-    cannot be read is skipped and reported in :attr:`unreadable`.
+    cannot be read is skipped, with a warning the first time, and reported in :attr:`unreadable`.
 
     Raises:
         FileNotFoundError: there is no such directory.
@@ -212,6 +218,9 @@ class Store:
     def skip(self, path: Path, its_identity: Identity | None, reason: str) -> None:
         """Report a file as unreadable and take no rows from it until another has its name."""
         self._unreadable[path] = (its_identity, reason)
+        if (path, its_identity) not in _said:
+            _said.add((path, its_identity))
+            log.warning("%s is left out: %s", path, reason)
 
     def fresh(self, read: Callable[[], Result]) -> Result:
         """Call ``read``, and again from a new listing while files vanish under it.
@@ -237,9 +246,7 @@ def _selections(table: str, found: Sequence[tuple[Path, pa.Table]]) -> list[Sele
     ends = np.cumsum(lengths)
     displacing = np.split(_displacing(all_keys, counts), ends)
     selections = []
-    for (path, keys), mask, winners in zip(
-        found, np.split(counts, ends), displacing, strict=False
-    ):
+    for (path, keys), mask, winners in zip(found, np.split(counts, ends), displacing, strict=False):
         each = keys.column("rows").to_numpy()
         rows, kept = int(each.sum()), int(each[mask].sum())
         losing = None if kept in (0, rows) else all_but(keys.filter(pa.array(~mask)))

@@ -29,6 +29,10 @@ class Changes:
         self._quiet = time.time_ns() - max(times) > QUIET_NS
         return changed
 
+    def forget(self) -> None:
+        """Take back that a change was seen: it could not be read."""
+        self._times = ()
+
 
 def _changed_at(path: Path) -> int:
     try:

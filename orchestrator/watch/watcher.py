@@ -108,9 +108,14 @@ class Watcher:
         rearmed = read_rearmed(self._run)
         if not (self._tables.seen() or rearmed != self._rearmed or not self._progress):
             return
-        before, self._rearmed = time.process_time(), rearmed
-        self._ledger.refresh()
-        self._refresh_progress()
+        before = time.process_time()
+        try:
+            self._ledger.refresh()
+            self._refresh_progress()
+        except BaseException:
+            self._tables.forget()  # what changed is still to be read
+            raise
+        self._rearmed = rearmed
         seconds = time.process_time() - before
         if seconds > LONG_SECONDS:
             self._read_again_at = time.monotonic() + PAUSE * seconds

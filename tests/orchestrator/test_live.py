@@ -130,6 +130,8 @@ ENTRY = {"trial_id": "a", "attempt": 1, "step": 1, "loss": 0.1, "sharpness": [1.
         json.dumps({"owner": OWNER, "trials": [{**ENTRY, "more": 1}]}),
         json.dumps({"owner": {**OWNER, "pid": [1]}, "trials": [ENTRY]}),
         json.dumps({"owner": OWNER, "trials": [ENTRY], "rest": "x" * live.MOST_BYTES}),
+        json.dumps({"owner": OWNER, "trials": [{**ENTRY, "step": float("inf")}]}),
+        "[" * 100_000,
         "\udcff",
     ],
 )

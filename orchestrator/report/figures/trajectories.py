@@ -90,7 +90,9 @@ def chosen_runs(rows: Sequence[Row]) -> list[Row]:
     epsilon, eta_c = critical
     there = [row for row in rows if row["epsilon"] == epsilon]
     flows = [row for row in there if row["kind"] == "flow"]
-    descents = [row for row in there if row["kind"] == "gd" and row["status"] == "reached"]
+    descents = [
+        row for row in there if row["kind"] == "gd" and row["status"] == "reached" and row["eta_c"]
+    ]
     found: dict[float, Row] = {}
     for ratio in AROUND:
         nearest = min(descents, key=lambda row: _off(row["eta"], ratio * eta_c), default=None)

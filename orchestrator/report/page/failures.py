@@ -16,7 +16,8 @@ QUESTIONS = {
     "count(DISTINCT trial_id) AS trials, min(hostname) AS host, "
     "count(DISTINCT hostname) AS hosts FROM tried WHERE outcome IS DISTINCT FROM 'settled' "
     "GROUP BY outcome, failure_class, error",
-    "lost": "SELECT count(DISTINCT trial_id) AS trials FROM tried WHERE outcome = 'failed' "
+    "lost": "SELECT count(DISTINCT trial_id) AS trials FROM tried "
+    "WHERE outcome IN ('failed', 'lost') "
     "AND trial_id NOT IN (SELECT trial_id FROM made WHERE trial_id IS NOT NULL)",
 }
 
@@ -43,7 +44,8 @@ class Failures:
 
     ``outcomes`` are rows of kind, status and count of settled trials at a threshold, ``excluded``
     pairs of a rule and the number of GD runs at a threshold. ``causes`` are rows of the causes of
-    attempts that did not settle, of ``n_causes``; ``n_lost`` trials failed and have no result.
+    attempts that did not settle, of ``n_causes``; ``n_lost`` trials failed, or were lost with their
+    process, and have no result.
     """
 
     outcomes: list[dict[str, Any]]

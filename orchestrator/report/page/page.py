@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -103,6 +104,7 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = _number
     environment.filters["text"] = _text
+    environment.tests["commit"] = _is_commit
     return environment
 
 
@@ -115,6 +117,11 @@ def _number(value: float | None) -> str:
 
 def _text(value: object, most: int = 60) -> str:
     return "not known" if value is None else shown(value, most)
+
+
+def _is_commit(value: object) -> bool:
+    """Whether this can only be the name of a commit: a reader may paste it into a shell."""
+    return re.fullmatch("[0-9a-f]{7,64}", str(value)) is not None
 
 
 def _in_own_scope(scripts: Sequence[str]) -> str:

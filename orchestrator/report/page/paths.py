@@ -18,6 +18,9 @@ MOST_POINTS, LEAST_POINTS = 200, 40
 ALL_POINTS = 300_000
 """Of all runs together: more runs have fewer points each, down to ``LEAST_POINTS``."""
 
+_AT_ONCE = 500
+"""Runs whose recorded steps are in memory together."""
+
 _DIGITS = 4
 _FIELDS = ("step", "time", "train_loss", "sharpness")
 
@@ -30,12 +33,15 @@ def paths(tables: Tables, columns: Sequence[Column]) -> dict[str, Any]:
     """
     chosen = [(n, row) for n, one in enumerate(columns) for row in chosen_runs(tables.trials(one))]
     most = max(LEAST_POINTS, min(MOST_POINTS, ALL_POINTS // max(1, len(chosen))))
-    steps = _recorded(tables, [row["trial_id"] for _, row in chosen])
-    runs = [
-        {"column": number, **_run(row, steps[row["trial_id"]], most)}
-        for number, row in chosen
-        if row["trial_id"] in steps
-    ]
+    runs = []
+    for start in range(0, len(chosen), _AT_ONCE):
+        some = chosen[start : start + _AT_ONCE]
+        steps = _recorded(tables, [row["trial_id"] for _, row in some])
+        runs += [
+            {"column": number, **_run(row, steps[row["trial_id"]], most)}
+            for number, row in some
+            if row["trial_id"] in steps
+        ]
     return {"most": most, "runs": [run for run in runs if run["time"]]}
 
 
@@ -51,12 +57,13 @@ def _recorded(tables: Tables, trial_ids: Sequence[str]) -> dict[str, Mapping[str
     )
     if not len(table):
         return {}
-    names = np.array(table.column("trial_id").to_pylist())
+    trials = table.column("trial_id").combine_chunks().dictionary_encode()
+    names, codes = trials.dictionary.to_pylist(), trials.indices.to_numpy()
     numbers = {name: table.column(name).to_numpy().astype(np.float64) for name in _FIELDS}
-    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]).tolist()
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]).tolist()
     return {
-        str(names[start]): {name: of[start:stop] for name, of in numbers.items()}
-        for start, stop in zip(starts, [*starts[1:], len(names)], strict=True)
+        names[codes[start]]: {name: of[start:stop] for name, of in numbers.items()}
+        for start, stop in zip(starts, [*starts[1:], len(codes)], strict=True)
     }
 
 

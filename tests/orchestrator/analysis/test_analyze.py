@@ -129,3 +129,19 @@ def test_a_folder_that_cannot_be_made_is_named(run) -> None:
     (run.path / "analysis").write_text("in the way")
     with pytest.raises(StoreError, match="analysis could not be made"):
         analyze(run.path)
+
+
+def test_an_analysis_of_other_columns_or_one_that_cannot_be_read_is_not_current(run) -> None:
+    fill(run, "a", {0.1: 0.06})
+    path = run.path / "analysis" / "findings.parquet"
+    analyze(run.path)
+    table, notes = pq.read_table(path), pq.read_metadata(path).metadata
+    with pq.ParquetWriter(path, table.schema.remove(0), store_schema=False) as writer:
+        writer.write_table(table.drop_columns([table.column_names[0]]))
+        writer.add_key_value_metadata(notes)
+    assert not is_current(run.path)
+    analyze(run.path)
+    content = bytearray(path.read_bytes())
+    content[-100:-8] = b"\xff" * 92
+    path.write_bytes(content)
+    assert not is_current(run.path)

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from orchestrator.store import create, write_part
+
 Eos = Callable[..., Any]
 COMMANDS = [
     "plan", "run", "resume", "status", "why", "logs", "query", "analyze", "report", "compact",
@@ -280,3 +282,27 @@ def test_analyze_prints_a_row_per_threshold(eos: Eos, half_done: Path) -> None:
     rows = json.loads(eos("analyze", half_done, "--json").out)
     assert [row["epsilon"] for row in rows] == [0.2, 0.3]
     assert all(row["n_gd"] == 1 for row in rows)
+
+
+def test_no_text_of_a_table_acts_on_the_terminal(eos: Eos, tmp_path: Path) -> None:
+    create(tmp_path)
+    attempt = {"trial_id": "t", "attempt": 1, "outcome": "failed", "error": "\x1b]0;owned\x07bad"}
+    write_part(tmp_path, "attempts", "t", [attempt])
+    answer = eos("query", tmp_path, "SELECT error FROM attempts")
+    assert answer.status == 0
+    assert "bad" in answer.out
+    assert "\x1b" not in answer.out
+
+
+@pytest.mark.parametrize("command", [["query", "SELECT count(*) AS n FROM trials"], ["analyze"]])
+def test_a_damaged_file_that_is_left_out_is_said(
+    eos: Eos, tmp_path: Path, command: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    create(tmp_path)
+    for name in "ab":
+        row = {"trial_id": name, "attempt": 1, "column_id": "c", "epsilon": 0.1}
+        path = write_part(tmp_path, "trials", name, [row])
+    path.write_bytes(path.read_bytes()[:-20])
+    answer = eos(command[0], tmp_path, *command[1:])
+    assert answer.status == 0
+    assert caplog.text.count(f"{path} is left out: ") == 1  # which goes to stderr

@@ -481,3 +481,57 @@ def test_when_a_run_is_done_its_last_frame_stays(
         assert "finished" in terminal.shown[terminal.shown.rindex(LEAVE) :]
     finally:
         terminal.close()
+
+
+def test_what_could_not_be_read_is_read_at_the_next_look(
+    working: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = Watcher(working)
+    before = watcher.look().trials.failed
+    fail(working, next_trial(working), 1, "the first")
+    fail(working, next_trial(working), 2, "the second")
+    for folder in ("trials", "attempts"):  # older than what may hide a second change
+        os.utime(working / folder, (0, 0))
+
+    def refuse(_: Ledger) -> None:
+        raise OSError("stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "refresh", refuse)
+        with pytest.raises(OSError, match="stale"):
+            watcher.look()
+    assert watcher.look().trials.failed == before + 1
+
+
+class Trouble(Reel):
+    """A reel in which an error stands for a look that fails."""
+
+    def look(self) -> View:
+        view: Any = self._views.pop(0)
+        if isinstance(view, OSError):
+            raise view
+        return view
+
+
+def test_without_a_terminal_a_look_that_fails_is_said_once_and_watching_goes_on(
+    working: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Watcher(working).look()
+    end = replace(first, trials=replace(first.trials, running=0, to_do=0), running=())
+    stale: Any = OSError("stale\x1b[2J")
+    command._print_changes(Trouble(first, stale, stale, end), "r", 0.0, until_done=True)  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.err.count("not up to date") == 1
+    assert "\x1b" not in said.err
+    assert "finished" in said.out
+
+
+def test_signals_that_are_ignored_stay_so_while_watching() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with command._orderly_end():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

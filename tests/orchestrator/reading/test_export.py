@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator import open_run
@@ -145,3 +146,26 @@ def test_files_that_are_there_are_refused_unless_forced(small: Path, tmp_path: P
     refuse_unfit(tmp_path, ["trials", "phase"], Format.parquet, force=False)
     with pytest.raises(ExportError, match="must be a folder that can be written"):
         refuse_unfit(tmp_path / "phase.csv", ["trials"], Format.csv, force=True)
+
+
+@pytest.mark.parametrize("folder", ["trials", "analysis", "attempts/deeper"])
+def test_nothing_is_written_among_the_tables_themselves(tmp_path: Path, folder: str) -> None:
+    run = tmp_path / "run"
+    create(run)
+    before = sorted(run.rglob("*"))
+    with pytest.raises(ExportError, match="it must not be among the run's own tables"):
+        list(export(run, ["trials"], run / folder, Format.parquet))
+    assert sorted(run.rglob("*")) == before
+
+
+def test_small_files_share_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    create(run)
+    for number in range(25):
+        row = {"trial_id": f"t{number}", "attempt": 1, "column_id": "c", "epsilon": 0.1}
+        write_part(run, "trials", f"t{number}", [row])
+    monkeypatch.setattr(files, "_PIECE", 10)
+    (done,) = export(run, ["trials"], tmp_path / "out", Format.parquet)
+    found = pq.ParquetFile(done.path)
+    assert [found.metadata.row_group(i).num_rows for i in range(3)] == [10, 10, 5]
+    assert done.rows == found.metadata.num_rows == 25

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,33 @@ def test_readers_beside_a_writer_and_a_compaction_see_whole_trials_only(tmp_path
     thread.join()
     assert counts[-1] == trials
     assert run.unreadable == []
+
+
+def test_many_results_take_no_more_threads_than_one(small: Path) -> None:
+    with open_run(small) as run:
+        relations = [run.sql(f"SELECT {number} AS one") for number in range(2)]
+        threads = len(list(Path("/proc/self/task").iterdir()))
+        relations += [run.sql(f"SELECT {number} AS one") for number in range(2, 20)]
+        assert len(list(Path("/proc/self/task").iterdir())) == threads
+        assert [one.fetchall() for one in relations] == [[(number,)] for number in range(20)]
+
+
+def test_a_connection_that_nobody_holds_is_closed(small: Path) -> None:
+    with open_run(small) as run:
+        connection = run.duckdb()
+        held = weakref.ref(connection)
+        relation = connection.sql("SELECT count(*) FROM trials")
+        del connection
+        assert relation.fetchall() == [(6,)]
+        del relation
+        gc.collect()
+        assert held() is None
+
+
+@pytest.mark.parametrize("columns", [[], ["eta", "eta"]])
+@pytest.mark.parametrize("filter", [None, "true"])
+def test_no_column_and_one_twice_are_refused(
+    small: Path, columns: list[str], filter: str | None
+) -> None:
+    with pytest.raises(ValueError, match="it must be names, each once, or None"):
+        open_run(small).arrow("trials", columns, filter)

