@@ -18,6 +18,9 @@ from orchestrator.cli.plain_text import plain
 WIDE = 10_000
 """Columns of a line that goes to a file or a pipe: nothing is cut or wrapped there."""
 
+MOST_ROWS = 200
+"""Of a table that a person reads; to lay out more takes longer than to compute them."""
+
 
 def command() -> str:
     """How the user called this program, for commands to try next."""
@@ -29,13 +32,24 @@ stderr = Console(stderr=True, soft_wrap=True)
 
 def stdout() -> Console:
     """A console for tables: as wide as the terminal, or as wide as they need."""
-    return Console() if sys.stdout.isatty() else Console(width=WIDE)
+    return Console(emoji=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def print_table(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str | None = None
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    title: str | None = None,
+    total: int | None = None,
+    all_have: str = "--json has all",
 ) -> None:
-    """Print rows under the given columns, numbers to the right."""
+    """Print rows under the given columns, numbers to the right.
+
+    At most :data:`MOST_ROWS` are printed, and below them how many there are besides: ``rows`` may
+    be only the first of ``total``. ``all_have`` says how to get all of them.
+    """
+    total = len(rows) if total is None else total
+    rows = rows[:MOST_ROWS]
     console = stdout()
     if title is not None:
         console.print(f"\n{title}", style="bold", markup=False, highlight=False)
@@ -46,6 +60,8 @@ def print_table(
     for row in rows:
         table.add_row(*(shown(row.get(column)) for column in columns))
     console.print(table, markup=False, highlight=False)
+    if total > len(rows):
+        print(f"… and {total - len(rows):,} more rows; {all_have}")
 
 
 def print_json(content: object) -> None:

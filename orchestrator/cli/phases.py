@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from orchestrator.analysis import PhaseRow
-from orchestrator.cli.output import print_table, shown
+from orchestrator.cli.output import MOST_ROWS, print_table, shown
 
 UNDECIDED = "undecided"
 
@@ -38,10 +38,10 @@ def print_phases(phases: Sequence[PhaseRow]) -> None:
             "n_gd": row.n_gd,
             "left out": left_out(row),
         }
-        for row in phases
+        for row in phases[:MOST_ROWS]
     ]
     names = list(lines[0]) if lines else ["column_id", "epsilon"]
-    print_table(lines, names)
+    print_table(lines, names, total=len(phases))
     print_undecided({row.column_id: row.column_id for row in phases}, phases)
 
 

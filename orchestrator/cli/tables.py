@@ -13,7 +13,7 @@ import typer
 
 from orchestrator.analysis import analyze as analyze_run
 from orchestrator.cli.errors import UserError
-from orchestrator.cli.output import command, print_json, print_table, stderr
+from orchestrator.cli.output import MOST_ROWS, command, print_json, print_table, stderr
 from orchestrator.cli.phases import print_phases
 from orchestrator.cli.plain_text import plain
 from orchestrator.cli.run import Json, RunArgument
@@ -74,7 +74,12 @@ def query(
         return
     result = query_run(run, sql)
     if wanted is Format.table and output is None:
-        print_table(result.to_pylist(), result.column_names)
+        print_table(
+            result.slice(0, MOST_ROWS).to_pylist(),
+            result.column_names,
+            total=len(result),
+            all_have="--format csv, json or parquet has all, LIMIT fewer",
+        )
     elif wanted is Format.parquet or wanted is Format.table:
         if output is None:
             raise UserError("--format is parquet; it must come with -o FILE")

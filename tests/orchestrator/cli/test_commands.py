@@ -306,3 +306,14 @@ def test_a_damaged_file_that_is_left_out_is_said(
     answer = eos(command[0], tmp_path, *command[1:])
     assert answer.status == 0
     assert caplog.text.count(f"{path} is left out: ") == 1  # which goes to stderr
+
+
+def test_of_a_long_table_the_first_rows_are_printed_and_the_rest_is_counted(
+    eos: Eos, tmp_path: Path
+) -> None:
+    create(tmp_path)
+    sql = "SELECT i AS number, ':warning:' AS text FROM range(1234) AS numbers(i) ORDER BY i"
+    lines = eos("query", tmp_path, sql).out.splitlines()
+    assert [line.split()[0] for line in lines if line.endswith(":warning: ")][-1] == "199"
+    assert lines[-1] == "… and 1,034 more rows; --format csv, json or parquet has all, LIMIT fewer"
+    assert len(eos("query", tmp_path, sql, "--format", "csv").out.splitlines()) == 1235
