@@ -32,6 +32,9 @@ from orchestrator.plan import (
 )
 from orchestrator.sweep import Column, Resources
 
+START_SECONDS = 5.0
+"""What it takes to start another worker. Where all that is left takes less, those at work do it."""
+
 REPORTS_PER_SECOND = 50
 """Of all running trials together; Tune's controller handles ten times as many."""
 
@@ -56,6 +59,8 @@ class Feed:
     _running: dict[str, Running | None] = field(init=False, default_factory=dict)
     _attempts: dict[str, int] = field(init=False, default_factory=dict)
     _works: int = field(init=False, default=0)
+    _workers: int = field(init=False, default=0)
+    _scarce_since: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.progress = {
@@ -76,13 +81,16 @@ class Feed:
             ready = self._ready()
         if not ready:
             return None
+        slots = self._slots_for(ready)
+        if slots <= self._works < self.slots:
+            return None
         resources = ready[0][0].column.resources
         memory = self._memory(resources)
         work = Work(
             run=self.run,
             assignments=tuple(
                 self._assign(progress, trial, pack_size(trial, resources, memory))
-                for progress, trial in self._choose(ready, memory)
+                for progress, trial in self._choose(ready, memory, slots)
             ),
             resources=resources,
             provenance=self.provenance,
@@ -92,6 +100,8 @@ class Feed:
             logged=self.logged,
         )
         self._works += 1
+        self._workers = min(max(self._workers, self._works), self.slots)
+        self._scarce_since = None
         return work
 
     def take_report(self, work: Work, report: Report) -> None:
@@ -181,8 +191,21 @@ class Feed:
             return None
         return resources.cpus_per_worker * self.memory_per_cpu
 
+    def _slots_for(self, ready: Sequence[tuple[ColumnProgress, Trial, float]]) -> int:
+        """All slots; or those that have a worker already, where no other would be worth its start.
+
+        Predictions may be wrong: nothing waits longer for this than another worker takes to start.
+        """
+        timed = all(progress.flow is not None for progress, _, _ in ready)
+        if not timed or sum(item[2] for item in ready) > START_SECONDS:
+            return self.slots
+        now = time.monotonic()
+        if self._scarce_since is None:
+            self._scarce_since = now
+        return self.slots if now - self._scarce_since > START_SECONDS else max(self._workers, 1)
+
     def _choose(
-        self, ready: Sequence[tuple[ColumnProgress, Trial, float]], memory: int | None
+        self, ready: Sequence[tuple[ColumnProgress, Trial, float]], memory: int | None, slots: int
     ) -> list[tuple[ColumnProgress, Trial]]:
         """The trials of the next work: the first that is ready, and what goes with it.
 
@@ -201,8 +224,8 @@ class Feed:
             and not self.ledger.suspect(t.trial_id)
         ]
         # While every slot has its work, the next one is for whichever becomes free.
-        free = max(self.slots - self._works, 0) or self.slots
-        return first_work(alike, self.slots, free)
+        free = max(slots - self._works, 0) or slots
+        return first_work(alike, slots, free)
 
     def _ready(self) -> list[tuple[ColumnProgress, Trial, float]]:
         """Flows first, then the trial that is predicted to take longest."""

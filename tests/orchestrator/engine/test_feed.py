@@ -66,6 +66,28 @@ def test_two_slots_get_half_of_ten_trials_each(make_feed):
     assert feed.next_work() is None
 
 
+@pytest.mark.parametrize(("share", "size"), [(1.01, 10), (0.99, 5)])
+def test_another_worker_starts_only_for_what_takes_longer_than_its_start(
+    make_feed, monkeypatch, share, size
+):
+    feed = make_feed(slots=2)
+    seconds = feed.snapshot().remaining_s * feed.slots
+    monkeypatch.setattr("orchestrator.engine.feed.START_SECONDS", share * seconds)
+    assert len(feed.next_work().assignments) == size
+
+
+def test_a_wrong_prediction_holds_nothing_up_for_longer_than_a_start(make_feed, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("orchestrator.engine.feed.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("orchestrator.engine.feed.START_SECONDS", 1e9)
+    many = tuple(0.05 + 1e-6 * number for number in range(100))
+    feed = make_feed(slots=2, rates=many)
+    assert len(feed.next_work().assignments) == 64  # as many as a pack holds
+    assert feed.next_work() is None
+    clock[0] = 2e9
+    assert len(feed.next_work().assignments) > 0
+
+
 def test_the_only_slot_gets_all(make_feed):
     assert len(make_feed(slots=1).next_work().assignments) == 10
 
