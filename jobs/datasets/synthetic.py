@@ -80,7 +80,7 @@ class Synthetic:
 
     def _samples(self, x: Array, y: Array | None) -> Samples:
         if y is None:
-            y = x @ self.truth
+            y = (x * self.truth).sum(axis=1)  # row by row: the same for fewer rows, to the bit
             if self.kind == "signs":
                 y = np.where(y >= 0, 1.0, -1.0)
         return Samples(x, y[:, None])

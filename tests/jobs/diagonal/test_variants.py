@@ -98,7 +98,7 @@ def test_the_sharpness_minimiser_of_deep_networks_is_that_of_a_convex_program(de
         method="SLSQP",
         bounds=[(0, None)] * 3,
         constraints={"type": "eq", "fun": lambda beta: beta @ x - y},
-        options={"ftol": 1e-14},
+        options={"ftol": 1e-14, "maxiter": 1000},
     )
     assert program.success
     least = float(deep_sharpness(point.x, found, depth))
