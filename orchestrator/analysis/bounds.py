@@ -15,6 +15,10 @@ SAME_SHARPNESS = 0.05
 SAME_NORM = 0.02
 """Relative difference of ℓ1 norms below η_c from the flow's that still is none."""
 
+LEAST_RISE = 0.001
+"""Relative rise of ‖θ‖₁ over the rates above η_c that is one: below η_c, where nothing changes,
+that of GD is the flow's to a tenth of a per cent."""
+
 SAME_WIDTHS = 1.25
 """Largest over smallest s_gf of several widths, or of several values of any other field, that
 still is independence of it: another seed alone often moves s_gf by half of that."""
@@ -41,6 +45,10 @@ FAR = 1.5
 TOO_SHARP = 1.3
 """Of S·η/2 over what is usual at the edge of its column, which counts as 1 where it is less: a run
 beyond FAR and above this came to ε by accident. Stops at the edge scatter by 15 %."""
+
+MOST_CHAOTIC = 0.2
+"""Of the runs beyond FAR that came to ε: where more did so by accident, and are left out for their
+S, the exponent of the rest has no interval."""
 
 DEEP_ENOUGH = 0.01
 """How far, relative to the ends, the best test loss must lie below both to be a valley: less is

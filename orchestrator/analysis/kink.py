@@ -29,6 +29,9 @@ STEEPEST_FLAT = -0.5
 LEAST_FOR_KINK = 3
 """Distinct rates: one below the kink, and two above it that show the fall."""
 
+FEW = 3
+"""Runs on one side of the kink whose scatter is taken together with that of the other side."""
+
 _REWEIGHTED = 12
 
 
@@ -47,7 +50,7 @@ def fitted_kinks(eta: Numbers, sharpness: Numbers, group: Codes, n_groups: int) 
     ``eta`` and ``sharpness`` must be positive and, like ``group``, of shape (runs,). For each
     split of a group's rates, log η_c is the difference of two robust centres: of log S + log η
     above and of log S below. It counts if it lies between the two rates of the split, else one of
-    these does; the split of the least pseudo-Huber loss wins. The interval is Welch's for the
+    these does; the split of the least pseudo-Huber loss wins. The interval is that of the
     difference of the centres. A kink counts only if there are at least three distinct η, of which
     at least one is below it and two above, if S really falls above, and if its interval lies within
     the rates: beyond them, nothing was seen of one of the regimes.
@@ -147,14 +150,21 @@ def _centres(values: Numbers, chosen: Flags, scale: Numbers) -> tuple[Numbers, N
 
 
 def _half_width(a: Numbers, n_a: Codes, b: Numbers, n_b: Codes) -> Numbers:
-    """Welch's interval of a difference; a side of one point is taken to scatter as the other."""
+    """The interval of a difference: Welch's, but where a side has few points, both scatter alike.
+
+    Kinks are shown by their intervals, so a side that scatters little by chance would be shown
+    more often, with an interval too narrow: of two or three points, the scatter is no guide.
+    """
     alone_a, alone_b = np.isnan(a), np.isnan(b)
     a, b = np.where(alone_a, b, a), np.where(alone_b, a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
         square_a, square_b = a / n_a, b / n_b
         square = square_a + square_b
         freedom = square**2 / (square_a**2 / (n_a - 1) + square_b**2 / (n_b - 1))
-        freedom = np.where(alone_a, n_b - 1, np.where(alone_b, n_a - 1, freedom))
+        few = np.minimum(n_a, n_b) <= FEW
+        pooled = ((n_a - 1) * a + (n_b - 1) * b) / (n_a + n_b - 2)
+        square = np.where(few, pooled * (1 / n_a + 1 / n_b), square)
+        freedom = np.where(few, n_a + n_b - 2.0, freedom)
         freedom = np.where(np.isfinite(freedom), freedom, 1.0)
         half: Numbers = stdtrit(np.maximum(freedom, 1), (1 + CONFIDENCE) / 2) * np.sqrt(square)
     return half

@@ -8,21 +8,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.special import stdtrit
 
 from orchestrator.analysis import undecided
 from orchestrator.analysis.across.codes import Flags, Numbers, numbers_or_null
-from orchestrator.analysis.across.regression import lines
+from orchestrator.analysis.across.regression import CONFIDENCE, lines
 from orchestrator.analysis.bounds import (
     ABOVE,
     BELOW,
+    FAR,
     KINK,
     LEAST_FOR_LINE,
     LEAST_FOR_RISE,
     LEAST_FOR_SPREAD,
+    LEAST_RISE,
+    MOST_CHAOTIC,
     SAME_NORM,
     SIGNIFICANT,
 )
-from orchestrator.analysis.fates import FATES, critical_rates
+from orchestrator.analysis.fates import CHAOTIC, FATES, SETTLED, critical_rates
 from orchestrator.analysis.grouped import chance_of_rise, extremes, median_intervals, medians
 from orchestrator.analysis.kink import LEAST_FOR_KINK, STEEPEST_FLAT, fitted_kinks
 from orchestrator.analysis.runs import READ, Places, Runs, read
@@ -136,6 +140,8 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
     flat = settled.chosen(settled.eta < BELOW * at)
     edge = settled.chosen(settled.eta > ABOVE * at)
     growing = settled.chosen((settled.eta > at) & np.isfinite(settled.l1_norm))
+    reach_of_edge = _reach(edge, critical)
+    chaotic_share = _chaotic_share(runs, critical)
     found: dict[str, Numbers] = {
         "eta_c": places.predicted,
         "eta_c_fitted": kinks.eta_c,
@@ -143,7 +149,7 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
         "eta_c_fitted_high": kinks.high,
         "flow_sharpness": places.flow_sharpness,
         "l1_flow": places.flow_l1,
-        **_edge(edge, n),
+        **_edge(edge, n, (reach_of_edge >= KINK[1]), chaotic_share <= MOST_CHAOTIC),
         **_flat(flat, n),
         **_growth(growing, n),
         **_best(settled, places.predicted),
@@ -165,9 +171,15 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
     rises = _rises(found, growing, critical)
     reasons = [
         *undecided.of_kink(
-            transition, counts["n_settled"], places.predicted, n_flat, n_edge, reach
+            transition,
+            counts["n_settled"],
+            places.predicted,
+            n_flat,
+            n_edge,
+            reach,
+            counts["n_chaotic"],
         ),
-        *undecided.of_regimes(critical, n_flat, n_edge),
+        *undecided.of_regimes(critical, n_flat, n_edge, reach_of_edge),
         *undecided.of_rise(rises, found["l1_chance"], n_growing, critical),
         valleys.reason,
     ]
@@ -184,19 +196,38 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
     return pa.table([columns[name] for name in PHASE.names], schema=PHASE)
 
 
-def _edge(edge: Runs, n: int) -> dict[str, Numbers]:
+def _reach(edge: Runs, critical: Numbers) -> Numbers:
+    """The largest rate of the edge in units of η_c, 0 where there is none."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(extremes(edge.eta, edge.place, len(critical))[1] / critical)
+
+
+def _chaotic_share(runs: Runs, critical: Numbers) -> Numbers:
+    """How many of the runs beyond FAR·η_c that came to ε did so by accident; 0 where none did."""
+    n = len(critical)
+    far = runs.chosen(runs.eta > FAR * critical[runs.place])
+    chaotic, settled = (
+        np.bincount(far.place[far.fate == FATES.index(fate)], minlength=n)
+        for fate in (CHAOTIC, SETTLED)
+    )
+    return np.asarray(chaotic / np.maximum(chaotic + settled, 1))
+
+
+def _edge(edge: Runs, n: int, is_reached: Flags, is_orderly: Flags) -> dict[str, Numbers]:
+    """What S does above; the ratio only where rates reach so far that a constant S would show."""
     fall = lines(np.log(edge.eta), np.log(edge.sharpness), edge.place, n)
     ratio = edge.sharpness * edge.eta / 2
     low, high = median_intervals(ratio, edge.place, n)
     middle = medians(ratio, edge.place, n)
-    few = np.bincount(edge.place, minlength=n) < LEAST_FOR_LINE
+    asked = is_reached & (np.bincount(edge.place, minlength=n) >= LEAST_FOR_LINE)
     return {
         "edge_exponent": fall.slope,
-        "edge_exponent_low": fall.low,
-        "edge_exponent_high": fall.high,
-        "edge_ratio": np.where(few, np.nan, middle),
-        "edge_ratio_low": low,
-        "edge_ratio_high": high,
+        # Accidents are told by S itself: where many are left out, the rest is not all there was.
+        "edge_exponent_low": np.where(is_orderly, fall.low, np.nan),
+        "edge_exponent_high": np.where(is_orderly, fall.high, np.nan),
+        "edge_ratio": np.where(asked, middle, np.nan),
+        "edge_ratio_low": np.where(asked, low, np.nan),
+        "edge_ratio_high": np.where(asked, high, np.nan),
     }
 
 
@@ -237,21 +268,30 @@ def _best(settled: Runs, predicted: Numbers) -> dict[str, Numbers]:
 def _beyond(edge: Runs, flat: Runs, predicted: Numbers) -> tuple[Numbers, Flags]:
     """How far rates reach in units of the predicted η_c, and where S at the edge has not fallen.
 
-    It has not where over the median run there log S has kept more than half of what it would have
-    lost from its level below, to 2/η.
+    It has not where log S has kept more than half of what it would have lost from its level below,
+    to 2/η. That share is the slope of what was lost on what would have been, a line through the
+    origin, and the upper end of its 95 % interval counts; the scatter about the line is also that
+    of the level, which is a median.
     """
-    n = len(predicted)
-    with np.errstate(invalid="ignore"):
-        reach = extremes(edge.eta, edge.place, n)[1] / predicted
-        lost = np.log(medians(flat.sharpness, flat.place, n)[edge.place] / edge.sharpness)
-        whole = np.log(edge.eta / predicted[edge.place])
-        stays: Flags = medians(lost / whole, edge.place, n) < -STEEPEST_FLAT
-    return np.nan_to_num(reach), stays
+    n, place = len(predicted), edge.place
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lost = np.log(medians(flat.sharpness, flat.place, n)[place] / edge.sharpness)
+        whole = np.log(edge.eta / predicted[place])
+        n_edge, n_flat = (np.bincount(some.place, minlength=n) for some in (edge, flat))
+        square = np.bincount(place, whole**2, n)
+        share = np.bincount(place, whole * lost, n) / square
+        rest = np.bincount(place, (lost - share[place] * whole) ** 2, n) / (n_edge - 1)
+        level = np.bincount(place, whole, n) / square
+        variance = rest * (1 / square + np.pi / 2 / n_flat * level**2)
+        student = stdtrit(np.maximum(n_edge - 1, 1), (1 + CONFIDENCE) / 2)
+        stays: Flags = share + student * np.sqrt(variance) < -STEEPEST_FLAT
+    return _reach(edge, predicted), stays
 
 
 def _rises(found: Mapping[str, Numbers], growing: Runs, critical: Numbers) -> Numbers:
-    """1 where ‖θ‖₁ rises by more than chance; 0 where it falls by more than chance, or where even
-    the steepest line of the interval rises over a range of η_c by less than SAME_NORM; else NaN.
+    """1 where ‖θ‖₁ rises by more than chance, and by LEAST_RISE over the rates; 0 where it falls by
+    more than chance, or where even the steepest line of the interval rises by less than SAME_NORM
+    over the rates, or over a range of η_c where they have less; else NaN.
     """
     n = len(critical)
     fall = chance_of_rise(growing.eta, -growing.l1_norm, growing.place, n)
@@ -260,9 +300,10 @@ def _rises(found: Mapping[str, Numbers], growing: Runs, critical: Numbers) -> Nu
     for name in ("l1_flat", "l1_flow"):
         level = np.where(np.isfinite(found[name]), found[name], level)
     with np.errstate(invalid="ignore"):
-        flat = found["l1_slope_high"] * critical < SAME_NORM * level
-        verdict = np.where((fall <= SIGNIFICANT) | flat, 0.0, np.nan)
-        verdict[found["l1_chance"] <= SIGNIFICANT] = 1.0
+        span = np.fmax(extremes(growing.eta, growing.place, n)[1] - critical, critical)
+        most = found["l1_slope_high"] * span / level
+        verdict = np.where((fall <= SIGNIFICANT) | (most < SAME_NORM), 0.0, np.nan)
+        verdict[(found["l1_chance"] <= SIGNIFICANT) & (most >= LEAST_RISE)] = 1.0
     return np.where(few, np.nan, verdict)
 
 

@@ -22,6 +22,7 @@ def of_kink(
     n_flat: Codes,
     n_edge: Codes,
     reach: Numbers,
+    n_chaotic: Codes,
 ) -> list[Words]:
     """Why it is not known whether S bends; ``reach`` is the largest η over the predicted η_c."""
     open_ = np.isnan(transition)
@@ -37,23 +38,34 @@ def of_kink(
             f"η_c: S shows none, and the rates end at {reach[place]:.3g} of the predicted one, "
             f"{KINK[1]:g} are needed"
         )
+    too_few_above = _counted(
+        above, "η_c", n_edge, "settled above the predicted one", LEAST_FOR_KINK - 1
+    )
+    for place in np.flatnonzero(above & (n_chaotic > 0)).tolist():
+        too_few_above[place] += f" ({n_chaotic[place]} came to ε by accident)"
     return [
         _counted(few, "η_c", n_settled, "settled", LEAST_FOR_KINK),
         _text(blind, "η_c: the flow predicts none, and S shows none"),
-        _counted(above, "η_c", n_edge, "settled above the predicted one", LEAST_FOR_KINK - 1),
+        too_few_above,
         _counted(below, "η_c", n_flat, "settled below the predicted one", 1),
         ends,
         _text(seen & ~short, "η_c: S falls, but its scatter leaves open where that begins"),
     ]
 
 
-def of_regimes(critical: Numbers, n_flat: Codes, n_edge: Codes) -> list[Words]:
+def of_regimes(critical: Numbers, n_flat: Codes, n_edge: Codes, reach: Numbers) -> list[Words]:
     """Why the sharpness below and above η_c is not described."""
     known = np.isfinite(critical)
     flat, edge = known & (n_flat < LEAST_FOR_SPREAD), known & (n_edge < LEAST_FOR_LINE)
+    ends = words(len(critical))
+    for place in np.flatnonzero(known & ~edge & (reach < KINK[1])).tolist():
+        ends[place] = (
+            f"S above η_c: the rates end at {reach[place]:.3g} of it, {KINK[1]:g} are needed"
+        )
     return [
         _counted(flat, "S below η_c", n_flat, "settled there", LEAST_FOR_SPREAD),
         _counted(edge, "S above η_c", n_edge, "settled there", LEAST_FOR_LINE),
+        ends,
     ]
 
 

@@ -5,7 +5,9 @@ lowest itself but where the other seeds are: the median of their best rates, in 
 seed's own η_c. It is how far the test loss there lies below an end, relative to that end. A valley
 is there if for both ends the mean depth over seeds exceeds its standard deviation over seeds, and
 DEEP_ENOUGH even at the lower end of its interval (Student's t, one-sided at SIGNIFICANT). None is
-there if for one end the mean depth is below DEEP_ENOUGH even at the upper end of its interval.
+there if for one end the mean depth is below DEEP_ENOUGH even at the upper end of its interval, and
+the rates go up to KINK[1]·η_c in every seed that knows its η_c: where they end sooner, there may be
+one beyond them.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from orchestrator.analysis.across.codes import (
 from orchestrator.analysis.across.groups import name_of
 from orchestrator.analysis.bounds import (
     DEEP_ENOUGH,
+    KINK,
     LEAST_FOR_SEEDS,
     LEAST_FOR_VALLEY,
     SIGNIFICANT,
@@ -70,6 +73,7 @@ class _Losses:
     first: Numbers
     last: Numbers
     eta_best: Numbers
+    eta_last: Numbers
 
 
 def alone(places: Places, runs: Runs) -> Valleys:
@@ -118,9 +122,13 @@ def valleys(places: Places, runs: Runs, group: Codes, seed: Codes) -> Valleys:
     eta, loss = _nearest(known, asked, unit)
     depths = [np.where(usable, _below(loss, end), np.nan) for end in (losses.first, losses.last)]
     n_used = np.bincount(group[used], minlength=n_groups)
-    depth, spread, shaped = _judged(depths, used, group, n_used)
+    with np.errstate(invalid="ignore"):
+        reach = np.where(rated, losses.eta_last / places.predicted, np.inf)
+    least_reach = np.full(n_groups, np.inf)
+    np.fmin.at(least_reach, group[used], reach[used])
+    depth, spread, shaped = _judged(depths, used, group, n_used, least_reach >= KINK[1])
     n_seeds = distinct_per_group(group, seed, n_groups)
-    reason = _reasons(n_seeds, n_used, depth, spread, shaped)
+    reason = _reasons(n_seeds, n_used, depth, spread, shaped, least_reach)
     ratio = losses.eta_best / places.predicted
     best = {"eta_best": losses.eta_best, "eta_best_over_eta_c": ratio, "test_loss_best": loss}
     table = {
@@ -144,15 +152,16 @@ def valleys(places: Places, runs: Runs, group: Codes, seed: Codes) -> Valleys:
 
 
 def _losses(known: Runs, n: int) -> _Losses:
-    first, last, best = np.full((3, n), np.nan)
+    first, last, best, largest = np.full((4, n), np.nan)
     for eta_order, values in ((known.eta, first), (-known.eta, last)):
         order = np.lexsort((eta_order, known.place))
         place, start = np.unique(known.place[order], return_index=True)
         values[place] = known.test_loss[order][start]
+    largest[place] = known.eta[order][start]
     order = np.lexsort((known.eta, known.test_loss, known.place))
     place, start = np.unique(known.place[order], return_index=True)
     best[place] = known.eta[order][start]
-    return _Losses(np.bincount(known.place, minlength=n), first, last, best)
+    return _Losses(np.bincount(known.place, minlength=n), first, last, best, largest)
 
 
 def _one_per_seed(group: Codes, seed: Codes, n: Codes) -> Flags:
@@ -193,9 +202,12 @@ def _below(loss: Numbers, end: Numbers) -> Numbers:
 
 
 def _judged(
-    depths: list[Numbers], used: Flags, group: Codes, n_used: Codes
+    depths: list[Numbers], used: Flags, group: Codes, n_used: Codes, is_reached: Flags
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Depth, spread and verdict of each group, of that end which decides."""
+    """Depth, spread and verdict of each group, of that end which decides.
+
+    That there is no valley is said only where ``is_reached``.
+    """
     n_groups = len(n_used)
     found, margins, tops = [], [], []
     student = stdtrit(np.maximum(n_used - 1, 1), 1 - SIGNIFICANT)
@@ -209,10 +221,10 @@ def _judged(
         half = student * spread / np.sqrt(np.maximum(n_used, 1))
         margins.append(mean - np.fmax(np.fmax(spread, half + DEEP_ENOUGH), DEEP_ENOUGH))
         tops.append(mean + half)
-    last = margins[1] < margins[0]
-    mean, spread = (np.where(last, found[1][k], found[0][k]) for k in range(2))
     with np.errstate(invalid="ignore"):
-        none = np.minimum(*tops) < DEEP_ENOUGH
+        none = (np.minimum(*tops) < DEEP_ENOUGH) & is_reached
+        last = np.where(none, tops[1] < tops[0], margins[1] < margins[0])
+        mean, spread = (np.where(last, found[1][k], found[0][k]) for k in range(2))
         verdict = np.where(np.minimum(*margins) > 0, 1.0, np.where(none, 0.0, np.nan))
     return mean, spread, np.where(n_used >= LEAST_FOR_SEEDS, verdict, np.nan)
 
@@ -224,7 +236,12 @@ def _over(values: Numbers, used: Flags, group: Codes) -> Numbers:
 
 
 def _reasons(
-    n_seeds: Codes, n_used: Codes, depth: Numbers, spread: Numbers, shaped: Numbers
+    n_seeds: Codes,
+    n_used: Codes,
+    depth: Numbers,
+    spread: Numbers,
+    shaped: Numbers,
+    reach: Numbers,
 ) -> undecided.Words:
     """Why each group does not decide."""
     found = undecided.words(len(n_seeds))
@@ -241,6 +258,8 @@ def _reasons(
             f"{WHAT}: a depth of {100 * depth[place]:.2g} % that scatters by "
             f"{100 * spread[place]:.2g} % over {n_used[place]} seeds"
         )
+        if reach[place] < KINK[1]:
+            found[place] += f"; the rates end at {reach[place]:.3g} η_c, {KINK[1]:g} are needed"
     return found
 
 

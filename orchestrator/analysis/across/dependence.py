@@ -91,5 +91,5 @@ def _table(
 
 def _texts(values: pa.ChunkedArray) -> pa.Array:
     encoded = values.combine_chunks().dictionary_encode()
-    words = [spelled(one) for one in encoded.dictionary.to_pylist()]
+    words = [spelled(one, whole=True) for one in encoded.dictionary.to_pylist()]
     return pa.array(words, type=pa.string()).take(encoded.indices)

@@ -75,7 +75,7 @@ def _of_phase(phase: pa.Table) -> Iterator[_Asked]:
     eta_c = numbers(phase["eta_c"])
     yield _Asked(
         "flat_below",
-        "Below η_c the final sharpness does not depend on η.",
+        f"Below η_c the final sharpness varies by less than {100 * FLAT:g} %.",
         "relative range of S",
         numbers(phase["flat_spread"]),
         0.0,
@@ -253,8 +253,14 @@ def _proportional(agreement: pa.Table) -> dict[str, Any]:
     """The one statement about the sweep as a whole: the slope of fitted on predicted η_c is 1."""
     one = agreement.filter(pc.equal(agreement["scope_field"], "all")).to_pylist()[0]
     slope, r2 = one["slope"], one["r2"]
-    decided = slope is not None and r2 is not None
-    right = decided and PROPORTIONAL[0] <= slope <= PROPORTIONAL[1] and r2 >= LEAST_EXPLAINED
+    known = slope is not None and r2 is not None
+    low, high = (one["slope_low"], one["slope_high"]) if known else (-math.inf, math.inf)
+    right = known and (
+        (PROPORTIONAL[0] <= slope <= PROPORTIONAL[1] and r2 >= LEAST_EXPLAINED)
+        or (PROPORTIONAL[0] <= low and high <= PROPORTIONAL[1])
+    )
+    # A wide interval, or a cloud without a line, refutes nothing.
+    decided = right or low > PROPORTIONAL[1] or high < PROPORTIONAL[0]
     left = f", {one['n_undecided']} undecided" if one["n_undecided"] else ""
     return {
         "statement_id": "proportional",
@@ -272,9 +278,9 @@ def _proportional(agreement: pa.Table) -> dict[str, Any]:
             f"Slope of log η_c fitted on predicted {slope:.3f} ({one['slope_low']:.3f} to "
             f"{one['slope_high']:.3f}), r² {r2:.3f}, over {one['n']} columns and thresholds{left}."
         )
-        if decided
-        else f"{one['n']} columns and thresholds have both rates{left}; it takes three, and rates "
-        f"that differ by a factor of {LEAST_RANGE:g}.",
+        if known
+        else f"{one['n']} columns and thresholds have both rates{left}; it takes three columns, "
+        f"and rates that differ by a factor of {LEAST_RANGE:g}.",
     }
 
 

@@ -85,8 +85,9 @@ def _label(named: Sequence[str], values: Sequence[Any]) -> str:
     return " · ".join(words)
 
 
-def spelled(value: object) -> str:
-    """A value as text: numbers short where that is exact; a network of a user's own by its name.
+def spelled(value: object, *, whole: bool = False) -> str:
+    """A value as text: numbers short where that is exact; a network of a user's own by its name,
+    which other content may have too, unless ``whole``.
 
     >>> spelled(0.5), spelled(64), spelled("net.py:build@0123456789abcdef")
     ('0.5', '64', 'net.py:build')
@@ -95,4 +96,4 @@ def spelled(value: object) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     text = str(value)
-    return text.partition("@")[0] if ".py:" in text else text
+    return text.partition("@")[0] if ".py:" in text and not whole else text

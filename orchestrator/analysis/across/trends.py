@@ -17,7 +17,7 @@ from orchestrator.analysis.across.codes import (
     together,
 )
 from orchestrator.analysis.across.groups import ORDERED
-from orchestrator.analysis.across.regression import lines
+from orchestrator.analysis.across.regression import Lines, lines
 from orchestrator.analysis.bounds import SAME_WIDTHS
 from orchestrator.store import TRENDS
 
@@ -25,8 +25,9 @@ INDEPENDENT, RISES, FALLS, DIFFERS, UNDECIDED = VERDICTS = (
     *("independent", "rises", "falls", "differs", "undecided"),
 )
 """``independent``: the largest s_gf is at most SAME_WIDTHS times the smallest. Beyond it, ``rises``
-and ``falls``: s_gf does so from each value to the next larger one; ``differs``: neither, or the
-values have no order. ``undecided``: fewer than two values have an s_gf."""
+and ``falls``: s_gf does so from each value to the next larger one, or by the 95 % interval of its
+slope; ``differs``: neither, or the values have no order. ``undecided``: fewer than two values have
+an s_gf."""
 
 
 def trends_table(dependence: pa.Table) -> pa.Table:
@@ -90,7 +91,7 @@ def _summarised(points: _Points, ordered: Flags, n_values: Codes) -> dict[str, p
         x = np.where(sized, np.log(points.value), 0.0)
     finite = sized & np.isfinite(x)
     line = lines(x[finite], log_s[finite], group[finite], n_groups)
-    verdict = _verdicts(points, ratio, ordered, decided)
+    verdict = _verdicts(points, ratio, ordered, decided, line)
     counts = zip(n_settled.tolist(), n_values.tolist(), decided.tolist(), strict=True)
     reason = [None if good else f"s_gf is known at {n} of {of} values" for n, of, good in counts]
     return {
@@ -106,14 +107,17 @@ def _summarised(points: _Points, ordered: Flags, n_values: Codes) -> dict[str, p
     }
 
 
-def _verdicts(points: _Points, ratio: Numbers, ordered: Flags, decided: Flags) -> list[str]:
+def _verdicts(
+    points: _Points, ratio: Numbers, ordered: Flags, decided: Flags, line: Lines
+) -> list[str]:
     step = np.diff(points.log_s)
     inside = points.group[1:] == points.group[:-1]
     ups = np.bincount(points.group[1:][inside & (step > 0)], minlength=points.n_groups)
     downs = np.bincount(points.group[1:][inside & (step < 0)], minlength=points.n_groups)
     found = np.full(points.n_groups, DIFFERS, dtype=object)
-    found[ordered & (downs == 0)] = RISES
-    found[ordered & (ups == 0)] = FALLS
+    with np.errstate(invalid="ignore"):
+        found[ordered & ((downs == 0) | (line.low > 0))] = RISES
+        found[ordered & ((ups == 0) | (line.high < 0))] = FALLS
     found[ratio <= SAME_WIDTHS] = INDEPENDENT
     found[~decided] = UNDECIDED
     return [str(one) for one in found]

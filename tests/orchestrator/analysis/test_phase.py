@@ -335,3 +335,55 @@ def test_a_tie_makes_no_rise_surer_than_it_is(x: tuple[int, ...], y: tuple[int, 
     group = np.zeros(4, dtype=np.int64)
     chance = chance_of_rise(np.array(x, float), np.array(y, float), group, 1)
     assert chance[0] >= 1 / 12
+
+
+def test_scatter_seldom_refutes_a_transition_that_is_there() -> None:
+    rng, wrong = np.random.default_rng(5), 0
+    for _ in range(300):
+        grid = np.geomspace(0.06, 0.14, 5)
+        runs = [
+            gd(float(eta), float(2 / max(eta, 0.1) * np.exp(0.1 * rng.standard_normal())))
+            for eta in grid
+        ]
+        wrong += phase_row("c", 0.1, flow(20.0), runs).transition is False
+    assert wrong <= 12  # 9 to 15 % by the median of what was lost
+
+
+def test_a_constant_sharpness_near_eta_c_is_not_taken_for_the_edge() -> None:
+    """From 1.1 to 1.15 η_c a constant S is as near to 2/η as theory asks for."""
+    level = [gd(eta, 20.0) for eta in (0.05, 0.08, 0.111, 0.112, 0.113, 0.114)]
+    row = phase_row("c", 0.1, flow(20.0), level)
+    assert row.edge_ratio is None
+    assert "S above η_c: the rates end at 1.14 of it, 1.35 are needed" in row.undecided
+
+
+def test_where_many_runs_are_accidents_the_rest_gives_no_interval() -> None:
+    runs = two_regimes(0.1)
+    row = phase_row("c", 0.1, flow(20.0), runs)
+    assert row.edge_exponent_low == pytest.approx(-1)
+    accidents = [gd(eta, 1.7 * 2 / eta) for eta in (0.3, 0.35, 0.45)]
+    row = phase_row("c", 0.1, flow(20.0), [*runs, *accidents])
+    assert row.n_chaotic == 3
+    assert row.edge_exponent == pytest.approx(-1)
+    assert (row.edge_exponent_low, row.edge_exponent_high) == (None, None)
+
+
+def test_accidents_are_named_where_they_leave_too_few_runs() -> None:
+    level = [gd(eta, 20.0) for eta in (0.05, 0.08, 0.12, 0.2, 0.3, 0.4)]
+    row = phase_row("c", 0.1, flow(20.0), level)
+    assert row.transition is None
+    assert (
+        "η_c: 1 rate settled above the predicted one, 2 are needed (3 came to ε by accident)"
+        in row.undecided
+    )
+
+
+@pytest.mark.parametrize(("rise", "rises"), [(1e-7, False), (0.3, True)])
+def test_a_rise_of_nothing_is_none_however_regular(rise: float, rises: bool) -> None:
+    runs = [
+        gd(float(eta), float(2 / max(eta, 0.1)), l1_norm=7.0 * (1 + rise * float(eta)))
+        for eta in GRID
+    ]
+    row = phase_row("c", 0.1, flow(20.0, l1_norm=7.0), runs)
+    assert row.l1_chance < 0.01
+    assert row.l1_rises is rises

@@ -177,3 +177,25 @@ def test_every_column_says_what_its_problem_says(run) -> None:
     width = {row["column_id"]: row["width"] for row in tables["columns"].to_pylist()}
     for row in tables["phase"].to_pylist():
         assert row["u_shaped"] == said[width[row["column_id"]]]
+
+
+def test_no_valley_is_said_only_where_rates_go_beyond_eta_c(run) -> None:
+    """Test loss that still falls at 0.8 η_c, as while the sweep is at work."""
+    for seed in range(3):
+        add(run, seed, 1 - 0.1 * np.arange(4) + 1e-3 * seed)
+    row = valley(run)
+    assert (row["u_shaped"], row["n_used"]) == (None, 3)
+    assert "the rates end at 1.2 η_c, 1.35 are needed" in row["undecided"]
+    for seed in range(3, 6):
+        add(run, seed, 1 - 0.1 * np.arange(7) + 1e-3 * seed, width=128)
+    rows = analyze(run.path).tables["valleys"].to_pylist()
+    assert [row["u_shaped"] for row in rows if row["width"] == 128] == [False]
+
+
+def test_without_a_valley_the_end_that_decides_is_shown(run) -> None:
+    """Far below the first end in all seeds, and level with the last one."""
+    for seed, first in enumerate((1.2, 1.6, 2.0)):
+        add(run, seed, np.r_[first, np.ones(6)])
+    row = valley(run)
+    assert row["u_shaped"] is False
+    assert row["u_depth"] == pytest.approx(0, abs=1e-12)

@@ -85,3 +85,32 @@ def test_every_value_of_a_field_is_a_scope_with_its_own_undecided(sweep) -> None
 def test_no_column_has_one_row_without_numbers(sweep) -> None:
     row = sweep([], lambda *_: {}).row("agreement")
     assert (row["scope_field"], row["n"], row["slope"]) == ("all", 0, None)
+
+
+def test_the_thresholds_of_a_column_do_not_count_as_independent(sweep) -> None:
+    """Ten columns off the line by 10 %, with each of four thresholds off by 2 % more."""
+    held = dict.fromkeys(((0.1,), (0.4, 0.2, 0.1, 0.05)), 0)
+    for repeat in range(60):
+        rng = np.random.default_rng(repeat)
+        off = 0.1 * rng.standard_normal(10)
+        problems = [{"width": int(10 * 1.2**number), "seed": number} for number in range(10)]
+        for epsilons in held:
+
+            def law(problem, _, off=off, rng=rng):
+                scatter = off[problem["seed"]] + 0.02 * rng.standard_normal()
+                return {
+                    "eta_c": problem["width"],
+                    "eta_c_fitted": problem["width"] * np.exp(scatter),
+                }
+
+            row = sweep(problems, law, epsilons).row("agreement", scope_field="all")
+            held[epsilons] += row["slope_low"] <= 1 <= row["slope_high"]
+            assert row["n"] == 10 * len(epsilons)
+    assert min(held.values()) >= 51  # 39 of 60 where each threshold counts
+
+
+def test_networks_of_one_name_and_other_content_are_scopes_of_their_own(sweep) -> None:
+    names = ["net.py:build@0123456789abcdef", "net.py:build@fedcba9876543210"]
+    tables = sweep([{"architecture": name} for name in names], law(lambda eta_c, _: eta_c))
+    found = tables.rows("agreement", scope_field="architecture")
+    assert [row["scope_value"] for row in found] == names

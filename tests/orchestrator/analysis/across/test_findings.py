@@ -150,3 +150,18 @@ def test_an_empty_run_is_asked_everything_and_decides_nothing(sweep) -> None:
     rows = sweep([], lambda *_: {}).rows("findings")
     assert len({row["statement_id"] for row in rows}) == len(rows) > 15
     assert {row["verdict"] for row in rows} == {"undecided"}
+
+
+def test_a_cloud_without_a_line_refutes_no_proportion(sweep) -> None:
+    """Predicted rates over a factor of 1.6, fitted ones off by 10 %: r² is low whatever the law."""
+    off = 0.1 * np.random.default_rng(0).standard_normal(12)
+    problems = [{"width": int(1000 * 1.6 ** (number / 11)), "seed": number} for number in range(12)]
+
+    def law(problem, _):
+        rate = problem["width"]
+        return {"eta_c": rate, "eta_c_fitted": rate * np.exp(off[problem["seed"]])}
+
+    row = sweep(problems, law).row("findings", statement_id="proportional")
+    assert row["value_low"] < 1 < row["value_high"]
+    assert row["verdict"] == "undecided"
+    assert row["numbers"].startswith("Slope of log η_c fitted on predicted ")

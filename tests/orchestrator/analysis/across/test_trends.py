@@ -128,3 +128,11 @@ def test_columns_of_one_problem_count_as_one_value(sweep, rate) -> None:
     tables = sweep(widths([16, 16, 32, 64]), rate(lambda p, _: 1 / p["width"]))
     row = tables.row("trends", field="width")
     assert (row["n_values"], row["s_gf_slope"]) == (3, pytest.approx(1))
+
+
+def test_one_step_back_in_a_long_rise_is_still_a_rise(sweep, rate) -> None:
+    rates = {10: 9.0, 20: 6.0, 40: 6.3, 80: 4.0, 160: 2.6, 320: 1.8}
+    problems = [{"n_train": n} for n in rates]
+    row = sweep(problems, rate(lambda p, _: rates[p["n_train"]])).row("trends", field="n_train")
+    assert row["s_gf_slope_low"] > 0
+    assert row["verdict"] == "rises"
