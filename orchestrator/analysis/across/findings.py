@@ -91,8 +91,11 @@ def _of_phase(phase: pa.Table) -> Iterator[_Asked]:
     )
     ratio = numbers(phase["eta_c_fitted"]) / eta_c
     bends = numbers(phase["transition"])
+    low, high = (numbers(phase[f"eta_c_fitted_{end}"]) / eta_c for end in ("low", "high"))
     with np.errstate(invalid="ignore"):
-        at_it = np.where(np.isfinite(ratio), (ratio >= KINK[0]) & (ratio <= KINK[1]), np.nan)
+        at_it = np.where((ratio >= KINK[0]) & (ratio <= KINK[1]), 1.0, np.nan)
+        # An interval that reaches into the bounds refutes nothing.
+        at_it[(np.fmax(ratio, high) < KINK[0]) | (np.fmin(ratio, low) > KINK[1])] = 0.0
     yield _Asked(
         "kink",
         "The sharpness bends at 2/s_gf.",

@@ -165,3 +165,14 @@ def test_a_cloud_without_a_line_refutes_no_proportion(sweep) -> None:
     assert row["value_low"] < 1 < row["value_high"]
     assert row["verdict"] == "undecided"
     assert row["numbers"].startswith("Slope of log η_c fitted on predicted ")
+
+
+@pytest.mark.parametrize(
+    ("fitted", "half", "verdict"),
+    [(1.3, 0.2, "holds"), (1.4, 0.1, "undecided"), (1.4, 0.01, "does not hold")],
+)
+def test_a_kink_is_refuted_only_by_all_of_its_interval(sweep, fitted, half, verdict) -> None:
+    at = {"eta_c_fitted_low": fitted - half, "eta_c_fitted_high": fitted + half}
+    law = {"eta_c": 1.0, "eta_c_fitted": fitted, "transition": True, **at}
+    row = sweep([{}], lambda *_: law).row("findings", statement_id="kink")
+    assert row["verdict"] == verdict
