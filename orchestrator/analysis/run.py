@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from orchestrator.store.parts import UnreadableError, VanishedError, read_notes
 from orchestrator.store.write import file_errors
 
 READ_FROM = "eos.read_from"
-"""The key of a table's metadata that says of which files of trials it is."""
+"""The key of a table's metadata that says of which files of trials it is, and by which rules."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def analyze(run: Path) -> Analysis:
         FileNotFoundError: there is no such run directory.
         StoreError: the file system refused.
     """
-    read_from = parts_of(run)
+    read_from = _sources(run)
     trials = _trials(run)
     single = _single(trials)
     analysis = Analysis(single | across(trials, single["phase"], single["valleys"]))
@@ -64,8 +64,8 @@ def analyze(run: Path) -> Analysis:
 
 
 def is_current(run: Path) -> bool:
-    """Whether an analysis is there, by this version, that can be read, and of all trials of now."""
-    expected = parts_of(run).encode()
+    """Whether an analysis is there, by these rules, that can be read, and of all trials of now."""
+    expected = _sources(run).encode()
     try:
         notes = [
             read_notes(run / "analysis" / f"{name}.parquet", schema)
@@ -76,10 +76,19 @@ def is_current(run: Path) -> bool:
     return all(note.get(READ_FROM.encode()) == expected for note in notes)
 
 
-def parts_of(run: Path) -> str:
-    """What stands for the files of trials that are there: a part never changes its content."""
+def _sources(run: Path) -> str:
+    """What stands for the files of trials that are there, for a part never changes its content; and
+    for the rules, which are those of this package's code.
+    """
     names = sorted(path.name for path in (run / "trials").glob("*.parquet"))
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return hashlib.sha256("\n".join([_rules(), *names]).encode()).hexdigest()
+
+
+@cache
+def _rules() -> str:
+    """The digest of the code of this package."""
+    code = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    return hashlib.sha256(b"".join(code)).hexdigest()
 
 
 def phases(run: Path) -> list[PhaseRow]:

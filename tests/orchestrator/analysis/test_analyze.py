@@ -145,3 +145,12 @@ def test_an_analysis_of_other_columns_or_one_that_cannot_be_read_is_not_current(
     content[-100:-8] = b"\xff" * 92
     path.write_bytes(content)
     assert not is_current(run.path)
+
+
+def test_an_analysis_by_other_rules_is_not_current(run, monkeypatch) -> None:
+    fill(run, "a", {0.1: 0.06})
+    monkeypatch.setattr(analysis_run, "_rules", lambda: "those of last month")
+    analyze(run.path)
+    assert is_current(run.path)
+    monkeypatch.undo()
+    assert not is_current(run.path)

@@ -151,7 +151,9 @@ def test_a_copy_of_tables_alone_is_enough_and_stays_as_it_is(run, column, tmp_pa
     assert sorted(copy.rglob("*")) == before
     assert path == tmp_path / "page" / "index.html"
     words = Elements(path.read_text(encoding="utf-8")).words
-    assert "analysis with these tables is missing or was not made of these files of trials" in words
+    assert (
+        "analysis with these tables is missing, or was not made of these files of trials" in words
+    )
     assert "holds Below η_c the final sharpness varies by less than 5 %." in words
     assert "The sweep file is not with these tables" in words
     assert "No attempt has failed, as far as these tables tell." in words
