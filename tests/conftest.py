@@ -18,6 +18,8 @@ REAL = [Path(__file__).parent / name for name in ("integration", "slurm")]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest files first, so that none of them runs alone at the end.
+    items.sort(key=lambda item: not item.path.is_relative_to(REAL[-1]))
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in REAL):
             item.add_marker(pytest.mark.integration)
