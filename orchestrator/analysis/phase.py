@@ -11,7 +11,7 @@ import pyarrow as pa
 from scipy.special import stdtrit
 
 from orchestrator.analysis import undecided
-from orchestrator.analysis.across.codes import Flags, Numbers, numbers_or_null
+from orchestrator.analysis.across.codes import Codes, Flags, Numbers, numbers_or_null
 from orchestrator.analysis.across.regression import CONFIDENCE, lines
 from orchestrator.analysis.bounds import (
     ABOVE,
@@ -140,7 +140,7 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
     flat = settled.chosen(settled.eta < BELOW * at)
     edge = settled.chosen(settled.eta > ABOVE * at)
     growing = settled.chosen((settled.eta > at) & np.isfinite(settled.l1_norm))
-    reach_of_edge = _reach(edge, critical)
+    reach = _reach(edge, critical)
     chaotic_share = _chaotic_share(runs, critical)
     found: dict[str, Numbers] = {
         "eta_c": places.predicted,
@@ -149,7 +149,7 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
         "eta_c_fitted_high": kinks.high,
         "flow_sharpness": places.flow_sharpness,
         "l1_flow": places.flow_l1,
-        **_edge(edge, n, (reach_of_edge >= KINK[1]), chaotic_share <= MOST_CHAOTIC),
+        **_edge(edge, n, reach >= KINK[1], chaotic_share <= MOST_CHAOTIC),
         **_flat(flat, n),
         **_growth(growing, n),
         **_best(settled, places.predicted),
@@ -164,7 +164,7 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
     counts["n_gd"] = np.bincount(runs.place, minlength=n)
     n_flat, n_edge = (np.bincount(some.place, minlength=n) for some in (flat, edge))
     n_growing = np.bincount(growing.place, minlength=n)
-    reach, stays = _beyond(edge, flat, places.predicted)
+    stays = _stays(edge, flat, n_edge, n_flat, places.predicted)
     asked = np.isfinite(places.predicted) & (n_flat >= 1) & (n_edge >= LEAST_FOR_KINK - 1)
     transition = np.where(asked & (reach >= KINK[1]) & stays, 0.0, np.nan)
     transition[np.isfinite(kinks.eta_c)] = 1.0
@@ -179,7 +179,7 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
             reach,
             counts["n_chaotic"],
         ),
-        *undecided.of_regimes(critical, n_flat, n_edge, reach_of_edge),
+        *undecided.of_regimes(critical, n_flat, n_edge, reach),
         *undecided.of_rise(rises, found["l1_chance"], n_growing, critical),
         valleys.reason,
     ]
@@ -265,8 +265,8 @@ def _best(settled: Runs, predicted: Numbers) -> dict[str, Numbers]:
     return {"test_loss_best": loss, "eta_best": eta, "eta_best_over_eta_c": eta / predicted}
 
 
-def _beyond(edge: Runs, flat: Runs, predicted: Numbers) -> tuple[Numbers, Flags]:
-    """How far rates reach in units of the predicted η_c, and where S at the edge has not fallen.
+def _stays(edge: Runs, flat: Runs, n_edge: Codes, n_flat: Codes, predicted: Numbers) -> Flags:
+    """Where S at the edge has not fallen from its level below, as predicted.
 
     It has not where log S has kept more than half of what it would have lost from its level below,
     to 2/η. That share is the slope of what was lost on what would have been, a line through the
@@ -277,7 +277,6 @@ def _beyond(edge: Runs, flat: Runs, predicted: Numbers) -> tuple[Numbers, Flags]
     with np.errstate(divide="ignore", invalid="ignore"):
         lost = np.log(medians(flat.sharpness, flat.place, n)[place] / edge.sharpness)
         whole = np.log(edge.eta / predicted[place])
-        n_edge, n_flat = (np.bincount(some.place, minlength=n) for some in (edge, flat))
         square = np.bincount(place, whole**2, n)
         share = np.bincount(place, whole * lost, n) / square
         rest = np.bincount(place, (lost - share[place] * whole) ** 2, n) / (n_edge - 1)
@@ -285,7 +284,7 @@ def _beyond(edge: Runs, flat: Runs, predicted: Numbers) -> tuple[Numbers, Flags]
         variance = rest * (1 / square + np.pi / 2 / n_flat * level**2)
         student = stdtrit(np.maximum(n_edge - 1, 1), (1 + CONFIDENCE) / 2)
         stays: Flags = share + student * np.sqrt(variance) < -STEEPEST_FLAT
-    return _reach(edge, predicted), stays
+    return stays
 
 
 def _rises(found: Mapping[str, Numbers], growing: Runs, critical: Numbers) -> Numbers:

@@ -42,11 +42,14 @@ def print_phases(phases: Sequence[PhaseRow]) -> None:
     ]
     names = list(lines[0]) if lines else ["column_id", "epsilon"]
     print_table(lines, names, total=len(phases))
-    print_undecided({row.column_id: row.column_id for row in phases}, phases)
+    print_undecided({}, phases)
 
 
 def print_undecided(labels: Mapping[str, str], phases: Sequence[PhaseRow]) -> None:
-    """Say what is not known and why: a line for each thing, with the most frequent reason."""
+    """Say what is not known and why: a line for each thing, with the most frequent reason.
+
+    ``labels`` name columns by their column_id, which stands for those that have none.
+    """
     places: dict[str, list[PhaseRow]] = defaultdict(list)
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
     for row in phases:

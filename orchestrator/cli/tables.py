@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +20,7 @@ from orchestrator.ledger.status import no_run
 from orchestrator.store import ANALYSIS, describe, examples, render, save, write_bytes_whole
 from orchestrator.store import compact as compact_run
 from orchestrator.store import query as query_run
+from orchestrator.store.write import is_writable
 
 
 class Format(StrEnum):
@@ -164,7 +164,7 @@ def report(
         if name not in FIGURES:
             raise UserError(f"--figures is {name!r}; it must be one of {', '.join(FIGURES)}")
     folder, formats = output or run / "report", (*FORMATS, *(["pdf"] if pdf else []))
-    if not _is_writable(folder):
+    if not is_writable(folder):
         raise UserError(
             f"{str(folder)!r} cannot be written to; --output FOLDER must name a place that can"
         )
@@ -179,12 +179,6 @@ def report(
         print_json([*rows, {**PAGE_WORDS, "files": [page]}])
     else:
         print(page)
-
-
-def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, or the folder itself."""
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _say(sentence: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +17,7 @@ from orchestrator.reading.names import schema_of
 from orchestrator.store import TABLES, Store, atomic_write, query
 from orchestrator.store.parts import UnreadableError, VanishedError, identity, read_part
 from orchestrator.store.read import Selection
+from orchestrator.store.write import is_writable
 
 _FORMULA = "^([=+@\t\r-])"
 """How a text begins that a spreadsheet would run as a formula."""
@@ -54,8 +54,7 @@ def refuse_unfit(folder: Path, tables: Sequence[str], format: Format, *, force: 
         UnknownTableError: there is no such table.
         ExportError: the folder cannot be written to, or a file is there already.
     """
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+    if not is_writable(folder):
         raise ExportError(
             f"--output is {str(folder)!r}; it must be a folder that can be written to"
         )

@@ -84,6 +84,12 @@ def create(run: Path) -> None:
             (run / folder).mkdir(mode=0o700, exist_ok=True)
 
 
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or the folder itself."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a hidden file beside ``path``, flush it to disk, and give it its name.
 
