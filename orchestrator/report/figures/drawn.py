@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 
 from matplotlib.figure import Figure
+
+from orchestrator.report.tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,3 +37,24 @@ class Drawn:
 
 class NothingToDrawError(Exception):
     """A figure without data; its text says what is missing."""
+
+
+Draw = Callable[[Tables], Iterator[Drawn]]
+
+
+def some(missing: str) -> Callable[[Draw], Draw]:
+    """Have what draws figures raise NothingToDrawError, with this text, where it drew none."""
+
+    def decorate(draw: Draw) -> Draw:
+        @wraps(draw)
+        def drawn(tables: Tables) -> Iterator[Drawn]:
+            nothing = True
+            for one in draw(tables):
+                nothing = False
+                yield one
+            if nothing:
+                raise NothingToDrawError(missing)
+
+        return drawn
+
+    return decorate

@@ -10,7 +10,7 @@ from jobs.diagonal import Descents, Flow, OnePoint, PlaneSweep
 from jobs.spec import SpecError
 from jobs.spec.dataset_name import parse
 from orchestrator.report.diagonal import diagonal_figure
-from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.series import Row
 from orchestrator.report.tables import Array, Column, Tables
 from orchestrator.report.words import in_one_line, title
@@ -24,18 +24,17 @@ _CAPTION = (
 )
 
 
+@some("no column is a diagonal network on one point in two dimensions")
 def manifold(tables: Tables) -> Iterator[Drawn]:
     """The manifold of each column that is a diagonal network on a point in the plane.
 
     Raises:
         NothingToDrawError: there is no such column with solutions.
     """
-    nothing = True
     for column in [one for one in tables.columns if plane(one)][: len(tables.shown)]:
         sweep = sweep_of(column, tables.trials(column))
         if sweep is None:
             continue
-        nothing = False
         yield Drawn(
             f"manifold-{column['column_id']}",
             f"The manifold of zero loss: {in_one_line(title(column))}",
@@ -43,8 +42,6 @@ def manifold(tables: Tables) -> Iterator[Drawn]:
             _alternative(sweep),
             diagonal_figure(sweep),
         )
-    if nothing:
-        raise NothingToDrawError("no column is a diagonal network on one point in two dimensions")
 
 
 def plane(column: Column) -> tuple[OnePoint, Array] | None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.figures.theory import CRITICAL, FLOW
 from orchestrator.report.look import (
     GREY,
@@ -51,6 +51,7 @@ Curve = list[tuple[float, float]]
 """(η/η_c, value) in ascending order."""
 
 
+@some("no run has both an η_c and a test loss")
 def test_loss(tables: Tables) -> Iterator[Drawn]:
     """The test loss of each family of columns that has figures of its own.
 
@@ -58,12 +59,10 @@ def test_loss(tables: Tables) -> Iterator[Drawn]:
         NothingToDrawError: of none of them both η_c and a test loss are known.
     """
     tables.read(column for family in tables.shown_families for column in family)
-    nothing = True
     for family in tables.shown_families:
         rows = [tables.trials(column) for column in family]
         if not any(curves(rows, "test_loss").values()):
             continue
-        nothing = False
         yield Drawn(
             f"test-loss-{family[0]['column_id']}",
             f"Test loss: {in_one_line(family_title(family))}",
@@ -71,8 +70,6 @@ def test_loss(tables: Tables) -> Iterator[Drawn]:
             _alternative(rows),
             test_loss_figure(rows, family_title(family)),
         )
-    if nothing:
-        raise NothingToDrawError("no run has both an η_c and a test loss")
 
 
 def test_loss_figure(columns: Sequence[Sequence[Row]], title: str) -> Figure:

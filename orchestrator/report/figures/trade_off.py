@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.look import GREY, INK, MAP, SMALL, TEXT, dress, tick_logarithmically, widen
 from orchestrator.report.series import Row, Series, at_rest, series_by_epsilon
 from orchestrator.report.tables import Tables
@@ -43,6 +43,7 @@ _CAPTION = (
 )
 
 
+@some(f"no column has {LEAST} solutions with η_c, sharpness and norm")
 def trade_off(tables: Tables) -> Iterator[Drawn]:
     """The trade-off in each family of columns that has figures of its own.
 
@@ -50,12 +51,10 @@ def trade_off(tables: Tables) -> Iterator[Drawn]:
         NothingToDrawError: none has enough solutions.
     """
     tables.read(column for family in tables.shown_families for column in family)
-    nothing = True
     for family in tables.shown_families:
         chosen = chosen_series([tables.trials(column) for column in family])
         if not chosen:
             continue
-        nothing = False
         heading = family_title(family)
         yield Drawn(
             f"trade-off-{family[0]['column_id']}",
@@ -64,8 +63,6 @@ def trade_off(tables: Tables) -> Iterator[Drawn]:
             _alternative(chosen),
             trade_off_figure(chosen, heading),
         )
-    if nothing:
-        raise NothingToDrawError(f"no column has {LEAST} solutions with η_c, sharpness and norm")
 
 
 def chosen_series(columns: Sequence[Sequence[Row]]) -> list[Series]:

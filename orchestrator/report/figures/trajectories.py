@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.figures.theory import EDGE_NAME, FLOW
 from orchestrator.report.look import INK, SMALL, TEXT, dress, sequence, tick_logarithmically, widen
 from orchestrator.report.series import Row, critical_rate
@@ -56,6 +56,7 @@ class Path:
     trajectory: Trajectory
 
 
+@some("no run near η_c has a trajectory")
 def trajectories(tables: Tables) -> Iterator[Drawn]:
     """The trajectories around η_c of each column that has figures of its own.
 
@@ -65,12 +66,10 @@ def trajectories(tables: Tables) -> Iterator[Drawn]:
     tables.read(tables.shown)
     chosen = {one["column_id"]: chosen_runs(tables.trials(one)) for one in tables.shown}
     found = tables.trajectories([row["trial_id"] for rows in chosen.values() for row in rows])
-    nothing = True
     for column in tables.shown:
         paths = _paths(chosen[column["column_id"]], found)
         if not any(path.eta is not None for path in paths):
             continue
-        nothing = False
         yield Drawn(
             f"trajectories-{column['column_id']}",
             f"Around η_c in time: {in_one_line(title(column))}",
@@ -78,8 +77,6 @@ def trajectories(tables: Tables) -> Iterator[Drawn]:
             _alternative(paths),
             trajectories_figure(paths, title(column)),
         )
-    if nothing:
-        raise NothingToDrawError("no run near η_c has a trajectory")
 
 
 def chosen_runs(rows: Sequence[Row]) -> list[Row]:

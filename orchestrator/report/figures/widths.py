@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.figures.theory import EDGE, EDGE_NAME, draw_edge
 from orchestrator.report.groups import groups, values
 from orchestrator.report.look import (
@@ -52,6 +52,7 @@ class Overlay:
     series: tuple[tuple[int, Series], ...]
 
 
+@some("no columns differ in width alone")
 def widths(tables: Tables) -> Iterator[Drawn]:
     """A figure of each group of columns that differ in width, parameterization and seed alone.
 
@@ -62,12 +63,10 @@ def widths(tables: Tables) -> Iterator[Drawn]:
     several = [one for one in groups(tables.columns, free) if _has_widths(one)]
     chosen = sorted(several, key=len, reverse=True)[:MOST_FIGURES]
     tables.read(column for group in chosen for column in group)
-    nothing = True
     for group in chosen:
         overlays = chosen_overlays(tables, group)
         if not overlays:
             continue
-        nothing = False
         first_line = title({**group[0], "width": "width"}).splitlines()[0]
         heading = f"{first_line}, init scale {shown(group[0]['init_scale'])}"
         yield Drawn(
@@ -77,8 +76,6 @@ def widths(tables: Tables) -> Iterator[Drawn]:
             _alternative(overlays),
             widths_figure(overlays, heading),
         )
-    if nothing:
-        raise NothingToDrawError("no columns differ in width alone")
 
 
 def chosen_overlays(tables: Tables, group: Sequence[Column]) -> list[Overlay]:
