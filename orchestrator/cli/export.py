@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.output import print_json
-from orchestrator.cli.run import Json, RunArgument
-from orchestrator.ledger.status import no_run
+from orchestrator.cli.run import Json, RunArgument, must_exist
 from orchestrator.reading import TABLES, Format, refuse_unfit
 from orchestrator.reading import export as export_tables
 
@@ -31,8 +30,7 @@ def export(
 
     Example: eos export runs/quickstart trials phase --output tables
     """
-    if not (run / "trials").is_dir():
-        raise no_run(run)
+    must_exist(run)
     wanted = list(dict.fromkeys(tables or TABLES))
     refuse_unfit(output, wanted, format, force=force)
     rows = []

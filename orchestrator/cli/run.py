@@ -24,7 +24,7 @@ from orchestrator.engine import (
 )
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.status import attributes, sweep_of
+from orchestrator.ledger.status import attributes, no_run, sweep_of
 from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
 from orchestrator.slurm.preflight import WAIT_SECONDS
 from orchestrator.slurm.profile import load_profile
@@ -192,6 +192,16 @@ def logging_to(sinks: Sequence[Sink] | None, terms: Terms | None) -> Terms:
     """
     refuse_missing(sinks or ())
     return replace(terms or Terms(), log=tuple(str(sink) for sink in sinks or ()))
+
+
+def must_exist(run: Path) -> None:
+    """Make sure that a path is a run directory as far as its tables go: a copy of these is enough.
+
+    Raises:
+        SweepError: there are no tables.
+    """
+    if not (run / "trials").is_dir():
+        raise no_run(run)
 
 
 def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:

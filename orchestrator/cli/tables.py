@@ -15,8 +15,7 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import MOST_ROWS, command, print_json, print_table, stderr
 from orchestrator.cli.phases import print_phases
 from orchestrator.cli.plain_text import plain
-from orchestrator.cli.run import Json, RunArgument
-from orchestrator.ledger.status import no_run
+from orchestrator.cli.run import Json, RunArgument, must_exist
 from orchestrator.store import ANALYSIS, describe, examples, render, save, write_bytes_whole
 from orchestrator.store import compact as compact_run
 from orchestrator.store import query as query_run
@@ -64,7 +63,7 @@ def query(
         return
     if run is None:
         raise UserError("RUN is missing; it must be a run directory, as runs/quickstart")
-    _must_exist(run)
+    must_exist(run)
     if example is not None:
         sql = _example(example, sql)
         _hint_at_analysis(run, sql)
@@ -132,7 +131,7 @@ def analyze(run: RunArgument, json: Json = False) -> None:
 
     Example: eos analyze runs/quickstart
     """
-    _must_exist(run)
+    must_exist(run)
     phases = analyze_run(run).phases
     if json:
         print_json([dataclasses.asdict(row) for row in phases])
@@ -159,7 +158,7 @@ def report(
     from orchestrator.report import FIGURES, FORMATS, figures_of, save
     from orchestrator.report.page import PAGE_WORDS, write_page
 
-    _must_exist(run)
+    must_exist(run)
     for name in figures or ():
         if name not in FIGURES:
             raise UserError(f"--figures is {name!r}; it must be one of {', '.join(FIGURES)}")
@@ -190,7 +189,7 @@ def compact(run: RunArgument, json: Json = False) -> None:
 
     Example: eos compact runs/quickstart
     """
-    _must_exist(run)
+    must_exist(run)
     done = compact_run(run)
     if json:
         print_json(dataclasses.asdict(done))
@@ -201,8 +200,3 @@ def compact(run: RunArgument, json: Json = False) -> None:
 
 
 COMMANDS = {"query": query, "analyze": analyze, "report": report, "compact": compact}
-
-
-def _must_exist(run: Path) -> None:
-    if not (run / "trials").is_dir():
-        raise no_run(run)
