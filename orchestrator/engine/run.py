@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator import sweep as sweeps
-from orchestrator.cluster import StartAbandonedError, start
+from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
+from orchestrator.engine.executor import Executor, ray_executor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Stop
 from orchestrator.engine.networks import keep_networks
@@ -31,9 +30,6 @@ from orchestrator.store import (
     write_bytes_whole,
 )
 from orchestrator.sweep import Column, Sweep
-
-WAVE = 1_000
-"""Tune trials in one experiment: its state and its bookkeeping grow with their number."""
 
 WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
 """Between looks at the tables while other runs work on the columns that are left; it grows."""
@@ -115,6 +111,7 @@ def execute(
     quiet: bool = True,
     site: Site | None = None,
     log: Sequence[Sink] = (),
+    executor: Executor = ray_executor,
 ) -> RunOutcome:
     """Compute all that is missing of these columns, sharing them with other runs by claims.
 
@@ -129,6 +126,7 @@ def execute(
         quiet: whether the messages of Ray and Tune are kept from the user.
         site: where the run happens; this machine unless given.
         log: where trials are logged while they run, besides the tables.
+        executor: what carries out the works.
 
     Raises:
         ClusterError: not all of the site's machines could be had.
@@ -150,7 +148,7 @@ def execute(
         feed.may_begin, feed.logged = site.may_begin, bool(log)
         observe(feed.snapshot())
         try:
-            _run_waves(feed, interruption, site, observe, quiet, log)
+            _carry_out(feed, interruption, site, observe, quiet, log, executor)
         except SystemExit:
             # While Ray starts, a SIGTERM outside of a job may meet a handler of Ray's: it raises.
             interruption.request(Stop("signal", "SIGTERM"))
@@ -183,15 +181,16 @@ def _names(feed: Feed) -> set[str]:
     return {trial.trial_id for p in feed.progress.values() for trial in p.trials}
 
 
-def _run_waves(
+def _carry_out(
     feed: Feed,
     interruption: Interruption,
     site: Site,
     observe: Observer,
     quiet: bool,
     log: Sequence[Sink],
+    executor: Executor,
 ) -> None:
-    """Start Ray when there is something to run, and keep it until nothing is left."""
+    """Open the executor when there is something to run, and keep it until nothing is left."""
 
     def ended() -> bool:
         interruption.reinstall()  # Ray and Tune each put handlers of their own in
@@ -230,25 +229,12 @@ def _run_waves(
     def lost(trouble: str) -> None:
         interruption.request(Stop("node_lost", trouble))
 
-    cluster = start(
-        site.allocation,
-        feed.run,
-        root=site.root,
-        interface=site.interface,
-        versions=site.versions,
-        quiet=quiet,
-        abandoned=ended,
-        on_loss=lost,
-        warn=feed.warn,
-    )
-    with suppress(StartAbandonedError), _silence(quiet), cluster as offered:
-        # Ray must not be imported before its settings are made.
-        from orchestrator.engine.wave import run_wave
-
+    opened = executor(feed, site, quiet=quiet, abandoned=ended, on_loss=lost)
+    with suppress(StartAbandonedError), opened as carry_out:
         live = _live_log(feed, log)
         try:
             while work_is_ready():
-                run_wave(feed, offered, ended, changed, WAVE, live)
+                carry_out(ended, changed, live)
         finally:
             interruption.settle()
             if live is not None:
@@ -294,18 +280,3 @@ def _watch(claims: Claims, site: Site, interruption: Interruption) -> Iterator[N
     finally:
         over.set()
         thread.join()
-
-
-@contextmanager
-def _silence(quiet: bool) -> Iterator[None]:
-    """Keep Ray's and Tune's own messages from the user, who has the tables and the logs."""
-    loggers: list[Any] = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data")]
-    before = [logger.level for logger in loggers]
-    try:
-        if quiet:
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL + 1)
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

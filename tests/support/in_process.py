@@ -1,0 +1,81 @@
+"""``eos`` in this process: its searcher and its trial actor, driven as Ray Tune would, without Ray.
+
+For tests of what a run does with its trials. What Ray itself does for a run (processes that are
+killed, ranks, several runs at once, a terminal) is tested with Ray.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import torch
+from ray.tune.search import Searcher
+
+from jobs.memory import machine_memory
+from orchestrator.cli import execution, main
+from orchestrator.engine import execute
+from orchestrator.engine.actor import TrialActor
+from orchestrator.engine.executor import CarryOut
+from orchestrator.engine.feed import Feed
+from orchestrator.engine.searcher import FeedSearcher
+
+
+@contextmanager
+def one_actor(feed: Feed, site: Any, **_: Any) -> Iterator[CarryOut]:
+    """An executor with one slot: an actor in this process carries out one work after another."""
+    feed.slots, feed.memory_per_cpu = 1, int(0.8 * machine_memory())
+
+    def carry_out(ended: Callable[[], bool], changed: Callable[[], None], log: Any) -> None:
+        searcher, actor = FeedSearcher(feed, ended, changed), None
+        for number in itertools.count():
+            name = str(number)
+            config = searcher.suggest(name)
+            if config == Searcher.FINISHED:
+                return
+            assert isinstance(config, dict)  # no work is under way that others could wait for
+            try:
+                if actor is None:
+                    actor = TrialActor(config)
+                else:
+                    actor.reset_config(config)
+                while not (result := actor.step())["done"]:
+                    searcher.on_trial_result(name, result)
+            except Exception as error:  # its process would have died
+                actor, searcher.errors[name] = None, repr(error)
+                searcher.on_trial_complete(name, error=True)
+            else:
+                searcher.on_trial_complete(name, result)
+
+    yield carry_out
+
+
+def eos(*arguments: str) -> tuple[int, str, str]:
+    """Run the command; returns its exit status and what it printed on stdout and on stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    threads, timer = torch.get_num_threads(), signal.getitimer(signal.ITIMER_REAL)
+    alarm = signal.getsignal(signal.SIGALRM)
+    try:
+        with (
+            mock.patch.object(sys, "argv", ["eos", *arguments]),
+            mock.patch.object(execution, "execute", partial(execute, executor=one_actor)),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            main()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    finally:
+        # What belongs to the process is the tests' again: threads, and the clock of their timeouts.
+        torch.set_num_threads(threads)
+        signal.signal(signal.SIGALRM, alarm)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+    return status, out.getvalue(), err.getvalue()
