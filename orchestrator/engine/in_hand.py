@@ -20,8 +20,6 @@ from orchestrator.logs import NAME
 from orchestrator.plan import Outcome
 from orchestrator.store import set_aside
 
-CHECKPOINT_SECONDS = 10.0
-
 log = logging.getLogger(NAME)
 
 
@@ -102,7 +100,7 @@ class InHand:
 
     def save_when_due(self) -> None:
         """Write the trial's checkpoint unless the last one is fresh."""
-        if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+        if time.monotonic() - self._saved_at > self._work.resources.checkpoint_seconds:
             self.save()
 
     def finish(self) -> Finished:

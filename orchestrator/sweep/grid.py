@@ -35,13 +35,15 @@ PROTOCOL_FIELDS = {
 class Resources:
     """What one trial occupies while it runs: processes that share its samples, and what each needs.
 
-    Without ``memory_gib_per_worker``, a worker takes its share of the machine's memory.
+    Without ``memory_gib_per_worker``, a worker takes its share of the machine's memory. A running
+    trial saves its checkpoint every ``checkpoint_seconds``: SIGKILL loses no more than that.
     """
 
     workers: int = 1
     gpus_per_worker: int = 0
     cpus_per_worker: int = 1
     memory_gib_per_worker: float | None = None
+    checkpoint_seconds: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from pydantic import (
 
 from jobs.spec import FLOW_METHODS, FURTHER_MEASURES, Protocol, SpecError
 from orchestrator.sweep.eta_keys import EtaKeys, RangeKeys, SomeEtaKeys
-from orchestrator.sweep.grid import EtaGrid
+from orchestrator.sweep.grid import EtaGrid, Resources
 from orchestrator.sweep.problem_keys import (
     TOO_LARGE,
     Keys,
@@ -104,6 +104,9 @@ class ResourcesKeys(Keys):
         default=None,
         gt=0,
         description="a finite number above 0, or null for a fair share of what there is",
+    )
+    checkpoint_seconds: float = Field(
+        default=Resources.checkpoint_seconds, ge=0, description="a finite number of at least 0"
     )
 
 

@@ -192,10 +192,10 @@ def test_what_one_trial_has_in_the_run_directory_fails_that_trial_only(bench, on
     assert len(report.settled) == len(bench.trials()) - 1
 
 
-def test_a_checkpoint_that_cannot_be_written_fails_its_trial_only(bench, monkeypatch):
-    monkeypatch.setattr(in_hand, "CHECKPOINT_SECONDS", 0.0)
+def test_a_checkpoint_that_cannot_be_written_fails_its_trial_only(bench):
     guilty = bench.trials()[0]
-    work = dataclasses.replace(bench.work(bench.trials()), report_seconds=0.01)
+    often = Resources(checkpoint_seconds=0.0)
+    work = bench.work(bench.trials(), resources=often, report_seconds=0.01)
     actor = TrialActor({"work": work})
     actor.step()
     bench.checkpoint(guilty).unlink(missing_ok=True)
