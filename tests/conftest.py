@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -34,3 +37,43 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if skipped and exitstatus == 0:
         reporter.write_line(f"EOS_REQUIRE_ALL: {len(skipped)} tests were skipped", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    from support.runs import SMALL, Run  # with torch and Ray, which few tests need
+
+    made: list[Run] = []
+
+    def make(name: str = "a", text: str = SMALL, like: Run | None = None) -> Run:
+        """A run that has not begun, or one at the point that another has reached."""
+        folder = tmp_path / name
+        folder.mkdir()
+        made.append(Run(folder, text))
+        if like is not None:
+            shutil.copytree(like.path, made[-1].path)
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.end()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The small sweep, run once without any disturbance."""
+    from support.runs import Run
+
+    run = Run(tmp_path_factory.mktemp("undisturbed"))
+    run.run()
+    return run
+
+
+@pytest.fixture(scope="session")
+def two_rates(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The small sweep with two rates; tests go on from copies."""
+    from support.runs import TWO_RATES, Run
+
+    run = Run(tmp_path_factory.mktemp("two-rates"))
+    run.run(*TWO_RATES)
+    return run

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from support.tensorboard import scalars
 from support.waiting import wait_for
 
-KILLS = 6
+KILLED = ("a driver that starts", "a worker", "both", "a driver", "a worker", "both")
 
 
 @pytest.mark.timeout(1200)
@@ -24,33 +25,29 @@ def test_kills_at_random_moments_change_no_number(
     make_run: Callable[..., Any], undisturbed: Any
 ) -> None:
     run, moments = make_run(), random.Random(7)
-    killed = {"worker": 0, "driver": 0, "both": 0}
-    process = None
-    for number in range(KILLS):
-        if process is None or process.poll() is not None:
+    process = run.start_run()
+    for victim in KILLED:
+        if process.poll() is not None:
             process = run.start_run()
-        victim = ("driver", "worker", "both")[number % 3]
-        # Ray needs about 5 s to start; later moments find trials in every state.
-        time.sleep(moments.uniform(1.0, 4.0) if victim == "worker" else moments.uniform(3.0, 9.0))
-        if victim in ("worker", "both"):
-            deadline = time.monotonic() + 20
-            while not run.kill_worker() and process.poll() is None:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.01)
-        if victim in ("driver", "both"):
+        if victim == "a driver that starts":
+            time.sleep(moments.uniform(1.0, 8.0))
+        else:
+            wait_for(lambda: run.worker() is not None, seconds=120)
+            time.sleep(moments.uniform(0.0, 1.0))
+        assert process.poll() is None, run.output(process)
+        if victim in ("a worker", "both"):
+            wait_for(run.kill_worker, seconds=60)
+        if victim != "a worker":
             process.kill()
             process.wait(30)
-        killed[victim] += 1
-    if process is not None and process.poll() is None:
-        process.wait(240)
+    assert process.poll() == -signal.SIGKILL
     run.run()
-    assert sum(killed.values()) == KILLS
     assert run.science() == undisturbed.science()
     assert run.trajectories() == undisturbed.trajectories()
     run.assert_settled_once()
-    outcomes = {row["outcome"] for row in run.rows("attempts")}
-    assert outcomes == {"settled", "lost"}
+    outcomes = Counter(row["outcome"] for row in run.rows("attempts"))
+    assert set(outcomes) == {"settled", "lost"}
+    assert outcomes["lost"] >= KILLED.count("a worker")  # each held a trial
     assert run.temporaries() == []
     assert not list((run.path / "claims").glob("*.running"))
     assert not list((run.path / "claims").glob("*.claim"))
@@ -61,10 +58,10 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     long_text: Callable[[int], str],
 ) -> None:
     """It goes on in its curve of the live log, too, and no step is there twice."""
-    run = make_run(text=long_text(6_000))
+    run = make_run(text=long_text(1_000))
     process = run.start_run("--log", "tensorboard")
     checkpoints = run.path / "checkpoints"
-    wait_for(lambda: list(checkpoints.glob("*.safetensors")), seconds=90)
+    wait_for(lambda: list(checkpoints.glob("*.safetensors")), seconds=120)
     assert run.kill_worker()
     process.kill()
     process.wait(30)
@@ -73,7 +70,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     log = run.eos("logs", str(run.path), resumed)
     assert "attempt 2 resumes at step " in log
     assert "resumes at step 0" not in log
-    quiet = make_run("quiet", long_text(6_000))
+    quiet = make_run("quiet", long_text(1_000))
     quiet.run()
     assert run.science() == quiet.science()
     assert run.trajectories() == quiet.trajectories()
@@ -85,18 +82,16 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     assert logged[-1] == recorded[-1]
 
 
-def test_interruptions_are_orderly_and_quick(
+def test_interruptions_are_orderly_and_a_damaged_checkpoint_is_set_aside(
     make_run: Callable[..., Any], undisturbed: Any
 ) -> None:
     run = make_run()
     for times, number in enumerate((signal.SIGINT, signal.SIGUSR1), start=1):
         process = run.start_run()
-        wait_for(lambda: run.path.exists() and run.worker() is not None, seconds=60)
+        wait_for(lambda: run.path.exists() and run.worker() is not None, seconds=120)
         saved_before = _checkpoints(run)
         os.kill(process.pid, number)
-        start = time.monotonic()
         assert process.wait(60) == 130
-        assert time.monotonic() - start < 25  # SLURM gives 30 s
         text = run.output(process)
         assert "trials settled" in text
         assert f"eos resume {run.path}" in text
@@ -104,7 +99,12 @@ def test_interruptions_are_orderly_and_quick(
         assert outcomes.count("preempted") >= times
         assert _checkpoints(run) - saved_before
         assert not list((run.path / "claims").glob("*.claim"))
+    checkpoint = min((run.path / "checkpoints").glob("*.safetensors"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     run.eos("resume", str(run.path))
+    assert checkpoint.name in run.errors
+    assert "set aside" in run.errors
+    assert checkpoint.with_name(f".{checkpoint.name}.damaged").exists()
     assert run.science() == undisturbed.science()
     assert run.trajectories() == undisturbed.trajectories()
     run.assert_settled_once()
@@ -144,7 +144,7 @@ def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
     make_run: Callable[..., Any],
     long_text: Callable[[int], str],
 ) -> None:
-    run = make_run(text=long_text(2_000).replace("[0.0005]", "[0.0005, 0.3]"))
+    run = make_run(text=long_text(800).replace("[0.0005]", "[0.0005, 0.3]"))
     process = run.start_run()
     for kills in (1, 2, 3):
         wait_for(lambda: process.poll() is not None or _slow_trial(run), seconds=90)

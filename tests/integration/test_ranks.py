@@ -56,7 +56,7 @@ def test_two_ranks_write_the_table_of_one(make_run: Callable[..., Any]) -> None:
     exact = "problem.dtype=float64", "eta.unit=absolute", "eta.values=[0.05, 0.1]"
     one, two = make_run("one"), make_run("two")
     one.run(*exact)
-    two.run(*exact, TWO)
+    two.run_with_ray(*exact, TWO)
     _assert_close(two.science(), one.science())
     _assert_close(two.trajectories(), one.trajectories())
     assert {row["world_size"] for row in two.rows("trials")} == {2}
@@ -69,7 +69,7 @@ def test_a_killed_rank_costs_an_attempt_and_a_later_run_goes_on_with_one(
     make_run: Callable[..., Any],
     long_text: Callable[[int], str],
 ) -> None:
-    run = make_run(text=long_text(5_000))
+    run = make_run(text=long_text(1_500))
     process = run.start_run(TWO)
     wait_for(lambda: _checkpoints(run.path), seconds=120)
     (rank,) = run.ranks()

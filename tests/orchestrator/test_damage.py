@@ -1,18 +1,16 @@
-"""Full disks, truncated files, memory that is not there, several runs at once."""
+"""Full disks, truncated files, memory that is not there: what a run makes of them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.waiting import wait_for
 
 from orchestrator.sweep import load
 
@@ -41,7 +39,7 @@ def test_a_full_disk_is_a_clear_error_and_the_tables_still_read(
 ) -> None:
     run = make_run()
     run.path = small_disk / "run"
-    shutil.copytree(two_rates.run.path, run.path)
+    shutil.copytree(two_rates.path, run.path)
     settled = run.science()
     more = "eta.values=[0.5,1.0,1.4]", "stop.epsilon=0.2"
     filler = small_disk / "filler"
@@ -64,7 +62,7 @@ def test_a_full_disk_is_a_clear_error_and_the_tables_still_read(
 def test_a_truncated_part_is_set_aside_and_its_trial_runs_again(
     make_run: Callable[..., Any], two_rates: Any
 ) -> None:
-    run = make_run(like=two_rates.run)
+    run = make_run(like=two_rates)
     before = run.science()
     victim = next(
         path
@@ -93,23 +91,6 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_truncated_checkpoint_is_set_aside_and_its_trial_starts_anew(
-    make_run: Callable[..., Any], undisturbed: Any
-) -> None:
-    run = make_run()
-    process = run.start_run()
-    wait_for(lambda: run.path.exists() and run.worker() is not None, seconds=60)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait(60) == 130
-    (checkpoint,) = (run.path / "checkpoints").glob("*.safetensors")
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    run.run()
-    assert checkpoint.name in run.errors
-    assert "set aside" in run.errors
-    assert checkpoint.with_name(f".{checkpoint.name}.damaged").exists()
-    assert run.science() == undisturbed.science()
-
-
 def test_a_trial_of_a_pack_that_cannot_start_fails_alone(make_run: Callable[..., Any]) -> None:
     run = make_run(text=SMALL)
     (column,) = load(run.config).columns
@@ -122,12 +103,6 @@ def test_a_trial_of_a_pack_that_cannot_start_fails_alone(make_run: Callable[...,
     assert {row["trial_id"] for row in failed} == {victim}
     assert [row["failure_class"] for row in failed] == ["exception"] * 2
     assert all(row["attempt"] == 1 for row in run.rows("attempts") if row["trial_id"] != victim)
-
-
-def test_two_runs_at_once_share_the_work(four_columns: Any) -> None:
-    assert len(four_columns.rows("trials")) == 12
-    four_columns.assert_settled_once()
-    assert {row["attempt"] for row in four_columns.rows("attempts")} == {1}
 
 
 def test_a_column_that_does_not_fit_in_memory_fails_alone(make_run: Callable[..., Any]) -> None:
