@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Loopback, missing
+from support.disturbed import Tables, undisturbed
 from support.launching import Place
 
 SETTINGS = {"GraceTime": 10, "KillWait": 30}
@@ -72,6 +73,12 @@ def idle_cluster(cluster: Loopback) -> Iterator[Loopback]:
 def place(idle_cluster: Loopback, short_folder: Callable[[], Path]) -> Callable[[str], Place]:
     """A place for a run of that name; its jobs are cancelled with the test."""
     return lambda name: Place(idle_cluster, folder := short_folder(), folder / name)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """The tables of the sweep whose jobs are disturbed."""
+    return undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture

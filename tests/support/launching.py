@@ -9,9 +9,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 from loopback import Loopback
+from support import in_process
 from support.processes import started_with
 from support.waiting import wait_for
 
@@ -37,6 +39,14 @@ setup: [export PYTHONPATH={shlex.quote(str(SOURCE))}]
 """
 
 
+class Answer(NamedTuple):
+    """The exit status of a command, and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
 @dataclass
 class Place:
     """A sweep file, a profile and a run directory, and ``eos`` applied to them."""
@@ -46,19 +56,25 @@ class Place:
     run: Path
 
     def eos(
-        self, *arguments: str, expect: int = 0, without: tuple[str, ...] = ()
-    ) -> subprocess.CompletedProcess[str]:
+        self, *arguments: str, expect: int = 0, without: tuple[str, ...] | None = None
+    ) -> Answer:
+        """Run ``eos`` in this process; in one of its own where variables are to be missing."""
         environment = {**os.environ, "PYTHONPATH": str(SOURCE), **self.cluster.environment}
-        ended = subprocess.run(
-            [EOS, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-            env={name: value for name, value in environment.items() if name not in without},
-        )
-        assert ended.returncode == expect, ended.stdout + ended.stderr
-        return ended
+        if without is None:
+            with mock.patch.dict(os.environ, environment):
+                answer = Answer(*in_process.eos(*arguments))
+        else:
+            ended = subprocess.run(
+                [EOS, *arguments],
+                capture_output=True,
+                text=True,
+                timeout=180,
+                check=False,
+                env={name: value for name, value in environment.items() if name not in without},
+            )
+            answer = Answer(ended.returncode, ended.stdout, ended.stderr)
+        assert answer.status == expect, answer.stdout + answer.stderr
+        return answer
 
     def launch(
         self,
@@ -66,8 +82,8 @@ class Place:
         *arguments: str,
         sweep: str = TINY,
         expect: int = 0,
-        without: tuple[str, ...] = (),
-    ) -> subprocess.CompletedProcess[str]:
+        without: tuple[str, ...] | None = None,
+    ) -> Answer:
         (self.folder / "sweep.yaml").write_text(sweep)
         (self.folder / "site.yaml").write_text(profile)
         files = (str(self.folder / "sweep.yaml"), "--cluster", str(self.folder / "site.yaml"))
