@@ -1,5 +1,6 @@
 # make quickstart   set up .venv and run configs/quickstart.yaml
 # make test         set up .venv and run the tests (TESTS=path narrows them)
+# make test-quick   the unit tests without the slow ones
 # make check        lint, types and import contracts
 # make format       let ruff rewrite the code
 # make slurm-up     start a real SLURM on this machine (needs root), with pretended nodes and GPUs;
@@ -9,6 +10,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+UNIT := OMP_NUM_THREADS=1 nice -n 10 $(PYTEST) -m 'not integration'
 TESTS ?=
 NODES ?= 2
 GPUS ?= 2
@@ -19,22 +21,27 @@ ACCOUNTING ?=
 # Nothing outside of this folder is written to, not even a cache of fonts.
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 
-.PHONY: quickstart test check format slurm-up slurm-down clean
+.PHONY: quickstart test test-quick check format slurm-up slurm-down clean
 
 quickstart: .venv/installed
 	$(BIN)/eos run configs/quickstart.yaml
 
-# Two tiers: what needs this process alone, on all CPUs with a thread for each; then what starts
-# processes of its own: two files of that at a time, for half of it is waiting (for Ray, for SLURM).
+# Two tiers at once. What starts processes of its own (Ray, SLURM, a browser) waits half of its time,
+# and has limits of time: it goes first, and the unit tests at a lower priority fill the gaps.
 # Status 5: none of TESTS is of that tier.
 test: .venv/installed-dev
-	@unit=0; real=0; \
-	OMP_NUM_THREADS=1 $(PYTEST) -m 'not integration' -n auto --dist worksteal $(TESTS) || unit=$$?; \
-	case $$unit in 0|1|5) ;; *) exit $$unit;; esac; \
-	$(PYTEST) -m integration -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(TESTS) || real=$$?; \
-	if [ $$unit = 5 ]; then exit $$real; fi; \
-	if [ $$unit = 0 ] && [ $$real != 5 ]; then exit $$real; fi; \
-	exit $$unit
+	@log=.venv/unit-tests.log; unit=0; real=0; \
+	$(UNIT) -n auto --dist worksteal $(TESTS) >$$log 2>&1 & background=$$!; \
+	trap 'kill $$background 2>/dev/null' EXIT; \
+	$(PYTEST) -m integration -n 3 --dist loadgroup --no-loadscope-reorder --durations=15 $(TESTS) || real=$$?; \
+	wait $$background || unit=$$?; cat $$log; \
+	case $$unit in 0|5) ;; *) exit $$unit;; esac; \
+	case $$real in 0|5) ;; *) exit $$real;; esac; \
+	if [ $$unit = 5 ]; then exit $$real; fi
+
+# What a newcomer changes first: the trial's mathematics, sweep files, tables, the analysis.
+test-quick: .venv/installed-dev
+	@$(UNIT) -m 'not integration and not slow' -n auto --dist worksteal $(TESTS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -16,16 +16,29 @@ if os.environ.get("EOS_REQUIRE_ALL"):
     # The verdict on a commit depends on the commit alone; elsewhere every run looks for more.
     settings.load_profile("ci")
 
-REAL = [Path(__file__).parent / name for name in ("integration", "slurm")]
+TESTS = Path(__file__).parent
+
+REAL = [TESTS / name for name in ("integration", "slurm")]
 """Folders of tests that start processes of their own."""
+
+FIRST = ("test_time_limit", "test_disturbances", "test_kills")
+"""Files that take longest: they begin first, so that none of them runs alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The longest files first, so that none of them runs alone at the end.
-    items.sort(key=lambda item: not item.path.is_relative_to(REAL[-1]))
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in REAL):
             item.add_marker(pytest.mark.integration)
+            # The tests of a group run in one process, and share what its fixtures bring up.
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        stem = item.path.stem
+        first = FIRST.index(stem) if stem in FIRST else len(FIRST)
+        return first, item.get_closest_marker("slurm") is None
+
+    items.sort(key=turn)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -50,7 +50,8 @@ def own_folder(short_folder: Callable[[], Path]) -> Iterator[Path]:
 def cluster(short_folder: Callable[[], Path]) -> Iterator[Loopback]:
     """Two nodes with two pretended GPUs each, without accounting.
 
-    It is shared: who runs jobs takes `idle_cluster`, which leaves it as it was.
+    It is shared: who runs jobs takes `idle_cluster`, which leaves it as it was. Files that need a
+    slurmdbd somewhere put the one with accounting in its place.
     """
     yield from _running(Loopback(short_folder() / "slurm", settings=SETTINGS))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -10,21 +9,19 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from loopback import Loopback
-from loopback.processes import Process, descendants
-from support.launching import PROFILE, SOURCE, Place
-from support.listeners import listeners
+from support.launching import PROFILE, Place
 from support.waiting import until_gone, wait_for
 
 from jobs.trial import TrialRun
 from orchestrator.cluster.rendezvous import await_head
 from orchestrator.ledger.status import sweep_of
+
+pytestmark = pytest.mark.xdist_group("accounted")
 
 NOBODY = 65_534
 
@@ -49,6 +46,12 @@ else:
         time.sleep(0.2)
     print("joined:", resources["CPU"], resources["GPU"])
 """
+
+
+@pytest.fixture(scope="session")
+def cluster(accounted_cluster: Loopback) -> Loopback:
+    """One SLURM for all tests here."""
+    return accounted_cluster
 
 
 def asking(address: str, token: str | None) -> subprocess.Popen[str]:
@@ -187,121 +190,3 @@ def test_a_job_whose_head_is_killed_leaves_no_process_and_accounting_knows_how_i
     (row,) = wait_for(told, 30)
     assert (row["slurm_job_id"], row["outcome"]) == (job, "FAILED")
     assert here.cluster.command("sacct", "--noheader", "--jobs", job, "--format=State").split()
-
-
-LEADER = """
-import sys
-from pathlib import Path
-from orchestrator.signals import hold
-hold()
-print("ready", flush=True)
-from orchestrator.cluster import Allocation, start
-from orchestrator.engine.interruption import Interruption
-run = Path(sys.argv[1])
-with Interruption(run, "a" * 32, patient=True) as interruption:
-    interruption.settle()
-    with start(Allocation(("localhost",), 0, 1, 0, None), run):
-        pass
-print("over")
-"""
-
-
-def test_no_signal_ends_a_job_while_its_ray_starts_or_ends(tmp_path: Path) -> None:
-    """Ray takes SIGTERM for itself at its start, and at its end it gives it back to the system."""
-    with subprocess.Popen(
-        [sys.executable, "-c", LEADER, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-    ) as leader:
-        try:
-            assert said(leader) == "ready"
-            end = time.monotonic() + 120
-            while leader.poll() is None and time.monotonic() < end:
-                leader.terminate()
-                time.sleep(0.005)
-            assert (leader.returncode, said(leader)) == (0, "over")
-        finally:
-            leader.kill()
-
-
-CLUSTER = """
-import sys
-from pathlib import Path
-from orchestrator.cluster import Allocation, start
-with start(Allocation(("localhost",), 0, 1, 0, None), Path(sys.argv[1])) as cluster:
-    import ray
-    print(ray.get_runtime_context().gcs_address, flush=True)
-    for line in sys.stdin:
-        print(ray.get(ray.remote(lambda: 6 * 7).remote(), timeout=60), flush=True)
-"""
-
-
-@contextmanager
-def clusters(number: int, folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """So many clusters of one node, started at the same moment by processes of one user."""
-    (folder / ".ray").mkdir()
-    (folder / ".ray" / "auth_token").write_text("f" * 64)  # left by an earlier Ray of the user
-    environment = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(SOURCE)}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", CLUSTER, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for _ in range(number)
-    ]
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
-def listening(pid: int) -> set[str]:
-    """The addresses on which a process and all that it started accept connections."""
-    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    family = [pid, *(one.pid for one in descendants([Process(pid, started)]))]
-    return {address for one in family for address, _ in listeners(one)}
-
-
-def only_here(address: str) -> bool:
-    """Whether an address is of the loopback interface."""
-    parsed = ipaddress.ip_address(address)
-    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
-
-
-def said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def ask(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-@pytest.mark.timeout(300)
-def test_clusters_that_start_at_once_on_one_node_do_not_meet(tmp_path: Path) -> None:
-    with clusters(4, tmp_path) as four:
-        addresses = [said(process) for process in four]
-        assert len(set(addresses)) == 4
-        # Alone on its node, a cluster is to be reached from nowhere else.
-        for process, address in zip(four, addresses, strict=True):
-            assert address.startswith("127.0.0.1:")
-            assert {only_here(address) for address in listening(process.pid)} == {True}
-        first, *others = four
-        first.communicate(timeout=60)
-        assert first.returncode == 0
-        for process in others:
-            ask(process)
-        assert [said(process) for process in others] == ["42"] * 3
-        victim = others.pop()
-        victim.kill()
-        victim.wait(10)
-        ask(others[0])
-        assert said(others[0]) == "42"

@@ -16,7 +16,15 @@ from support.launching import PROFILE, Place
 
 from orchestrator.store import Store
 
+pytestmark = pytest.mark.xdist_group("accounted")
+
 NOBODY = 65_534
+
+
+@pytest.fixture(scope="session")
+def cluster(accounted_cluster: Loopback) -> Loopback:
+    """One SLURM for all tests here."""
+    return accounted_cluster
 
 
 def test_a_run_under_an_odd_path_with_hardly_an_environment(place: Callable[[str], Place]) -> None:

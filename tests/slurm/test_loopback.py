@@ -19,6 +19,12 @@ COMMAND = Path(__file__).parents[2] / "slurm" / "loopback"
 ENDLESS = "sleep 600 & wait"
 
 
+@pytest.fixture(scope="session")
+def cluster(accounted_cluster: Loopback) -> Loopback:
+    """One SLURM for all tests here."""
+    return accounted_cluster
+
+
 def processes_of(cluster: Loopback) -> list[Process]:
     daemons = [one for found in cluster.daemons().values() for one in found]
     return daemons + descendants(daemons)
@@ -106,11 +112,6 @@ def test_a_job_outlives_its_slurmd_and_the_controller(
     wait_for(lambda: job_state(idle_cluster, job) == "COMPLETED")
 
 
-def test_sacct_says_that_accounting_is_disabled(cluster: Loopback) -> None:
-    with pytest.raises(LoopbackError, match="accounting storage is disabled"):
-        cluster.command("sacct")
-
-
 def test_sacct_knows_a_job_and_fails_while_slurmdbd_is_away(accounted_cluster: Loopback) -> None:
     job = submit(accounted_cluster, "exit 3")
     since = ("-S", "now-1hour")
@@ -165,6 +166,8 @@ def test_what_a_crash_left_behind_is_taken_up_again(own_folder: Path) -> None:
         end(daemon, first=signal.SIGKILL)
     crashed.up()
     assert crashed.command("sinfo", "--noheader", "--format=%t %D", "-p", "main") == "idle 1\n"
+    with pytest.raises(LoopbackError, match="accounting storage is disabled"):
+        crashed.command("sacct")
     crashed.down()
     assert list(crashed.folder.iterdir()) == [kept]
 
