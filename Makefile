@@ -12,6 +12,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 UNIT := OMP_NUM_THREADS=1 nice -n 10 $(PYTEST) -m 'not integration'
 TESTS ?=
+INTEGRATION := tests/integration tests/slurm tests/orchestrator/report/test_page_in_browser.py
 NODES ?= 2
 GPUS ?= 2
 CPUS ?= 4
@@ -33,7 +34,7 @@ test: .venv/installed-dev
 	@log=.venv/unit-tests.log; unit=0; real=0; \
 	$(UNIT) -n auto --dist worksteal $(TESTS) >$$log 2>&1 & background=$$!; \
 	trap 'kill $$background 2>/dev/null' EXIT; \
-	$(PYTEST) -m integration -n 3 --dist loadgroup --no-loadscope-reorder --durations=15 $(TESTS) || real=$$?; \
+	$(PYTEST) -m integration -n 3 --dist loadgroup --no-loadscope-reorder --durations=15 $(or $(TESTS),$(INTEGRATION)) || real=$$?; \
 	wait $$background || unit=$$?; cat $$log; \
 	case $$unit in 0|5) ;; *) exit $$unit;; esac; \
 	case $$real in 0|5) ;; *) exit $$real;; esac; \

@@ -29,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in REAL):
             item.add_marker(pytest.mark.integration)
-            # The tests of a group run in one process, and share what its fixtures bring up.
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        # The tests of a group run in one process, and share what its fixtures bring up.
+        if item.get_closest_marker("integration") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
     def turn(item: pytest.Item) -> tuple[int, bool]:
         stem = item.path.stem
