@@ -24,7 +24,6 @@ from jobs.objective import Objective
 from jobs.pack import DescentPack
 from jobs.parameterization import Scaling, initial_parameters, multipliers, scalings
 from jobs.parameters import Layout
-from jobs.spec.digest import digest_of
 
 SCALED = pytest.mark.parametrize("parameterization", ["ntk", "mup"])
 
@@ -207,20 +206,22 @@ def test_runs_of_a_pack_are_those_alone(trial, parameterization):
 
 
 @SCALED
-def test_a_network_without_width_is_refused(parameterization):
+def test_a_network_without_width_has_no_other_parameterization(parameterization, tmp_path):
+    own = tmp_path / "own.py"
     scaling = {"width": 8, "base_width": 2, "parameterization": parameterization}
-    says = f"parameterization is '{parameterization}'; it must be standard for fcn of width 8 and "
-    with pytest.raises(SpecError, match=says + "depth 0, no parameter of which changes"):
-        initial_parameters(_usual("fcn", depth=0, **scaling), Shape((5,), 3))
+    linear = _usual("fcn", depth=0, **scaling)
+    assert (linear.parameterization, linear.base_width) == ("standard", None)
+    own.write_text("from torch import nn\ndef make(width):\n    return nn.Linear(5, 3)\n")
+    says = r"must be standard for own\.py:make\(width\)@\w+ of width 8, no parameter of which"
+    with pytest.raises(SpecError, match=says):
+        initial_parameters(_usual(models.own.named(own, "make"), **scaling), Shape((5,), 3))
 
 
 def _own(path, text, **changes):
     """A problem with the network that ``make`` of a file with this text makes."""
     path.write_text(f"import torch\nfrom torch import nn\n{text}")
-    digest = digest_of(path.read_bytes())
-    models.own.register(digest, path)
     scaling = {"width": 8, "base_width": 2, "parameterization": "mup"}
-    return _usual(f"{path.name}:make@{digest}", **{**scaling, **changes})
+    return _usual(models.own.named(path, "make"), **{**scaling, **changes})
 
 
 @pytest.mark.parametrize("dims", ["1, 2, width", "width, width"])
