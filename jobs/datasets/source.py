@@ -49,10 +49,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training set and a test set that share no sample."""
+    """A training set and a test set that share no sample.
+
+    ``digest`` is 16 hex digits that name their numbers; see :class:`Source`.
+    """
 
     train: Samples
     test: Samples
+    digest: str
 
 
 class Source(Protocol):
@@ -81,6 +85,13 @@ class Source(Protocol):
             DatasetError: it is not there, not complete or damaged.
         """
 
+    def check_content(self) -> None:
+        """Make sure that files hold the very samples that the name stands for, by reading them.
+
+        Raises:
+            DatasetError: they do not, or nothing proves it.
+        """
+
     def check_part(self, n_train: int, subset: str, normalization: str) -> None:
         """Make sure that it has this subset, ``n_train`` being in the pool, and normalization.
 
@@ -93,4 +104,10 @@ class Source(Protocol):
 
         Raises:
             DatasetError: the samples turn out to be damaged.
+        """
+
+    def digest(self, n_train: int, subset: str, normalization: str) -> str:
+        """The digest of what :meth:`load` gives, in less memory: that of the exact float64 inputs
+        and of the labels, both sets with their shapes; where the last bit of a number depends on
+        the machine, as of synthetic samples, that of the recipe.
         """

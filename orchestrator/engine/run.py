@@ -96,7 +96,7 @@ def refuse_unfit_directory(run: Path, sweep: Sweep) -> None:
 def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:
     """What a run directory stands for, and what it will with this sweep."""
     path = run / "sweep.yaml"
-    old = sweeps.load(path) if path.exists() else None
+    old = sweeps.load_kept(path) if path.exists() else None
     if old is not None and old.name != sweep.name:
         raise sweeps.SweepError(
             f"run directory {run} belongs to sweep {old.name!r}; sweep {sweep.name!r} must have "

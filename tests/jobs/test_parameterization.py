@@ -137,7 +137,7 @@ class _Published(nn.Module):
         return self.readout(inputs)
 
 
-def _published_mup(problem, shape, inputs, targets, eta, steps):
+def _published_mup(problem, base_width, shape, inputs, targets, eta, steps):
     """Outputs before and after each step of SGD as the package mup does it."""
 
     def network(width):
@@ -146,7 +146,7 @@ def _published_mup(problem, shape, inputs, targets, eta, steps):
     with torch.random.fork_rng():
         torch.manual_seed(problem.seed)
         net = network(problem.width)
-        base, other = network(problem.base_width), network(problem.base_width + 1)
+        base, other = network(base_width), network(base_width + 1)
     net.double()  # before mup rescales, so that its factors are not rounded
     mup.set_base_shapes(net, base, delta=other)
     optimizer = mup.MuSGD(net.parameters(), lr=eta)
@@ -167,7 +167,7 @@ def test_gd_under_mup_is_sgd_of_the_package_mup(width, base_width, depth):
     shape, eta, steps = Shape((5,), 3), 0.3, 10
     objective, theta = _posed(problem, shape)
     data = objective.inputs, objective.labels
-    for expected in _published_mup(problem, shape, *data, eta, steps):
+    for expected in _published_mup(problem, base_width, shape, *data, eta, steps):
         found = objective.outputs(objective.layout.named(theta), objective.inputs)
         # θ0 is drawn and scaled in float32.
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

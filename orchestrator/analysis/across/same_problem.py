@@ -56,8 +56,9 @@ def _may_be_same(row: Row, other: Row) -> bool:
 
 def _same(row: Row, other: Row) -> bool:
     """Whether two rows name one problem; not where one names none of this version."""
+    said = ({name: r[name] for name in PROBLEM_FIELDS if r[name] is not None} for r in (row, other))
     try:
-        one, two = (Problem(**{name: r[name] for name in PROBLEM_FIELDS}) for r in (row, other))
+        one, two = (Problem(**fields) for fields in said)
     except (SpecError, TypeError):
         return False
     return one == two

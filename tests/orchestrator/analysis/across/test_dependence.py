@@ -62,7 +62,7 @@ def test_the_base_width_is_among_the_widths_of_mup_and_of_the_standard_one(sweep
     scaled = {"parameterization": "mup", "base_width": 64}
     problems = [*widths, {**scaled, "width": 128}, {**scaled, "width": 256}]
     tables = sweep(problems, rate(lambda *_: 0.1))
-    assert members(tables, "width") == [["128", "256", "64"], ["128", "64"]]
+    assert members(tables, "width") == [["64", "128"], ["64", "128", "256"]]
     (mup,) = tables.rows("trends", field="width", parameterization="mup")
     (standard,) = tables.rows("trends", field="width", parameterization="standard")
     assert (mup["n_values"], standard["n_values"]) == (3, 2)
