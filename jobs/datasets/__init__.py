@@ -21,7 +21,6 @@ __all__ = [
     "check",
     "check_files",
     "data_root",
-    "digest",
     "errors_of",
     "find",
     "load",
@@ -156,18 +155,6 @@ def load(problem: Problem) -> Dataset:
         return _load(
             problem.dataset, problem.n_train, problem.subset, problem.normalization, source.where
         )
-
-
-def digest(problem: Problem) -> str:
-    """The digest of the numbers that :func:`load` gives, in less memory.
-
-    Raises:
-        DatasetError: as in :func:`load`.
-    """
-    check(problem)
-    assert problem.normalization is not None
-    with reading(problem.dataset):
-        return find(problem.dataset).digest(problem.n_train, problem.subset, problem.normalization)
 
 
 def shape(name: str) -> Shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.datasets import subset as subsets
-from jobs.datasets.digest import Digest
-from jobs.datasets.normalization import ROWS, Constants, Scale, scale
+from jobs.datasets.digest import digest_of_arrays
+from jobs.datasets.normalization import Constants, scale
 from jobs.datasets.root import get
 from jobs.datasets.source import Dataset, DatasetError, Samples, Shape
 from jobs.spec.dataset_name import DatasetName
@@ -26,15 +27,6 @@ class Images:
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Training and test images as they lie there, and how they become numbers."""
-
-    train: Images
-    test: Images
-    scale: Scale
 
 
 class ImageSource(ABC):
@@ -79,46 +71,22 @@ class ImageSource(ABC):
 
     def load(self, n_train: int, subset: str, normalization: str) -> Dataset:
         """A subset of the pool and all test images, standardised."""
-        part = self._part_of(n_train, subset, normalization)
-        train, test = (
-            Samples(part.scale.standardised(images.pixels), images.labels)
-            for images in (part.train, part.test)
-        )
-        digest = Digest()
-        for samples in (train, test):
-            digest.add(samples.inputs.shape, [samples.inputs])
-            digest.add(samples.labels.shape, [samples.labels])
-        return Dataset(train, test, str(digest))
-
-    def digest(self, n_train: int, subset: str, normalization: str) -> str:
-        """The digest of what :meth:`load` gives, a few images at a time."""
-        part = self._part_of(n_train, subset, normalization)
-        digest = Digest()
-        for images in (part.train, part.test):
-            pieces = (
-                part.scale.standardised(images.pixels[begin : begin + ROWS])
-                for begin in range(0, len(images.pixels), ROWS)
-            )
-            digest.add(images.pixels.shape, pieces)
-            digest.add(images.labels.shape, [images.labels])
-        return str(digest)
-
-    def _part_of(self, n_train: int, subset: str, normalization: str) -> Part:
         pool = self.read_pool()
         chosen = subsets.rows(subset, n_train, pool.labels, self.shape.outputs)
-        channels = self.shape.input[0]
-        scaled = scale(normalization, pool.pixels, channels, self.white, self.published)
-        train = Images(pool.pixels[chosen], pool.labels[chosen])
-        return Part(train, self.read_test(), scaled)
+        scaled = scale(
+            normalization, pool.pixels, self.shape.input[0], self.white, self.published
+        ).standardised
+        train = Samples(scaled(pool.pixels[chosen]), pool.labels[chosen])
+        del pool  # before the test images are widened
+        images = self.read_test()
+        test = Samples(scaled(images.pixels), images.labels)
+        digest = digest_of_arrays(train.inputs, train.labels, test.inputs, test.labels)
+        return Dataset(train, test, digest)
 
 
 def content_digest(pool: Images, test: Images) -> str:
     """The digest of all that a dataset has, in whichever files it lies."""
-    digest = Digest()
-    for images in (pool, test):
-        digest.add(images.pixels.shape, [images.pixels])
-        digest.add(images.labels.shape, [images.labels])
-    return str(digest)
+    return digest_of_arrays(pool.pixels, pool.labels, test.pixels, test.labels)
 
 
 class ImageFiles(ImageSource):
@@ -152,7 +120,7 @@ class ImageFiles(ImageSource):
 
     def content(self) -> str:
         """The digest of the images that count."""
-        return _once(self.files(), ("content", self.called(None)), self._content)
+        return str(_once(self.files(), ("content", self.called(None)), self._content))
 
     def called(self, digest: str | None) -> str:
         """The dataset's name with a digest."""
@@ -164,7 +132,8 @@ class ImageFiles(ImageSource):
 
     def _check_official(self) -> None:
         for path in self.files():
-            wrong = _once([path], ("official", self.name), lambda p=path: self.why_not_official(p))
+            ask = functools.partial(self.why_not_official, path)
+            wrong = _once([path], ("official", self.name), ask)
             if wrong is not None:
                 raise DatasetError(
                     f"{path} is not known to be the official file of dataset {self.name}: {wrong}. "

@@ -83,7 +83,7 @@ def why_not_official(path: Path, dataset: str) -> str | None:
     if is_packed:
         try:
             with gzip.open(path) as unpacked:
-                content = hashlib.file_digest(unpacked, "sha256").hexdigest()  # type: ignore[arg-type]
+                content = hashlib.file_digest(unpacked, "sha256").hexdigest()
         except (OSError, EOFError, zlib.error) as error:
             return f"it is damaged ({error})"
         if content == official.unpacked:

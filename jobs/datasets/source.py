@@ -51,7 +51,9 @@ class Shape:
 class Dataset:
     """A training set and a test set that share no sample.
 
-    ``digest`` is 16 hex digits that name their numbers; see :class:`Source`.
+    ``digest`` names their numbers: that of the float64 inputs and of the labels of both sets, with
+    their shapes; where the last bit of a number depends on the machine, as of synthetic samples,
+    that of the recipe.
     """
 
     train: Samples
@@ -104,10 +106,4 @@ class Source(Protocol):
 
         Raises:
             DatasetError: the samples turn out to be damaged.
-        """
-
-    def digest(self, n_train: int, subset: str, normalization: str) -> str:
-        """The digest of what :meth:`load` gives, in less memory: that of the exact float64 inputs
-        and of the labels, both sets with their shapes; where the last bit of a number depends on
-        the machine, as of synthetic samples, that of the recipe.
         """

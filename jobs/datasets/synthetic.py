@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.datasets.digest import Digest
+from jobs.datasets.digest import digest_of_arrays
 from jobs.datasets.source import Dataset, DatasetError, Samples, Shape
 from jobs.spec.dataset_name import DatasetName
 
@@ -81,20 +81,16 @@ class Synthetic:
             x = self.x[:n_train]
         y = None if self.y is None else self.y[:n_train]
         test = self._samples(isotropic(len(self.truth)), None)
-        return Dataset(self._samples(x, y), test, self.digest(n_train, subset, normalization))
+        return Dataset(self._samples(x, y), test, self._digest(n_train))
 
-    def digest(self, n_train: int, subset: str, normalization: str) -> str:
+    def _digest(self, n_train: int) -> str:
         """That of what is given and of how the rest is drawn: the test inputs take a factorisation,
         whose rounding depends on the machine.
         """
-        found = Digest()
-        for given in (self.truth, self.x, self.y):
-            if given is not None:
-                found.add(given.shape, [given])
-        counts = np.array([n_train, self.seed if self.x is None else 0, TESTED], np.int64)
-        found.add(counts.shape, [counts])
-        found.add((len(self.kind),), [np.frombuffer(self.kind.encode(), np.uint8)])
-        return str(found)
+        given = [each for each in (self.truth, self.x, self.y) if each is not None]
+        counts = np.array([n_train, self.seed, TESTED], np.int64)
+        kind = np.frombuffer(self.kind.encode(), np.uint8)
+        return digest_of_arrays(*given, counts, kind)
 
     def _samples(self, x: Array, y: Array | None) -> Samples:
         if y is None:

@@ -43,8 +43,8 @@ def _parameters(body: list[ast.stmt], value: ast.expr) -> list[str] | None:
                 return _of_class(statement)
             case ast.Assign(targets=[ast.Name(id=value.id)]):
                 return _parameters(body[:number], statement.value)
-            case ast.AnnAssign(target=ast.Name(id=value.id), value=ast.expr()):
-                return _parameters(body[:number], statement.value)
+            case ast.AnnAssign(target=ast.Name(id=value.id), value=ast.expr() as given):
+                return _parameters(body[:number], given)
         if _binds(statement, value.id):
             return None
     return None

@@ -82,7 +82,7 @@ def keep_networks(run: Path, sweep: Sweep) -> None:
     """
     names = {column.problem.architecture for column in sweep.columns}
     found = {name: own_network(name) for name in sorted(names)}
-    digests = {own.digest: name for name, own in found.items() if own is not None}
+    digests = {own.digest: name for name, own in found.items() if own and own.digest}
     if not digests:
         return
     from jobs.models import own  # with torch, which other sweeps need not wait for

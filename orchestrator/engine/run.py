@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import StartAbandonedError, start
 from orchestrator.cluster.processes import shielded
+from orchestrator.engine.data_read import data_read, refuse_mixed_data
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Stop
 from orchestrator.engine.networks import keep_networks
@@ -73,10 +74,12 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
     of the user's own are copied to ``models``.
 
     Raises:
-        SweepError: the directory belongs to a sweep of another name, or the two do not fit.
+        SweepError: the directory belongs to a sweep of another name, the two do not fit, or trials
+            of the directory read different data under one name.
         StoreError: the directory cannot be written to.
     """
     old, whole = _extended(run, sweep)
+    refuse_mixed_data(run, whole.columns)
     create(run)
     keep_networks(run, whole)
     if whole != old:
@@ -90,7 +93,8 @@ def refuse_unfit_directory(run: Path, sweep: Sweep) -> None:
     Raises:
         SweepError: as there.
     """
-    _extended(run, sweep)
+    _, whole = _extended(run, sweep)
+    refuse_mixed_data(run, whole.columns)
 
 
 def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:
@@ -148,6 +152,7 @@ def execute(
         ledger = Ledger(run, new_run=True)
         feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
         feed.may_begin, feed.logged = site.may_begin, bool(log)
+        feed.data = {data: reads[0] for data, reads in data_read(run).items()}
         observe(feed.snapshot())
         try:
             _run_waves(feed, interruption, site, observe, quiet, log)

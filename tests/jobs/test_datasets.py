@@ -45,7 +45,7 @@ def test_a_digest_is_of_the_numbers_and_of_all_that_shapes_them(name):
     assert data.digest == sha.hexdigest()[:16]
     others = [{"n_train": 40}, {"subset": "seeded-1"}, {"normalization": "none"}]
     problems = [problem, *(dataclasses.replace(problem, **other) for other in others)]
-    digests = [datasets.digest(one) for one in problems]
+    digests = [datasets.load(one).digest for one in problems]
     assert digests[0] == data.digest
     assert len(set(digests)) == len(problems)
 
@@ -58,7 +58,7 @@ def test_digests_are_the_same_everywhere():
         "point(x=[2, 1], truth=[0.5, 0.5])": "e3407a8d6629bc91",
         "regression(features=4, informative=2, seed=0)": "138226e70dbcf4a6",
     }
-    found = {name: datasets.digest(Problem(dataset=name, n_train=1)) for name in digests}
+    found = {name: _load(name, 1).digest for name in digests}
     assert found == digests
 
 

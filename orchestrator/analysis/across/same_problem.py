@@ -49,9 +49,9 @@ def stand_ins(rows: Sequence[Row], field: str) -> Iterator[tuple[int, dict[str, 
 
 def _may_be_same(row: Row, other: Row) -> bool:
     """What costs little to ask of many columns."""
-    return row["parameterization"] == "standard" and (
-        row["depth"] == 0 or other["base_width"] == row["width"]
-    )
+    if row["parameterization"] != "standard":
+        return False
+    return bool(row["depth"] == 0 or other["base_width"] == row["width"])
 
 
 def _same(row: Row, other: Row) -> bool:
