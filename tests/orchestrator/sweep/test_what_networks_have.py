@@ -31,24 +31,40 @@ def _text(problem: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("problem", "says"),
+    ("problem", "key", "why"),
     [
-        (f"{OWN}, depth: [1, 2]", "depth is [1, 2]; it must be left out, for net.py:build networks have no depth"),
-        (f"{OWN}, activation: tanh", "activation is 'tanh'; it must be left out, for net.py:build networks have no act"),
-        (f"{PLAIN}, width: 8", "width is 8; it must be left out, for net.py:plain networks have no width"),
-        (f"{PLAIN}, parameterization: mup, base_width: 8", "parameterization is 'mup'; it must be left out, for net.py:plain"),
-        (f"{DIGITS}, depth: 0, width: [8, 16]", "width is [8, 16]; it must be left out, for fcn of depth 0 networks have no width"),
-        (f"{DIGITS}, depth: 0, activation: [relu, tanh]", "activation is ['relu', 'tanh']; it must be left out, for fcn of dep"),
-        (f"{POINT}, seed: [0, 1]", "seed is [0, 1]; it must be left out, for diagonal networks draw nothing from the seed"),
-        (f"{POINT}, seed: {{repeat: 2}}", "seed is [0, 1]; it must be left out, for diagonal networks draw nothing"),
-        (f"{DIGITS}, architecture: 'net.py:imported'", "architecture is 'net.py:imported'; its file must have a function imported, or"),
-        (f"{DIGITS}, architecture: 'net.py:build(heads)'", "architecture is 'net.py:build(heads)'; it must be one of fcn, cnn"),
+        (f"{OWN}, depth: [1, 2]", "depth is [1, 2]", "net.py:build networks have no depth"),
+        (f"{OWN}, activation: tanh", "activation is 'tanh'", "net.py:build networks have no act"),
+        (f"{PLAIN}, width: 8", "width is 8", "net.py:plain networks have no width"),
+        (f"{PLAIN}, parameterization: mup, base_width: 8", "parameterization is 'mup'", "net.py:p"),
+        (f"{DIGITS}, depth: 0, width: [8, 16]", "width is [8, 16]", "fcn of depth 0 networks have"),
+        (f"{DIGITS}, depth: 0, activation: elu", "activation is 'elu'", "fcn of depth 0 networks"),
+        (
+            f"{POINT}, seed: [0, 1]",
+            "seed is [0, 1]",
+            "diagonal networks draw nothing from the seed",
+        ),
+        (f"{POINT}, seed: {{repeat: 2}}", "seed is [0, 1]", "diagonal networks draw nothing"),
     ],
-)  # fmt: skip
-def test_what_no_network_has_is_refused(folder: Path, problem: str, says: str) -> None:
+)
+def test_what_no_network_has_is_refused(folder: Path, problem: str, key: str, why: str) -> None:
     with pytest.raises(SweepError) as refused:
         parse(_text(problem), folder=folder)
-    assert str(refused.value).startswith(f"problem.{says}")
+    assert str(refused.value).startswith(f"problem.{key}; it must be left out, for {why}")
+
+
+@pytest.mark.parametrize(
+    ("factory", "says"),
+    [
+        ("imported", "its file must have a function imported, or, where that is imported or made"),
+        ("build(heads)", "it must be one of fcn, cnn"),
+    ],
+)
+def test_what_a_factory_takes_must_be_known(folder: Path, factory: str, says: str) -> None:
+    with pytest.raises(SweepError) as refused:
+        parse(_text(f"{DIGITS}, architecture: 'net.py:{factory}'"), folder=folder)
+    expected = f"problem.architecture is 'net.py:{factory}'; {says}"
+    assert str(refused.value).startswith(expected)
 
 
 def _found(folder: Path, problem: str) -> list[tuple[object, ...]]:
