@@ -26,11 +26,10 @@ def _of_network(
     dataset: str, architecture: str, width: int | None, depth: int | None, activation: str | None
 ) -> int:
     shape = datasets.shape(dataset)
-    assert depth is not None
     if architecture == "fcn":
-        assert width is not None
-        return _fully_connected(shape, width, depth)
+        return _fully_connected(shape, width or 0, depth or 0)
     if architecture == "diagonal":  # ⟨w^depth, x⟩
+        assert depth is not None
         return depth * shape.features
     if architecture == "diagonal-difference":  # ⟨u² − v², x⟩
         return 3 * shape.features

@@ -40,6 +40,7 @@ from jobs import models
 from jobs.datasets.source import Shape
 from jobs.parameters import Layout
 from jobs.spec import Problem, SpecError
+from jobs.spec.problem import sizes
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def scalings(problem: Problem, shape: Shape) -> dict[str, Scaling]:
             kind that it does not know, changes with the width; or a frozen one would have to be
             scaled.
     """
-    if problem.parameterization == "standard" or problem.width == problem.base_width:
+    if problem.parameterization == "standard":
         return {}
     wide = models.build(problem, shape)
     base = models.build(dataclasses.replace(problem, width=problem.base_width), shape)
@@ -196,5 +197,5 @@ def _dense(layer: nn.Module) -> bool:
 
 
 def _unknown(problem: Problem, why: str) -> SpecError:
-    network = f"{problem.architecture} of width {problem.width} and depth {problem.depth}"
+    network = f"{problem.architecture} {sizes(problem)}"
     return SpecError("parameterization", problem.parameterization, f"standard for {network}, {why}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from jobs import checkpoint as checkpoints
+from jobs import datasets
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.descent import GradientDescent
 from jobs.flow import METHODS
@@ -32,11 +33,13 @@ class TrialResult:
     """What a finished trial found: a crossing per threshold, and the recorded trajectory.
 
     ``init_hash`` names θ0, and the constants of a network that has any: the first 16 hex digits of
-    the SHA-256 of the numbers.
+    the SHA-256 of the numbers. ``data_digest`` names the training and test samples that were read
+    (:class:`jobs.datasets.Dataset`).
     """
 
     trial: Trial
     init_hash: str
+    data_digest: str
     crossings: tuple[Crossing, ...]
     trajectory: tuple[Point, ...]
 
@@ -93,6 +96,7 @@ class TrialRun:
         self.threads = threads
         with reproducible(threads):
             self._train, self._test, self._theta0 = pose(trial.problem, device, self.ranks, memory)
+        self.data_digest = datasets.load(trial.problem).digest
         self._theta = self._theta0.clone()
         self.method = _method(trial, self._train)
         self._recorder = Recorder(trial, self._train, self._test, self._theta0, self.method)
@@ -136,6 +140,7 @@ class TrialRun:
         return TrialResult(
             self.trial,
             digest_of(b"".join(t.cpu().numpy().tobytes() for t in self._initial())),
+            self.data_digest,
             tuple(recorder.crossings),
             tuple(recorder.trajectory),
         )

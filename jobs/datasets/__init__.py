@@ -19,6 +19,7 @@ __all__ = [
     "Shape",
     "Source",
     "check",
+    "check_files",
     "data_root",
     "errors_of",
     "find",
@@ -65,7 +66,7 @@ def find(name: str) -> Source:
 
 
 def check(problem: Problem, *, unseen: bool = False) -> None:
-    """Make sure that a problem's data can be loaded, by looking at headers and sizes of files.
+    """Make sure that a problem's data can be loaded, by looking at its files.
 
     ``unseen`` takes for granted that the files are there.
 
@@ -75,8 +76,7 @@ def check(problem: Problem, *, unseen: bool = False) -> None:
     """
     source = find(problem.dataset)
     if not unseen:
-        with reading(problem.dataset):
-            source.check_there()
+        check_files(problem.dataset)
     if problem.n_train > source.pool:
         raise DatasetError(
             f"n_train is {problem.n_train}; it must be at most {source.pool} for dataset "
@@ -85,6 +85,18 @@ def check(problem: Problem, *, unseen: bool = False) -> None:
     assert problem.normalization is not None
     source.check_part(problem.n_train, problem.subset, problem.normalization)
     _refuse_unlike(problem, source.shape)
+
+
+def check_files(name: str) -> None:
+    """Make sure that the files of a dataset are there, and are those that its name stands for.
+
+    Raises:
+        DatasetError: they are not.
+    """
+    source = find(name)
+    with reading(name):
+        source.check_there()
+        source.check_content()
 
 
 def errors_of(problems: Iterable[Problem], *, unseen: bool = False) -> Iterator[DatasetError]:

@@ -6,6 +6,7 @@ through the files ``data_batch_1`` to ``data_batch_5``, 10,000 in each.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +14,9 @@ from types import ModuleType
 import numpy as np
 
 from jobs.datasets import cifar_binary, cifar_pickle
-from jobs.datasets.images import Images, ImageSource
+from jobs.datasets.images import ImageFiles, Images
 from jobs.datasets.normalization import Constants
+from jobs.datasets.official_cifar import OFFICIAL_CIFAR
 from jobs.datasets.root import data_root, get, missing
 from jobs.datasets.source import DatasetError, Shape
 
@@ -34,7 +36,7 @@ CONSTANTS: dict[str, Constants] = {
 """Red, green and blue over the official training images, as everybody rounds them."""
 
 
-class Cifar10(ImageSource):
+class Cifar10(ImageFiles):
     """The first ``train`` training images and the first ``test`` test images.
 
     Without options these are all 50,000 and 10,000.
@@ -42,10 +44,11 @@ class Cifar10(ImageSource):
 
     shape = Shape((3, 32, 32), outputs=10)
     published = CONSTANTS
+    name = "cifar10"
 
-    def __init__(self, train: int, test: int) -> None:
-        self.pool, self.tested = train, test
-        self.smallest_class = 5_000 if train == FULL_TRAIN else 0
+    def __init__(self, train: int, test: int, digest: str | None = None) -> None:
+        self.pool, self.tested, self.declared = train, test, digest
+        self.smallest_class = 5_000 if train == FULL_TRAIN and digest is None else 0
 
     @property
     def where(self) -> str:
@@ -71,6 +74,19 @@ class Cifar10(ImageSource):
                     f"For the official files, {get('cifar10')}. To compute with fewer, "
                     f"name how many, as in cifar10({option}={min(found, BATCH) or 1})"
                 )
+
+    def files(self) -> list[Path]:
+        """Those that the images that count begin in."""
+        return [path for path, _ in (*self._train_files(), *self._test_files())]
+
+    def why_not_official(self, path: Path) -> str | None:
+        """Compared by SHA-256, and by MD5 in the python version."""
+        algorithm, expected = OFFICIAL_CIFAR[f"{path.parent.name}/{path.name}"].split(":")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found == expected:
+            return None
+        return f"its {algorithm.upper().replace('SHA', 'SHA-')} is {found}; it must be {expected}"
 
     def read_pool(self) -> Images:
         """The first training images."""

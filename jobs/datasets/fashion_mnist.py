@@ -12,6 +12,8 @@ CONSTANTS: dict[str, Constants] = {
 """Over all pixels of the official training images, as everybody rounds them."""
 
 
-def source(train: int, test: int) -> IdxImages:
+def source(train: int, test: int, digest: str | None = None) -> IdxImages:
     """Its first ``train`` training and ``test`` test images, all classes being equally large."""
-    return IdxImages("fashion-mnist", train, test, published=CONSTANTS, smallest_class=6_000)
+    return IdxImages(
+        "fashion-mnist", train, test, digest, published=CONSTANTS, smallest_class=6_000
+    )

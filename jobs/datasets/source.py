@@ -49,10 +49,16 @@ class Shape:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training set and a test set that share no sample."""
+    """A training set and a test set that share no sample.
+
+    ``digest`` names their numbers: that of the float64 inputs and of the labels of both sets, with
+    their shapes; where the last bit of a number depends on the machine, as of synthetic samples,
+    that of the recipe.
+    """
 
     train: Samples
     test: Samples
+    digest: str
 
 
 class Source(Protocol):
@@ -79,6 +85,13 @@ class Source(Protocol):
 
         Raises:
             DatasetError: it is not there, not complete or damaged.
+        """
+
+    def check_content(self) -> None:
+        """Make sure that files hold the very samples that the name stands for, by reading them.
+
+        Raises:
+            DatasetError: they do not, or nothing proves it.
         """
 
     def check_part(self, n_train: int, subset: str, normalization: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.datasets.digest import digest_of_arrays
 from jobs.datasets.source import Dataset, DatasetError, Samples, Shape
 from jobs.spec.dataset_name import DatasetName
 
@@ -57,6 +58,9 @@ class Synthetic:
     def check_there(self) -> None:
         """It always is."""
 
+    def check_content(self) -> None:
+        """There are no files."""
+
     def check_part(self, n_train: int, subset: str, normalization: str) -> None:
         """Samples made to order are taken as they come."""
         for field, value, only in (
@@ -76,7 +80,17 @@ class Synthetic:
         else:
             x = self.x[:n_train]
         y = None if self.y is None else self.y[:n_train]
-        return Dataset(self._samples(x, y), self._samples(isotropic(len(self.truth)), None))
+        test = self._samples(isotropic(len(self.truth)), None)
+        return Dataset(self._samples(x, y), test, self._digest(n_train))
+
+    def _digest(self, n_train: int) -> str:
+        """That of what is given and of how the rest is drawn: the test inputs take a factorisation,
+        whose rounding depends on the machine.
+        """
+        given = [each for each in (self.truth, self.x, self.y) if each is not None]
+        counts = np.array([n_train, self.seed, TESTED], np.int64)
+        kind = np.frombuffer(self.kind.encode(), np.uint8)
+        return digest_of_arrays(*given, counts, kind)
 
     def _samples(self, x: Array, y: Array | None) -> Samples:
         if y is None:

@@ -45,7 +45,7 @@ def draw(problem: Problem, shape: Shape) -> nn.Module:
     """
     if own.is_own(problem):
         return own.draw(problem, shape)
-    with seeded(problem.seed):
+    with seeded(problem.seed or 0):  # diagonal networks draw nothing
         return _construct(problem, shape)
 
 
@@ -56,10 +56,10 @@ def _construct(problem: Problem, shape: Shape) -> nn.Module:
         return diagonal.Diagonal(shape.features, problem.depth)
     if named == "diagonal-difference":
         return diagonal.DiagonalDifference(shape.features)
-    assert problem.width is not None
-    assert problem.activation is not None
-    sizes = problem.width, problem.depth, problem.activation
+    width, depth, activation = problem.width, problem.depth, problem.activation
     if named == "fcn":
-        return fcn.build(shape.features, shape.outputs, *sizes)
+        return fcn.build(shape.features, shape.outputs, width, depth, activation)
+    assert width is not None
+    assert activation is not None
     check_image(problem, shape.input)
-    return IMAGE_NETWORKS[named](shape.input, shape.outputs, *sizes)
+    return IMAGE_NETWORKS[named](shape.input, shape.outputs, width, depth, activation)

@@ -1,17 +1,20 @@
-"""Networks of the user's own: ``FILE.py:FACTORY@DIGEST``.
+"""Networks of the user's own: ``FILE.py:FACTORY(ASKED)@DIGEST``.
 
 The digest, the first 16 hex digits of the SHA-256 of the file, says which file is meant; where it
-lies in this process is told to :func:`register`. The file must stand alone: what it imports from
-beside itself has no digest, and is not found. Its factory is called with those of ``width``,
-``depth``, ``activation`` (a name), ``shape`` (of one sample) and ``outputs`` that it names, and
-returns a new module that maps (samples, *shape) to (samples, outputs). What the file and the
-factory draw they draw from PyTorch's generator.
+lies in this process is told to :func:`register`, and :func:`named` gives the whole name. The file
+must stand alone: what it imports from beside itself has no digest, and is not found. Its factory is
+called with those of ``width``, ``depth`` and ``activation`` (a name), which stand in the name, and
+of ``shape`` (of one sample) and ``outputs`` that it names in its signature. It returns a new module
+that maps (samples, *shape) to (samples, outputs). What the file and the factory draw they draw from
+PyTorch's generator.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,9 +27,11 @@ from jobs.models.foreign_code import foreign, staying
 from jobs.models.own_file import module_of, path_of, register
 from jobs.models.seeding import seeded
 from jobs.spec import Problem
-from jobs.spec.network_name import is_own_network
+from jobs.spec.digest import digest_of
+from jobs.spec.factory import asked_by
+from jobs.spec.network_name import ASKABLE, NetworkName, own_network
 
-__all__ = ["OwnNetwork", "check", "draw", "is_own", "path_of", "register"]
+__all__ = ["OwnNetwork", "check", "draw", "is_own", "named", "path_of", "register"]
 
 
 class OwnNetwork(nn.Module):
@@ -49,7 +54,30 @@ class OwnNetwork(nn.Module):
 
 def is_own(problem: Problem) -> bool:
     """Whether a problem's network is of the user's own."""
-    return is_own_network(problem.architecture)
+    return own_network(problem.architecture) is not None
+
+
+def named(path: Path, factory: str) -> str:
+    """The ``architecture`` of a problem whose network a factory in a file builds.
+
+    The file is made known to this process.
+
+    Raises:
+        NetworkError: the source does not say what the factory takes.
+    """
+    source = path.read_bytes()
+    try:
+        asked = asked_by(source, factory)
+    except SyntaxError as error:
+        raise NetworkError(f"network file {path} must be Python: {error}") from None
+    if asked is None:
+        raise NetworkError(
+            f"network {path.name}:{factory}: there must be a function or a class {factory} in the "
+            f"file that names which of {', '.join(ASKABLE)} it takes"
+        )
+    digest = digest_of(source)
+    register(digest, path.resolve())
+    return str(NetworkName(path.name, factory, asked, digest))
 
 
 def draw(problem: Problem, shape: Shape) -> OwnNetwork:
@@ -58,7 +86,7 @@ def draw(problem: Problem, shape: Shape) -> OwnNetwork:
     Raises:
         NetworkError: there is no such file, its contents are others, or the factory fails.
     """
-    return _drawn(problem, shape, problem.seed)
+    return _drawn(problem, shape, _seed(problem))
 
 
 def check(problem: Problem, shape: Shape) -> None:
@@ -81,8 +109,8 @@ def check(problem: Problem, shape: Shape) -> None:
         return
     network, again = draw(problem, shape), draw(problem, shape)
     # In another process the file may meet another problem first.
-    _drawn(problem, shape, problem.seed + 1, anew=True)
-    elsewhere = _drawn(problem, shape, problem.seed, anew=True)
+    _drawn(problem, shape, _seed(problem) + 1, anew=True)
+    elsewhere = _drawn(problem, shape, _seed(problem), anew=True)
     dtype = getattr(torch, problem.dtype)
     place, tried = _place(problem), f"on {PROBED_SAMPLES} inputs of shape {shape.input}"
     with foreign(f"{place}: {tried} the network failed"):
@@ -105,14 +133,14 @@ def _drawn(problem: Problem, shape: Shape, seed: int, *, anew: bool = False) -> 
 
 
 def _construct(problem: Problem, shape: Shape, anew: bool) -> OwnNetwork:
-    file, name, digest = _parts(problem)
-    module = module_of(file, digest, anew)
-    place = _place(problem)
-    factory = getattr(module, name, None)
+    name, place = _name(problem), _place(problem)
+    assert name.digest is not None
+    module = module_of(name.file, name.digest, anew)
+    factory = getattr(module, name.factory, None)
     if not callable(factory):
-        raise NetworkError(f"{place}: there is no function {name} in the file; define one")
+        raise NetworkError(f"{place}: there is no function {name.factory} in the file; define one")
     with foreign(f"{place}: the factory failed"):
-        network = factory(**_arguments(place, factory, problem, shape))
+        network = factory(**_arguments(name, factory, problem, shape))
     if not isinstance(network, nn.Module):
         raise NetworkError(
             f"{place}: the factory returned {type(network).__name__}; it must return a "
@@ -122,42 +150,54 @@ def _construct(problem: Problem, shape: Shape, anew: bool) -> OwnNetwork:
 
 
 def _arguments(
-    place: str, factory: Callable[..., object], problem: Problem, shape: Shape
+    name: NetworkName, factory: Callable[..., object], problem: Problem, shape: Shape
 ) -> dict[str, Any]:
     """Of what there is to say, what the factory names in its signature."""
     known = {
-        "width": problem.width,
-        "depth": problem.depth,
-        "activation": problem.activation,
+        **{field: getattr(problem, field) for field in ASKABLE},
         "shape": shape.input,
         "outputs": shape.outputs,
     }
+    place = _place(problem)
+    bound = factory.keywords if isinstance(factory, functools.partial) else {}
     given = {}
-    for name, parameter in inspect.signature(factory).parameters.items():
+    for parameter in inspect.signature(factory).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if name in known:
+        if parameter.name in bound:
+            continue
+        if parameter.name in known:
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 raise NetworkError(
-                    f"{place}: the factory takes {name!r} by its position alone; it must take it "
-                    "by name: remove the / behind it"
+                    f"{place}: the factory takes {parameter.name!r} by its position alone; it must "
+                    "take it by name: remove the / behind it"
                 )
-            given[name] = known[name]
+            given[parameter.name] = known[parameter.name]
         elif parameter.default is parameter.empty:
             raise NetworkError(
-                f"{place}: the factory asks for {name!r}; it can have {', '.join(known)} by name"
+                f"{place}: the factory asks for {parameter.name!r}; it can have "
+                f"{', '.join(known)} by name"
             )
+    takes = tuple(field for field in ASKABLE if field in given)
+    if takes != name.asked:
+        right, said = (NetworkName(name.file, name.factory, each) for each in (takes, name.asked))
+        raise NetworkError(
+            f"{place}: by the factory's signature it must be named {right}, not {said}"
+        )
     return given
 
 
-def _parts(problem: Problem) -> tuple[str, str, str]:
-    """File, factory and digest."""
-    file, _, rest = problem.architecture.rpartition(":")
-    name, _, digest = rest.partition("@")
-    return file, name, digest
+def _seed(problem: Problem) -> int:
+    assert problem.seed is not None
+    return problem.seed
+
+
+def _name(problem: Problem) -> NetworkName:
+    name = own_network(problem.architecture)
+    assert name is not None
+    return name
 
 
 def _place(problem: Problem) -> str:
     """What errors call a network."""
-    file, name, _ = _parts(problem)
-    return f"network {file}:{name}"
+    return f"network {_name(problem).short}"

@@ -78,6 +78,22 @@ def _count(most: int) -> Option:
     return Option(_whole(1, most), f"a whole number from 1 to {most}", most)
 
 
+def _sixteen_digits(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{16}", value):
+        raise ValueError
+    return value
+
+
+def _files(train: int, test: int) -> dict[str, Option]:
+    """The options of a dataset of files with so many samples.
+
+    With a digest it is whatever has this digest (:mod:`jobs.datasets.digest`), without one it is
+    the official files.
+    """
+    digest = Option(_sixteen_digits, "16 hexadecimal digits, the digest of its samples,", None)
+    return {"train": _count(train), "test": _count(test), "digest": digest}
+
+
 _FEATURES = f"1 to {MOST_FEATURES}"
 _VECTOR = Option(_vector, f"a list of {_FEATURES} finite numbers")
 _MATRIX = Option(_matrix, f"a list of samples, each a list of the same {_FEATURES} finite numbers")
@@ -90,9 +106,9 @@ _DRAWN = {
 OPTIONS: dict[str, dict[str, Option]] = {
     "mnist-mini": {},
     "digits": {},
-    "mnist": {"train": _count(60_000), "test": _count(10_000)},
-    "fashion-mnist": {"train": _count(60_000), "test": _count(10_000)},
-    "cifar10": {"train": _count(50_000), "test": _count(10_000)},
+    "mnist": _files(60_000, 10_000),
+    "fashion-mnist": _files(60_000, 10_000),
+    "cifar10": _files(50_000, 10_000),
     "point": {"x": _VECTOR, "truth": _VECTOR},
     "points": {
         "x": _MATRIX,
@@ -167,13 +183,18 @@ def parse(text: str) -> DatasetName:
     return found
 
 
+_BARE_DIGEST = re.compile(r"\bdigest\s*=\s*(\w+)")
+"""Hexadecimal digits, which without quotes are no literal."""
+
+
 def _arguments(text: str, inside: str) -> Iterator[tuple[str, object]]:
     """The keywords of the brackets and their literals."""
     malformed = SpecError("dataset", text, "a name with options as name=value, values as literals")
     if len(inside) > 10 * MOST_CHARACTERS:
         raise malformed
+    quoted = _BARE_DIGEST.sub(r"digest='\1'", inside)
     try:
-        call = ast.parse(f"_({inside})", mode="eval").body
+        call = ast.parse(f"_({quoted})", mode="eval").body
         # The brackets may close before their end: what is left must be the one call and no more.
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)) or call.args:
             raise malformed
@@ -227,4 +248,4 @@ def _spelled(value: object) -> str:
         return f"[{', '.join(_spelled(each) for each in value)}]"
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
-    return repr(value)
+    return value if isinstance(value, str) else repr(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.spec.dataset_name import parse
-from jobs.spec.network_name import is_own_network
+from jobs.spec.network_name import ASKABLE, network_name, own_network
 from jobs.spec.values import SpecError, one_of, positive, whole
 
 ARCHITECTURES = ("fcn", "cnn", "resnet", "vit", "diagonal", "diagonal-difference")
@@ -32,7 +32,10 @@ SIZES: dict[str, dict[str, Any]] = {
 """What a problem has that does not say it; None for what its architecture has not got at all."""
 
 OWN_NETWORK_SIZES: dict[str, Any] = {"width": 64, "depth": 2, "activation": "relu"}
-"""The same for networks of a user's own file."""
+"""The same for networks of a user's own file, whose factory asks for it."""
+
+UNSEEDED = ("diagonal", "diagonal-difference")
+"""Networks whose initial parameters are no draws."""
 
 LEAST_DEPTH = {"cnn": 1, "resnet": 1, "vit": 1, "diagonal": 2, "diagonal-difference": 2}
 """A fully connected network of depth 0 is the linear model."""
@@ -50,6 +53,9 @@ NORMALIZED: dict[str, str] = {
 }
 """How a dataset is standardised where the problem does not say it; others are taken as they are."""
 
+ONE_CHANNEL = ("mnist-mini", "digits", "mnist", "fashion-mnist")
+"""Datasets of which ``channel`` is the same as ``scalar``."""
+
 
 def usual_normalization(dataset: str) -> str:
     """How the inputs of a dataset are standardised where a problem does not say it."""
@@ -62,9 +68,10 @@ class Problem:
 
     A field that is None, or not given, gets the usual value of the architecture or dataset. A
     field that the architecture or parameterization has no use for is None, whatever was given, so
-    that problems which differ in it alone are equal. Others may compute the same all the same: at
-    the base width ntk and mup are the standard parameterization, diagonal networks draw nothing
-    from the seed, and a network of depth 0 has no units.
+    that problems which differ in it alone are equal: width and activation of a network of depth 0,
+    the seed of a diagonal network, what the factory of a network of the user's own does not take.
+    So are other problems that compute the same: at the base width, and where there is no width,
+    ``ntk`` and ``mup`` are ``standard``; for images of one channel ``channel`` is ``scalar``.
 
     Attributes:
         dataset: its name, with options in brackets where it has any: ``point(x=[2, 1], ...)``;
@@ -74,9 +81,11 @@ class Problem:
             ``seeded-K``: drawn without replacement by the generator of seed K.
         normalization: how inputs are standardised: by one mean and deviation (``scalar``), by those
             of each input (``feature``) or of each colour (``channel``), or ``none``.
-        architecture: its name, or ``FILE.py:FACTORY@DIGEST`` for a network of the user's own, the
-            digest being the first 16 hex digits of the SHA-256 of the file.
-        width: units, channels or embedding size; None for diagonal networks.
+        architecture: its name, or ``FILE.py:FACTORY(ASKED)@DIGEST`` for a network of the user's
+            own, as in ``net.py:build(width, depth)@0123456789abcdef``: in brackets those of width,
+            depth and activation that the factory takes, then the first 16 hex digits of the
+            SHA-256 of the file.
+        width: units, channels or embedding size; None for diagonal networks and linear models.
         depth: layers or blocks; see the architecture.
         loss: ``mse`` is ½ Σ over outputs, ``mse_mean`` the mean over outputs without the ½ (as
             torch's MSELoss); ``ce`` is cross-entropy, ``logistic`` that of one output for labels
@@ -84,6 +93,7 @@ class Problem:
         parameterization: ``standard``, ``ntk`` (or ``kernel``) or ``mup``.
         base_width: the width at which ``ntk`` and ``mup`` are the standard parameterization.
         init_scale: multiplies all initial parameters.
+        seed: of the initial parameters; 0 unless given, None for diagonal networks.
 
     Raises:
         SpecError: a field has a value that no problem can have.
@@ -101,7 +111,7 @@ class Problem:
     parameterization: str = "standard"
     base_width: int | None = None
     init_scale: float = 1.0
-    seed: int = 0
+    seed: int | None = None
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -114,7 +124,7 @@ class Problem:
         one_of("loss", self.loss, LOSSES)
         self._settle_parameterization()
         self._set("init_scale", positive("init_scale", self.init_scale))
-        whole("seed", self.seed, 0)
+        self._settle_seed()
         one_of("dtype", self.dtype, DTYPES)
 
     def _settle_data(self) -> None:
@@ -125,20 +135,37 @@ class Problem:
         if self.normalization is None:
             self._set("normalization", usual_normalization(self.dataset))
         one_of("normalization", self.normalization, NORMALIZATIONS)
+        if self.normalization == "channel" and self.dataset.partition("(")[0] in ONE_CHANNEL:
+            self._set("normalization", "scalar")
 
     def _settle_network(self) -> None:
         named = self.architecture
-        if isinstance(named, str) and is_own_network(named):
-            sizes = OWN_NETWORK_SIZES
+        own = own_network(named) if isinstance(named, str) else None
+        if own is not None:
+            self._set("architecture", str(own))
+            asked = own.asked or ()
+            sizes = {f: v if f in asked else None for f, v in OWN_NETWORK_SIZES.items()}
+        elif isinstance(named, str) and network_name(named) is not None:
+            raise SpecError(
+                "architecture",
+                named,
+                "FILE.py:FACTORY(ASKED)@DIGEST for a network of your own: in brackets those of "
+                f"{', '.join(ASKABLE)} that the factory takes, then the first 16 hex digits of the "
+                "file's SHA-256",
+            )
         else:
             one_of("architecture", named, ARCHITECTURES)
             sizes = SIZES[named]
         for field, usual in sizes.items():
             if usual is None or getattr(self, field) is None:
                 self._set(field, usual)
+        if self.depth is not None:
+            whole("depth", self.depth, LEAST_DEPTH.get(named, 0))
+        if named == "fcn" and self.depth == 0:
+            self._set("width", None)
+            self._set("activation", None)
         if self.width is not None:
             self._check_width("width")
-        whole("depth", self.depth, LEAST_DEPTH.get(named, 0))
         if named == "diagonal-difference" and self.depth != 2:
             raise SpecError("depth", self.depth, "2 for diagonal-difference")
         if self.activation is not None:
@@ -161,6 +188,16 @@ class Problem:
                 "is the standard parameterization",
             )
         self._check_width("base_width")
+        if self.width == self.base_width:
+            self._set("parameterization", "standard")
+            self._set("base_width", None)
+
+    def _settle_seed(self) -> None:
+        if self.architecture in UNSEEDED:
+            self._set("seed", None)
+            return
+        self._set("seed", 0 if self.seed is None else self.seed)
+        whole("seed", self.seed, 0)
 
     def _check_width(self, field: str) -> None:
         value, step = getattr(self, field), WIDTH_STEP.get(self.architecture, 1)
@@ -170,3 +207,10 @@ class Problem:
 
     def _set(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)
+
+
+def sizes(problem: Problem) -> str:
+    """Width and depth in words, ``of width 8 and depth 2``: those of the two that there are."""
+    said = {"width": problem.width, "depth": problem.depth}
+    words = [f"{name} {value}" for name, value in said.items() if value is not None]
+    return f"of {' and '.join(words)}" if words else ""

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 
+from orchestrator.analysis.across.same_problem import stand_ins
 from orchestrator.analysis.bounds import (
     LEAST_EXPLAINED,
     LEAST_RANGE,
@@ -125,14 +126,19 @@ def _widths(evidence: Evidence, wanted: Callable[[float], bool]) -> Finding:
 def _groups(evidence: Evidence, field: str) -> tuple[list[list[At]], int]:
     """Columns at their smallest threshold that differ in one field alone, by its value.
 
+    A column that stands among others under another name is in their group, too.
+
     With the number of columns that are in none, because their flow reached no threshold.
     """
     groups: dict[tuple[object, ...], list[At]] = {}
     columns = evidence.last()
     settled = [at for at in columns if at is not None]
-    for at in settled:
-        problem = {k: v for k, v in vars(at.column.problem).items() if k != field}
-        groups.setdefault((at.phase.epsilon, *problem.values()), []).append(at)
+    rows = [vars(at.column.problem) for at in settled]
+    others = [(settled[place], row) for place, row in stand_ins(rows, field)]
+    for at, row in (*zip(settled, rows, strict=True), *others):
+        if row[field] is not None:
+            alike = (row[name] for name in row if name != field)
+            groups.setdefault((at.phase.epsilon, *alike), []).append(at)
     by_value = [
         sorted(group, key=lambda at: float(getattr(at.column.problem, field)))
         for group in groups.values()

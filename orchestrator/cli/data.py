@@ -117,8 +117,7 @@ def _row(name: str) -> dict[str, Any]:
     source = datasets.find(name)
     problem = None
     try:
-        with datasets.reading(name):
-            source.check_there()
+        datasets.check_files(name)
     except DatasetError as error:
         problem = str(error)
     drawn = name.partition("(")[0] in ("regression", "classification")

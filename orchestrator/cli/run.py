@@ -233,7 +233,7 @@ def _warn_of_missing(sweep: Sweep) -> None:
     """A plan needs no data; a run does."""
     for name in sorted({column.problem.dataset for column in sweep.columns}):
         try:
-            datasets.find(name).check_there()
+            datasets.check_files(name)
         except datasets.DatasetError as error:
             _warn([error])
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.spec import Trial
+from orchestrator.engine.data_read import Data, Read
 from orchestrator.engine.packing import pack_size
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
@@ -52,6 +53,7 @@ class Feed:
     slots: int = 1
     memory_per_cpu: int | None = None
     logged: bool = False
+    data: Mapping[Data, Read] = field(default_factory=dict)
     warn: Callable[[str], None] = print
     may_begin: Callable[[], bool] = lambda: True
     progress: dict[str, ColumnProgress] = field(init=False)
@@ -98,6 +100,7 @@ class Feed:
             report_seconds=max(1.0, self.slots / REPORTS_PER_SECOND),
             memory=memory,
             logged=self.logged,
+            data=self.data,
         )
         self._works += 1
         self._workers = min(max(self._workers, self._works), self.slots)

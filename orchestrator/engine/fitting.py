@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from jobs.spec.network_name import short_name
+from jobs.spec.problem import sizes
 from orchestrator.cluster import Allocation
 from orchestrator.sweep import Column, Resources, SweepError
 
@@ -60,9 +62,8 @@ def _refuse_too_little_memory(column: Column, gib: float) -> None:
         check_memory(column.problem, int(gib * 2**30))
     except MemoryBudgetError as error:
         problem = column.problem
-        width = "" if problem.width is None else f"width {problem.width} and "
+        network = " ".join(filter(None, (short_name(problem.architecture), sizes(problem))))
         raise SweepError(
             f"resources.memory_gib_per_worker is {gib:g}; it must be at least "
-            f"{error.needed / 2**30:.3g} for {problem.architecture.partition('@')[0]} "
-            f"of {width}depth {problem.depth} on {problem.dataset}, one sample at a time"
+            f"{error.needed / 2**30:.3g} for {network} on {problem.dataset}, one sample at a time"
         ) from None

@@ -11,6 +11,7 @@ from jobs.checkpoint import CheckpointError
 from jobs.ranks import Ranks
 from jobs.records import Point
 from jobs.trial import TrialRun
+from orchestrator.engine.data_read import refuse_other_data
 from orchestrator.engine.failures import classify, describe
 from orchestrator.engine.rows import Finished
 from orchestrator.engine.work import Assignment, Running, Work, checkpoint_path
@@ -77,6 +78,7 @@ class InHand:
             ranks=ranks,
             memory=self._work.memory,
         )
+        refuse_other_data(self.assignment.trial.problem, self._run.data_digest, self._work.data)
         attempt = self.assignment.attempt
         try:
             self._run.restore(self.path)

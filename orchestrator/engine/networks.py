@@ -8,7 +8,7 @@ from pathlib import Path
 from jobs import datasets
 from jobs.spec import Problem, SpecError
 from jobs.spec.digest import digest_of
-from jobs.spec.network_name import is_own_network
+from jobs.spec.network_name import own_network
 from orchestrator.store import write_bytes_whole
 from orchestrator.sweep import Column, Sweep, SweepError
 from orchestrator.sweep.own_networks import MODELS
@@ -81,7 +81,8 @@ def keep_networks(run: Path, sweep: Sweep) -> None:
         StoreError: the directory cannot be written to.
     """
     names = {column.problem.architecture for column in sweep.columns}
-    digests = {name.rpartition("@")[2]: name for name in sorted(filter(is_own_network, names))}
+    found = {name: own_network(name) for name in sorted(names)}
+    digests = {own.digest: name for name, own in found.items() if own and own.digest}
     if not digests:
         return
     from jobs.models import own  # with torch, which other sweeps need not wait for

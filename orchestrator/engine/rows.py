@@ -41,6 +41,7 @@ def trial_rows(finished: Finished, provenance: Provenance) -> list[Row]:
         "kind": trial.kind,
         **dataclasses.asdict(trial.problem),
         "init_hash": finished.result.init_hash,
+        "data_digest": finished.result.data_digest,
         "init_sharpness": finished.result.init_sharpness,
         "eta": trial.learning_rate,
         "attempt": assignment.attempt,

@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
+from orchestrator.engine.data_read import data_read, refuse_mixed_data
 from orchestrator.engine.executor import Executor, ray_executor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Stop
@@ -69,10 +70,12 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
     of the user's own are copied to ``models``.
 
     Raises:
-        SweepError: the directory belongs to a sweep of another name, or the two do not fit.
+        SweepError: the directory belongs to a sweep of another name, the two do not fit, or trials
+            of the directory read different data under one name.
         StoreError: the directory cannot be written to.
     """
     old, whole = _extended(run, sweep)
+    refuse_mixed_data(run, whole.columns)
     create(run)
     keep_networks(run, whole)
     if whole != old:
@@ -86,13 +89,14 @@ def refuse_unfit_directory(run: Path, sweep: Sweep) -> None:
     Raises:
         SweepError: as there.
     """
-    _extended(run, sweep)
+    _, whole = _extended(run, sweep)
+    refuse_mixed_data(run, whole.columns)
 
 
 def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:
     """What a run directory stands for, and what it will with this sweep."""
     path = run / "sweep.yaml"
-    old = sweeps.load(path) if path.exists() else None
+    old = sweeps.load_kept(path) if path.exists() else None
     if old is not None and old.name != sweep.name:
         raise sweeps.SweepError(
             f"run directory {run} belongs to sweep {old.name!r}; sweep {sweep.name!r} must have "
@@ -146,6 +150,7 @@ def execute(
         ledger = Ledger(run, new_run=True)
         feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
         feed.may_begin, feed.logged = site.may_begin, bool(log)
+        feed.data = {data: reads[0] for data, reads in data_read(run).items()}
         observe(feed.snapshot())
         try:
             _carry_out(feed, interruption, site, observe, quiet, log, executor)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.records import Point
 from jobs.spec import Trial
+from orchestrator.engine.data_read import Data, Read
 from orchestrator.plan import FlowFacts, SettledTrial
 from orchestrator.sweep import Resources
 
@@ -44,7 +46,7 @@ class Work:
 
     The actor stops at a step's edge when ``stop_file`` appears, and reports every
     ``report_seconds``, recorded points too if it is ``logged``. Each of its processes may use
-    ``memory`` bytes; None leaves that to the trial.
+    ``memory`` bytes; None leaves that to the trial. ``data`` is what trials before it read.
     """
 
     run: Path
@@ -55,6 +57,7 @@ class Work:
     report_seconds: float
     memory: int | None
     logged: bool = False
+    data: Mapping[Data, Read] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.assignments[0].trial.trial_id

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.spec import Problem
+from jobs.spec.network_name import short_name
 from jobs.spec.problem import usual_normalization
 from orchestrator.sweep import Column
 
@@ -59,16 +60,24 @@ def _words(column: Column) -> list[str]:
         f"{p.dataset} n={p.n_train}" if bracketed else f"{p.dataset}-{p.n_train}",
         "" if p.subset == Problem.subset else p.subset,
         _normalization(p),
-        p.architecture.partition("@")[0],
-        f"depth {p.depth}" if p.width is None else f"{p.depth}×{p.width}",
+        short_name(p.architecture),
+        shape(p.depth, p.width),
         p.activation or "",
         p.loss,
         p.parameterization if p.width is not None else "",
         "" if p.base_width is None else f"(base width {p.base_width})",
         "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",
         "" if p.dtype == Problem.dtype else p.dtype,
-        f"seed {p.seed}",
+        "" if p.seed is None else f"seed {p.seed}",
     ]
+
+
+def shape(depth: int | None, width: int | None) -> str:
+    """Depth and width in words: those of the two that the network has."""
+    if depth is not None and width is not None:
+        return f"{depth}×{width}"
+    words = {"depth": depth, "width": width}
+    return "".join(f"{name} {value}" for name, value in words.items() if value is not None)
 
 
 def _differences(group: Sequence[Column]) -> list[list[str]]:

@@ -58,7 +58,7 @@ def sweep_of(run: Path) -> Sweep:
     path = run / "sweep.yaml"
     if not path.is_file():
         raise no_run(run)
-    return sweeps.load(path)
+    return sweeps.load_kept(path)
 
 
 def no_run(run: Path) -> SweepError:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobs.spec.network_name import short_name
+from orchestrator.ledger.labels import shape
+
 PROBLEM = (
     *("dataset", "n_train", "architecture", "depth", "width", "activation", "loss"),
     *("parameterization", "init_scale", "seed"),
@@ -35,20 +38,20 @@ def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
     row = rows[0]
     words = {name: shown(row[name], _LONGEST_BESIDE) for name in PROBLEM}
     words["dataset"] = shown(row["dataset"])
-    words["shape"] = f"depth {words['depth']}"
-    if row["width"] is not None:
-        words["shape"] = f"{words['depth']}×{words['width']}"
+    words["architecture"] = shown(short_name(str(row["architecture"])), _LONGEST_BESIDE)
+    shape_of_it = shape(row["depth"], row["width"])
+    words["shape"] = shape_of_it and f" {shape_of_it}"
     words["activation"] = "" if row["activation"] is None else f" {words['activation']}"
     seeds = sorted({row["seed"] for row in rows if row["seed"] is not None})
     if len(seeds) > _MOST_SEEDS:
-        words["seeds"] = f"{len(seeds)} seeds"
+        words["seeds"] = f", {len(seeds)} seeds"
     elif len(seeds) > 1:
-        words["seeds"] = f"seeds {', '.join(map(str, seeds))}"
+        words["seeds"] = f", seeds {', '.join(map(str, seeds))}"
     else:
-        words["seeds"] = f"seed {words['seed']}"
+        words["seeds"] = f", seed {seeds[0]}" if seeds else ""
     return (
-        "{dataset}, n = {n_train}  ·  {architecture} {shape}{activation}  ·  {loss} loss\n"
-        "{parameterization} parameterization, init scale {init_scale}, {seeds}"
+        "{dataset}, n = {n_train}  ·  {architecture}{shape}{activation}  ·  {loss} loss\n"
+        "{parameterization} parameterization, init scale {init_scale}{seeds}"
     ).format(**words)
 
 

@@ -24,7 +24,7 @@ from orchestrator.cluster.address import interfaces
 from orchestrator.cluster.folder import LONGEST_ROOT
 from orchestrator.slurm.file_systems import file_system, is_shared
 from orchestrator.store import write_bytes_whole
-from orchestrator.sweep import SweepError, load
+from orchestrator.sweep import SweepError, load_kept
 
 PACKAGES = ("torch", "ray", "eos-sweep")
 SIGN = "eos-node-check "
@@ -126,7 +126,7 @@ def interface_problems(interface: str) -> list[str]:
 
 def _run_directory(run: Path) -> list[str]:
     try:
-        sweep = load(run / "sweep.yaml")
+        sweep = load_kept(run / "sweep.yaml")
     except SweepError as error:
         return [f"run directory {run} cannot be read here: {error}"]
     reason = _writing_fails(run)

@@ -23,7 +23,7 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_COUNT, "seed"),
         *_columns(_TEXT, "dtype subset normalization"),
         *_columns(_COUNT, "base_width"),
-        *_columns(_TEXT, "init_hash"),
+        *_columns(_TEXT, "init_hash data_digest"),
         *_columns(_NUMBER, "init_sharpness eta eta_over_eta_c eta_c s_gf epsilon"),
         *_columns(_TEXT, "status"),
         *_columns(_COUNT, "steps"),

@@ -2,7 +2,7 @@
 
 from orchestrator.sweep.columns import Column
 from orchestrator.sweep.grid import EtaGrid, Grid, Resources
-from orchestrator.sweep.load import dump, load, parse
+from orchestrator.sweep.load import dump, load, load_kept, parse
 from orchestrator.sweep.rules import Axis, Condition, Match
 from orchestrator.sweep.sentences import SweepError
 from orchestrator.sweep.sweep import Sweep
@@ -19,5 +19,6 @@ __all__ = [
     "SweepError",
     "dump",
     "load",
+    "load_kept",
     "parse",
 ]

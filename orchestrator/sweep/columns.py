@@ -112,10 +112,11 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     for number, grid in enumerate(grids):
         used: set[Rule] = set()
         unseen = {axis.field: axis.values for axis in grid.axes}
+        bases = _base_widths(grid)
         try:
             for problem, treated in grid.problems(used):
                 if unseen:
-                    unseen = _still_unseen(unseen, problem)
+                    unseen = _still_unseen(unseen, problem, bases)
                 of_protocol = askers.setdefault(treated.protocol, {})
                 known = of_protocol.get(problem)
                 if known is None:
@@ -137,13 +138,27 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
 
 
 def _still_unseen(
-    unseen: Mapping[str, tuple[Any, ...]], problem: Problem
+    unseen: Mapping[str, tuple[Any, ...]], problem: Problem, bases: frozenset[Any]
 ) -> dict[str, tuple[Any, ...]]:
+    """The axes left that the problem has no value of; another word for the same is a value."""
+    renamed = ("normalization", *(_RELATIVE if problem.width in bases else ()))
     return {
         field: values
         for field, values in unseen.items()
-        if None not in values and getattr(problem, field) not in values
+        if None not in values and getattr(problem, field) not in values and field not in renamed
     }
+
+
+_RELATIVE = ("parameterization", "base_width")
+
+
+def _base_widths(grid: Grid) -> frozenset[Any]:
+    """The widths at which parameterizations that a grid asks for are the standard one."""
+    axes = (*grid.axes, *(axis for condition in grid.when for axis in condition.axes))
+    asked = {value for axis in axes if axis.field == "parameterization" for value in axis.values}
+    if not asked - {"standard"}:
+        return frozenset()
+    return frozenset(v for axis in axes if axis.field == "base_width" for v in axis.values) - {None}
 
 
 def _refuse_too_many(columns: int) -> None:

@@ -41,6 +41,17 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     return _swept(_text_of(path, overrides))
 
 
+def load_kept(path: Path) -> Sweep:
+    """The sweep of a file that :func:`dump` wrote, by this version or an earlier one.
+
+    What an earlier version had a use for, and this one has not, is left out.
+
+    Raises:
+        SweepError: the file cannot be read.
+    """
+    return reduced(_as_written(_text_of(path, ()))[0])[0]
+
+
 def parse(
     text: str,
     overrides: Sequence[str] = (),

@@ -75,7 +75,7 @@ class ProblemKeys(Keys):
     base_width: tuple[int | None, ...] = (Problem.base_width,)
     init_scale: tuple[float, ...] = (Problem.init_scale,)
     seed: Annotated[
-        Annotated[tuple[int, ...], Tag(FORMS[0])] | Annotated[RepeatKeys, Tag(FORMS[1])],
+        Annotated[tuple[int | None, ...], Tag(FORMS[0])] | Annotated[RepeatKeys, Tag(FORMS[1])],
         Discriminator(lambda value: FORMS[isinstance(value, dict)]),
     ] = (Problem.seed,)
     dtype: tuple[str, ...] = (Problem.dtype,)
@@ -124,13 +124,13 @@ class MatchKeys(Keys):
     normalization: tuple[str, ...] = ()
     architecture: tuple[str, ...] = ()
     width: tuple[int | None, ...] = ()
-    depth: tuple[int, ...] = ()
+    depth: tuple[int | None, ...] = ()
     activation: tuple[str | None, ...] = ()
     loss: tuple[str, ...] = ()
     parameterization: tuple[str, ...] = ()
     base_width: tuple[int | None, ...] = ()
     init_scale: tuple[float, ...] = ()
-    seed: tuple[int, ...] = ()
+    seed: tuple[int | None, ...] = ()
     dtype: tuple[str, ...] = ()
 
     @field_validator("*", mode="before")
@@ -152,7 +152,7 @@ class MatchKeys(Keys):
         return Match(fields=tuple(Axis(field=field, values=values) for field, values in said))
 
 
-_NOT_EVERYWHERE = ("width", "activation", "base_width")
+_NOT_EVERYWHERE = ("width", "depth", "activation", "base_width", "seed")
 """Fields that some architectures or parameterizations have no use for."""
 
 
@@ -191,4 +191,6 @@ def _accepted(field: str, item: object, *, or_none: bool) -> object:
     if item is None and or_none:
         return None
     named: dict[str, Any] = {**_ANY_PROBLEM, field: item}
+    if field == "base_width":
+        named["width"] = 2 if item == 1 else 1  # at that width it would be of no use
     return getattr(Problem(**named), field)

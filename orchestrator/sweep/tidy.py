@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobs.spec import Problem
+from jobs.spec.network_name import short_name
 from orchestrator.sweep.columns import Expansion
 from orchestrator.sweep.content import content_of
 from orchestrator.sweep.grid import Grid
@@ -39,7 +41,7 @@ def tidied(sweep: Sweep, own: Sequence[frozenset[str]], *, narrowed: bool) -> Sw
                 raise SweepError(
                     f"{dotted((*key, 'problem', axis.field))} is "
                     f"{shown(axis.values[0] if len(axis.values) == 1 else list(axis.values))}; "
-                    f"it must be left out, for {_without(axis.field, grid, found)}"
+                    f"it must be left out, for {_without(axis.field, grid)}"
                 )
     used = {rule for number, grid in enumerate(grids) for rule in _used(grid, found, number)}
     if not narrowed:
@@ -91,18 +93,31 @@ def _idle_everywhere(field: str, sweep: Sweep) -> bool:
     )
 
 
-def _without(field: str, grid: Grid, found: Expansion) -> str:
+def _without(field: str, grid: Grid) -> str:
     """Why no column of a grid has any value of a field."""
     problems = [problem for problem, _ in grid.problems(set())]
     if field == "base_width" and any(problem.width is not None for problem in problems):
         return "only the parameterizations ntk and mup are relative to a width"
-    if field in ("width", "activation", "base_width", "parameterization"):
-        names = dict.fromkeys(problem.architecture for problem in problems)
-        return f"{' and '.join(names)} networks have no {_NAMES.get(field, field)}"
+    if field in _NAMES:
+        names = dict.fromkeys(map(_named, problems))
+        return f"{' and '.join(names)} networks {_NAMES[field]}"
     return "when gives every column another value"
 
 
-_NAMES = {"base_width": "width", "parameterization": "other parameterization than the standard one"}
+_NAMES = {
+    "width": "have no width",
+    "depth": "have no depth",
+    "activation": "have no activation",
+    "base_width": "have no width",
+    "parameterization": "have no other parameterization than the standard one",
+    "seed": "draw nothing from the seed",
+}
+
+
+def _named(problem: Problem) -> str:
+    """What kind of network a problem has."""
+    linear = " of depth 0" if problem.architecture == "fcn" and problem.depth == 0 else ""
+    return short_name(problem.architecture) + linear
 
 
 def _used(grid: Grid, found: Expansion, number: int) -> set[Rule]:

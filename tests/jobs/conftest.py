@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from jobs import Problem, Protocol, Trial, datasets, models
+from jobs.admission import NetworkError
 from jobs.datasets import Shape
 from jobs.losses import LOSS_SUMS
 from jobs.memory import Chunks
-from jobs.models.own import register
+from jobs.models.own import named, register
 from jobs.objective import Objective
 from jobs.parameters import Layout
 from jobs.spec.digest import digest_of
@@ -140,13 +141,18 @@ def linear_model() -> LinearModel:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Callable[..., str]:
-    """The architecture of a registered file with these contents."""
+    """The architecture of a registered file with these contents; by its name the factory takes
+    nothing where the source does not say what.
+    """
 
     def write(text: str, factory: str = "make") -> str:
         path = tmp_path / "network.py"
         path.write_text(text)
-        digest = digest_of(path.read_bytes())
-        register(digest, path)
-        return f"network.py:{factory}@{digest}"
+        try:
+            return named(path, factory)
+        except NetworkError:
+            digest = digest_of(path.read_bytes())
+            register(digest, path)
+            return f"network.py:{factory}()@{digest}"
 
     return write

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import pickle
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from support.data_files import (
     SHARED,
+    by_digest,
     cifar_binary_bytes,
     cifar_pickle_bytes,
     idx_bytes,
@@ -21,6 +24,7 @@ from support.data_files import (
 
 from jobs import Problem, datasets
 from jobs.datasets import DatasetError, cifar_pickle
+from jobs.datasets.cifar10 import FORMATS
 
 IDX = {"mnist": (0.1307, 0.3081), "fashion-mnist": (0.2860, 0.3530)}
 
@@ -55,7 +59,7 @@ def test_idx_files_are_read_packed_or_not(root, name, packed):
     (pixels, labels), test = random_images(30, 784), random_images(20, 784, seed=1)
     write_idx(root / name, "train", pixels, labels, packed=packed)
     write_idx(root / name, "t10k", *test, packed=packed)
-    data = datasets.load(_problem(f"{name}(train=30, test=20)", 25))
+    data = datasets.load(_problem(by_digest(f"{name}(train=30, test=20)"), 25))
     mean, deviation = IDX[name]
     assert np.array_equal(data.train.inputs, (pixels[:25] / 255 - mean) / deviation)
     assert np.array_equal(data.train.labels, labels[:25])
@@ -67,7 +71,8 @@ def test_idx_files_are_read_packed_or_not(root, name, packed):
 @pytest.mark.parametrize("version", ["bin", "py"])
 def test_both_versions_of_cifar_are_read_by_channel_row_and_column(root, version):
     (pixels, labels), (tested, test_labels) = _write_cifar(root, version)
-    data = datasets.load(_problem("cifar10(train=40, test=20)", 30, normalization="channel"))
+    named = by_digest("cifar10(train=40, test=20)")
+    data = datasets.load(_problem(named, 30, normalization="channel"))
     mean = np.repeat([0.4914, 0.4822, 0.4465], 1024)
     deviation = np.repeat([0.2470, 0.2435, 0.2616], 1024)
     assert np.array_equal(data.train.inputs, (pixels[:30] / 255 - mean) / deviation)
@@ -107,10 +112,11 @@ def test_complete_files_are_asked_for_unless_the_name_says_how_many(root):
     with pytest.raises(DatasetError, match=r"40 images.*10000.*fetch cifar10.*cifar10\(train=40\)"):
         datasets.check(_problem("cifar10", 10))
     # What lies there beyond the named beginning changes nothing.
-    few = datasets.load(_problem("mnist(train=20, test=10)", 15, normalization="feature"))
+    named = by_digest("mnist(train=20, test=10)")
+    few = datasets.load(_problem(named, 15, normalization="feature"))
     write_idx(root / "mnist", "train", *(each[:20] for each in random_images(30, 784)))
     datasets._load.cache_clear()
-    again = datasets.load(_problem("mnist(train=20, test=10)", 15, normalization="feature"))
+    again = datasets.load(_problem(named, 15, normalization="feature"))
     assert np.array_equal(few.train.inputs, again.train.inputs)
 
 
@@ -128,12 +134,13 @@ def _full_idx(folder: Path) -> None:
 
 def test_the_whole_of_mnist_is_60000_and_10000_images(root):
     _full_idx(root / "mnist")
-    data = datasets.load(_problem("mnist", 5_000))
+    named = by_digest("mnist")
+    data = datasets.load(_problem(named, 5_000))
     assert data.train.inputs.shape == (5_000, 784)
     assert data.test.inputs.shape == (10_000, 784)
-    datasets.check(_problem("mnist", 60_000))
+    datasets.check(_problem(named, 60_000))
     with pytest.raises(DatasetError, match=r"n_train is 60001; .* 60000"):
-        datasets.check(_problem("mnist", 60_001))
+        datasets.check(_problem(named, 60_001))
 
 
 def test_the_whole_of_cifar_is_50000_and_10000_images(root):
@@ -142,8 +149,9 @@ def test_the_whole_of_cifar_is_50000_and_10000_images(root):
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
         with (folder / f"{name}.bin").open("wb") as file:
             file.truncate(30_730_000)
-    datasets.check(_problem("cifar10", 50_000))
-    assert datasets.find("cifar10").tested == 10_000
+    source = datasets.find("cifar10")
+    source.check_there()
+    assert (source.pool, source.tested) == (50_000, 10_000)
     (folder / "data_batch_3.bin").unlink()
     with pytest.raises(DatasetError, match=r"data_batch_3.bin is missing .* fetch cifar10"):
         datasets.check(_problem("cifar10", 10))
@@ -250,6 +258,81 @@ def test_the_pickles_that_these_tests_write_are_what_pickle_itself_reads(tmp_pat
     assert np.array_equal(images.labels, labels)
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+def test_other_files_are_not_the_official_ones_and_have_a_name_of_their_own(root, name):
+    """Random bytes in the official format, of as many images as the name counts."""
+    if name == "cifar10":
+        _write_cifar(root, "bin")
+    else:
+        for part, count in (("train", 40), ("t10k", 20)):
+            write_idx(root / name, part, *random_images(count, 784))
+    with pytest.raises(DatasetError) as refused:
+        datasets.check(_problem(f"{name}(train=40, test=20)", 10))
+    says = str(refused.value)
+    for words in (f"official file of dataset {name}: its SHA-256 is ", f"eos data fetch {name}"):
+        assert words in says
+    suggested = says.rpartition(" as ")[2]
+    assert re.fullmatch(rf"{name}\(train=40, test=20, digest=[0-9a-f]{{16}}\)", suggested)
+    assert len(datasets.load(_problem(suggested, 10)).test.inputs) == 20
+
+
+def test_a_digest_is_of_the_images_whatever_files_hold_them(root):
+    for version in ("py", "bin"):  # the binary version is read where both are there
+        (pixels, labels), (tested, test_labels) = _write_cifar(root, version)
+        for train in (40, 39):
+            sha = hashlib.sha256()
+            for images, classes in ((pixels[:train], labels[:train]), (tested, test_labels)):
+                sha.update(f"|u1{list(images.shape)}".encode() + images.tobytes())
+                sha.update(f"<i8{list(classes.shape)}".encode() + classes.astype("<i8").tobytes())
+            named = f"cifar10(train={train}, test=20"
+            assert by_digest(f"{named})") == f"{named}, digest={sha.hexdigest()[:16]})"
+
+
+def test_files_that_changed_are_no_longer_what_the_digest_says(root):
+    (pixels, labels), _ = _write_cifar(root, "bin")
+    named = by_digest("cifar10(train=40, test=20)")
+    datasets.load(_problem(named, 10))
+    pixels[39, 3071] ^= 1  # neither trained nor tested on, but of the pool
+    (root / "cifar-10-batches-bin" / "data_batch_1.bin").write_bytes(
+        cifar_binary_bytes(pixels, labels)
+    )
+    digest, other = (one[-17:-1] for one in (named, by_digest("cifar10(train=40, test=20)")))
+    says = rf"is not what lies in .*-bin, whose digest is {other}; it must be {digest}"
+    with pytest.raises(DatasetError, match=says):
+        datasets.load(_problem(named, 10))
+
+
+def _make_official(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    """Let the files of CIFAR-10 that lie there be the official ones."""
+    files = [path for version in FORMATS for path in (root / version).glob("*batch*")]
+    digests = {}
+    for path in files:
+        algorithm = {".bin": "sha256", "": "md5"}[path.suffix]
+        found = hashlib.new(algorithm, path.read_bytes()).hexdigest()
+        digests[f"{path.parent.name}/{path.name}"] = f"{algorithm}:{found}"
+    monkeypatch.setattr("jobs.datasets.cifar10.OFFICIAL_CIFAR", digests)
+
+
+@pytest.mark.parametrize("version", ["bin", "py"])
+def test_official_files_need_no_digest_and_a_part_of_them_is_official_too(
+    root, monkeypatch, version
+):
+    (pixels, labels), _ = _write_cifar(root, version)
+    _make_official(monkeypatch, root)
+    for train in (40, 30):
+        named = f"cifar10(train={train}, test=20)"
+        datasets.check(_problem(named, 10))
+        by_name, by_content = (datasets.load(_problem(n, 10)) for n in (named, by_digest(named)))
+        assert by_name.digest == by_content.digest
+    labels[0] = (labels[0] + 1) % 10
+    suffix, convert = (".bin", cifar_binary_bytes) if version == "bin" else ("", cifar_pickle_bytes)
+    path = root / f"cifar-10-batches-{version}" / f"data_batch_1{suffix}"
+    path.write_bytes(convert(pixels, labels))
+    algorithm = "SHA-256" if version == "bin" else "MD5"
+    with pytest.raises(DatasetError, match=f"official file of dataset cifar10: its {algorithm} is"):
+        datasets.check(_problem("cifar10(train=40, test=20)", 10))
+
+
 class _Malicious:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -329,8 +412,9 @@ def test_each_normalization_is_by_the_moments_of_the_pool(
             write_idx(root / "mnist", part, *random_images(200, 784, seed=len(part)))
         _write_cifar(root, "bin", train=200, test=200)
 
+    named = by_digest(f"{name}(train={pool}, test={test})")
+
     def load(normalization: str, n_train: int = pool) -> datasets.Dataset:
-        named = f"{name}(train={pool}, test={test})"
         return datasets.load(_problem(named, n_train, normalization=normalization))
 
     plain = load("none")

@@ -48,7 +48,7 @@ def test_values_are_kept_exactly(pairs):
     ("name", "words"),
     [
         ("pont(x=[1], truth=[1])", r"did you mean point\?"),
-        ("mnist(trian=5)", r"mnist without trian; .* train, test \(did you mean train\?\)"),
+        ("mnist(trian=5)", r"mnist without trian; .* train, test, digest \(did you mean train\?\)"),
         ("digits(train=5)", "digits without train; it has no options"),
         ("mnist(train=0)", "mnist with a whole number from 1 to 60000 for train"),
         ("mnist(train=5.0)", "for train"),

@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 import importlib.util
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 
 from jobs import Problem, datasets
 from jobs.datasets import DatasetError, Shape, digits
+from jobs.datasets.images import Images
 from jobs.datasets.normalization import scale
 from jobs.datasets.subset import check_balanced, rows
 
@@ -30,6 +33,44 @@ def test_sizes_and_types(name):
         assert samples.labels.dtype == np.int64
         assert set(samples.labels) == set(range(10))
         assert np.isfinite(samples.inputs).all()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_digest_is_of_the_numbers_and_of_all_that_shapes_them(name):
+    problem = Problem(dataset=name, n_train=30)
+    data, sha = datasets.load(problem), hashlib.sha256()
+    for samples in (data.train, data.test):
+        sha.update(f"<f8{list(samples.inputs.shape)}".encode() + samples.inputs.tobytes())
+        sha.update(f"<i8{list(samples.labels.shape)}".encode() + samples.labels.tobytes())
+    assert data.digest == sha.hexdigest()[:16]
+    others = [{"n_train": 40}, {"subset": "seeded-1"}, {"normalization": "none"}]
+    problems = [problem, *(dataclasses.replace(problem, **other) for other in others)]
+    digests = [datasets.load(one).digest for one in problems]
+    assert digests[0] == data.digest
+    assert len(set(digests)) == len(problems)
+
+
+def test_digests_are_the_same_everywhere():
+    """By this machine's packages; another processor, or other packages, must give the same."""
+    digests = {
+        "mnist-mini": "8775c3943fc86222",
+        "digits": "c3823cfef3d51162",
+        "point(x=[2, 1], truth=[0.5, 0.5])": "e3407a8d6629bc91",
+        "regression(features=4, informative=2, seed=0)": "138226e70dbcf4a6",
+    }
+    found = {name: _load(name, 1).digest for name in digests}
+    assert found == digests
+
+
+def test_altered_images_of_a_package_are_refused(monkeypatch):
+    images = digits.Digits().read()
+    pixels = images.pixels.copy()
+    pixels[1796, 63] ^= 1
+    monkeypatch.setattr(digits, "_read", lambda: Images(pixels, images.labels))
+    datasets._load.cache_clear()
+    says = "dataset digits is not what the package sklearn carries here, whose digest is"
+    with pytest.raises(DatasetError, match=says + ".* it must be 2e79711928ab887c"):
+        _load("digits", 10)
 
 
 def test_shapes_are_known_without_any_data():

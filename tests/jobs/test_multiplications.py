@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from jobs import datasets, models
 from jobs.multiplications import count, multiplications
 from jobs.spec import Problem
-from jobs.spec.digest import digest_of
 
 
 @pytest.mark.parametrize("dataset", ["digits", "mnist-mini"])
@@ -83,18 +82,14 @@ def test_a_network_of_ones_own_is_counted_like_the_others(tmp_path: Path) -> Non
         "        nn.Flatten(), nn.Linear(64, width), nn.Tanh(), nn.Linear(width, outputs)\n"
         "    )\n"
     )
-    digest = digest_of(path.read_bytes())
-    models.own.register(digest, path)
-    named = f"mynet.py:build@{digest}"
+    named = models.own.named(path, "build")
     problem = Problem(dataset="digits", n_train=1, architecture=named, width=5)
     assert multiplications(problem) == 64 * 5 + 5 * 10 + 15
 
 
 def _own(path: Path, text: str) -> Problem:
     path.write_text(text)
-    digest = digest_of(path.read_bytes())
-    models.own.register(digest, path)
-    return Problem(dataset="digits", n_train=1, architecture=f"{path.name}:build@{digest}")
+    return Problem(dataset="digits", n_train=1, architecture=models.own.named(path, "build"))
 
 
 def test_what_goes_wrong_with_a_count_is_not_hidden(

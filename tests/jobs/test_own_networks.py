@@ -82,7 +82,7 @@ def test_a_file_that_is_not_there_is_refused(own, problem, tmp_path):
     (tmp_path / "network.py").unlink()
     with pytest.raises(NetworkError, match=r"network\.py cannot be read: No such file.*/network"):
         models.build(problem(architecture=architecture), SHAPE)
-    nowhere = f"other.py:make@{'0' * 16}"
+    nowhere = f"other.py:make()@{'0' * 16}"
     with pytest.raises(NetworkError, match="no file of digest 0000000000000000 is registered"):
         models.build(problem(architecture=nowhere), SHAPE)
 

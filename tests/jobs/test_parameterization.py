@@ -24,7 +24,6 @@ from jobs.objective import Objective
 from jobs.pack import DescentPack
 from jobs.parameterization import Scaling, initial_parameters, multipliers, scalings
 from jobs.parameters import Layout
-from jobs.spec.digest import digest_of
 
 SCALED = pytest.mark.parametrize("parameterization", ["ntk", "mup"])
 
@@ -138,7 +137,7 @@ class _Published(nn.Module):
         return self.readout(inputs)
 
 
-def _published_mup(problem, shape, inputs, targets, eta, steps):
+def _published_mup(problem, base_width, shape, inputs, targets, eta, steps):
     """Outputs before and after each step of SGD as the package mup does it."""
 
     def network(width):
@@ -147,7 +146,7 @@ def _published_mup(problem, shape, inputs, targets, eta, steps):
     with torch.random.fork_rng():
         torch.manual_seed(problem.seed)
         net = network(problem.width)
-        base, other = network(problem.base_width), network(problem.base_width + 1)
+        base, other = network(base_width), network(base_width + 1)
     net.double()  # before mup rescales, so that its factors are not rounded
     mup.set_base_shapes(net, base, delta=other)
     optimizer = mup.MuSGD(net.parameters(), lr=eta)
@@ -168,7 +167,7 @@ def test_gd_under_mup_is_sgd_of_the_package_mup(width, base_width, depth):
     shape, eta, steps = Shape((5,), 3), 0.3, 10
     objective, theta = _posed(problem, shape)
     data = objective.inputs, objective.labels
-    for expected in _published_mup(problem, shape, *data, eta, steps):
+    for expected in _published_mup(problem, base_width, shape, *data, eta, steps):
         found = objective.outputs(objective.layout.named(theta), objective.inputs)
         # θ0 is drawn and scaled in float32.
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
@@ -207,20 +206,22 @@ def test_runs_of_a_pack_are_those_alone(trial, parameterization):
 
 
 @SCALED
-def test_a_network_without_width_is_refused(parameterization):
+def test_a_network_without_width_has_no_other_parameterization(parameterization, tmp_path):
+    own = tmp_path / "own.py"
     scaling = {"width": 8, "base_width": 2, "parameterization": parameterization}
-    says = f"parameterization is '{parameterization}'; it must be standard for fcn of width 8 and "
-    with pytest.raises(SpecError, match=says + "depth 0, no parameter of which changes"):
-        initial_parameters(_usual("fcn", depth=0, **scaling), Shape((5,), 3))
+    linear = _usual("fcn", depth=0, **scaling)
+    assert (linear.parameterization, linear.base_width) == ("standard", None)
+    own.write_text("from torch import nn\ndef make(width):\n    return nn.Linear(5, 3)\n")
+    says = r"must be standard for own\.py:make\(width\)@\w+ of width 8, no parameter of which"
+    with pytest.raises(SpecError, match=says):
+        initial_parameters(_usual(models.own.named(own, "make"), **scaling), Shape((5,), 3))
 
 
 def _own(path, text, **changes):
     """A problem with the network that ``make`` of a file with this text makes."""
     path.write_text(f"import torch\nfrom torch import nn\n{text}")
-    digest = digest_of(path.read_bytes())
-    models.own.register(digest, path)
     scaling = {"width": 8, "base_width": 2, "parameterization": "mup"}
-    return _usual(f"{path.name}:make@{digest}", **{**scaling, **changes})
+    return _usual(models.own.named(path, "make"), **{**scaling, **changes})
 
 
 @pytest.mark.parametrize("dims", ["1, 2, width", "width, width"])

@@ -67,8 +67,8 @@ def test_counts_of_steps_must_be_whole_and_positive(field, value):
     ("field", "value"),
     [
         *[(field, 0) for field in ("n_train", "width")],
-        *[(field, v) for field in ("n_train", "seed") for v in NOT_COUNTS],
-        *[(field, v) for field in ("width", "depth") for v in NOT_COUNTS if v is not None],
+        *[("n_train", v) for v in NOT_COUNTS],
+        *[(field, v) for field in ("width", "depth", "seed") for v in NOT_COUNTS if v is not None],
     ],
 )
 def test_sizes_and_seeds_must_be_whole(field, value):
@@ -209,9 +209,60 @@ def test_what_a_problem_has_no_use_for_makes_no_other_problem():
     plain = Problem(dataset="digits", n_train=1)
     assert dataclasses.replace(plain, base_width=64) == plain
     point = Problem(dataset="point(x=[2, 1], truth=[1, 1])", n_train=1, architecture="diagonal")
-    assert (point.width, point.activation) == (None, None)
+    assert (point.width, point.activation, point.seed) == (None, None, None)
     other = {"width": 3, "activation": "tanh", "parameterization": "mup", "base_width": 1}
-    assert dataclasses.replace(point, **other) == point
+    assert dataclasses.replace(point, **other, seed=7) == point
+
+
+def test_a_linear_model_has_neither_units_nor_their_activation():
+    linear = Problem(dataset="digits", n_train=1, depth=0)
+    assert (linear.depth, linear.width, linear.activation) == (0, None, None)
+    other = {"width": 3, "activation": "tanh", "parameterization": "ntk", "base_width": 1}
+    assert dataclasses.replace(linear, **other) == linear
+    assert dataclasses.replace(linear, depth=1).width == 200
+
+
+@pytest.mark.parametrize("name", ["ntk", "mup"])
+def test_at_the_base_width_every_parameterization_is_the_standard_one(name):
+    standard = Problem(dataset="digits", n_train=1, width=64)
+    assert dataclasses.replace(standard, parameterization=name, base_width=64) == standard
+    wider = dataclasses.replace(standard, parameterization=name, base_width=64, width=65)
+    assert (wider.parameterization, wider.base_width) == (name, 64)
+
+
+@pytest.mark.parametrize("dataset", ["mnist-mini", "digits", "mnist(train=9)", "fashion-mnist"])
+def test_images_of_one_channel_have_one_scale_for_all_pixels(dataset):
+    one = Problem(dataset=dataset, n_train=1, normalization="channel")
+    assert one == Problem(dataset=dataset, n_train=1, normalization="scalar")
+    colours = Problem(dataset="cifar10", n_train=1, normalization="channel")
+    assert colours.normalization == "channel"
+
+
+OWN = "net.py:build({})@0123456789abcdef"
+
+
+def test_what_a_factory_does_not_take_makes_no_other_problem():
+    named = {"dataset": "digits", "n_train": 1}
+    none = Problem(**named, architecture=OWN.format(""))
+    assert (none.width, none.depth, none.activation, none.seed) == (None, None, None, 0)
+    other = {"width": 3, "depth": 4, "activation": "tanh", "parameterization": "mup"}
+    assert dataclasses.replace(none, **other, base_width=1) == none
+    some = Problem(**named, architecture=OWN.format("depth"))
+    assert (some.width, some.depth, some.activation) == (None, 2, None)
+    every = Problem(**named, architecture=OWN.format("activation,width , depth"))
+    assert (every.width, every.depth, every.activation) == (64, 2, "relu")
+    assert every.architecture == OWN.format("width, depth, activation")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("net.py:build@0123456789abcdef", "net.py:build(width)", "net.py:build"),
+        *(OWN.format("width, width"), OWN.format("heads"), OWN.format("width)(")),
+    ],
+)
+def test_a_network_of_ones_own_is_named_with_what_it_takes_and_by_content(name):
+    _refused(lambda: Problem(dataset="digits", n_train=1, architecture=name), "architecture", name)
 
 
 def test_kernel_is_another_name_of_ntk():

@@ -15,6 +15,7 @@ from orchestrator.analysis.across.codes import (
 )
 from orchestrator.analysis.across.groups import FIELDS, NAMED, groups, name_of
 from orchestrator.analysis.across.problems import spelled
+from orchestrator.analysis.across.same_problem import stand_ins
 from orchestrator.store import DEPENDENCE
 
 _OF_PHASE = (
@@ -42,17 +43,34 @@ def dependence_table(columns: pa.Table, phase: pa.Table) -> pa.Table:
 
 def _over_columns(columns: pa.Table, phase: pa.Table, place: Codes, field: str) -> pa.Table:
     """Every row of phase of every member of every group of a field."""
-    found = groups(columns, field)
     order = np.argsort(place, kind="stable")
     n_rows = np.bincount(place, minlength=len(columns))
-    starts = np.concatenate([[0], np.cumsum(n_rows)])
+    starts = np.concatenate([[0], np.cumsum(n_rows)])[:-1]
+    columns, origin = _with_stand_ins(columns, field)
+    n_rows, starts = n_rows[origin], starts[origin]
+    found = groups(columns, field)
     repeats = n_rows[found.member]
     ends = np.cumsum(repeats)
     within = np.arange(int(repeats.sum())) - np.repeat(ends - repeats, repeats)
     rows = order[np.repeat(starts[found.member], repeats) + within]
     names = pa.array(found.names, type=pa.string()).take(pa.array(np.repeat(found.group, repeats)))
-    values = columns[field].take(pa.array(np.repeat(found.member, repeats)))
-    return _table(columns, phase, place, field, rows, names, values)
+    of_member = columns.take(pa.array(np.repeat(found.member, repeats)))
+    return _table(phase, field, rows, names, of_member[field], of_member["parameterization"])
+
+
+def _with_stand_ins(columns: pa.Table, field: str) -> tuple[pa.Table, Codes]:
+    """Columns and then those that stand at a value of the field under another name, and which of
+    the columns each of these is.
+    """
+    origin = np.arange(len(columns))
+    varies = {"width": "parameterization", "depth": "depth"}.get(field)
+    if varies is None or len(columns[varies].unique()) < 2:
+        return columns, origin
+    added = list(stand_ins(columns.to_pylist(), field))
+    if not added:
+        return columns, origin
+    others = pa.Table.from_pylist([row for _, row in added], schema=columns.schema)
+    return pa.concat_tables([columns, others]), np.append(origin, [number for number, _ in added])
 
 
 def _over_epsilon(columns: pa.Table, phase: pa.Table, place: Codes) -> pa.Table:
@@ -61,24 +79,25 @@ def _over_epsilon(columns: pa.Table, phase: pa.Table, place: Codes) -> pa.Table:
     rows = np.flatnonzero(several[place])
     names = [name_of("epsilon", one) for one in columns["column_id"].to_pylist()]
     names = pa.array(names, type=pa.string()).take(pa.array(place[rows]))
-    return _table(columns, phase, place, "epsilon", rows, names, phase["epsilon"].take(rows))
+    parameterizations = columns["parameterization"].take(pa.array(place[rows]))
+    values = phase["epsilon"].take(rows)
+    return _table(phase, "epsilon", rows, names, values, parameterizations)
 
 
 def _table(
-    columns: pa.Table,
     phase: pa.Table,
-    place: Codes,
     field: str,
     rows: Codes,
     names: pa.Array,
     values: pa.ChunkedArray,
+    parameterizations: pa.ChunkedArray,
 ) -> pa.Table:
     taken = phase.select(["column_id", *_OF_PHASE]).take(pa.array(rows))
     named = field in NAMED and field != "seed"
     found = {
         "field": pa.array([field] * len(rows), type=pa.string()),
         "group_id": names,
-        "parameterization": columns["parameterization"].take(pa.array(place[rows])),
+        "parameterization": parameterizations,
         "value_number": pa.nulls(len(rows), pa.float64()) if named else values.cast(pa.float64()),
         "value_text": _texts(values),
         "s_gf": numbers_or_null(2 / numbers(taken["eta_c"])),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from jobs.spec.network_name import short_name
 from orchestrator.analysis.across.codes import codes, distinct_per_group, together
 from orchestrator.store import COLUMNS, PROBLEM_FIELDS
 
@@ -89,11 +90,11 @@ def spelled(value: object, *, whole: bool = False) -> str:
     """A value as text: numbers short where that is exact; a network of a user's own by its name,
     which other content may have too, unless ``whole``.
 
-    >>> spelled(0.5), spelled(64), spelled("net.py:build@0123456789abcdef")
+    >>> spelled(0.5), spelled(64), spelled("net.py:build(width)@0123456789abcdef")
     ('0.5', '64', 'net.py:build')
     """
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     text = str(value)
-    return text.partition("@")[0] if ".py:" in text and not whole else text
+    return text if whole else short_name(text)

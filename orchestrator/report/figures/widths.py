@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from orchestrator.analysis.across.same_problem import stand_ins
 from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.figures.theory import EDGE, EDGE_NAME, draw_edge
 from orchestrator.report.groups import groups, values
@@ -96,7 +97,7 @@ def chosen_overlays(tables: Tables, group: Sequence[Column]) -> list[Overlay]:
         return []
     epsilon = max(counts, key=lambda epsilon: (counts[epsilon], -epsilon))
     overlays = []
-    for alike in sorted(groups(group, {"width", "seed"}), key=_order):
+    for alike in sorted(_by_parameterization(group), key=_order):
         series = tuple(
             (column["width"], found[column["column_id"]][epsilon])
             for column in alike
@@ -151,7 +152,13 @@ def _order(alike: Sequence[Column]) -> int:
 
 
 def _has_widths(group: Sequence[Column]) -> bool:
-    return any(len(values(alike, "width")) > 1 for alike in groups(group, {"width", "seed"}))
+    return any(len(values(alike, "width")) > 1 for alike in _by_parameterization(group))
+
+
+def _by_parameterization(group: Sequence[Column]) -> list[list[Column]]:
+    """The columns of each parameterization; at the base width it is the standard one."""
+    at_base_width = [column for _, column in stand_ins(group, "width")]
+    return groups([*group, *at_base_width], {"width", "seed"})
 
 
 def _draw(sharpness: Axes, norm: Axes, series: Series, style: dict[str, Any]) -> None:

@@ -102,7 +102,7 @@ def test_a_parameterization_that_a_network_has_not_got_is_refused(
     scaled = "problem.depth=0", "problem.parameterization=mup", "problem.base_width=4"
     answer = eos("run", config, *scaled, "--run-dir", tmp_path / "new")
     assert answer.status == 2
-    assert "parameterization is 'mup'; it must be standard for fcn of width 8" in answer.error
+    assert "for fcn of depth 0 networks have no width" in answer.error
     assert not (tmp_path / "new").exists()
 
 

@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support.data_files import cifar_binary_bytes, idx_bytes, random_images
+from support.data_files import by_digest, cifar_binary_bytes, idx_bytes, random_images
 from support.web import Web, serving
 
 from jobs import Problem, datasets
@@ -80,7 +80,7 @@ def web(monkeypatch):
 
 def _loads(root: Path, monkeypatch, dataset: str) -> None:
     monkeypatch.setenv("EOS_DATA", str(root))
-    data = datasets.load(Problem(dataset=f"{dataset}(train=30, test=20)", n_train=30))
+    data = datasets.load(Problem(dataset=by_digest(f"{dataset}(train=30, test=20)"), n_train=30))
     assert len(data.train.labels) == 30
     datasets._load.cache_clear()
 

@@ -18,7 +18,7 @@ from orchestrator.sweep import SweepError
 
 SOURCE = "def build(shape, width, depth, activation):\n    ...\n"
 DIGEST = hashlib.sha256(SOURCE.encode()).hexdigest()[:16]
-NAME = f"mynet.py:build@{DIGEST}"
+NAME = f"mynet.py:build(width, depth, activation)@{DIGEST}"
 
 TEXT = """
 name: own
@@ -152,18 +152,21 @@ def test_each_network_that_cannot_be_made_is_told_once(config: Path) -> None:
     (config.parent / "nets" / "mynet.py").write_text(BROKEN)
     says = "network mynet.py:build: the factory failed: RuntimeError: boom"
     assert _errors(config, "problem.width=[8,16]", "problem.seed=[0,1]") == [says]
-    (other,) = _errors(config, "problem.architecture=nets/mynet.py:other")
-    assert other == ("network mynet.py:other: there is no function other in the file; define one")
+    with pytest.raises(SweepError, match="its file must have a function other, or, where that is"):
+        _errors(config, "problem.architecture=nets/mynet.py:other")
 
 
 def test_a_network_that_has_no_such_parameterization_is_told(config: Path) -> None:
     scaled = "problem.parameterization=mup", "problem.base_width=4"
     assert _errors(config, "problem.architecture=fcn", *scaled) == []
-    (says,) = _errors(config, "problem.architecture=fcn", "problem.depth=0", *scaled)
-    assert says == (
-        "parameterization is 'mup'; it must be standard for fcn of width 8 and depth 0, no "
-        "parameter of which changes with the width"
+    fixed = "from torch import nn\ndef build(width, outputs):\n"
+    fixed += "    return nn.Sequential(nn.Flatten(), nn.Linear(64, outputs))\n"
+    (config.parent / "nets" / "mynet.py").write_text(fixed)
+    (says,) = _errors(config, "problem.architecture=nets/mynet.py:build", *scaled)
+    assert says.startswith(
+        "parameterization is 'mup'; it must be standard for mynet.py:build(width)"
     )
+    assert says.endswith(" of width 8, no parameter of which changes with the width")
 
 
 @pytest.mark.parametrize("scale", ["1e39", "1e-300"])

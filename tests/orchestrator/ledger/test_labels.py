@@ -25,12 +25,21 @@ from orchestrator.sweep import Column, EtaGrid, Resources
                 "n_train": 1,
                 "architecture": "diagonal",
             },
-            "point(x=[2, 1], truth=[0.5, 0.5]) n=1 diagonal depth 2 mse seed 0",
+            "point(x=[2, 1], truth=[0.5, 0.5]) n=1 diagonal depth 2 mse",
         ),
         (
-            {"architecture": "mynet.py:build@0123456789abcdef", "width": 9},
-            "digits-60 mynet.py:build 2×9 relu mse standard seed 0",
+            {"architecture": "mynet.py:build(width, depth)@0123456789abcdef", "width": 9},
+            "digits-60 mynet.py:build 2×9 mse standard seed 0",
         ),
+        (
+            {"architecture": "mynet.py:build(width)@0123456789abcdef", "width": 9},
+            "digits-60 mynet.py:build width 9 mse standard seed 0",
+        ),
+        (
+            {"architecture": "mynet.py:build()@0123456789abcdef"},
+            "digits-60 mynet.py:build mse seed 0",
+        ),
+        ({"depth": 0}, "digits-60 fcn depth 0 mse seed 0"),
         (
             {"parameterization": "mup", "base_width": 64, "width": 256, "dtype": "float64"},
             "digits-60 fcn 2×256 relu mse mup (base width 64) float64 seed 0",
@@ -89,7 +98,7 @@ def test_one_problem_under_several_protocols_says_what_differs(
 def test_two_networks_of_one_name_are_told_apart_by_their_contents() -> None:
     digests = ("0123456789abcdef", "fedcba9876543210")
     columns = [
-        column(Problem(dataset="digits", n_train=60, architecture=f"mynet.py:build@{digest}"))
+        column(Problem(dataset="digits", n_train=60, architecture=f"mynet.py:build()@{digest}"))
         for digest in digests
     ]
     labels = column_labels(columns)

@@ -45,6 +45,16 @@ def test_the_lines_are_the_columns_by_parameterization_and_width(run, column) ->
     assert "widths 16, 32, η_c from 0.02 to 0.02" in drawn.alternative
 
 
+def test_the_base_width_is_drawn_under_every_parameterization(run, column) -> None:
+    for width in (16, 32):
+        add(run, column, "standard", width)
+    for width in (32, 64):
+        add(run, column, "mup", width, base_width=16)
+    (drawn,) = widths(run.tables())
+    assert "standard: widths 16, 32" in drawn.alternative
+    assert "mup (base width 16): widths 16, 32, 64" in drawn.alternative
+
+
 def test_the_threshold_is_one_that_most_columns_reached(run, column) -> None:
     add(run, column, "standard", 16)
     add(run, column, "standard", 32, epsilons=(0.1,))

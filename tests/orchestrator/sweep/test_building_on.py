@@ -68,7 +68,7 @@ def test_a_base_in_another_folder_names_its_files_from_there(tmp_path: Path) -> 
     assert found(load(tmp_path / "united.yaml"), "dataset") == [("digits",)]
     (based,), (own,) = load(tmp_path / "based.yaml").columns, load(below / "own.yaml").columns
     assert based.problem.architecture == own.problem.architecture
-    assert based.problem.architecture.startswith("net.py:build@")
+    assert based.problem.architecture.startswith("net.py:build()@")
 
 
 def test_a_long_chain_of_bases_is_no_circle_and_a_circle_is_refused(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from jobs.spec import (
     PARAMETERIZATIONS,
     Problem,
 )
-from jobs.spec.digest import digest_of
 from jobs.spec.problem import NORMALIZATIONS
 from orchestrator.sweep import dump, load, parse
 from orchestrator.sweep.model import KEYS
@@ -61,9 +60,7 @@ def test_an_example_has_as_many_columns_as_it_says(
 def test_the_network_of_the_guide_can_be_made(tmp_path: Path, scaling: dict[str, Any]) -> None:
     path = tmp_path / "mynet.py"
     path.write_text(NETWORK)
-    digest = digest_of(path.read_bytes())
-    own.register(digest, path)
-    named = {"architecture": f"mynet.py:build@{digest}", "dataset": "digits", "n_train": 1}
+    named = {"architecture": own.named(path, "build"), "dataset": "digits", "n_train": 1}
     problem, shape = Problem(**named, **scaling), datasets.shape("digits")
     network = models.build(problem, shape)
     # A hidden layer and its gate of 64 units for 64 pixels, and a head.
@@ -79,9 +76,7 @@ def test_what_a_factory_may_ask_for_is_in_the_table(tmp_path: Path) -> None:
     ]
     path = tmp_path / "mynet.py"
     path.write_text(f"def build({', '.join(asked)}, more): ...\n")
-    digest = digest_of(path.read_bytes())
-    own.register(digest, path)
-    problem = Problem(dataset="digits", n_train=1, architecture=f"mynet.py:build@{digest}")
+    problem = Problem(dataset="digits", n_train=1, architecture=own.named(path, "build"))
     says = f"asks for 'more'; it can have {', '.join(asked)} by name"
     with pytest.raises(NetworkError, match=says):
         models.build(problem, datasets.shape("digits"))

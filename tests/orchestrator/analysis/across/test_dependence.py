@@ -56,6 +56,29 @@ def test_under_mup_widths_are_compared_at_one_base_width(sweep, rate) -> None:
     assert {row["parameterization"] for row in tables.rows("dependence", field="width")} == {"mup"}
 
 
+def test_the_base_width_is_among_the_widths_of_mup_and_of_the_standard_one(sweep, rate) -> None:
+    """At it the two are one problem, which is named standard."""
+    widths = [{"width": width} for width in (64, 128)]
+    scaled = {"parameterization": "mup", "base_width": 64}
+    problems = [*widths, {**scaled, "width": 128}, {**scaled, "width": 256}]
+    tables = sweep(problems, rate(lambda *_: 0.1))
+    assert members(tables, "width") == [["64", "128"], ["64", "128", "256"]]
+    (mup,) = tables.rows("trends", field="width", parameterization="mup")
+    (standard,) = tables.rows("trends", field="width", parameterization="standard")
+    assert (mup["n_values"], standard["n_values"]) == (3, 2)
+    other = sweep([*problems, {"width": 64, "seed": 1}], rate(lambda *_: 0.1))
+    assert members(other, "width") == members(tables, "width")
+
+
+def test_a_linear_model_is_the_least_depth_of_every_network(sweep, rate) -> None:
+    """It has no width and no activation."""
+    linear = {"depth": 0, "width": None, "activation": None}
+    deep = [{"depth": depth, "width": width} for depth in (1, 2) for width in (16, 32)]
+    tables = sweep([linear, *deep], rate(lambda *_: 0.1))
+    assert members(tables, "depth") == [["0", "1", "2"]] * 2
+    assert members(tables, "width") == [["16", "32"]] * 2
+
+
 def test_architectures_may_differ_in_size_as_long_as_each_has_one(sweep, rate) -> None:
     """A channel is no neuron."""
     cnn = {"architecture": "cnn", "width": 8, "depth": 1}

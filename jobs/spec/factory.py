@@ -1,0 +1,92 @@
+"""What the factory of a network of a user's own takes, read from its source without running it."""
+
+from __future__ import annotations
+
+import ast
+
+from jobs.spec.network_name import ASKABLE
+
+
+def asked_by(source: bytes, factory: str) -> tuple[str, ...] | None:
+    """Those of :data:`ASKABLE` that a factory names as parameters.
+
+    Known are functions, ``lambda``, classes with an ``__init__`` of their own, other names of
+    these, and ``functools.partial`` of them, of which what is bound is no longer asked for.
+    ``**kwargs`` asks for nothing. None where the source alone does not say it: the name is
+    imported, is the value of another call, is bound within another statement, or is not there.
+
+    Raises:
+        SyntaxError: the source is no Python.
+    """
+    try:
+        body = ast.parse(source).body
+    except (ValueError, RecursionError, MemoryError) as error:  # such as a null byte
+        raise SyntaxError(str(error)) from None
+    found = _parameters(body, ast.Name(factory))
+    return None if found is None else tuple(field for field in ASKABLE if field in found)
+
+
+def _parameters(body: list[ast.stmt], value: ast.expr) -> list[str] | None:
+    """The names of the parameters of what an expression at the end of a module stands for."""
+    if isinstance(value, ast.Lambda):
+        return _named(value.args)
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("partial", "functools.partial"):
+        return _of_partial(body, value)
+    if not isinstance(value, ast.Name):
+        return None
+    for number in reversed(range(len(body))):
+        statement = body[number]
+        match statement:
+            case ast.FunctionDef(name=value.id):
+                return _named(statement.args)
+            case ast.ClassDef(name=value.id):
+                return _of_class(statement)
+            case ast.Assign(targets=[ast.Name(id=value.id)]):
+                return _parameters(body[:number], statement.value)
+            case ast.AnnAssign(target=ast.Name(id=value.id), value=ast.expr() as given):
+                return _parameters(body[:number], given)
+        if _binds(statement, value.id):
+            return None
+    return None
+
+
+def _of_partial(body: list[ast.stmt], call: ast.Call) -> list[str] | None:
+    """Of what is left of a function of which some arguments are bound."""
+    bound = {keyword.arg for keyword in call.keywords}
+    if None in bound or any(isinstance(each, ast.Starred) for each in call.args) or not call.args:
+        return None
+    function, *positional = call.args
+    names = _parameters(body, function)
+    if names is None:
+        return None
+    return [name for name in names[len(positional) :] if name not in bound]
+
+
+def _of_class(found: ast.ClassDef) -> list[str] | None:
+    for statement in reversed(found.body):
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return _named(statement.args)[1:]  # without self
+    return None
+
+
+def _named(arguments: ast.arguments) -> list[str]:
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    return [argument.arg for argument in every]
+
+
+def _binds(statement: ast.stmt, name: str) -> bool:
+    """Whether a statement may give a name another value: by import, or somewhere within it."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return statement.name == name
+    for node in ast.walk(statement):
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                bound = [(each.asname or each.name).partition(".")[0] for each in node.names]
+                if name in bound or "*" in bound:
+                    return True
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                if node.name == name:
+                    return True
+            case ast.Name(id=found, ctx=ast.Store() | ast.Del()) if found == name:
+                return True
+    return False

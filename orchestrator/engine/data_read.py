@@ -1,0 +1,93 @@
+"""The data that a run directory's trials read: under one name the same numbers, always."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.spec import Problem
+from orchestrator.store import query
+from orchestrator.sweep import Column, SweepError
+
+Data = tuple[str, int, str, str]
+"""What of a problem says which samples it reads: dataset, n_train, subset and normalization."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """The digest of what a trial read, and which trial that was, where and when."""
+
+    digest: str
+    origin: str
+
+
+class OtherDataError(ValueError):
+    """Data that is not what earlier trials of the run directory read under the same name."""
+
+
+def data_of(problem: Problem) -> Data:
+    """Which samples a problem reads."""
+    assert problem.normalization is not None
+    return problem.dataset, problem.n_train, problem.subset, problem.normalization
+
+
+def data_read(run: Path) -> dict[Data, list[Read]]:
+    """The different digests in the rows of a run directory, those of before digests left out."""
+    found: dict[Data, list[Read]] = {}
+    if not (run / "trials").is_dir():
+        return found
+    for row in query(run, _DIGESTS).to_pylist():
+        data = row["dataset"], row["n_train"], row["subset"], row["normalization"]
+        origin = (
+            f"trial {row['trial_id']} on {row['hostname']}, {row['finished_at']:%Y-%m-%d %H:%M}"
+        )
+        found.setdefault(data, []).append(Read(row["data_digest"], origin))
+    return found
+
+
+_DIGESTS = """
+SELECT dataset, n_train, subset, normalization, data_digest,
+       arg_min(trial_id, finished_at) AS trial_id, arg_min(hostname, finished_at) AS hostname,
+       min(finished_at) AS finished_at
+FROM trials WHERE data_digest IS NOT NULL
+GROUP BY ALL ORDER BY finished_at
+"""
+
+
+def refuse_mixed_data(run: Path, columns: Iterable[Column]) -> None:
+    """Make sure that trials of a run directory read the same under each name that columns have.
+
+    Raises:
+        SweepError: they did not.
+    """
+    read = data_read(run)
+    for data in dict.fromkeys(data_of(column.problem) for column in columns):
+        if len(reads := read.get(data, [])) > 1:
+            one, other = reads[:2]
+            raise SweepError(
+                f"run directory {run} has trials that read different data as {_named(data)}: "
+                f"digest {one.digest} ({one.origin}) and {other.digest} ({other.origin}); each "
+                "must have a run directory of its own (--run-dir)"
+            )
+
+
+def refuse_other_data(problem: Problem, digest: str, read: Mapping[Data, Read]) -> None:
+    """Make sure that a problem reads what earlier trials read under the same name.
+
+    Raises:
+        OtherDataError: it does not.
+    """
+    data = data_of(problem)
+    before = read.get(data)
+    if before is not None and before.digest != digest:
+        raise OtherDataError(
+            f"dataset {_named(data)} has the digest {digest} here; it must be {before.digest}, "
+            f"which {before.origin}, read under this name: another run directory (--run-dir) may "
+            "have other data"
+        )
+
+
+def _named(data: Data) -> str:
+    dataset, n_train, subset, normalization = data
+    return f"{dataset} (n_train {n_train}, subset {subset}, normalization {normalization})"
