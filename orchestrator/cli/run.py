@@ -19,7 +19,6 @@ from orchestrator.engine import (
     Sink,
     network_errors,
     refuse_missing,
-    refuse_unfit,
     refuse_unfit_directory,
 )
 from orchestrator.ledger import Ledger, rearm
@@ -167,8 +166,6 @@ def resume(
     profile = None if cluster is None else load_profile(cluster)
     terms = logging_to(log, None if profile is None else profile.terms)
     sweep = _checked(sweep_of(run))
-    if profile is not None:
-        refuse_unfit(sweep.columns, profile.allocation)
     if failed or where is not None:
         ledger = Ledger(run)
         rows = attributes(sweep, ledger, ledger.failed)
@@ -177,7 +174,7 @@ def resume(
             rearm(run, row["trial_id"], row["attempt"])
         stderr.print(f"re-armed {len(chosen)} of {len(rows)} failed trials", highlight=False)
     if cluster is None or profile is None:
-        raise typer.Exit(carry_out(run, sweep, terms, json=json, debug=bool(context.obj)))
+        raise typer.Exit(carry_out(run, terms=terms, json=json, debug=bool(context.obj)))
     submit_jobs(run, sweep, profile, cluster.stem, terms, jobs, preflight_wait, json)
 
 

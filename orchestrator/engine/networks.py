@@ -101,11 +101,13 @@ def keep_networks(run: Path, sweep: Sweep) -> None:
             own.register(digest, copy)
 
 
-def find_networks(run: Path) -> None:
-    """Let this process find the networks that a run directory keeps."""
-    files = sorted((run / MODELS).glob("[0-9a-f]*.py"))
-    if files:
+def find_networks(run: Path, problems: Iterable[Problem]) -> None:
+    """Let this process find the networks of these problems that a run directory keeps."""
+    names = {problem.architecture for problem in problems}
+    for name in filter(is_own_network, names):
         from jobs.models import own
 
-        for path in files:
-            own.register(path.stem, path)
+        digest = name.rpartition("@")[2]
+        path = run / MODELS / f"{digest}.py"
+        if path.is_file():
+            own.register(digest, path)

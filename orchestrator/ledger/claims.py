@@ -4,10 +4,10 @@ Any number of runs on one run directory share its columns by these files alone. 
 is gone may be taken over; an owner that comes back late changes nothing, because readers take one
 attempt of each trial.
 
-Clocks of machines are never compared. How old a heartbeat is, is read off the file server's clock:
+Clocks of machines are never compared. The age of a heartbeat is taken from the file server's clock:
 the time of the claim's file against that of a file written now. And a claim only counts as given up
-when this run has itself seen it unchanged for several heartbeats, because some file systems take the
-times of files from the machine that writes.
+when this run has itself seen it unchanged for several heartbeats: some file systems take the times
+of files from the machine that writes them.
 """
 
 from __future__ import annotations

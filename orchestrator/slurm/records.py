@@ -3,7 +3,8 @@
 ``slurm/jobs/JOB-KEY.json`` says that a job was submitted; ``slurm/jobs/JOB-KEY.RESTART.json`` that
 it started, how it ended, and by its time of change that it was alive. A job that SLURM puts back
 into the queue keeps its number; SLURM counts its restarts, and each has a file of its own. A SLURM
-that has lost its state uses numbers again: the key, made for each submission, tells such jobs apart.
+that has lost its state uses numbers again: the key, made for each submission, tells those jobs
+apart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whose time it is: the file server's, by the times that it gives to files, and how ours differs."""
+"""The file server's clock, read off the times that it gives to files, and how ours differs."""
 
 from __future__ import annotations
 
@@ -68,3 +68,12 @@ def file_time(folder: Path) -> float:
 def seconds_ahead(folder: Path) -> float:
     """By how much this machine's clock is ahead of the file server's; behind, where negative."""
     return time.time() - file_time(folder)
+
+
+def difference(seconds: float, other: str) -> str:
+    """In words, how a clock that is so many seconds ahead stands to that of another."""
+    word = "ahead of" if seconds > 0 else "behind"
+    return (
+        f"{abs(seconds):.0f} s {word} that of {other}; set it right (NTP), for the times in the "
+        "tables and logs are its own"
+    )
