@@ -19,6 +19,7 @@ from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.run import Json
 from orchestrator.cli.submission import Cluster, PreflightWait
 from orchestrator.engine import prepare
+from orchestrator.slurm import controller
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
 from orchestrator.slurm.node_check import temp_root_problems, versions
@@ -112,8 +113,9 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
     where = f"{profile.nodes} × {profile.partition or 'the usual partition'}"
     try:
         with _run_directory(run_dir) as run:
+            controller.clock()  # srun would wait for minutes where nobody answers
             found = preflight(run, profile, wait)
-    except SweepError as error:
+    except (SweepError, SlurmUnavailable) as error:
         yield Check("nodes", where, str(error))
         return
     if found.unasked is not None:
@@ -123,7 +125,9 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
     for node in found.nodes:
         begin = f"node {node}: "
         problems = [text.removeprefix(begin) for text in found.problems if text.startswith(begin)]
-        yield Check("node", node, "; ".join(problems) or None)
+        warned = [text.removeprefix(begin) for text in found.warnings if text.startswith(begin)]
+        named = f"{node} ({'; '.join(warned)})" if warned else node
+        yield Check("node", named, "; ".join(problems) or None)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cli.errors import (
@@ -34,6 +35,7 @@ from orchestrator.engine import (
 from orchestrator.ledger.status import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node
+from orchestrator.slurm.records import has_jobs
 from orchestrator.slurm.terms import Terms
 from orchestrator.store import create
 from orchestrator.sweep import Sweep
@@ -62,7 +64,8 @@ def carry_out(
         RunHaltedError: the run cannot go on until something is put right.
         ClusterError: not all nodes of the job could be had.
     """
-    terms, allocation = terms or Terms(), here()
+    terms = terms or Terms()
+    allocation = replace(here(), submission=terms.key or "")
     if allocation.hint:
         stderr.print(f"warning: {allocation.hint}", style="yellow", highlight=False)
     if not allocation.leads:
@@ -77,7 +80,8 @@ def carry_out(
         prepare(run, sweep)
     if allocation.job_id is None:
         outcome, _ = _lead(run, sweep, None, allocation, log, debug=debug)
-        print_summary(run, sweep or sweep_of(run), outcome, json=json)
+        where = " --here" if has_jobs(run) else ""
+        print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
         return _status(outcome)
     job = Job(run, allocation, terms, _warn)
     job.begin()

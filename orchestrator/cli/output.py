@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,16 +24,16 @@ MOST_ROWS = 200
 
 
 def command() -> str:
-    """How the user called this program, for commands to try next."""
-    return program()
+    """How the user called this program, for commands to try next, as a shell takes it."""
+    return shlex.quote(program())
 
 
 stderr = Console(stderr=True, soft_wrap=True)
 
 
-def stdout() -> Console:
-    """A console for tables: as wide as the terminal, or as wide as they need."""
-    return Console(emoji=False, width=None if sys.stdout.isatty() else WIDE)
+def stdout(most: int = WIDE) -> Console:
+    """A console for tables: as wide as the terminal, or as they need, but at most ``most``."""
+    return Console(emoji=False, width=None if sys.stdout.isatty() else most)
 
 
 def print_table(
@@ -42,15 +43,17 @@ def print_table(
     title: str | None = None,
     total: int | None = None,
     all_have: str = "--json has all",
+    most: int = WIDE,
 ) -> None:
     """Print rows under the given columns, numbers to the right.
 
     At most :data:`MOST_ROWS` are printed, and below them how many there are besides: ``rows`` may
-    be only the first of ``total``. ``all_have`` says how to get all of them.
+    be only the first of ``total``. ``all_have`` says how to get all of them. Where the output is no
+    terminal, lines have at most ``most`` characters, and long cells go on in the next line.
     """
     total = len(rows) if total is None else total
     rows = rows[:MOST_ROWS]
-    console = stdout()
+    console = stdout(most)
     if title is not None:
         console.print(f"\n{title}", style="bold", markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -192,6 +192,8 @@ def _check_nodes(run: Path, profile: Profile, wait: int) -> None:
     if wait:
         stderr.print(f"checking the nodes (at most {wait} s until some are free)", highlight=False)
     found = preflight(run, profile, wait)
+    for warning in found.warnings:
+        _warn(warning)
     if found.problems:
         raise UserError(
             "\n".join(["the nodes are not fit, and nothing was submitted", *found.problems])

@@ -89,6 +89,12 @@ class JobRecord:
     incarnations: tuple[Incarnation, ...] = field(default=())
     earlier: tuple[JobRecord, ...] = field(default=())
 
+    @property
+    def all_starts(self) -> tuple[Incarnation, ...]:
+        """Every start of every job that bore the number."""
+        before = (start for job in self.earlier for start in job.incarnations)
+        return (*before, *self.incarnations)
+
 
 def jobs_folder(run: Path) -> Path:
     """Where the records of a run's jobs lie."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.slurm import accounting, queue
 from orchestrator.slurm.command import SEPARATOR, as_moment
 
-PROGRAMS = ("squeue", "sacct", "scancel", "scontrol")
+PROGRAMS = ("squeue", "sacct", "scancel", "scontrol", "sbatch")
 
 SCRIPT = """#!/bin/sh
 printf '%s\\n' "$*" >> "{folder}/{program}.calls"
