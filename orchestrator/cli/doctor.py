@@ -19,8 +19,7 @@ from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.run import Json
 from orchestrator.cli.submission import Cluster, PreflightWait
 from orchestrator.engine import prepare
-from orchestrator.slurm import controller
-from orchestrator.slurm.command import SlurmUnavailable
+from orchestrator.slurm.command import SlurmUnavailable, controller_down
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
 from orchestrator.slurm.node_check import temp_root_problems, versions
 from orchestrator.slurm.preflight import WAIT_SECONDS, preflight
@@ -111,11 +110,13 @@ def _slurm(*, needed: bool) -> Iterator[Check]:
 
 def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]:
     where = f"{profile.nodes} × {profile.partition or 'the usual partition'}"
+    if down := controller_down():  # srun would wait for it for minutes
+        yield Check("nodes", where, down)
+        return
     try:
         with _run_directory(run_dir) as run:
-            controller.clock()  # srun would wait for minutes where nobody answers
             found = preflight(run, profile, wait)
-    except (SweepError, SlurmUnavailable) as error:
+    except SweepError as error:
         yield Check("nodes", where, str(error))
         return
     if found.unasked is not None:

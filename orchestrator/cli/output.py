@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -44,12 +44,14 @@ def print_table(
     total: int | None = None,
     all_have: str = "--json has all",
     most: int = WIDE,
+    folded: Collection[str] = (),
 ) -> None:
     """Print rows under the given columns, numbers to the right.
 
     At most :data:`MOST_ROWS` are printed, and below them how many there are besides: ``rows`` may
     be only the first of ``total``. ``all_have`` says how to get all of them. Where the output is no
-    terminal, lines have at most ``most`` characters, and long cells go on in the next line.
+    terminal, lines have at most ``most`` characters. Long cells go on in the next line; where there
+    is as much room as that, those of the columns ``folded`` do so and no others.
     """
     total = len(rows) if total is None else total
     rows = rows[:MOST_ROWS]
@@ -59,7 +61,12 @@ def print_table(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=bool(folded) and column not in folded and console.width >= most,
+        )
     for row in rows:
         table.add_row(*(shown(row.get(column)) for column in columns))
     console.print(table, markup=False, highlight=False)

@@ -27,6 +27,7 @@ MOST_JOBS_SHOWN = 30
 WIDEST = 100
 """Characters of a line of a table of jobs outside of a terminal: reasons may be sentences."""
 
+FOLDED = ("reason", "nodes", "evidence")
 JOB_COLUMNS = ("job", "state", "reason", "nodes", "restarts", "known by", "time left")
 END_COLUMNS = ("job", "start", "ended", "failure_class", "by", "nodes", "evidence")
 
@@ -79,7 +80,9 @@ def print_jobs(run: Path, seen: Observation) -> None:
     if not shown:
         return
     named = shlex.quote(str(run))
-    print_table([_line(job) for job in shown], JOB_COLUMNS, title="SLURM jobs", most=WIDEST)
+    print_table(
+        [_line(job) for job in shown], JOB_COLUMNS, title="SLURM jobs", most=WIDEST, folded=FOLDED
+    )
     left = len(jobs) + len(seen.orphans) - len(shown)
     if left:
         print(f"… and {left} more jobs")
@@ -149,7 +152,9 @@ def print_bad_ends(ends: Sequence[JobEnd], silence: str | None) -> None:
         if end.bad
     ]
     if rows:
-        print_table(rows, END_COLUMNS, title="SLURM jobs that ended badly", most=WIDEST)
+        print_table(
+            rows, END_COLUMNS, title="SLURM jobs that ended badly", most=WIDEST, folded=FOLDED
+        )
     if silence is not None:
         print(f"sacct knows nothing ({silence}); shown is what the jobs themselves recorded")
 

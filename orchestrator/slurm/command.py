@@ -81,15 +81,15 @@ def _answer(
     first = timeout if other else min(QUIET_SECONDS, timeout)
     with contextlib.suppress(subprocess.TimeoutExpired):
         return process.communicate(timeout=first)
-    if first < timeout and (down := _controller_down()):
-        raise SlurmUnavailable(f"{program} gave no answer, and {down}")
+    if first < timeout and (down := controller_down()):
+        raise SlurmUnavailable(down)
     try:
         return process.communicate(timeout=timeout - first)
     except subprocess.TimeoutExpired as error:
         raise SlurmUnavailable(f"{program} gave no answer within {timeout:g} s") from error
 
 
-def _controller_down() -> str | None:
+def controller_down() -> str | None:
     """What ``scontrol ping`` says where no controller answers; None where one may be busy."""
     try:
         said = subprocess.run(
@@ -102,13 +102,13 @@ def _controller_down() -> str | None:
             check=False,
         ).stdout.decode(errors="replace")
     except subprocess.TimeoutExpired:
-        return "scontrol ping gave none either"
+        return f"scontrol ping gave no answer within {QUIET_SECONDS:g} s"
     except OSError:
         return None
     states = re.findall(r"Slurmctld\(.*?\) at .*? is \w+", said)
     if not states or any(state.endswith(" UP") for state in states):
         return None
-    return "scontrol ping says: " + ", ".join(states)
+    return "scontrol ping says that " + ", ".join(states)
 
 
 def environment(user: Mapping[str, str]) -> dict[str, str]:

@@ -195,7 +195,7 @@ def test_a_job_whose_nodes_are_too_small_for_what_was_added_does_not_count(
         "launch", config, "problem.seed=7", "resources.cpus_per_worker=2", "--cluster", profile,
         "--run-dir", half_done, "--preflight-wait", "0", "--jobs", "2", "--json",
     )  # fmt: skip
-    content = json.loads(answer.out)
+    content = json.loads(answer.out[answer.out.index("{") :])
     assert (content["live"], content["submitted"]) == (["19"], ["22"])
     assert content["not_counted"] == {"18": "its nodes are too small for some of what is missing"}
 
