@@ -139,12 +139,13 @@ def act(name: str, run: Path) -> None:
     columns = sweep_of(run).columns
     claims, others = Claims(run), Claims(run)
     feed = Feed(run, columns, claims, Ledger(run), provenance("grown"), run / "stop")
+    one = records.Incarnation("500", 1, ("n",), "h", 0.0, None)
     deeds: dict[str, Callable[[], object]] = {
         "claim": feed.claim_more,
         "heartbeat": lambda: (
             claims.beat(),
-            records.beat(run, "500", 1),
-            records.superseded(run, "500", 1),
+            records.beat(run, one),
+            records.superseded(run, one),
         ),
         "look": lambda: (feed.claim_more(), feed.look_around()),
     }
@@ -175,7 +176,8 @@ def looks(jobs: int, starts: int) -> None:
                 records.record_incarnation(run, one)
         os.fsync = flush
         read = _seconds(lambda: records.read_jobs(run))
-        beats = _seconds(lambda: records.superseded(run, "1", starts - 1))
+        last = records.Incarnation("1", starts - 1, ("n1",), "h", 0.0, None)
+        beats = _seconds(lambda: records.superseded(run, last))
         known = records.read_jobs(run)
     values = dict.fromkeys(FIELDS, "x") | {"UserID": str(os.getuid()), "State": "RUNNING"}
     text = "".join(

@@ -21,6 +21,7 @@ from pathlib import Path
 from jobs.whole_file import temporary_name
 from orchestrator.ledger.claims import STALE_SECONDS
 from orchestrator.ledger.process import ProcessIdentity
+from orchestrator.store.clock import file_time
 
 FOLDER, SUFFIX = "live", ".json"
 
@@ -115,21 +116,26 @@ def rounded(value: float | None) -> float | None:
 def read_live(run: Path) -> Iterator[LiveProcess]:
     """What all processes said last, also those that are gone; what cannot be read is left out."""
     for path in sorted((run / FOLDER).glob(f"*{SUFFIX}")):
-        process = _read(path)
+        process = _read(path, time.time())
         if process is not None:
             yield process
 
 
 def remove_left_behind(run: Path) -> None:
     """Remove the files of processes that are gone, as far as that is possible."""
-    for path in (run / FOLDER).glob(f"*{SUFFIX}"):
-        process = _read(path)
+    paths = list((run / FOLDER).glob(f"*{SUFFIX}"))
+    try:
+        now = file_time(run / FOLDER) if paths else 0.0
+    except OSError:
+        return
+    for path in paths:
+        process = _read(path, now)
         if process is not None and process.left_behind:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> LiveProcess | None:
+def _read(path: Path, now: float) -> LiveProcess | None:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
@@ -139,7 +145,7 @@ def _read(path: Path) -> LiveProcess | None:
         owner = _owner(**content["owner"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    return LiveProcess(owner, max(time.time() - status.st_mtime, 0.0), trials)
+    return LiveProcess(owner, max(now - status.st_mtime, 0.0), trials)
 
 
 def _trial(

@@ -19,7 +19,7 @@ from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.run import Json
 from orchestrator.cli.submission import Cluster, PreflightWait
 from orchestrator.engine import prepare
-from orchestrator.slurm.command import SlurmUnavailable
+from orchestrator.slurm.command import SlurmUnavailable, controller_down
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
 from orchestrator.slurm.node_check import temp_root_problems, versions
 from orchestrator.slurm.preflight import WAIT_SECONDS, preflight
@@ -110,6 +110,9 @@ def _slurm(*, needed: bool) -> Iterator[Check]:
 
 def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]:
     where = f"{profile.nodes} × {profile.partition or 'the usual partition'}"
+    if down := controller_down():  # srun would wait for it for minutes
+        yield Check("nodes", where, down)
+        return
     try:
         with _run_directory(run_dir) as run:
             found = preflight(run, profile, wait)
@@ -123,7 +126,9 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
     for node in found.nodes:
         begin = f"node {node}: "
         problems = [text.removeprefix(begin) for text in found.problems if text.startswith(begin)]
-        yield Check("node", node, "; ".join(problems) or None)
+        warned = [text.removeprefix(begin) for text in found.warnings if text.startswith(begin)]
+        named = f"{node} ({'; '.join(warned)})" if warned else node
+        yield Check("node", named, "; ".join(problems) or None)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cli.errors import (
@@ -22,9 +23,11 @@ from orchestrator.cli.summary import print_end, print_summary
 from orchestrator.cluster import Allocation, here, serve
 from orchestrator.cluster.folder import usual_root
 from orchestrator.engine import (
+    Growth,
     RunOutcome,
     Sink,
     execute,
+    fitting,
     prepare,
     refuse_missing,
     refuse_unfit,
@@ -32,19 +35,24 @@ from orchestrator.engine import (
 from orchestrator.ledger.status import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node
+from orchestrator.slurm.records import has_jobs
 from orchestrator.slurm.terms import Terms
+from orchestrator.store import create
 from orchestrator.sweep import Sweep
 
 
 def carry_out(
     run: Path,
-    sweep: Sweep,
+    sweep: Sweep | None = None,
     terms: Terms | None = None,
     *,
     json: bool = False,
     debug: bool = False,
 ) -> int:
     """Compute what is missing of a sweep with all that this process's job or machine offers.
+
+    Without a ``sweep``, that is all that the run directory stands for, and what others add to it
+    meanwhile; in a job, columns that do not fit its nodes are then left to other jobs.
 
     On the first node of a job, or on a machine that is no part of one, it leads the run; on the
     other nodes it lends what they have. ``debug`` lets Ray and Tune speak too. Returns the exit
@@ -56,30 +64,36 @@ def carry_out(
         RunHaltedError: the run cannot go on until something is put right.
         ClusterError: not all nodes of the job could be had.
     """
-    terms, allocation = terms or Terms(), here()
+    terms = terms or Terms()
+    allocation = replace(here(), submission=terms.key or "")
     if allocation.hint:
         stderr.print(f"warning: {allocation.hint}", style="yellow", highlight=False)
     if not allocation.leads:
         return _lend(run, allocation, terms)
     log = tuple(Sink(name) for name in terms.log)
     refuse_missing(log)
-    refuse_unfit(sweep.columns, allocation)
-    prepare(run, sweep)
+    if sweep is None:
+        _refuse_all_unfit(sweep_of(run), allocation)
+        create(run)
+    else:
+        refuse_unfit(sweep.columns, allocation)
+        prepare(run, sweep)
     if allocation.job_id is None:
-        outcome = _lead(run, sweep, None, log, debug=debug)
-        print_summary(run, sweep, outcome, json=json)
+        outcome, _ = _lead(run, sweep, None, allocation, log, debug=debug)
+        where = " --here" if has_jobs(run) else ""
+        print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
         return _status(outcome)
     job = Job(run, allocation, terms, _warn)
     job.begin()
     try:
         if problems := _problems(run, terms):
             raise UserError(f"this node cannot run trials: {'; '.join(problems)}")
-        outcome = _lead(run, sweep, job, log, debug=debug)
+        outcome, left = _lead(run, sweep, job, allocation, log, debug=debug)
         print_end(run, outcome)
     except BaseException as error:
         job.fail(error)
         raise
-    end = job.end(outcome)
+    end = job.end(outcome, left)
     stderr.print(f"job {allocation.job_id} ends: {end}", highlight=False)
     return SETTLED if end == "idle" else _status(outcome)
 
@@ -87,7 +101,7 @@ def carry_out(
 def work(run: Path, terms: Terms) -> None:
     """What every node of a submitted job does; SLURM learns how it went from the exit status."""
     try:
-        status = carry_out(run, sweep_of(run), terms)
+        status = carry_out(run, terms=terms)
     except PLAIN as error:  # submitit would print where it was raised, and end with 1
         stderr.print(f"eos: {sentence(error)}", style="red", markup=False, highlight=False)
         status = exit_status(error)
@@ -96,20 +110,41 @@ def work(run: Path, terms: Terms) -> None:
         sys.exit(status)
 
 
+def _refuse_all_unfit(sweep: Sweep, allocation: Allocation) -> None:
+    """Make sure that the machines can carry the sweep; of a job's, that they can carry some of it.
+
+    Raises:
+        SweepError: they cannot.
+    """
+    if allocation.job_id is None or not fitting(sweep.columns, allocation)[0]:
+        refuse_unfit(sweep.columns, allocation)
+
+
 def _lead(
-    run: Path, sweep: Sweep, job: Job | None, log: Sequence[Sink], *, debug: bool
-) -> RunOutcome:
-    with Progress(sweep.name) as progress:
-        return execute(
+    run: Path,
+    sweep: Sweep | None,
+    job: Job | None,
+    allocation: Allocation,
+    log: Sequence[Sink],
+    *,
+    debug: bool,
+) -> tuple[RunOutcome, str]:
+    """How the run ended, and why some of it was left to others."""
+    name = sweep_of(run).name
+    with Progress(name) as progress:
+        growth = Growth(run, allocation, progress.warn) if sweep is None else None
+        outcome = execute(
             run,
-            sweep.name,
-            sweep.columns,
+            name,
+            sweep.columns if sweep is not None else (growth and growth.look()) or (),
+            grown=(lambda: None) if growth is None else growth.look,
             observe=progress.show,
             warn=progress.warn,
             quiet=not debug,
             site=None if job is None else job.site(),
             log=log,
         )
+    return outcome, "" if growth is None else "; ".join(growth.left)
 
 
 def _lend(run: Path, allocation: Allocation, terms: Terms) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +28,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.status import attributes, read_status, sweep_of
 from orchestrator.logs import read_log
 from orchestrator.slurm.observe import observe
+from orchestrator.slurm.records import has_jobs, read_jobs
 from orchestrator.sweep import Sweep
 
 TrialOrJobArgument = Annotated[
@@ -111,7 +114,9 @@ def why(
                 ],
             )
             print(f"{len(rows)} failed; every attempt, and another chance, with")
-            print(f"  {command()} why {run} TRIAL\n  {command()} resume {run} --failed")
+            named, by_jobs = shlex.quote(str(run)), " --cluster FILE" if has_jobs(run) else ""
+            print(f"  {command()} why {named} TRIAL")
+            print(f"  {command()} resume {named} --failed{by_jobs}")
         else:
             print("no trial has failed")
         print_bad_ends(ends, silence)
@@ -154,7 +159,7 @@ def logs(run: RunArgument, trial: TrialOrJobArgument) -> None:
     sweep = sweep_of(run)
     if print_job_output(run, trial):
         return
-    name = _full_name(run, sweep, Ledger(run), trial)
+    name = _full_name(run, sweep, Ledger(run), trial, read_jobs(run))
     for line in read_log(run, name):
         print(line)
 
@@ -162,8 +167,14 @@ def logs(run: RunArgument, trial: TrialOrJobArgument) -> None:
 COMMANDS = {"status": status, "why": why, "logs": logs}
 
 
-def _full_name(run: Path, sweep: Sweep, ledger: Ledger, beginning: str) -> str:
-    """The one trial whose name begins so.
+def _full_name(
+    run: Path,
+    sweep: Sweep,
+    ledger: Ledger,
+    beginning: str,
+    jobs: Collection[str] | None = None,
+) -> str:
+    """The one trial whose name begins so; ``jobs`` are what would have been right, too.
 
     Raises:
         UserError: there is none, or more than one.
@@ -172,9 +183,13 @@ def _full_name(run: Path, sweep: Sweep, ledger: Ledger, beginning: str) -> str:
     found = sorted(name for name in planned | ledger.known if name.startswith(beginning))
     if len(found) != 1:
         some = ", ".join(found[:5]) if found else "none"
+        what, or_job = "TRIAL", ""
+        if jobs is not None:
+            known = ", ".join(list(jobs)[-5:]) or "none is on record"
+            what, or_job = "TRIAL|JOB", f", or the number of one of its SLURM jobs ({known})"
         raise UserError(
-            f"TRIAL is {beginning!r}; it must be the beginning of one trial_id in {run} (it fits "
-            f"{some})"
+            f"{what} is {beginning!r}; it must be the beginning of one trial_id in {run} (it fits "
+            f"{some}){or_job}"
         )
     return found[0]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -23,16 +24,16 @@ MOST_ROWS = 200
 
 
 def command() -> str:
-    """How the user called this program, for commands to try next."""
-    return program()
+    """How the user called this program, for commands to try next, as a shell takes it."""
+    return shlex.quote(program())
 
 
 stderr = Console(stderr=True, soft_wrap=True)
 
 
-def stdout() -> Console:
-    """A console for tables: as wide as the terminal, or as wide as they need."""
-    return Console(emoji=False, width=None if sys.stdout.isatty() else WIDE)
+def stdout(most: int = WIDE) -> Console:
+    """A console for tables: as wide as the terminal, or as they need, but at most ``most``."""
+    return Console(emoji=False, width=None if sys.stdout.isatty() else most)
 
 
 def print_table(
@@ -42,21 +43,30 @@ def print_table(
     title: str | None = None,
     total: int | None = None,
     all_have: str = "--json has all",
+    most: int = WIDE,
+    folded: Collection[str] = (),
 ) -> None:
     """Print rows under the given columns, numbers to the right.
 
     At most :data:`MOST_ROWS` are printed, and below them how many there are besides: ``rows`` may
-    be only the first of ``total``. ``all_have`` says how to get all of them.
+    be only the first of ``total``. ``all_have`` says how to get all of them. Where the output is no
+    terminal, lines have at most ``most`` characters. Long cells go on in the next line; where there
+    is as much room as that, those of the columns ``folded`` do so and no others.
     """
     total = len(rows) if total is None else total
     rows = rows[:MOST_ROWS]
-    console = stdout()
+    console = stdout(most)
     if title is not None:
         console.print(f"\n{title}", style="bold", markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=bool(folded) and column not in folded and console.width >= most,
+        )
     for row in rows:
         table.add_row(*(shown(row.get(column)) for column in columns))
     console.print(table, markup=False, highlight=False)

@@ -15,11 +15,11 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.execution import carry_out
 from orchestrator.cli.output import command, duration, print_json, print_table, stderr
 from orchestrator.cli.submission import Cluster, Jobs, PreflightWait, submit_jobs
+from orchestrator.cluster import here as allocation
 from orchestrator.engine import (
     Sink,
     network_errors,
     refuse_missing,
-    refuse_unfit,
     refuse_unfit_directory,
 )
 from orchestrator.ledger import Ledger, rearm
@@ -28,6 +28,7 @@ from orchestrator.ledger.status import attributes, no_run, sweep_of
 from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
 from orchestrator.slurm.preflight import WAIT_SECONDS
 from orchestrator.slurm.profile import load_profile
+from orchestrator.slurm.records import has_jobs
 from orchestrator.slurm.terms import Terms
 from orchestrator.store import select_rows
 from orchestrator.sweep import Sweep
@@ -153,22 +154,32 @@ def resume(
     cluster: Cluster = None,
     jobs: Jobs = 1,
     preflight_wait: PreflightWait = WAIT_SECONDS,
+    here: Annotated[
+        bool,
+        typer.Option("--here", help="Compute on this machine, though SLURM jobs did before."),
+    ] = False,
     log: Log = None,
     json: Json = False,
 ) -> None:
     """Run what is missing in a run directory; with --failed, failed trials too.
 
-    With --cluster, SLURM jobs run it, as after eos launch.
+    With --cluster, SLURM jobs run it, as after eos launch. Where jobs have worked on it before,
+    it must be one of --cluster and --here, unless this is a job itself.
 
     Example: eos resume runs/quickstart --failed --where "width = 64"
     """
     if cluster is None and jobs != 1:
         raise UserError(f"--jobs is {jobs}; it must come with --cluster FILE")
+    if cluster is not None and here:
+        raise UserError("--here is given with --cluster; it must be one of them")
+    if cluster is None and not here and allocation().job_id is None and has_jobs(run):
+        raise UserError(
+            f"RUN is {str(run)!r}, on which SLURM jobs have worked; eos resume must have --cluster "
+            "FILE to go on with jobs, or --here to compute on this machine"
+        )
     profile = None if cluster is None else load_profile(cluster)
     terms = logging_to(log, None if profile is None else profile.terms)
     sweep = _checked(sweep_of(run))
-    if profile is not None:
-        refuse_unfit(sweep.columns, profile.allocation)
     if failed or where is not None:
         ledger = Ledger(run)
         rows = attributes(sweep, ledger, ledger.failed)
@@ -177,7 +188,7 @@ def resume(
             rearm(run, row["trial_id"], row["attempt"])
         stderr.print(f"re-armed {len(chosen)} of {len(rows)} failed trials", highlight=False)
     if cluster is None or profile is None:
-        raise typer.Exit(carry_out(run, sweep, terms, json=json, debug=bool(context.obj)))
+        raise typer.Exit(carry_out(run, terms=terms, json=json, debug=bool(context.obj)))
     submit_jobs(run, sweep, profile, cluster.stem, terms, jobs, preflight_wait, json)
 
 

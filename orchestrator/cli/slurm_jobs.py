@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +23,11 @@ from orchestrator.slurm.observe import Observation, job_ends_of, output_files
 from orchestrator.slurm.records import read_jobs
 
 MOST_JOBS_SHOWN = 30
+
+WIDEST = 100
+"""Characters of a line of a table of jobs outside of a terminal: reasons may be sentences."""
+
+FOLDED = ("reason", "nodes", "evidence")
 JOB_COLUMNS = ("job", "state", "reason", "nodes", "restarts", "known by", "time left")
 END_COLUMNS = ("job", "start", "ended", "failure_class", "by", "nodes", "evidence")
 
@@ -41,7 +47,8 @@ def cancel(
     done = cancel_jobs(run, sweep_of(run).name, jobs or ())
     if done.strangers:
         raise UserError(
-            f"JOB is {done.strangers[0]!r}; it must be a job of {run}, which eos status {run} lists"
+            f"JOB is {done.strangers[0]!r}; it must be a job of {run}, which eos status "
+            f"{shlex.quote(str(run))} lists"
         )
     if json:
         print_json(asdict(done))
@@ -72,7 +79,10 @@ def print_jobs(run: Path, seen: Observation) -> None:
     shown = [*jobs[:MOST_JOBS_SHOWN], *seen.orphans[:MOST_JOBS_SHOWN]]
     if not shown:
         return
-    print_table([_line(job) for job in shown], JOB_COLUMNS, title="SLURM jobs")
+    named = shlex.quote(str(run))
+    print_table(
+        [_line(job) for job in shown], JOB_COLUMNS, title="SLURM jobs", most=WIDEST, folded=FOLDED
+    )
     left = len(jobs) + len(seen.orphans) - len(shown)
     if left:
         print(f"… and {left} more jobs")
@@ -82,18 +92,18 @@ def print_jobs(run: Path, seen: Observation) -> None:
     if seen.silence is not None:
         print(f"the queue is not known ({seen.silence}); shown is what was recorded")
     if any(job.last_known is not None for job in jobs):
-        print(f"what accounting knows of jobs that are unknown: {command()} why {run}")
+        print(f"what accounting knows of jobs that are unknown: {command()} why {named}")
     for job in jobs:
         if job.silent_s is not None:
             print(
                 f"job {job.job_id} is {job.state} but has shown no sign of life for "
-                f"{duration(job.silent_s)}; see {command()} logs {run} {job.job_id}"
+                f"{duration(job.silent_s)}; see {command()} logs {named} {job.job_id}"
             )
     if seen.orphans:
         names = " ".join(job.job_id for job in seen.orphans)
         print(
             f"{len(seen.orphans)} in SLURM's queue with this run's name, but not on its record; to "
-            f"end them\n  {command()} cancel {run} {names}"
+            f"end them\n  {command()} cancel {named} {names}"
         )
 
 
@@ -142,7 +152,9 @@ def print_bad_ends(ends: Sequence[JobEnd], silence: str | None) -> None:
         if end.bad
     ]
     if rows:
-        print_table(rows, END_COLUMNS, title="SLURM jobs that ended badly")
+        print_table(
+            rows, END_COLUMNS, title="SLURM jobs that ended badly", most=WIDEST, folded=FOLDED
+        )
     if silence is not None:
         print(f"sacct knows nothing ({silence}); shown is what the jobs themselves recorded")
 

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from orchestrator.cli.errors import UserError
+from orchestrator.cli.errors import BAD_INPUT, SETTLED, SOME_FAILED, UserError
 from orchestrator.cli.execution import work
 from orchestrator.cli.output import command, print_json, stderr
+from orchestrator.cluster import Allocation
+from orchestrator.engine import fitting, refuse_unfit
 from orchestrator.ledger import Ledger
-from orchestrator.plan import ColumnProgress
+from orchestrator.ledger.labels import column_labels
+from orchestrator.plan import ColumnProgress, State
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
+from orchestrator.slurm.job_state import at_work
 from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.preflight import preflight
 from orchestrator.slurm.profile import Profile
+from orchestrator.slurm.queue import QueuedJob, read_queue
+from orchestrator.slurm.records import Submission, read_jobs
 from orchestrator.slurm.submitting import launching
 from orchestrator.slurm.terms import Terms
-from orchestrator.sweep import Sweep
+from orchestrator.sweep import Column, Sweep
+
+MOST_BLOCKED_SHOWN = 5
 
 Cluster = Annotated[
     Path | None,
@@ -50,71 +59,141 @@ def submit_jobs(
     json: bool,
 ) -> None:
     """Submit as many jobs as are missing to ``jobs``, each on these terms, after a check of the
-    nodes.
+    nodes. Jobs count that take all of what is missing that fits the profile.
 
     Raises:
+        Exit: nothing is missing, or only what has failed; nothing was submitted.
+        SweepError: nothing of what is missing fits the profile.
         UserError: the nodes are not fit, or SLURM takes no job or gives no answer; nothing was
             submitted.
     """
     # submitit is only needed here, and takes a while to import.
-    from orchestrator.slurm.submit import (
-        Submitted,
-        live_jobs,
-        plan_submission,
-        submit,
-    )
+    from orchestrator.slurm.submit import Submitted, plan_submission, submit
 
     refuse_odd_path(run)
     refuse_shared(run)
-    if _nothing_to_do(run, sweep):
-        if json:
-            print_json({"run": str(run), "name": None, "submitted": (), "live": ()})
-        else:
-            print(f"nothing was submitted, for nothing is missing in {shlex.quote(str(run))}")
-        return
+    missing = _missing(run, sweep, profile, json)
     name = job_name(run, sweep.name)
     with launching(run) as is_ours:
         if not is_ours:
             raise UserError(f"another eos launch is submitting jobs for {run} just now")
         try:
-            live = live_jobs(name, profile.clusters)
+            # The sweep file was written before this, and the records are read after it: a job that
+            # says in them that it ends is not counted, and any other looks at the sweep once more.
+            queue = read_queue(profile.clusters)
         except SlurmUnavailable as error:
             raise UserError(
                 f"nothing was submitted, for SLURM gave no answer: {error.reason}"
             ) from None
-        missing = max(0, jobs - len(live))
+        live, others = _at_work(run, queue, name, missing)
+        wanted = max(0, jobs - len(live))
         done = Submitted(())
-        if missing:
+        if wanted:
             _check_nodes(run, profile, wait)
-            done = submit(plan_submission(run, profile, profile_name, missing, name), terms, work)
-    if done.refusal is not None and not done.job_ids:
-        raise UserError(f"no job was submitted: sbatch says {done.refusal!r}")
-    _say(run, name, live, done.job_ids, json)
+            done = submit(plan_submission(run, profile, profile_name, wanted, name), terms, work)
+    if not done.job_ids and (done.refusal or done.mishap):
+        raise UserError(done.mishap or f"no job was submitted: sbatch says {done.refusal!r}")
+    _say(run, name, live, others, done.job_ids, json)
+    if done.mishap is not None:
+        _warn(
+            f"{len(done.job_ids)} of {wanted} jobs were submitted: {done.mishap}; make room, and "
+            "the same command adds the others"
+        )
+        raise typer.Exit(BAD_INPUT)
     if done.refusal is not None:
-        stderr.print(
-            f"warning: {len(done.job_ids)} of {missing} jobs were submitted, then sbatch said "
+        _warn(
+            f"{len(done.job_ids)} of {wanted} jobs were submitted, then sbatch said "
             f"{done.refusal!r}; the jobs that there are do all the work, and the same command "
-            "adds the others when there is room",
-            style="yellow",
-            markup=False,
-            highlight=False,
+            "adds the others when there is room"
         )
         if not done.at_limit:
-            raise typer.Exit(2)
+            raise typer.Exit(BAD_INPUT)
 
 
-def _nothing_to_do(run: Path, sweep: Sweep) -> bool:
-    """Whether a job would find nothing to start."""
+def _missing(run: Path, sweep: Sweep, profile: Profile, json: bool) -> tuple[Column, ...]:
+    """The columns of a run directory that a job of the profile would find something to do in.
+
+    Raises:
+        SweepError: there are some, but none fits the profile.
+        Exit: there are none, which was said.
+    """
     ledger = Ledger(run)
-    return all(
-        ColumnProgress(column, ledger.settled, ledger.failed).complete for column in sweep.columns
+    found = [ColumnProgress(column, ledger.settled, ledger.failed) for column in sweep.columns]
+    left = [progress.column for progress in found if not progress.complete]
+    if not left:
+        raise typer.Exit(_say_nothing_to_do(run, found, json))
+    fit, reasons = fitting(left, profile.allocation)
+    if not fit:
+        refuse_unfit(left, profile.allocation)
+    if reasons:
+        _warn(
+            f"{len(left) - len(fit)} columns do not fit the nodes of these jobs, and are left to "
+            f"jobs of another profile: {reasons[0]}"
+        )
+    return fit
+
+
+def _say_nothing_to_do(run: Path, found: Sequence[ColumnProgress], json: bool) -> int:
+    """Say why no job is needed; the exit status."""
+    failed = sum(list(progress.states().values()).count(State.FAILED) for progress in found)
+    blocked = [progress for progress in found if progress.blocked]
+    status = SOME_FAILED if failed or blocked else SETTLED
+    if json:
+        print_json({"run": str(run), "name": None, "submitted": (), "live": (), "failed": failed})
+        return status
+    named = shlex.quote(str(run))
+    if not status:
+        print(f"nothing was submitted, for nothing is missing in {named}")
+        return status
+    never = sum(progress.unknown for progress in blocked)
+    print(
+        f"nothing was submitted: what is missing in {named} has failed ({failed} trials) or cannot "
+        f"begin for that ({never} trials)"
     )
+    labels = column_labels([progress.column for progress in found])
+    for progress in blocked[:MOST_BLOCKED_SHOWN]:
+        print(f"column {labels[progress.column_id]}: {progress.blocked}")
+    print(
+        f"see why, and give failed trials another chance, with\n  {command()} why {named}\n"
+        f"  {command()} resume {named} --failed --cluster FILE"
+    )
+    return status
+
+
+def _at_work(
+    run: Path, queue: Sequence[QueuedJob], name: str, missing: Sequence[Column]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The jobs that take all that is missing; and why others of the queue do not count."""
+    records = read_jobs(run)
+    works, ends = at_work(records, queue, name)
+    others = {job.job_id: "it ends" for job in ends}
+    for job in works:
+        record = records.get(job.job_id)
+        submission = None if record is None else record.submission
+        if submission is not None and not _carries(submission, missing):
+            others[job.job_id] = "its nodes are too small for some of what is missing"
+    return tuple(job.job_id for job in works if job.job_id not in others), others
+
+
+def _carries(submission: Submission, missing: Sequence[Column]) -> bool:
+    """Whether a submitted job has room for trials of all these columns, as far as is known."""
+    if not submission.nodes:
+        return True
+    nodes = tuple(map(str, range(submission.nodes)))
+    granted = Allocation(nodes, 0, submission.cpus, submission.gpus, None)
+    return not fitting(missing, granted)[1]
+
+
+def _warn(message: str) -> None:
+    stderr.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
 
 
 def _check_nodes(run: Path, profile: Profile, wait: int) -> None:
     if wait:
         stderr.print(f"checking the nodes (at most {wait} s until some are free)", highlight=False)
     found = preflight(run, profile, wait)
+    for warning in found.warnings:
+        _warn(warning)
     if found.problems:
         raise UserError(
             "\n".join(["the nodes are not fit, and nothing was submitted", *found.problems])
@@ -129,11 +208,19 @@ def _check_nodes(run: Path, profile: Profile, wait: int) -> None:
 
 
 def _say(
-    run: Path, name: str, live: tuple[str, ...], submitted: tuple[str, ...], json: bool
+    run: Path,
+    name: str,
+    live: Sequence[str],
+    others: Mapping[str, str],
+    submitted: Sequence[str],
+    json: bool,
 ) -> None:
     if json:
-        print_json({"run": str(run), "name": name, "submitted": submitted, "live": live})
+        content = {"run": str(run), "name": name, "submitted": submitted, "live": live}
+        print_json({**content, "not_counted": others})
         return
+    for job_id, why in others.items():
+        print(f"in the queue, but not counted: {job_id}, for {why}")
     if live:
         print(f"in the queue already: {', '.join(live)}")
     if submitted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,11 +25,16 @@ COLUMNS = ("η/η_c", "status", "steps", "S", "2/η", "S·η/2", "ℓ1", "test l
 def print_end(run: Path, outcome: RunOutcome) -> None:
     """Print how a run ended in a SLURM job and what to do next, and nothing of its numbers."""
     # Who reads it does so where nothing may be computed.
-    _print_end(run, outcome, pictures=[], where=" --cluster FILE")
+    _print_end(run, outcome, pictures=[], where=" --cluster FILE", in_job=True)
 
 
-def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -> None:
-    """Analyse what is there, draw it if it is little, and print it."""
+def print_summary(
+    run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool, where: str = ""
+) -> None:
+    """Analyse what is there, draw it if it is little, and print it.
+
+    ``where`` is what ``eos resume`` needs besides to compute there too.
+    """
     rows = Store(run).rows("trials")
     phases = analyze(run).phases if rows else []
     by_column: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -44,7 +50,7 @@ def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -
         _print_column(column, labels[column.column_id], by_column[column.column_id])
     if columns:
         _print_phases(labels, phases)
-    _print_end(run, outcome, pictures=_draw(run, columns) if outcome.settled else [], where="")
+    _print_end(run, outcome, pictures=_draw(run, columns) if outcome.settled else [], where=where)
 
 
 def _print_column(column: Column, label: str, rows: list[dict[str, Any]]) -> None:
@@ -104,8 +110,10 @@ def _print_phases(labels: Mapping[str, str], phases: list[PhaseRow]) -> None:
         print_undecided(labels, phases)
 
 
-def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str) -> None:
-    snapshot, eos = outcome.snapshot, command()
+def _print_end(
+    run: Path, outcome: RunOutcome, pictures: list[Path], where: str, *, in_job: bool = False
+) -> None:
+    snapshot, eos, named = outcome.snapshot, command(), shlex.quote(str(run))
     print(f"{snapshot.settled} of {snapshot.trials} trials settled, {snapshot.failed} failed")
     for column_id, reason in outcome.blocked:
         print(f"column {column_id}: {reason}")
@@ -114,21 +122,22 @@ def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str)
     tables = ["trials", "trajectories", "attempts"]
     tables += ["measures"] if any((run / "measures").glob("*.parquet")) else []
     tables += ["analysis"] if (run / "analysis").is_dir() else []
-    print("tables   " + "  ".join(f"{run}/{table}" for table in tables))
+    print("tables   " + "  ".join(shlex.quote(f"{run}/{table}") for table in tables))
     if outcome.interrupted or outcome.halted:
-        unless = ", unless the job goes back into the queue," if where else ""
-        print(f"stopped before its end; go on{unless} with\n  {eos} resume {run}{where}")
+        unless = ", unless the job goes back into the queue," if in_job else ""
+        print(f"stopped before its end; go on{unless} with\n  {eos} resume {named}{where}")
     elif outcome.failed:
         print("see what failed, and try it again, with")
-        print(f"  {eos} why {run}\n  {eos} resume {run} --failed{where}")
+        print(f"  {eos} why {named}\n  {eos} resume {named} --failed{where}")
     else:
         sql = (
             "SELECT eta_over_eta_c, epsilon, sharpness, test_loss FROM trials "
             "WHERE kind = 'gd' ORDER BY eta"
         )
-        print(f'next\n  {eos} query {run} "{sql}"')
-        print(f"  {eos} run {run}/sweep.yaml --run-dir {run} problem.seed=[0,1,2]")
-        print(f"  {eos} status {run}")
+        print(f'next\n  {eos} query {named} "{sql}"')
+        config = shlex.quote(f"{run}/sweep.yaml")
+        print(f"  {eos} run {config} --run-dir {named} problem.seed=[0,1,2]")
+        print(f"  {eos} status {named}")
 
 
 def _draw(run: Path, columns: list[Column]) -> list[Path]:

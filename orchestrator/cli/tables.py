@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -122,7 +123,8 @@ def _hint_at_analysis(run: Path, sql: str) -> None:
     ]
     if missing:
         stderr.print(
-            f"{', '.join(missing)} not there yet: {command()} analyze {run}", highlight=False
+            f"{', '.join(missing)} not there yet: {command()} analyze {shlex.quote(str(run))}",
+            highlight=False,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,7 +119,9 @@ def failures_section(view: View, run: str, width: int) -> Section | None:
     """The last failures, a line each, and the command that says more."""
     if not view.failures:
         return None
-    title = Text.assemble(("failures", "bold"), (f"  {command()} why {plain(run)}", "dim"))
+    title = Text.assemble(
+        ("failures", "bold"), (f"  {command()} why {plain(shlex.quote(run))}", "dim")
+    )
     return Section((title,), tuple(_failure(one, width) for one in view.failures))
 
 

@@ -22,7 +22,8 @@ class Allocation:
     ``nodes`` are the names of all machines, of which this process has number ``node_id``; on number
     0 the run is led. ``cpus``, ``gpus`` and ``memory`` (bytes) are those of this machine; None
     leaves it to what the machine has. ``job_id`` is None outside of SLURM; ``restart`` counts how
-    often SLURM has put the job back into its queue, ``step`` names the step of the job.
+    often SLURM has put the job back into its queue, ``step`` names the step of the job, and
+    ``submission`` tells it from other jobs that bear or bore its number, where that is known.
     ``ends_at`` is when SLURM will end the job, in seconds since the epoch. ``hint`` is something to
     tell the user.
     """
@@ -35,13 +36,15 @@ class Allocation:
     job_id: str | None = None
     restart: int = 0
     step: str = ""
+    submission: str = ""
     ends_at: float | None = None
     hint: str | None = None
 
     @property
     def key(self) -> str:
         """A name for this incarnation of this step of the job, and for nothing else."""
-        return f"{self.job_id}.{self.restart}.{self.step}"
+        step = f"{self.step}-{self.submission}" if self.submission else self.step
+        return f"{self.job_id}.{self.restart}.{step}"
 
     @property
     def leads(self) -> bool:

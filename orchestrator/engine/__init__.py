@@ -1,6 +1,7 @@
 """The execution of a sweep by Ray Tune: feed, trial actor, failure policy, orderly end."""
 
-from orchestrator.engine.fitting import refuse_unfit
+from orchestrator.engine.fitting import fitting, refuse_unfit
+from orchestrator.engine.growth import Growth
 from orchestrator.engine.interruption import Stop
 from orchestrator.engine.networks import network_errors
 from orchestrator.engine.run import RunOutcome, execute, prepare, refuse_unfit_directory
@@ -10,6 +11,7 @@ from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Running
 
 __all__ = [
+    "Growth",
     "MissingPackageError",
     "RunOutcome",
     "Running",
@@ -18,6 +20,7 @@ __all__ = [
     "Snapshot",
     "Stop",
     "execute",
+    "fitting",
     "network_errors",
     "prepare",
     "refuse_missing",

@@ -48,7 +48,6 @@ class TrialActor(tune.Trainable):
         """Take up the first work."""
         self._gang: Gang | None = None
         self._live = LiveFile(config["work"].run)
-        find_networks(config["work"].run)
         self._take(config["work"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -82,6 +81,8 @@ class TrialActor(tune.Trainable):
         return {"done": done, "report": self._books.report(in_hand, halt)}
 
     def _take(self, work: Work) -> None:
+        # A run may have got networks since this process began.
+        find_networks(work.run, (assignment.trial.problem for assignment in work.assignments))
         self._work = work
         self._books = Books(work)
         self._courses = deque(self._courses_of(work))

@@ -36,6 +36,9 @@ from orchestrator.sweep import Column, Resources
 START_SECONDS = 5.0
 """What it takes to start another worker. Where all that is left takes less, those at work do it."""
 
+LOOK_SECONDS = 5.0
+"""Between two looks at what the sweep has become, while there is work."""
+
 REPORTS_PER_SECOND = 50
 """Of all running trials together; Tune's controller handles ten times as many."""
 
@@ -56,6 +59,7 @@ class Feed:
     data: Mapping[Data, Read] = field(default_factory=dict)
     warn: Callable[[str], None] = print
     may_begin: Callable[[], bool] = lambda: True
+    grown: Callable[[], Sequence[Column] | None] = lambda: None
     progress: dict[str, ColumnProgress] = field(init=False)
     halted: str | None = field(init=False, default=None)
     _running: dict[str, Running | None] = field(init=False, default_factory=dict)
@@ -63,6 +67,7 @@ class Feed:
     _works: int = field(init=False, default=0)
     _workers: int = field(init=False, default=0)
     _scarce_since: float | None = field(init=False, default=None)
+    _looked_at: float = field(init=False, default=-LOOK_SECONDS)
 
     def __post_init__(self) -> None:
         self.progress = {
@@ -74,8 +79,44 @@ class Feed:
         """Whether nothing is left to run, here or elsewhere."""
         return all(column.complete for column in self.progress.values())
 
+    def grow(self, *, now: bool = False) -> bool:
+        """Take in what the sweep has become since the last look; whether that is more.
+
+        Unless it must be known ``now``, a look of a moment ago will do, and failed trials that were
+        given another chance meanwhile can wait.
+        """
+        if not now and time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return False
+        self._looked_at = time.monotonic()
+        columns = {column.column_id: column for column in self.grown() or ()}
+        changed = [
+            column
+            for name, column in columns.items()
+            if name not in self.progress or self.progress[name].column != column
+        ]
+        if changed or now:
+            self.ledger.refresh()
+        settled, failed = self.ledger.settled, self.ledger.failed
+        if now:
+            changed += [
+                progress.column
+                for name, progress in self.progress.items()
+                if name not in columns and progress.forgiven(failed)
+            ]
+        for column in changed:
+            known = self.progress.get(column.column_id)
+            self.progress[column.column_id] = (
+                ColumnProgress(column, settled, failed)
+                if known is None
+                else known.as_column(column, settled, failed)
+            )
+        if changed:
+            self.columns = tuple(progress.column for progress in self.progress.values())
+        return bool(changed)
+
     def next_work(self) -> Work | None:
         """What a worker is to run next, or None when nothing can start now."""
+        self.grow()
         if self.halted is not None or not self.may_begin():
             return None
         ready = self._ready()

@@ -34,6 +34,21 @@ def refuse_unfit(columns: Iterable[Column], allocation: Allocation) -> None:
             _refuse_too_little_memory(column, column.resources.memory_gib_per_worker)
 
 
+def fitting(
+    columns: Iterable[Column], allocation: Allocation
+) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """The columns whose trials fit the machines, and why others do not, each reason once."""
+    fit, reasons = [], dict[str, None]()
+    for column in columns:
+        try:
+            refuse_unfit([column], allocation)
+        except SweepError as error:
+            reasons[str(error)] = None
+        else:
+            fit.append(column)
+    return tuple(fit), tuple(reasons)
+
+
 def _refuse_excess(
     kind: str, resources: Resources, each: int, on_node: int, allocation: Allocation
 ) -> None:

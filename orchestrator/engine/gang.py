@@ -131,8 +131,7 @@ class Rank:
     """
 
     def __init__(self, run: Path, leader: Any) -> None:
-        find_networks(run)
-        self._leader = leader
+        self._run, self._leader = run, leader
         self._failed = threading.Event()
 
     def address(self) -> str:
@@ -158,6 +157,7 @@ class Rank:
     def compute(self, trial: Trial, checkpoint: bytes | None) -> None:
         """Run a trial to the end that all ranks agree on; the leader keeps its results."""
         try:
+            find_networks(self._run, [trial.problem])
             run = TrialRun(
                 trial,
                 device=self._device,

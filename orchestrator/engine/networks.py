@@ -80,9 +80,7 @@ def keep_networks(run: Path, sweep: Sweep) -> None:
         SweepError: a file has changed since the sweep was read.
         StoreError: the directory cannot be written to.
     """
-    names = {column.problem.architecture for column in sweep.columns}
-    found = {name: own_network(name) for name in sorted(names)}
-    digests = {own.digest: name for name, own in found.items() if own and own.digest}
+    digests = _digests(column.problem for column in sweep.columns)
     if not digests:
         return
     from jobs.models import own  # with torch, which other sweeps need not wait for
@@ -102,11 +100,18 @@ def keep_networks(run: Path, sweep: Sweep) -> None:
             own.register(digest, copy)
 
 
-def find_networks(run: Path) -> None:
-    """Let this process find the networks that a run directory keeps."""
-    files = sorted((run / MODELS).glob("[0-9a-f]*.py"))
-    if files:
+def find_networks(run: Path, problems: Iterable[Problem]) -> None:
+    """Let this process find the networks of these problems that a run directory keeps."""
+    for digest in _digests(problems):
         from jobs.models import own
 
-        for path in files:
-            own.register(path.stem, path)
+        path = run / MODELS / f"{digest}.py"
+        if path.is_file():
+            own.register(digest, path)
+
+
+def _digests(problems: Iterable[Problem]) -> dict[str, str]:
+    """The files of the own networks of these problems by digest, and a network of each."""
+    names = sorted({problem.architecture for problem in problems})
+    found = {name: own_network(name) for name in names}
+    return {own.digest: name for name, own in found.items() if own and own.digest}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +32,14 @@ from orchestrator.store import (
     remove_orphaned_temporaries,
     write_bytes_whole,
 )
+from orchestrator.store.write import file_errors
 from orchestrator.sweep import Column, Sweep
 
 WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
 """Between looks at the tables while other runs work on the columns that are left; it grows."""
+
+LOCK_SECONDS = 20.0
+"""For whoever else writes the sweep file just now."""
 
 WATCH_SECONDS = 1.0
 """Between looks at the clock and at what else may end the run."""
@@ -74,13 +80,40 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
             of the directory read different data under one name.
         StoreError: the directory cannot be written to.
     """
-    old, whole = _extended(run, sweep)
+    _, whole = _extended(run, sweep)  # refused before anything is made
     refuse_mixed_data(run, whole.columns)
     create(run)
-    keep_networks(run, whole)
-    if whole != old:
-        write_bytes_whole(run / "sweep.yaml", sweeps.dump(whole).encode())
+    with _alone(run):
+        old, whole = _extended(run, sweep)
+        keep_networks(run, whole)
+        if whole != old:
+            write_bytes_whole(run / "sweep.yaml", sweeps.dump(whole).encode())
     return whole
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Keep others from adding to the sweep between its being read and written, which would undo it.
+
+    A file system without locks is gone on with, and so is one whose lock cannot be had in time.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    with file_errors(run, "written to"):
+        descriptor = os.open(run / ".sweep.lock", flags, 0o600)
+    try:
+        end = time.monotonic() + LOCK_SECONDS
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.05)
+                continue
+            except OSError:
+                pass
+            break
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def refuse_unfit_directory(run: Path, sweep: Sweep) -> None:
@@ -110,6 +143,7 @@ def execute(
     name: str,
     columns: Sequence[Column],
     *,
+    grown: Callable[[], Sequence[Column] | None] = lambda: None,
     observe: Observer,
     warn: Callable[[str], None],
     quiet: bool = True,
@@ -125,6 +159,8 @@ def execute(
         run: the run directory, made ready by :func:`prepare`.
         name: the sweep's name.
         columns: what is to be computed.
+        grown: says what is to be computed now, None where that has not changed; it is asked again
+            and again, and before the run ends.
         observe: shown where the run stands, now and then.
         warn: told what the user should know.
         quiet: whether the messages of Ray and Tune are kept from the user.
@@ -142,14 +178,14 @@ def execute(
     for path, reason in Store(run).check_parts(set_damaged_aside=True):
         warn(f"{path} is damaged ({reason}); it was set aside as .{path.name}.damaged")
     origin = provenance(name)
-    claims = Claims(run, origin.slurm_job_id, origin.restart_count)
+    claims = Claims(run, site.job)
     with (
         Interruption(run, claims.token, patient=site.in_job, grace=site.grace) as interruption,
         _watch(claims, site, interruption),
     ):
         ledger = Ledger(run, new_run=True)
         feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
-        feed.may_begin, feed.logged = site.may_begin, bool(log)
+        feed.may_begin, feed.logged, feed.grown = site.may_begin, bool(log), grown
         feed.data = {data: reads[0] for data, reads in data_read(run).items()}
         observe(feed.snapshot())
         try:
@@ -211,17 +247,35 @@ def _carry_out(
             shown = time.monotonic()
             observe(feed.snapshot())
 
+    def nothing_more() -> bool:
+        """Say that the run ends, and only then look at the sweep once more.
+
+        Whoever adds to it later finds that said, and whoever did so before is found out.
+        """
+        site.leave()
+        if not feed.grow(now=True):
+            return True
+        site.stay()
+        return False
+
     def work_is_ready() -> bool:
         idle, wait = 0.0, WAIT_SECONDS
-        while not ended() and not feed.complete():
+        while not ended():
+            feed.grow()
+            if feed.complete():
+                if nothing_more():
+                    break
+                continue
             if not site.may_begin():
                 interruption.request(Stop("time_limit", "too little time is left to begin a trial"))
                 break
             if feed.claim_more():
                 return True
             if site.idle_seconds is not None and idle >= site.idle_seconds:
-                interruption.request(Stop("idle", f"other runs held all work for {idle:.0f} s"))
-                break
+                if nothing_more():
+                    interruption.request(Stop("idle", f"other runs held all work for {idle:.0f} s"))
+                    break
+                idle, wait = 0.0, WAIT_SECONDS
             _sleep(wait, interruption)  # other runs hold what is left
             idle, wait = idle + wait, min(1.5 * wait, LONGEST_WAIT_SECONDS)
             feed.look_around()
@@ -250,8 +304,19 @@ def _live_log(feed: Feed, sinks: Sequence[Sink]) -> LiveLog | None:
     """The log of a run whose Ray has started; None where none was asked for."""
     if not sinks:
         return None
-    name = feed.provenance.sweep
-    return LiveLog(feed.run, name, column_labels(feed.columns), sinks, feed.warn)
+    return LiveLog(feed.run, feed.provenance.sweep, _Labels(feed), sinks, feed.warn)
+
+
+class _Labels(dict[str, str]):
+    """The columns of a feed in a few words, those too that it takes in later."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(column_labels(feed.columns))
+        self._feed = feed
+
+    def __missing__(self, column_id: str) -> str:
+        self.update({**column_labels(self._feed.columns), **self})
+        return self[column_id]
 
 
 def _sleep(seconds: float, interruption: Interruption) -> None:

@@ -1,7 +1,7 @@
 """Who works on what, and what is settled: claims, marks of running attempts, and the tables."""
 
 from orchestrator.ledger.attempts import Row, attempt_row, commit_attempt, part_name, utc
-from orchestrator.ledger.claims import HEARTBEAT_SECONDS, Claim, Claims, read_claims
+from orchestrator.ledger.claims import HEARTBEAT_SECONDS, Claim, Claims, JobStart, read_claims
 from orchestrator.ledger.ledger import Ledger, settled_trial
 from orchestrator.ledger.marks import (
     Mark,
@@ -16,6 +16,7 @@ __all__ = [
     "HEARTBEAT_SECONDS",
     "Claim",
     "Claims",
+    "JobStart",
     "Ledger",
     "Mark",
     "Row",

@@ -3,28 +3,38 @@
 Any number of runs on one run directory share its columns by these files alone. A claim whose owner
 is gone may be taken over; an owner that comes back late changes nothing, because readers take one
 attempt of each trial.
+
+Clocks of machines are never compared. The age of a heartbeat is taken from the file server's clock:
+the time of the claim's file against that of a file written now. And a claim only counts as given up
+when this run has itself seen it unchanged for several heartbeats: some file systems take the times
+of files from the machine that writes them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
+import math
 import os
 import random
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.whole_file import temporary_name
 from orchestrator.ledger.process import ProcessIdentity
+from orchestrator.store.clock import FileClock, seconds_since_boot
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
 """A claim is stale when its heartbeat is older than this, or at once when its process is seen to
-be dead. Long enough for a file server's cache and a slow clock."""
+be dead. Long enough for a file server's cache."""
+
+WATCHED_SECONDS = 2.5 * HEARTBEAT_SECONDS
+"""For so long at least must a run have seen a claim unchanged before it takes it over, unless its
+process is seen to be dead."""
 
 SUFFIX = ".claim"
 TAKEOVER = ".takeover"
@@ -32,40 +42,73 @@ TAKEOVER = ".takeover"
 
 @dataclass(frozen=True)
 class Claim:
-    """A column claimed by a run; ``age`` is that of its last heartbeat, in seconds."""
+    """A column claimed by a run; ``beat_at`` is its last heartbeat by the file server's clock.
+
+    ``age`` is how old that is in seconds, by the clock that the reader had. ``submission`` tells
+    jobs apart that bore the same number.
+    """
 
     column_id: str
     token: str
     owner: ProcessIdentity
     slurm_job_id: str | None
     restart_count: int | None
+    submission: str | None
+    beat_at: float
     age: float
 
     @property
     def stale(self) -> bool:
-        """Whether the column may be taken over."""
+        """Whether it looks given up; who takes it over must also have seen it unchanged."""
         return self.owner.is_dead() or self.age > STALE_SECONDS
 
-    def precedes(self, slurm_job_id: str | None, restart_count: int | None) -> bool:
+    def precedes(self, job: JobStart | None) -> bool:
         """Whether it is left from an earlier start of the same SLURM job, which is over then."""
         return (
-            slurm_job_id is not None
-            and self.slurm_job_id == slurm_job_id
-            and (self.restart_count or 0) < (restart_count or 0)
+            job is not None
+            and (self.slurm_job_id, self.submission) == (job.job_id, job.submission)
+            and (self.restart_count or 0) < job.restart
         )
 
 
+@dataclass(frozen=True)
+class JobStart:
+    """One start of a SLURM job: number, what tells it from others of that number, and restarts."""
+
+    job_id: str
+    submission: str | None = None
+    restart: int = 0
+
+
+@dataclass(frozen=True)
+class _Sighting:
+    """A claim as it was first seen with this heartbeat, and when by this machine's clock."""
+
+    claim: Claim
+    seen_at: float
+
+
 class Claims:
-    """The claims of one run on a run directory."""
+    """The claims of one run on a run directory.
+
+    Args:
+        run: the run directory.
+        job: the start of the SLURM job that this is, if any.
+        clock: seconds of a clock of this machine that never stands still and never goes back.
+    """
 
     def __init__(
-        self, run: Path, slurm_job_id: str | None = None, restart_count: int | None = None
+        self,
+        run: Path,
+        job: JobStart | None = None,
+        clock: Callable[[], float] = seconds_since_boot,
     ) -> None:
         self.token = uuid.uuid4().hex
         self._folder = run / "claims"
-        self._slurm_job_id, self._restart_count = slurm_job_id, restart_count
-        self._held: set[str] = set()
-        self._seen: dict[str, tuple[Claim, float]] = {}
+        self._job, self._clock = job, clock
+        self._server = FileClock(self._folder / f"clock-{self.token[:16]}", clock)
+        self._held: dict[str, float] = {}
+        self._seen: dict[Path, _Sighting] = {}
 
     @property
     def held(self) -> frozenset[str]:
@@ -76,16 +119,15 @@ class Claims:
         """Claim a column; False when a living run holds it."""
         if column_id in self._held:
             return True
-        path = self._path(column_id)
-        holder = read_claim(path)  # reading is cheaper than writing, and most are held
+        path, began = self._path(column_id), self._clock()
+        holder = self._read(path)  # reading is cheaper than writing, and most are held
         if holder is None:
             taken = self._create(path)
         else:
-            taken = self._may_take(holder) and self._take_over(path, holder)
-            if not taken:
-                self._seen[column_id] = holder, time.monotonic()
+            taken = self._may_take(path, holder) and self._take_over(path, holder)
         if taken:
-            self._held.add(column_id)
+            self._held[column_id] = began
+            self._seen.pop(path, None)
         return taken
 
     def in_turn(self, column_ids: Sequence[str]) -> Iterator[str]:
@@ -113,38 +155,60 @@ class Claims:
 
     def _may_be_stale(self, column_id: str) -> bool:
         """Whether a claim may be stale by now; False where it was seen alive not long ago."""
-        if column_id not in self._seen:
-            return True
-        holder, seen_at = self._seen[column_id]
-        age = holder.age + time.monotonic() - seen_at
-        return dataclasses.replace(holder, age=age).stale
+        seen = self._seen.get(self._path(column_id))
+        return seen is None or self._given_up(seen)
 
     def beat(self) -> None:
         """Say that the claims held are alive; what was taken over meanwhile is let go."""
         for column_id in tuple(self._held):
-            path = self._path(column_id)
+            path, began = self._path(column_id), self._clock()
             holder = read_claim(path)
             if holder is None or holder.token != self.token:
-                self._held.discard(column_id)
+                self._held.pop(column_id, None)
                 continue
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path)
+                self._held[column_id] = began
 
     def release(self, column_id: str) -> None:
         """Give a column back; a claim gone stale is left to whoever takes it over."""
-        path = self._path(column_id)
+        path, beaten_at = self._path(column_id), self._held.pop(column_id, None)
+        if beaten_at is None or self._clock() - beaten_at > STALE_SECONDS:
+            return
         holder = read_claim(path)
-        if holder is not None and holder.token == self.token and holder.age <= STALE_SECONDS:
+        if holder is not None and holder.token == self.token:
             path.unlink(missing_ok=True)
-        self._held.discard(column_id)
 
     def release_all(self) -> None:
         """Give everything back."""
         for column_id in tuple(self._held):
             self.release(column_id)
+        self._server.close()
 
-    def _may_take(self, holder: Claim) -> bool:
-        return holder.stale or holder.precedes(self._slurm_job_id, self._restart_count)
+    def _read(self, path: Path) -> Claim | None:
+        """The claim in a file, and note since when it is unchanged."""
+        try:
+            now = self._server.now()
+        except OSError:  # nothing can be written: then what this run has watched must do
+            now = -math.inf
+        claim, seen = read_claim(path, now), self._seen.get(path)
+        if claim is None:
+            self._seen.pop(path, None)
+        elif seen is None or (seen.claim.token, seen.claim.beat_at) != (claim.token, claim.beat_at):
+            self._seen[path] = _Sighting(claim, self._clock())
+        return claim
+
+    def _may_take(self, path: Path, holder: Claim) -> bool:
+        """Whether a claim that was just read is given up."""
+        return holder.precedes(self._job) or self._given_up(self._seen[path])
+
+    def _given_up(self, seen: _Sighting) -> bool:
+        if seen.claim.owner.is_dead():
+            return True
+        unchanged = self._clock() - seen.seen_at
+        # Old by the file server's clock, or, whatever that says, unchanged for so long.
+        age = max(seen.claim.age, 0.0) + unchanged
+        return unchanged > WATCHED_SECONDS and age > STALE_SECONDS
 
     def _path(self, column_id: str) -> Path:
         return self._folder / f"{column_id}{SUFFIX}"
@@ -164,8 +228,9 @@ class Claims:
         content = {
             "token": self.token,
             "owner": ProcessIdentity.own().as_dict(),
-            "slurm_job_id": self._slurm_job_id,
-            "restart_count": self._restart_count,
+            "slurm_job_id": None if self._job is None else self._job.job_id,
+            "restart_count": None if self._job is None else self._job.restart,
+            "submission": None if self._job is None else self._job.submission,
         }
         temporary = temporary_name(path)
         temporary.write_text(json.dumps(content))
@@ -181,13 +246,13 @@ class Claims:
         again, so with the right in hand and the stale claim still there nobody else replaces it;
         and the claim's file is there at every moment, so nobody takes the column for free.
         """
-        began = time.monotonic()
+        began = self._clock()
         rights = self._right_to_replace(path, stale)
         if not rights:
             return False
         holder = read_claim(path)
         replaced = holder is not None and holder.token == stale.token
-        if replaced and time.monotonic() - began > STALE_SECONDS / 2:
+        if replaced and self._clock() - began > STALE_SECONDS / 2:
             return False  # asleep meanwhile, so others may count this run's right as stale
         if replaced:
             with self._written(path) as temporary:
@@ -207,16 +272,19 @@ class Claims:
             rights.append(path.with_name(f"{path.name}.{stale.token}.{len(rights)}{TAKEOVER}"))
             if self._create(rights[-1]):
                 return rights
-            holder = read_claim(rights[-1])
-            if holder is None or not self._may_take(holder):
+            holder = self._read(rights[-1])
+            if holder is None or not self._may_take(rights[-1], holder):
                 return []
 
 
-def read_claim(path: Path) -> Claim | None:
-    """The claim in a file, or None where there is none."""
+def read_claim(path: Path, now: float | None = None) -> Claim | None:
+    """The claim in a file, or None where there is none.
+
+    ``now`` is the time by the file server's clock; without it, who only looks takes this machine's.
+    """
     try:
         content = json.loads(path.read_text())
-        age = time.time() - path.stat().st_mtime
+        beat_at = path.stat().st_mtime
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     owner = ProcessIdentity(**content["owner"])
@@ -226,7 +294,9 @@ def read_claim(path: Path) -> Claim | None:
         owner=owner,
         slurm_job_id=content["slurm_job_id"],
         restart_count=content.get("restart_count"),
-        age=max(age, 0.0),
+        submission=content.get("submission"),
+        beat_at=beat_at,
+        age=max((time.time() if now is None else now) - beat_at, 0.0),
     )
 
 

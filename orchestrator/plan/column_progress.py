@@ -98,6 +98,10 @@ class ColumnProgress:
         """Whether a trial failed and is not tried again."""
         return bool(self._failed)
 
+    def forgiven(self, failed: Collection[str]) -> bool:
+        """Whether a trial that failed here is not among those that count as failed now."""
+        return not self._failed.issubset(failed)
+
     @property
     def unknown(self) -> int:
         """GD trials whose η is not known yet."""
@@ -113,6 +117,15 @@ class ColumnProgress:
                 self.settle(settled[name])
             elif name in failed and name not in settled:
                 self.fail(name)
+
+    def as_column(
+        self, column: Column, settled: Mapping[str, SettledTrial], failed: Collection[str] = ()
+    ) -> ColumnProgress:
+        """The column with other learning rates, or handled otherwise; what runs goes on."""
+        other = ColumnProgress(column, settled, failed)
+        for name in self._running - other._settled.keys():
+            other.start(name)
+        return other
 
     def start(self, trial_id: str) -> None:
         """Note that a trial runs."""

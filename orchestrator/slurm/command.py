@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 TIMEOUT_SECONDS = 30.0
-"""A controller that answers at all does so sooner; SLURM's own patience with a dead one is 10 s
-for ``squeue`` and minutes for ``sacct``."""
+"""A controller that answers at all does so sooner."""
+
+QUIET_SECONDS = 2.0
+"""After so long without an answer it is asked whether the controller is there: SLURM's programs
+wait half a minute and more for one that is not."""
 
 SEPARATOR = "\x1f"
 """Between fields. Job names may hold any printable character, and a line break."""
@@ -52,9 +56,7 @@ def ask(program: str, arguments: Sequence[str], *, timeout: float = TIMEOUT_SECO
         reason = "is not installed here" if missing else f"cannot be run ({error.strerror})"
         raise SlurmUnavailable(f"{program} {reason}", missing=missing) from error
     try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise SlurmUnavailable(f"{program} gave no answer within {timeout:g} s") from error
+        out, err = _answer(process, program, arguments, timeout)
     finally:
         _end(process)
     if process.returncode != 0:
@@ -64,6 +66,49 @@ def ask(program: str, arguments: Sequence[str], *, timeout: float = TIMEOUT_SECO
         said = said or f"it ended with status {process.returncode}"
         raise SlurmUnavailable(said if said.startswith(program) else f"{program}: {said}")
     return out.decode(errors="replace")
+
+
+def _answer(
+    process: subprocess.Popen[bytes], program: str, arguments: Sequence[str], timeout: float
+) -> tuple[bytes, bytes]:
+    """What a program prints, unless it takes too long or nobody is there to answer it.
+
+    Raises:
+        SlurmUnavailable: so it is.
+    """
+    # Who asks another cluster does not ask the controller of this one.
+    other = any(argument.startswith("--clusters") for argument in arguments)
+    first = timeout if other else min(QUIET_SECONDS, timeout)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.communicate(timeout=first)
+    if first < timeout and (down := controller_down()):
+        raise SlurmUnavailable(down)
+    try:
+        return process.communicate(timeout=timeout - first)
+    except subprocess.TimeoutExpired as error:
+        raise SlurmUnavailable(f"{program} gave no answer within {timeout:g} s") from error
+
+
+def controller_down() -> str | None:
+    """What ``scontrol ping`` says where no controller answers; None where one may be busy."""
+    try:
+        said = subprocess.run(
+            ["scontrol", "ping"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(os.environ),
+            timeout=QUIET_SECONDS,
+            check=False,
+        ).stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        return f"scontrol ping gave no answer within {QUIET_SECONDS:g} s"
+    except OSError:
+        return None
+    states = re.findall(r"Slurmctld\(.*?\) at .*? is \w+", said)
+    if not states or any(state.endswith(" UP") for state in states):
+        return None
+    return "scontrol ping says that " + ", ".join(states)
 
 
 def environment(user: Mapping[str, str]) -> dict[str, str]:

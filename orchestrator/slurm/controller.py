@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from orchestrator.slurm.command import ask, moment
+from orchestrator.slurm.command import SlurmUnavailable, ask, moment
 
 SECONDS = 10.0
 """A job that ends has little time, and goes on without an answer."""
@@ -29,6 +29,20 @@ def own_state(job_id: str) -> OwnState:
         SlurmUnavailable: it gives no answer, or none that can be read.
     """
     return parse_job(ask("scontrol", ["--oneliner", "show", "job", job_id], timeout=SECONDS))
+
+
+def clock() -> float:
+    """What time it is for the controller, in seconds since the epoch.
+
+    Raises:
+        SlurmUnavailable: it gives no answer, or none that can be read.
+    """
+    text = ask("scontrol", ["show", "config"], timeout=SECONDS)
+    dated = re.match(r"Configuration data as of (\S+)", text)
+    now = None if dated is None else moment(dated[1])
+    if now is None:
+        raise SlurmUnavailable("scontrol show config does not begin with the time")
+    return now
 
 
 def requeue(job_id: str) -> None:

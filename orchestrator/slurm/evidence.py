@@ -54,7 +54,7 @@ def job_ends(
     ends = []
     for job_id in dict.fromkeys([*records, *others]):
         starts = accounting.starts.get(job_id, ())
-        incarnations = records[job_id].incarnations if job_id in records else ()
+        incarnations = records[job_id].all_starts if job_id in records else ()
         paired = [_start_of(own, starts) for own in incarnations]
         for own, start in zip(incarnations, paired, strict=True):
             last = own is incarnations[-1]
@@ -75,15 +75,21 @@ def end_of_attempt(
     job_id: str, restart: int | None, started_at: float, ends: Sequence[JobEnd]
 ) -> JobEnd | None:
     """How the start of a job ended in which an attempt was lost; None where nobody knows."""
-    of_job = [end for end in ends if end.job_id == job_id]
-    for end in of_job:
-        if restart is not None and end.restart == restart:
+    of_job = [end for end in reversed(ends) if end.job_id == job_id]
+    of_start = [end for end in of_job if restart is not None and end.restart == restart]
+    # Jobs that bore the same number have starts with the same count: then the time decides.
+    for end in of_start if len(of_start) != 1 else ():
+        if _spans(end, started_at):
             return end
-    for end in reversed(of_job):
-        began, ended = end.started_at, end.ended_at
-        if began is not None and began - CLOCKS_SECONDS <= started_at <= (ended or started_at):
-            return end
-    return None
+    if of_start:
+        return of_start[0]
+    return next((end for end in of_job if _spans(end, started_at)), None)
+
+
+def _spans(end: JobEnd, moment: float) -> bool:
+    """Whether a start of a job lasted at that time."""
+    began, ended = end.started_at, end.ended_at
+    return began is not None and began - CLOCKS_SECONDS <= moment <= (ended or moment)
 
 
 def _end(

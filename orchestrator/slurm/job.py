@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 from orchestrator.cluster import Allocation
 from orchestrator.engine import RunOutcome, Site, Stop
 from orchestrator.engine.interruption import GRACE_SECONDS
+from orchestrator.ledger import JobStart
 from orchestrator.slurm import controller, records
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.slurm.node_check import versions
 from orchestrator.slurm.records import End, Incarnation
 from orchestrator.slurm.terms import Terms, lead_seconds
+from orchestrator.store.clock import AHEAD_SECONDS, difference, seconds_since_boot
 
 IDLE_SECONDS = 900.0
 """How long a job waits for columns that other jobs hold, before it gives its nodes back."""
@@ -37,6 +40,8 @@ PUT_BACK: dict[End, str] = {
 class Job:
     """The SLURM job that this process leads, from :meth:`begin` to :meth:`end`.
 
+    Its times are by the controller's clock, which is asked once: the node's may be set wrong.
+
     Args:
         run: the run directory.
         allocation: what SLURM granted.
@@ -51,6 +56,8 @@ class Job:
         self._run, self._allocation, self._terms, self._warn = run, allocation, terms, warn
         self._id, self._restart = allocation.job_id, allocation.restart
         self._ends_at = allocation.ends_at
+        self._ahead = time.time() - seconds_since_boot()
+        self._writing = threading.Lock()
         self._asked_again = False
         self._records_changed_at = 0
         self._record = Incarnation(
@@ -64,6 +71,9 @@ class Job:
 
     def begin(self) -> None:
         """Note that the job has started, and when its time is up."""
+        key = self._terms.key or self._own_key()
+        self._record = dataclasses.replace(self._record, key=key)
+        self._set_clock()
         if self._ends_at is None:
             try:
                 self._ends_at = controller.own_state(self._id).ends_at
@@ -78,18 +88,25 @@ class Job:
             root=self._terms.root,
             interface=self._terms.interface,
             versions=versions(),
+            job=JobStart(self._id, self._record.key, self._restart),
+            clock=self._now,
             stop_at=self._stop_at,
             grace=max(GRACE_SECONDS, self._lead() / 2),
             idle_seconds=IDLE_SECONDS,
             beat=self._beat,
+            leave=self._leave,
+            stay=self._stay,
         )
 
-    def end(self, outcome: RunOutcome) -> End:
+    def end(self, outcome: RunOutcome, left: str = "") -> End:
         """Note how the run ended, and put the job back into the queue if it has more to do.
+
+        ``left`` says why some of it was left to other jobs.
 
         When it was put back, SLURM ends this process at any moment: nothing may be left to do.
         """
         end, detail, alive = self._judge(outcome)
+        detail = "; ".join(part for part in (detail, left) if part)
         term = PUT_BACK.get(end)
         if outcome.settled or term is None:
             self._write(end=end, detail=detail)
@@ -147,7 +164,7 @@ class Job:
             return "node_failure"
         stop_at = self._stop_at()
         if stop.reason == "time_limit" or (
-            stop_at is not None and time.time() >= stop_at - EARLY_SECONDS and self._long()
+            stop_at is not None and self._now() >= stop_at - EARLY_SECONDS and self._long()
         ):
             return "time_limit"
         return "preempted"
@@ -156,11 +173,11 @@ class Job:
         """Whether the job has used up so much of its time that a signal can mean its limit."""
         assert self._ends_at is not None
         started = self._record.started_at
-        return time.time() - started > LONG_SHARE * (self._ends_at - started)
+        return self._now() - started > LONG_SHARE * (self._ends_at - started)
 
     def _times_put_back(self, term: str) -> int:
-        job = records.read_jobs(self._run).get(self._id)
-        past = [] if job is None else [one for one in job.incarnations if one.requeued]
+        job = records.read_jobs(self._run)[self._id]
+        past = [one for one in job.incarnations if one.requeued]
         return sum(one.end is not None and PUT_BACK.get(one.end) == term for one in past)
 
     def _lead(self) -> float:
@@ -172,8 +189,8 @@ class Job:
         return None if self._ends_at is None else self._ends_at - self._lead()
 
     def _beat(self) -> Stop | None:
-        records.beat(self._run, self._id, self._restart)
-        if self._may_be_superseded() and records.superseded(self._run, self._id, self._restart):
+        records.beat(self._run, self._record)
+        if self._may_be_superseded() and records.superseded(self._run, self._record):
             return Stop("superseded", f"job {self._id} has been started again meanwhile")
         self._ask_again()
         return None
@@ -184,13 +201,14 @@ class Job:
         Two changes within a tick of the file server's clock look like one, hence the minute.
         """
         before, self._records_changed_at = self._records_changed_at, records.changed_at(self._run)
-        fresh = time.time_ns() - self._records_changed_at < 60 * 10**9
+        now = records.beat_at(self._run, self._record)
+        fresh = now is not None and now - self._records_changed_at / 1e9 < 60
         return fresh or self._records_changed_at != before
 
     def _ask_again(self) -> None:
         """Shortly before the time is up, see whether somebody has given the job more."""
         stop_at = self._stop_at()
-        if stop_at is None or self._asked_again or time.time() < stop_at - 30:
+        if stop_at is None or self._asked_again or self._now() < stop_at - 30:
             return
         self._asked_again = True
         try:
@@ -201,8 +219,52 @@ class Job:
             self._ends_at, self._asked_again = ends_at, False
             self._write(ends_at=ends_at)
 
+    def _leave(self) -> None:
+        self._write(leaving=True)
+
+    def _stay(self) -> None:
+        self._write(leaving=False)
+
+    def _now(self) -> float:
+        return seconds_since_boot() + self._ahead
+
+    def _set_clock(self) -> None:
+        """Go by the controller's clock from now on, if it tells the time."""
+        try:
+            now = controller.clock()
+        except SlurmUnavailable:
+            return
+        began = self._now() - self._record.started_at
+        ahead = time.time() - now
+        if abs(ahead) > AHEAD_SECONDS:
+            self._warn(f"the clock of this node is {difference(ahead, 'the controller')}")
+        self._ahead = now - seconds_since_boot()
+        self._record = dataclasses.replace(self._record, started_at=now - began)
+
+    def _own_key(self) -> str:
+        """What tells this job from others of its number, for one that ``eos`` did not submit.
+
+        Its first start makes the key, and its later ones find it on record.
+        """
+        known = records.read_jobs(self._run).get(self._id)
+        if known is None or not known.incarnations:
+            return records.new_key()
+        if known.submission is not None and known.submission.key:
+            return records.new_key()  # that job got its key with its terms
+        last = known.incarnations[-1]
+        again = self._restart > 0 if last.restart <= self._restart else self._started_since()
+        return last.key if again else records.new_key()
+
+    def _started_since(self) -> bool:
+        """Whether SLURM has started this job again since: then this start is a left-over."""
+        try:
+            return controller.own_state(self._id).restarts > self._restart
+        except SlurmUnavailable:
+            return False
+
     def _write(self, **changes: object) -> None:
         if "end" in changes:
-            changes["ended_at"] = time.time()
-        self._record = dataclasses.replace(self._record, **changes)  # type: ignore[arg-type]
-        records.record_incarnation(self._run, self._record)
+            changes["ended_at"] = self._now()
+        with self._writing:  # the heart beats in a thread of its own
+            self._record = dataclasses.replace(self._record, **changes)  # type: ignore[arg-type]
+            records.record_incarnation(self._run, self._record)

@@ -94,6 +94,36 @@ def off_record(
     ]
 
 
+def at_work(
+    records: Mapping[str, JobRecord], queue: Sequence[QueuedJob], name: str
+) -> tuple[list[QueuedJob], list[QueuedJob]]:
+    """The jobs of that name that do, or will do, what is missing of their run, and those that end.
+
+    A job that SLURM clears away, or that has said itself that it ends, does nothing any more,
+    unless it goes back into the queue.
+    """
+    record_of = {
+        (job.cluster, job.raw_id): records[job_id]
+        for job_id, job in matches(records, queue).items()
+    }
+    works: list[QueuedJob] = []
+    ends: list[QueuedJob] = []
+    for job in queue:
+        if job.live and job.name == name:
+            takes = _takes_more(job, record_of.get((job.cluster, job.raw_id)))
+            (works if takes else ends).append(job)
+    return works, ends
+
+
+def _takes_more(job: QueuedJob, record: JobRecord | None) -> bool:
+    own = record.incarnations[-1] if record is not None and record.incarnations else None
+    if own is not None and (own.requeued or job.restarts > own.restart):
+        return True
+    if phase_of(job.state) == "ending":
+        return False
+    return own is None or not (own.leaving or own.end is not None)
+
+
 def matches(records: Mapping[str, JobRecord], queue: Sequence[QueuedJob]) -> dict[str, QueuedJob]:
     """The jobs on record that the queue shows; a stranger's with the same number is not one."""
     by_id: dict[str, list[QueuedJob]] = defaultdict(list)

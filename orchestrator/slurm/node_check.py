@@ -24,6 +24,7 @@ from orchestrator.cluster.address import interfaces
 from orchestrator.cluster.folder import LONGEST_ROOT
 from orchestrator.slurm.file_systems import file_system, is_shared
 from orchestrator.store import write_bytes_whole
+from orchestrator.store.clock import seconds_ahead
 from orchestrator.sweep import SweepError, load_kept
 
 PACKAGES = ("torch", "ray", "eos-sweep")
@@ -43,11 +44,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a node says; ``token`` is None where it could not read the question."""
+    """What a node says; ``token`` is None where it could not read the question.
+
+    ``ahead`` is by how many seconds its clock is ahead of the file server's.
+    """
 
     node: str
     token: str | None
     problems: tuple[str, ...]
+    ahead: float = 0.0
 
 
 def folder_of(run: Path) -> Path:
@@ -160,7 +165,11 @@ def _answer(run: Path, node: str) -> Answer:
             ),
         )
     problems = check_node(run, question.temp_root, question.interface, question.versions)
-    answer = Answer(node, question.token, tuple(problems))
+    try:
+        ahead = seconds_ahead(folder_of(run))
+    except OSError:  # which is a problem of its own
+        ahead = 0.0
+    answer = Answer(node, question.token, tuple(problems), ahead)
     with contextlib.suppress(OSError):  # the missing file says so itself
         write_bytes_whole(answer_path(run, node), json.dumps(asdict(answer)).encode())
     return answer

@@ -76,7 +76,7 @@ def _accounting(records: Mapping[str, JobRecord], others: Mapping[str, float]) -
     """Accounting by the names on record; of all jobs of this user where one has none there."""
     times = list(others.values())
     times += [record.submission.submitted_at for record in records.values() if record.submission]
-    times += [one.started_at for record in records.values() for one in record.incarnations]
+    times += [one.started_at for record in records.values() for one in record.all_starts]
     names = {record.submission.name for record in records.values() if record.submission}
     nameless = bool(others) or any(record.submission is None for record in records.values())
     return read_accounting(min(times), None if nameless else names, clusters_of(records))
@@ -103,4 +103,4 @@ def clusters_of(records: Mapping[str, JobRecord]) -> str | None:
 
 
 def _told_in_order(record: JobRecord) -> bool:
-    return bool(record.incarnations) and all(one.end == "settled" for one in record.incarnations)
+    return bool(record.incarnations) and all(one.end == "settled" for one in record.all_starts)

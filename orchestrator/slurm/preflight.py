@@ -28,6 +28,7 @@ from orchestrator.slurm.options import NOT_OF_SRUN
 from orchestrator.slurm.profile import Profile
 from orchestrator.slurm.submitting import outside_jobs, private_files, reason
 from orchestrator.store import write_bytes_whole
+from orchestrator.store.clock import AHEAD_SECONDS, difference
 
 WAIT_SECONDS = 30
 """For free nodes, unless told otherwise."""
@@ -52,10 +53,14 @@ _STARTED = "eos-node-started "
 
 @dataclass(frozen=True)
 class Preflight:
-    """What the nodes said: ``unasked`` is why none could be asked, None when they were."""
+    """What the nodes said: ``unasked`` is why none could be asked, None when they were.
+
+    ``warnings`` are what should be put right, though jobs can run.
+    """
 
     nodes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     unasked: str | None = None
 
 
@@ -82,7 +87,13 @@ def preflight(run: Path, profile: Profile, wait: int = WAIT_SECONDS) -> Prefligh
         for task, node in sorted(started.items())
         for problem in _problems(run, question, answers.get(task), _of_task(errors, task, status))
     ]
-    return Preflight(tuple(started[task] for task in sorted(started)), tuple(problems))
+    warnings = [
+        f"node {answer.node}: its clock is {difference(answer.ahead, 'the file server')}"
+        for _, answer in sorted(answers.items())
+        if abs(answer.ahead) > AHEAD_SECONDS
+    ]
+    nodes = tuple(started[task] for task in sorted(started))
+    return Preflight(nodes, tuple(problems), tuple(warnings))
 
 
 def srun_command(run: Path, profile: Profile, wait: int) -> list[str]:
@@ -182,7 +193,10 @@ def _parse(output: str) -> tuple[dict[int, str], dict[int, Answer]]:
         elif text.startswith(SIGN):
             content = json.loads(text.removeprefix(SIGN))
             answers[int(label)] = Answer(
-                content["node"], content["token"], tuple(content["problems"])
+                content["node"],
+                content["token"],
+                tuple(content["problems"]),
+                content.get("ahead", 0.0),
             )
     return started, answers
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from orchestrator.slurm import times
+from orchestrator.slurm.command import SlurmUnavailable, ask
 from orchestrator.slurm.folder import private_folder
 from orchestrator.slurm.profile import Profile
-from orchestrator.slurm.queue import read_queue
-from orchestrator.slurm.records import Submission, record_submission
+from orchestrator.slurm.records import Submission, new_key, record_submission
 from orchestrator.slurm.submitting import reason, submitting
 from orchestrator.slurm.terms import Terms, lead_seconds
 
@@ -51,11 +51,15 @@ class SubmissionPlan:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The jobs that were submitted, and why it were not all that were planned."""
+    """The jobs that were submitted, and why it were not all that were planned.
+
+    ``mishap`` is what went wrong on our side after SLURM had taken the last one.
+    """
 
     job_ids: tuple[str, ...]
     refusal: str | None = None
     at_limit: bool = False
+    mishap: str | None = None
 
 
 def plan_submission(
@@ -78,35 +82,70 @@ def submit(plan: SubmissionPlan, terms: Terms, work: Work) -> Submitted:
     with submitting():
         executor = _executor(plan.run, plan.profile, plan.name)
         for _ in range(plan.count):
-            before = set(folder.iterdir())
+            before, key = set(folder.iterdir()), new_key()
+            executor.last_taken()
             try:
-                job = executor.submit(work, plan.run, terms)
+                job = executor.submit(work, plan.run, replace(terms, key=key))
             except (FailedJobError, FailedSubmissionError, OSError) as error:
                 _remove_unsubmitted(folder, before)
                 why = reason(str(error), 1)
+                if taken := executor.last_taken():
+                    mishap = _take_back(taken, plan.profile.clusters, why)
+                    return Submitted(tuple(job_ids), mishap=mishap)
                 return Submitted(tuple(job_ids), why, any(sign in str(error) for sign in LIMITS))
             job_ids.append(job.job_id)
-            record_submission(
-                plan.run,
-                Submission(
-                    job.job_id, plan.name, time.time(), plan.profile_name, plan.profile.clusters
-                ),
-            )
-            _remove_links(folder)
+            try:
+                record_submission(plan.run, _submission(plan, job.job_id, key))
+                _remove_links(folder)
+            except OSError as error:
+                mishap = (
+                    f"job {job.job_id} was submitted and will work, but could not be put on record "
+                    f"({reason(str(error), 1)})"
+                )
+                return Submitted(tuple(job_ids), mishap=mishap)
     return Submitted(tuple(job_ids))
 
 
-def live_jobs(name: str, clusters: str | None = None) -> tuple[str, ...]:
-    """The numbers of our jobs of that name that run or may still run.
+def _submission(plan: SubmissionPlan, job_id: str, key: str) -> Submission:
+    profile = plan.profile
+    return Submission(
+        job_id=job_id,
+        name=plan.name,
+        submitted_at=time.time(),
+        profile=plan.profile_name,
+        clusters=profile.clusters,
+        key=key,
+        nodes=profile.nodes,
+        cpus=profile.cpus_per_node,
+        gpus=profile.gpus_per_node,
+    )
 
-    Raises:
-        SlurmUnavailable: squeue gives no answer.
-    """
-    return tuple(job.job_id for job in read_queue(clusters) if job.live and job.name == name)
+
+def _take_back(job_id: str, clusters: str | None, why: str) -> str:
+    """Cancel a job that was submitted without the files that it needs; says what happened."""
+    option = [f"--clusters={clusters}"] if clusters else []
+    begin = f"job {job_id} was submitted, but the files that it needs could not be written ({why})"
+    try:
+        ask("scancel", [*option, "--quiet", job_id])
+    except SlurmUnavailable as error:
+        return f"{begin}, nor could it be cancelled ({error.reason}): scancel {job_id}"
+    return f"{begin}; it was cancelled"
 
 
 class _Executor(submitit.SlurmExecutor):
     """Submitit's executor, whose script can be read on a machine without SLURM too."""
+
+    _taken: str | None = None
+
+    def last_taken(self) -> str | None:
+        """The number of the job that SLURM has taken since this was last asked."""
+        taken, self._taken = self._taken, None
+        return taken
+
+    def _get_job_id_from_submission_command(self, string: bytes | str) -> str:  # type: ignore[override]
+        taken: str = super()._get_job_id_from_submission_command(string)
+        self._taken = taken
+        return taken
 
     @classmethod
     def affinity(cls) -> int:

@@ -19,6 +19,8 @@ class Terms:
         max_timeouts: how often a job puts itself back into the queue at its time limit.
         max_preemptions: how often it does so after a preemption or the loss of a node.
         log: where trials are logged while they run, by name.
+        key: tells the job that gets these terms from others of its number; None where it was not
+            submitted by ``eos``.
     """
 
     root: Path | None = None
@@ -27,6 +29,7 @@ class Terms:
     max_timeouts: int = 100
     max_preemptions: int = 1000
     log: tuple[str, ...] = ()
+    key: str | None = None
 
 
 def lead_seconds(stop_seconds: float, limit: float) -> float:

@@ -6,10 +6,10 @@ import logging
 import os
 import re
 import socket
-import time
 from pathlib import Path
 
 from jobs.whole_file import SUFFIX
+from orchestrator.store.clock import file_time
 from orchestrator.store.write import file_errors
 
 DAMAGED = ".damaged"
@@ -43,8 +43,8 @@ def _is_orphan(path: Path) -> bool:
     if writer["host"].endswith(f".{socket.gethostname()}"):
         return not _is_alive(int(writer["pid"]))
     try:
-        return time.time() - path.stat().st_mtime > _FOREIGN_AGE_S
-    except FileNotFoundError:
+        return file_time(path.parent) - path.stat().st_mtime > _FOREIGN_AGE_S
+    except OSError:  # it is gone, or nothing can be written here
         return False
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from loopback import Loopback
-from support.launching import PROFILE, Place
+from support.launching import PROFILE, TINY, Place
+from support.waiting import wait_for
 
 from orchestrator.store import Store
 
@@ -44,9 +45,8 @@ def test_a_run_under_an_odd_path_with_hardly_an_environment(place: Callable[[str
     first = json.loads(here.launch(PROFILE + extra, *asked, without=bare).stdout)
     assert len(first["submitted"]) == 2
     assert sorted(here.queue()) == sorted(first["submitted"])
-    assert sorted(path.stem for path in (here.run / "slurm" / "jobs").iterdir()) == sorted(
-        first["submitted"]
-    )
+    records = [path.stem for path in (here.run / "slurm" / "jobs").iterdir()]
+    assert sorted(name.partition("-")[0] for name in records) == sorted(first["submitted"])
 
     # What a dry run shows is what was submitted.
     script = here.run / "slurm" / first["submitted"][0] / f"{first['submitted'][0]}_submission.sh"
@@ -66,8 +66,16 @@ def test_a_run_under_an_odd_path_with_hardly_an_environment(place: Callable[[str
     last, kept = first["submitted"]
     here.cluster.command("scancel", last)
     here.cluster.command("scontrol", "release", kept)
+    # What is added while a job is at work is done by it, or by another if it is just ending.
+    wait_for(lambda: list((here.run / "claims").glob("*.running")), 120)
+    more = TINY.replace("loss: mse", "loss: mse, seed: [0, 1]")
+    unasked = ("--preflight-wait", "0")
+    here.launch(PROFILE + extra.replace("hold: true, ", ""), *unasked, sweep=more)
     here.cluster.wait_idle(200)
-    assert {row["kind"] for row in Store(here.run).rows("trials")} == {"flow", "gd"}
+    rows = Store(here.run).rows("trials")
+    assert sorted({(row["kind"], row["seed"]) for row in rows}) == [
+        ("flow", 0), ("flow", 1), ("gd", 0), ("gd", 1),
+    ]  # fmt: skip
     log = (here.run / "slurm" / kept / f"{kept}_0_log.out").read_text()
     # The step has the one GPU and the CPU that were asked for.
     assert re.search(r"node=n[12] gpus=[01] cpus=1\n", log)

@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.slurm import accounting, queue
 from orchestrator.slurm.command import SEPARATOR, as_moment
 
-PROGRAMS = ("squeue", "sacct", "scancel", "scontrol")
+PROGRAMS = ("squeue", "sacct", "scancel", "scontrol", "sbatch")
 
 SCRIPT = """#!/bin/sh
 printf '%s\\n' "$*" >> "{folder}/{program}.calls"
@@ -18,8 +18,14 @@ if [ -e "{folder}/{program}.hangs" ]; then
   echo $$ > "{folder}/{program}.pid"
   /bin/sleep 600
 fi
+if [ "$*" = "show config" ]; then
+  /bin/cat "{folder}/clock.out"
+elif [ "$*" = "ping" ]; then
+  exec /bin/cat "{folder}/ping.out"
+else
+  /bin/cat "{folder}/{program}.out"
+fi
 /bin/cat "{folder}/{program}.err" >&2
-/bin/cat "{folder}/{program}.out"
 read status < "{folder}/{program}.status"
 exit "$status"
 """
@@ -37,6 +43,8 @@ class FakeSlurm:
             path.write_text(SCRIPT.format(folder=folder, program=program))
             path.chmod(0o755)
             self.answers(program, "")
+        self.clock(None)
+        self.pings("UP")
 
     def answers(self, program: str, text: str, *, error: str = "", status: int = 0) -> None:
         """From now on a program prints this and ends with this status."""
@@ -48,6 +56,15 @@ class FakeSlurm:
         """From now on these programs fail as with a controller that is down."""
         for program in programs:
             self.answers(program, "", error=f"{program}: error: {error}\n", status=1)
+
+    def clock(self, seconds: float | None) -> None:
+        """From now on it is that time for the controller; None where it does not tell."""
+        dated = "" if seconds is None else f"Configuration data as of {as_moment(seconds)}\n"
+        (self._folder / "clock.out").write_text(dated)
+
+    def pings(self, word: str) -> None:
+        """From now on the controller is UP or DOWN for who asks whether it is."""
+        (self._folder / "ping.out").write_text(f"Slurmctld(primary) at ctl is {word}\n")
 
     def hangs(self, program: str) -> None:
         """From now on a program never ends."""

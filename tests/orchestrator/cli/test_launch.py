@@ -10,10 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from submitit.core.utils import DelayedSubmission, JobPaths
+from support.slurm_programs import FakeSlurm, queue_line
 
 from orchestrator.cli.execution import work
-from orchestrator.slurm.records import read_jobs
+from orchestrator.ledger import attempt_row, commit_attempt, utc
+from orchestrator.slurm.naming import job_name
+from orchestrator.slurm.records import (
+    Incarnation,
+    Submission,
+    read_jobs,
+    record_incarnation,
+    record_submission,
+)
 from orchestrator.slurm.terms import Terms
+from orchestrator.sweep import load
 
 Eos = Callable[..., Any]
 
@@ -120,3 +131,132 @@ def test_a_job_on_an_unfit_node_ends_with_a_sentence_and_status_2(
     assert ended.value.code == 2
     assert "eos: this node cannot run trials: interface is 'ib9'" in capsys.readouterr().err
     assert read_jobs(half_done)["17"].incarnations[0].end == "error"
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    fake = FakeSlurm(tmp_path / "slurm-programs")
+    monkeypatch.setenv("PATH", str(fake.programs))
+    fake.answers("sbatch", "Submitted batch job 22\n")
+    return fake
+
+
+@pytest.fixture
+def resume(eos: Eos, half_done: Path, profile: Path) -> Callable[..., Any]:
+    """Asks for jobs on the half-done run, without a look at the nodes."""
+    return lambda *more: eos(
+        "resume", half_done, "--cluster", profile, "--preflight-wait", "0", *more
+    )
+
+
+def started(run: Path, job_id: str, **values: Any) -> str:
+    """Put a job on record that was submitted and has started; its line in the queue."""
+    name, now = job_name(run, "small"), time.time()
+    capacity = {key: values.pop(key, 4) for key in ("nodes", "cpus")}
+    record_submission(run, Submission(job_id, name, now, "site", key="k", **capacity))
+    record_incarnation(run, Incarnation(job_id, 0, ("n1",), "n1", now, None, key="k", **values))
+    return name
+
+
+def test_jobs_that_end_do_not_count(
+    resume: Callable[..., Any], half_done: Path, slurm: FakeSlurm
+) -> None:
+    name = started(half_done, "18")
+    started(half_done, "19", leaving=True)
+    started(half_done, "20", end="cancelled")
+    started(half_done, "21")
+    slurm.answers(
+        "squeue",
+        "".join(
+            queue_line(job_id, state, name=name)
+            for job_id, state in (
+                ("18", "COMPLETING"), ("19", "RUNNING"), ("20", "RUNNING"), ("21", "RUNNING"),
+            )
+        ),
+    )  # fmt: skip
+    answer = resume("--jobs", "2")
+    assert answer.status == 0, answer.error
+    assert "in the queue, but not counted: 18, for it ends" in answer.out
+    assert "in the queue already: 21\nsubmitted: 22\n" in answer.out
+    content = json.loads(resume("--jobs", "1", "--json").out)
+    assert (content["submitted"], content["live"]) == ([], ["21"])
+    assert sorted(content["not_counted"]) == ["18", "19", "20"]
+
+
+def test_a_job_whose_nodes_are_too_small_for_what_was_added_does_not_count(
+    resume: Callable[..., Any], eos: Eos, half_done: Path, config: Path, profile: Path,
+    slurm: FakeSlurm,
+) -> None:  # fmt: skip
+    name = started(half_done, "18", nodes=1, cpus=1)
+    started(half_done, "19", nodes=1, cpus=2)
+    slurm.answers("squeue", queue_line("18", name=name) + queue_line("19", name=name))
+    assert json.loads(resume("--json").out)["live"] == ["18", "19"]
+    answer = eos(
+        "launch", config, "problem.seed=7", "resources.cpus_per_worker=2", "--cluster", profile,
+        "--run-dir", half_done, "--preflight-wait", "0", "--jobs", "2", "--json",
+    )  # fmt: skip
+    content = json.loads(answer.out[answer.out.index("{") :])
+    assert (content["live"], content["submitted"]) == (["19"], ["22"])
+    assert content["not_counted"] == {"18": "its nodes are too small for some of what is missing"}
+
+
+def test_each_job_gets_the_key_that_is_on_record(
+    resume: Callable[..., Any], half_done: Path, slurm: FakeSlurm
+) -> None:
+    record_incarnation(half_done, Incarnation("22", 3, ("n1",), "n1", 0.0, None, key="old"))
+    assert resume().status == 0
+    record = read_jobs(half_done)["22"]
+    assert record.submission is not None
+    assert (record.incarnations, len(record.earlier)) == ((), 1)
+    pickle = half_done / "slurm" / "22" / "22_submitted.pkl"
+    (_, terms) = DelayedSubmission.load(pickle).args
+    assert terms.key == record.submission.key != ""
+
+
+def test_what_has_failed_is_not_nothing(
+    resume: Callable[..., Any], half_done: Path, slurm: FakeSlurm
+) -> None:
+    flow = load(half_done / "sweep.yaml").columns[0].flow().trial_id
+    for table in ("trials", "attempts"):
+        for path in (half_done / table).glob("*.parquet"):
+            path.unlink()
+    now = utc(time.time())
+    row = attempt_row(
+        flow, 1, "failed", hostname="n1", started_at=now, finished_at=now, failure_class="numerics"
+    )
+    commit_attempt(half_done, row)
+    answer = resume()
+    assert answer.status == 3
+    assert "has failed (1 trials) or cannot begin for that (3 trials)" in answer.out
+    assert "its flow failed" in answer.out
+    assert f"resume {half_done} --failed --cluster FILE" in answer.out
+    assert slurm.calls() == []
+    assert resume("--failed").status == 0
+    assert slurm.calls("sbatch") != []
+
+
+def _full(*arguments: object, **named: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_job_that_was_submitted_when_the_disk_was_full_is_named(
+    resume: Callable[..., Any], half_done: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.slurm.submit.record_submission", _full)
+    answer = resume("--jobs", "3")
+    assert answer.status == 2
+    assert "submitted: 22" in answer.out
+    assert "1 of 3 jobs were submitted: job 22 was submitted and will work" in answer.out
+    assert "No space left on device" in answer.out
+    assert len(slurm.calls("sbatch")) == 1
+
+
+def test_a_job_without_its_files_is_taken_back(
+    resume: Callable[..., Any], slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobPaths, "move_temporary_file", _full)
+    answer = resume()
+    assert answer.status == 2
+    assert "job 22 was submitted, but the files that it needs could not be" in answer.error
+    assert answer.error.endswith("it was cancelled")
+    assert slurm.calls("scancel") == ["--quiet 22"]

@@ -47,7 +47,7 @@ def begin(run: Path, job_id: str, *, silent_s: float = 0.0, **values: Any) -> In
     incarnation = Incarnation(job_id, 0, ("n1",), "n1", began, began + 7200, **values)
     record_incarnation(run, incarnation)
     heard = time.time() - silent_s
-    os.utime(incarnation_path(run, job_id, 0), (heard, heard))
+    os.utime(incarnation_path(run, incarnation), (heard, heard))
     return incarnation
 
 
@@ -276,7 +276,10 @@ def test_logs_of_a_job_are_its_output_files(eos: Eos, half_done: Path, slurm: Fa
     assert "a complaint" in out
     assert "secret" not in out
     assert "has written nothing" in eos("logs", half_done, "18").out
-    assert eos("logs", half_done, "19").status == 2
+    unknown = eos("logs", half_done, "19")
+    assert unknown.status == 2
+    assert "TRIAL|JOB is '19'; it must be the beginning of one trial_id" in unknown.error
+    assert "or the number of one of its SLURM jobs (17, 18)" in unknown.error
     begin(half_done, "20")
     assert "job 20 was not submitted by eos" in eos("logs", half_done, "20").out
     assert "slurm-20.log" in eos("logs", half_done, "20").out
@@ -371,3 +374,91 @@ def test_three_thousand_jobs_are_cancelled_in_parts(
     calls = slurm.calls("scancel")
     assert [len(call.split()) - 1 for call in calls] == [500] * 6
     assert sorted(set(" ".join(calls).split()) - {"--quiet"}) == sorted(ids)
+
+
+def test_tables_of_jobs_fit_a_hundred_columns_and_lose_nothing(
+    eos: Eos, half_done: Path, slurm: FakeSlurm
+) -> None:
+    reason = " ".join(f"word{number}" for number in range(60))
+    for job_id in ("17", "18"):
+        submit(half_done, job_id)
+        begin(half_done, job_id, end="error", detail=reason, ended_at=time.time())
+    for command in ("status", "why"):
+        text = eos(command, half_done).out
+        table = text[text.index("SLURM jobs") :]
+        assert max(map(len, table.splitlines())) <= 100
+        assert all(word in table for word in reason.split())
+
+
+def test_a_run_of_jobs_is_resumed_by_jobs_unless_said_otherwise(
+    eos: Eos, half_done: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried_out: list[Path] = []
+
+    def carry_out(run: Path, **options: Any) -> int:
+        carried_out.append(run)
+        return 0
+
+    monkeypatch.setattr("orchestrator.cli.run.carry_out", carry_out)
+    for name in [name for name in os.environ if name.startswith("SLURM")]:
+        monkeypatch.delenv(name)
+    assert eos("resume", half_done).status == 0
+    begin(half_done, "17", end="cancelled")
+    refused = eos("resume", half_done)
+    assert (refused.status, len(carried_out)) == (2, 1)
+    assert "must have --cluster FILE to go on with jobs, or --here to compute" in refused.error
+    assert eos("resume", half_done, "--here").status == 0
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    assert eos("resume", half_done).status == 0
+    assert len(carried_out) == 3
+    both = eos("resume", half_done, "--here", "--cluster", "x.yaml")
+    assert (both.status, "must be one of them" in both.error) == (2, True)
+
+
+def test_what_to_try_next_fits_a_run_of_jobs_and_a_shell(
+    eos: Eos, half_done: Path, slurm: FakeSlurm
+) -> None:
+    run = half_done.rename(half_done.with_name("ein Lauf ü λ"))
+    submit(run, "17", "18")
+    begin(run, "17")
+    query = "SELECT DISTINCT trial_id FROM trials WHERE kind = 'flow'"
+    (row,) = json.loads(eos("query", run, query, "--json").out)
+    with_failure(run, row["trial_id"])
+    text = eos("why", run).out
+    assert f"resume '{run}' --failed --cluster FILE" in text
+    assert f"why '{run}' TRIAL" in text
+    slurm.answers("squeue", queue_line("98", name=job_name(run, "small")))
+    text = eos("status", run).out
+    assert f"cancel '{run}' 98" in text
+    assert f"why '{run}'" in text
+
+
+def with_failure(run: Path, settled: str) -> None:
+    """Put a failed flow into a run directory in place of all that was settled."""
+    for path in (run / "trials").glob("*.parquet"):
+        path.unlink()
+    for path in (run / "attempts").glob("*.parquet"):
+        path.unlink()
+    now = utc(time.time())
+    commit_attempt(
+        run,
+        attempt_row(
+            settled, 1, "failed", hostname="n1", started_at=now, finished_at=now,
+            slurm_job_id="17", failure_class="numerics", error="NaN",
+        ),
+    )  # fmt: skip
+
+
+def test_a_controller_that_is_down_is_said_in_a_sentence(
+    eos: Eos, half_done: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.slurm.command.QUIET_SECONDS", 0.2)
+    submit(half_done, "17")
+    begin(half_done, "17")
+    slurm.hangs("squeue")
+    slurm.hangs("sacct")
+    slurm.pings("DOWN")
+    text = eos("status", half_done).out
+    assert "the queue is not known (scontrol ping says that Slurmctld(primary)" in text
+    assert jobs_in(eos("status", half_done, "--json"))["17"]["phase"] == "running"

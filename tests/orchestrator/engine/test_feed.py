@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.work import Report, Running
-from orchestrator.ledger import Claims, Ledger, attempt_row, commit_attempt, utc
+from orchestrator.ledger import Claims, Ledger, attempt_row, commit_attempt, rearm, utc
 from orchestrator.sweep import EtaGrid, Resources
 
 ALIKE = tuple(0.05 + 1e-4 * number for number in range(10))
@@ -179,3 +179,62 @@ def _mark_and_die(bench, work, names):
     column_id = work.assignments[0].column_id
     command = [sys.executable, "-c", code, str(bench.path), column_id, *attempts]
     subprocess.run(command, check=True, timeout=60)
+
+
+def _with_rates(column, *rates):
+    return dataclasses.replace(column, etas=(EtaGrid(unit="absolute", rates=rates),))
+
+
+def test_a_sweep_that_grows_is_taken_in_while_its_trials_run(make_feed):
+    feed = make_feed(slots=2, rates=ALIKE[:2])
+    (mine,) = feed.columns
+    first = feed.next_work()
+    running = set(_names(first))
+    looks = [(_with_rates(mine, *ALIKE[:4]), _with_seed(mine, 1))]
+    feed.grown = lambda: looks.pop() if looks else None
+    assert feed.grow(now=True)
+    assert not feed.grow(now=True)
+    assert [column.problem.seed for column in feed.columns] == [0, 1]
+    works = [first]
+    while (work := feed.next_work()) is not None:
+        works.append(work)
+        feed.slots += 1
+    trials = [a.trial for work in works for a in work.assignments]
+    assert sorted(t.learning_rate for t in trials if t.kind == "gd") == list(ALIKE[:4])
+    assert [t.problem.seed for t in trials if t.kind == "flow"] == [1]
+    assert running < {trial.trial_id for trial in trials}
+    assert not feed.complete()
+
+
+def test_a_look_of_a_moment_ago_will_do_while_there_is_work(make_feed, monkeypatch):
+    clock, looks = [100.0], []
+    monkeypatch.setattr("orchestrator.engine.feed.time.monotonic", lambda: clock[0])
+    feed = make_feed(slots=1)
+    feed.grown = lambda: looks.append(clock[0])
+    for seconds in (0.0, 1.0, 3.0, 2.0, 0.1):
+        clock[0] += seconds
+        feed.grow()
+    assert looks == [100.0, 106.0]
+    feed.grow(now=True)
+    assert len(looks) == 3
+
+
+def test_a_failed_trial_that_is_given_another_chance_is_tried_by_the_run_that_is_there(
+    make_feed, bench
+):
+    feed = make_feed(slots=1, rates=ALIKE[:1])
+    work = feed.next_work()
+    (name,) = _names(work)
+    now = utc(time.time())
+    row = attempt_row(
+        name, 1, "failed", hostname="h", started_at=now, finished_at=now, failure_class="numerics"
+    )
+    commit_attempt(bench.path, row)
+    feed.take_report(work, Report(failed=(name,)))
+    feed.take_end(work, None)
+    assert feed.complete()
+    assert not feed.grow(now=True)
+    rearm(bench.path, name, 1)
+    assert feed.grow(now=True)
+    assert not feed.complete()
+    assert _names(feed.next_work()) == [name]

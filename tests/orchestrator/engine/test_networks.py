@@ -90,16 +90,16 @@ def test_a_changed_file_extends_the_run_by_another_copy(config: Path, tmp_path: 
 
 def test_other_processes_find_the_copies(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    prepare(run, sweeps.load(config))
+    sweep = prepare(run, sweeps.load(config))
     own.register(DIGEST, Path("nowhere"))
-    find_networks(run)
+    find_networks(run, (column.problem for column in sweep.columns))
     assert own.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
 
 
 def test_a_run_without_networks_of_its_own_keeps_none(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    prepare(run, sweeps.load(config, ["problem.architecture=fcn"]))
-    find_networks(run)
+    sweep = prepare(run, sweeps.load(config, ["problem.architecture=fcn"]))
+    find_networks(run, (column.problem for column in sweep.columns))
     assert not (run / "models").exists()
 
 

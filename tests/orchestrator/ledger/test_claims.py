@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.ledger import Claims, mark_running, read_claims, read_marks, unmark
-from orchestrator.ledger.claims import STALE_SECONDS, Claim, read_claim
+from orchestrator.ledger import Claims, JobStart, mark_running, read_claims, read_marks, unmark
+from orchestrator.ledger.claims import STALE_SECONDS, WATCHED_SECONDS, Claim, read_claim
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.store import create, remove_orphaned_temporaries
 
@@ -25,6 +25,21 @@ from orchestrator.store import create, remove_orphaned_temporaries
 def run(tmp_path: Path) -> Path:
     create(tmp_path / "run")
     return tmp_path / "run"
+
+
+class Clock:
+    """A machine's clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 def claim_and_stay(run: Path, column: str = "c") -> subprocess.Popen[str]:
@@ -62,22 +77,25 @@ def test_the_claim_of_a_killed_process_is_taken_over_at_once(run: Path) -> None:
 
 
 def test_a_job_that_was_put_back_takes_what_its_earlier_start_held(run: Path) -> None:
-    earlier, other, again = Claims(run, "17", None), Claims(run, "18", 2), Claims(run, "17", 1)
+    earlier, other = Claims(run, JobStart("17", "x")), Claims(run, JobStart("18", "x", 2))
     assert earlier.take("c")
     assert not other.take("c")
-    assert again.take("c")
+    assert not Claims(run, JobStart("17", "another job of that number", 1)).take("c")
+    assert Claims(run, JobStart("17", "x", 1)).take("c")
     earlier.beat()
     assert "c" not in earlier.held
-    assert not Claims(run, "17", 0).take("c")
+    assert not Claims(run, JobStart("17", "x")).take("c")
 
 
-def test_the_claim_of_a_process_that_stopped_beating_is_taken_over(run: Path) -> None:
+def test_the_claim_of_a_process_that_stopped_beating_is_taken_over(run: Path, clock: Clock) -> None:
     owner = claim_and_stay(run)
     try:
         path = run / "claims" / "c.claim"
-        old = time.time() - STALE_SECONDS - 1
+        old = path.stat().st_mtime - STALE_SECONDS - 1
         os.utime(path, (old, old))
-        claims = Claims(run)
+        claims = Claims(run, clock=clock)
+        assert not claims.take("c")  # it may be alive, on a machine whose clock is slow
+        clock.seconds += WATCHED_SECONDS + 1
         assert claims.take("c")
         assert read_claims(run).__next__().token == claims.token
     finally:
@@ -85,7 +103,8 @@ def test_the_claim_of_a_process_that_stopped_beating_is_taken_over(run: Path) ->
         owner.wait(30)
 
 
-def test_another_host_is_judged_by_its_heartbeat_alone(run: Path) -> None:
+def _held_elsewhere(run: Path) -> Path:
+    """The claim of a process on a machine that cannot be looked into from here."""
     content = {
         "token": "t",
         "owner": {**ProcessIdentity.own().as_dict(), "hostname": "elsewhere", "pid": 1},
@@ -93,10 +112,65 @@ def test_another_host_is_judged_by_its_heartbeat_alone(run: Path) -> None:
     }
     path = run / "claims" / "c.claim"
     path.write_text(json.dumps(content))
-    assert not Claims(run).take("c")
-    old = time.time() - STALE_SECONDS - 1
-    os.utime(path, (old, old))
-    assert Claims(run).take("c")
+    return path
+
+
+def test_another_host_is_judged_by_its_heartbeat_alone(run: Path, clock: Clock) -> None:
+    _held_elsewhere(run)
+    claims = Claims(run, clock=clock)
+    assert not claims.take("c")
+    clock.seconds += STALE_SECONDS - 1
+    assert not claims.take("c")
+    clock.seconds += 2
+    assert claims.take("c")
+
+
+@pytest.mark.parametrize("skew", [600.0, -600.0])
+def test_the_clocks_of_machines_take_nothing_from_the_living_and_keep_nothing_for_the_dead(
+    run: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, skew: float
+) -> None:
+    path, true_time = _held_elsewhere(run), time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() + skew)
+    claims = Claims(run, clock=clock)
+    for _ in range(10):
+        assert not claims.take("c")
+        assert claims.held == frozenset()
+        clock.seconds += 20.0
+        os.utime(path)  # a heartbeat, late but there
+    assert not claims.take("c")
+    clock.seconds += STALE_SECONDS + 1
+    assert claims.take("c")
+
+
+@pytest.mark.parametrize("skew", [600.0, -600.0])
+def test_times_of_files_that_the_machines_set_take_nothing_from_the_living(
+    run: Path, clock: Clock, skew: float
+) -> None:
+    """As on Lustre: the time of a file is that of the machine which wrote it."""
+    path, claims = _held_elsewhere(run), Claims(run, clock=clock)
+    for _ in range(10):
+        theirs = time.time() + skew + clock.seconds
+        os.utime(path, (theirs, theirs))
+        assert not claims.take("c")
+        clock.seconds += 20.0
+    clock.seconds += STALE_SECONDS + 1
+    assert claims.take("c")
+
+
+def test_where_nothing_can_be_written_a_claim_is_judged_by_what_was_seen(
+    run: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _held_elsewhere(run)
+    os.utime(path, (0, 0))
+    claims = Claims(run, clock=clock)
+
+    def full() -> float:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(claims._server, "now", full)
+    assert not claims.take("c")
+    clock.seconds += WATCHED_SECONDS + 1
+    assert not claims.take("c")
 
 
 def test_a_heartbeat_keeps_a_claim_fresh_and_sees_that_it_was_lost(run: Path) -> None:
@@ -160,10 +234,10 @@ def test_of_two_that_see_a_dead_claim_one_takes_it_whenever_the_other_comes(
     first, second = Claims(run), Claims(run)
     results, readings = [], 0
 
-    def read_then_let_the_second(path: Path) -> Claim | None:
+    def read_then_let_the_second(path: Path, now: float | None = None) -> Claim | None:
         nonlocal readings
         readings += 1
-        claim = read_claim(path)
+        claim = read_claim(path, now)
         if readings == step:
             results.append(second.take("c"))
         return claim
@@ -207,7 +281,7 @@ def test_a_run_that_died_while_it_took_over_is_followed_by_another(run: Path) ->
     _left_by_the_dead(run, "c.claim.dead.0.takeover", "died while it took over")
     claims = Claims(run)
     assert claims.take("c")
-    assert [path.name for path in (run / "claims").iterdir()] == ["c.claim"]
+    assert [path.name for path in (run / "claims").glob("[!.]*")] == ["c.claim"]
 
 
 def test_nobody_takes_what_a_living_run_is_taking_over(run: Path) -> None:
@@ -223,15 +297,24 @@ def test_nobody_takes_what_a_living_run_is_taking_over(run: Path) -> None:
         living.wait(30)
 
 
-def test_an_owner_that_comes_back_late_leaves_its_claim_to_others(run: Path) -> None:
-    late, other = Claims(run), Claims(run)
+def test_an_owner_that_comes_back_late_leaves_its_claim_to_others(run: Path, clock: Clock) -> None:
+    late, other = Claims(run, clock=clock), Claims(run, clock=clock)
     assert late.take("c")
-    old = time.time() - STALE_SECONDS - 1
-    os.utime(run / "claims" / "c.claim", (old, old))
+    assert not other.take("c")
+    clock.seconds += STALE_SECONDS + 1
     late.release("c")
     assert late.held == frozenset()
     assert [claim.token for claim in read_claims(run)] == [late.token]
     assert other.take("c")
+
+
+def test_the_file_that_tells_the_servers_time_is_removed(run: Path) -> None:
+    first, second = Claims(run), Claims(run)
+    first.take("c")
+    second.take("c")
+    first.release_all()
+    second.release_all()
+    assert list((run / "claims").iterdir()) == []
 
 
 def test_a_run_tries_the_first_free_column_first_and_then_in_an_order_of_its_own(run: Path) -> None:
@@ -245,19 +328,18 @@ def test_a_run_tries_the_first_free_column_first_and_then_in_an_order_of_its_own
 
 
 def test_a_claim_that_was_seen_alive_is_not_looked_at_again_before_it_may_be_stale(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, clock: Clock
 ) -> None:
-    owner, claims = claim_and_stay(run), Claims(run)
+    owner, claims = claim_and_stay(run), Claims(run, clock=clock)
     try:
         assert not claims.take("c")
         assert list(claims.in_turn(["c"])) == []
-        later = time.monotonic() + STALE_SECONDS + 1
-        monkeypatch.setattr(time, "monotonic", lambda: later)
+        clock.seconds += STALE_SECONDS + 1
         assert list(claims.in_turn(["c"])) == ["c"]
     finally:
         owner.kill()
         owner.wait(30)
-    monkeypatch.undo()
+    clock.seconds -= STALE_SECONDS
     assert list(claims.in_turn(["c"])) == ["c"]  # its holder is seen to be dead
     assert claims.take("c")
 

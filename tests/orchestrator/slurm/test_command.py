@@ -70,6 +70,30 @@ def test_a_program_that_hangs_is_ended_with_all_that_it_started(slurm: FakeSlurm
     until_gone(lambda: alive_in_group(slurm.process("squeue")), 10)
 
 
+def test_a_controller_that_is_down_is_not_waited_for(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.slurm.command.QUIET_SECONDS", 0.2)
+    slurm.hangs("squeue")
+    slurm.pings("DOWN")
+    with pytest.raises(SlurmUnavailable) as caught:
+        ask("squeue", [], timeout=300)
+    assert caught.value.reason == "scontrol ping says that Slurmctld(primary) at ctl is DOWN"
+
+
+def test_a_controller_that_is_busy_is_waited_for(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.slurm.command.QUIET_SECONDS", 0.2)
+    slurm.hangs("squeue")
+    with pytest.raises(SlurmUnavailable, match=r"squeue gave no answer within 1\.5 s"):
+        ask("squeue", [], timeout=1.5)
+    assert slurm.calls("scontrol") == ["ping"]
+    with pytest.raises(SlurmUnavailable, match="within 1 s"):  # of another cluster
+        ask("squeue", ["--clusters=beta"], timeout=1)
+    assert slurm.calls("scontrol") == ["ping"]
+
+
 def test_times_are_read_as_they_are_given() -> None:
     now = float(int(time.time()))
     assert moment(as_moment(now)) == now

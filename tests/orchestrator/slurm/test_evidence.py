@@ -115,3 +115,15 @@ def test_an_attempt_has_the_evidence_of_the_start_it_was_lost_in() -> None:
     assert proven("17", None, NOW - 1900) == "time_limit"
     assert proven("18", 0, NOW - 3900) is None
     assert proven("17", None, NOW - 9000) is None
+
+
+def test_of_two_jobs_with_one_number_the_time_says_which_an_attempt_was_lost_with() -> None:
+    old = replace(FIRST, end="cancelled", ended_at=NOW - 2900)
+    new = replace(FIRST, key="k", started_at=NOW - 2000, end="time_limit", ended_at=NOW - 1000)
+    record = JobRecord("17", None, (new,), earlier=(JobRecord("17", None, (old,)),))
+    found = job_ends({"17": record}, Accounting({}), NOW)
+    assert [end.end for end in found] == ["cancelled", "time_limit"]
+    for began, expected in ((NOW - 3500, "cancelled"), (NOW - 1500, "time_limit")):
+        end = end_of_attempt("17", 0, began, found)
+        assert end is not None
+        assert end.end == expected

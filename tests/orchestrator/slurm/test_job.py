@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,28 +32,36 @@ def outcome(stop: Stop | None = None, *, settled: bool = False, halted: str | No
 
 @pytest.fixture
 def begun(tmp_path: Path, slurm: FakeSlurm) -> Callable[..., Job]:
-    """A job that has run for so long of its five minutes."""
+    """A job that has run for so long of its five minutes; ``skew`` is its node's clock's."""
     (tmp_path / "run").mkdir()
 
-    def begin(seconds: float = 30.0, restart: int = 0, terms: Terms | None = None) -> Job:
+    def begin(
+        seconds: float = 30.0,
+        restart: int = 0,
+        terms: Terms | None = None,
+        *,
+        skew: float = 0.0,
+        key: str | None = "k",
+    ) -> Job:
+        now = time.time() - skew
         allocation = Allocation(
-            ("n1",),
-            0,
-            4,
-            0,
-            None,
-            job_id="17",
-            restart=restart,
-            ends_at=time.time() + FIVE_MINUTES - seconds,
-        )
-        job = Job(tmp_path / "run", allocation, terms or Terms(stop_seconds=60), warn=print)
+            ("n1",), 0, 4, 0, None, job_id="17", restart=restart,
+            ends_at=now + FIVE_MINUTES - seconds,
+        )  # fmt: skip
+        terms = dataclasses.replace(terms or Terms(stop_seconds=60), key=key)
+        job = Job(tmp_path / "run", allocation, terms, warn=warnings.append)
         job._record = Incarnation(
             "17", restart, ("n1",), "host", time.time() - seconds, allocation.ends_at
         )
+        if skew:
+            slurm.clock(now)
         job.begin()
         return job
 
     return begin
+
+
+warnings: list[str] = []
 
 
 def says(
@@ -62,6 +72,11 @@ def says(
         f"JobId=17 JobName=x UserId=u(1) JobState={state} Reason=None Requeue=1 "
         f"Restarts={restarts} RunTime=00:01:00 TimeLimit=00:05:00 EndTime={ends} Comment=a=b c\n",
     )
+
+
+def asked(slurm: FakeSlurm) -> list[str]:
+    """What a job has asked of the controller, but for the time."""
+    return [call for call in slurm.calls("scontrol") if call != "show config"]
 
 
 def last(run: Path) -> Incarnation:
@@ -146,7 +161,7 @@ def test_ends_that_ask_slurm_nothing(
     begun: Callable[..., Job], slurm: FakeSlurm, result: RunOutcome, end: str
 ) -> None:
     assert begun().end(result) == end
-    assert slurm.calls("scontrol") == []
+    assert asked(slurm) == []
 
 
 def test_a_run_that_settled_while_it_was_told_to_stop_is_not_put_back(
@@ -163,7 +178,7 @@ def test_preemptions_do_not_use_up_the_budget_of_time_limits(
     run = tmp_path / "run"
     for restart, end in enumerate(["preempted"] * 5 + ["time_limit"]):
         record_incarnation(
-            run, Incarnation("17", restart, ("n1",), "host", 0.0, None, end, requeued=True)
+            run, Incarnation("17", restart, ("n1",), "host", 0.0, None, end, requeued=True, key="k")
         )
     terms = Terms(stop_seconds=60, max_timeouts=2, max_preemptions=5)
     says(slurm, "RUNNING", restarts=6)
@@ -209,7 +224,10 @@ def test_an_incarnation_that_was_superseded_stops(
 ) -> None:
     job, run = begun(), tmp_path / "run"
     assert job.site().beat() is None
-    record_incarnation(run, Incarnation("17", 1, ("n2",), "other", time.time(), None))
+    other = Incarnation("17", 1, ("n2",), "other", time.time(), None, key="other")
+    record_incarnation(run, other)
+    assert job.site().beat() is None  # a job that bore this number before
+    record_incarnation(run, dataclasses.replace(other, key="k"))
     stop = job.site().beat()
     assert stop is not None
     assert stop.reason == "superseded"
@@ -218,8 +236,8 @@ def test_an_incarnation_that_was_superseded_stops(
 def test_a_heartbeat_is_seen_in_the_record(begun: Callable[..., Job], tmp_path: Path) -> None:
     import os
 
-    job, path = begun(), incarnation_path(tmp_path / "run", "17", 0)
-    os.utime(path, (0, 0))
+    job = begun()
+    os.utime(incarnation_path(tmp_path / "run", last(tmp_path / "run")), (0, 0))
     assert last(tmp_path / "run").heartbeat_s > 1e6
     job.site().beat()
     assert last(tmp_path / "run").heartbeat_s < 60
@@ -239,3 +257,70 @@ def test_the_time_limit_is_asked_for_where_the_environment_does_not_say(
     (tmp_path / "run").mkdir()
     Job(tmp_path / "run", allocation, Terms(), warn=print).begin()
     assert last(tmp_path / "run").ends_at == 1795600800.0
+
+
+@pytest.mark.parametrize("skew", [600.0, -600.0])
+@pytest.mark.parametrize("ran", [100.0, FIVE_MINUTES - 70])
+def test_a_node_whose_clock_is_wrong_keeps_its_time_limit(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path, skew: float, ran: float
+) -> None:
+    says(slurm, "RUNNING")
+    warnings.clear()
+    job = begun(ran, terms=Terms(stop_seconds=60, max_timeouts=0), skew=skew)
+    assert job.site().may_begin() is (ran == 100)
+    assert not job.site().time_is_up()
+    # A signal near the end is the time limit, whose budget is used up.
+    end = "preempted" if ran == 100 else "time_limit"
+    assert job.end(outcome(Stop("signal", "SIGUSR2"))) == end
+    assert last(tmp_path / "run").requeued is (ran == 100)
+    (warning,) = warnings
+    assert re.search(rf"(599|600|601) s {'ahead of' if skew > 0 else 'behind'} ", warning)
+
+
+def test_the_controllers_time_is_on_record(begun: Callable[..., Job], tmp_path: Path) -> None:
+    begun(30, skew=-600.0)
+    assert last(tmp_path / "run").started_at == pytest.approx(time.time() + 600 - 30, abs=20)
+
+
+def lives(run: Path) -> list[list[int]]:
+    """The restarts on record of each job that had the number 17, the oldest job first."""
+    record = read_jobs(run)["17"]
+    return [[one.restart for one in life.incarnations] for life in (*record.earlier, record)]
+
+
+@pytest.mark.parametrize("key", ["new", None])
+def test_a_number_that_is_used_again_is_another_job(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path, key: str | None
+) -> None:
+    run = tmp_path / "run"
+    for restart in range(3):
+        begun(30, restart, key="old" if key else None)
+    assert lives(run) == [[0, 1, 2]]
+    says(slurm, "RUNNING", restarts=0)
+    job = begun(30, 0, Terms(stop_seconds=60, max_preemptions=1), key=key)
+    assert job.site().beat() is None
+    assert lives(run) == [[0, 1, 2], [0]]
+    assert job.end(outcome(TERM)) == "preempted"
+    assert last(run).requeued is True  # nor does it use up the other's budget
+    begun(30, 1, key=key)
+    assert lives(run) == [[0, 1, 2], [0, 1]]
+
+
+def test_a_left_over_of_a_job_that_eos_did_not_submit_sees_that_it_is_one(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    says(slurm, "RUNNING", restarts=1)
+    begun(30, 1, key=None)
+    stop = begun(30, 0, key=None).site().beat()
+    assert stop is not None
+    assert stop.reason == "superseded"
+
+
+def test_a_job_that_leaves_says_so_until_it_stays(
+    begun: Callable[..., Job], tmp_path: Path
+) -> None:
+    site = begun().site()
+    site.leave()
+    assert last(tmp_path / "run").leaving
+    site.stay()
+    assert not last(tmp_path / "run").leaving

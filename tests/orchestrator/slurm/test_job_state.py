@@ -9,7 +9,7 @@ import pytest
 from support.slurm_programs import account_line, queue_line
 
 from orchestrator.slurm.accounting import Accounting, parse_accounting
-from orchestrator.slurm.job_state import JobState, job_states, orphans
+from orchestrator.slurm.job_state import JobState, at_work, job_states, orphans
 from orchestrator.slurm.observe import clusters_of
 from orchestrator.slurm.queue import QueuedJob, parse_queue
 from orchestrator.slurm.records import Incarnation, JobRecord, Submission
@@ -234,3 +234,42 @@ def test_the_same_number_on_another_cluster_is_another_job() -> None:
     elsewhere = record(submission=replace(SUBMITTED, clusters="beta"))
     assert state(elsewhere, queued("RUNNING", cluster="alpha")).phase == "unknown"
     assert state(elsewhere, queued("RUNNING", cluster="beta")).phase == "running"
+
+
+LEAVING = replace(STARTED, leaving=True)
+
+
+@pytest.mark.parametrize(
+    ("start", "word", "restarts", "counts"),
+    [
+        (None, "PENDING", 0, True),
+        (None, "RUNNING", 0, True),
+        (None, "COMPLETING", 0, False),  # cancelled before it could say anything
+        (STARTED, "RUNNING", 0, True),
+        (STARTED, "NEW_FANCY", 0, True),
+        (STARTED, "COMPLETING", 0, False),
+        (STARTED, "COMPLETING", 1, True),  # SLURM puts it back
+        (STARTED, "COMPLETED", 0, False),
+        (LEAVING, "RUNNING", 0, False),
+        (LEAVING, "PENDING", 1, True),  # lost before it had left
+        (SETTLED, "RUNNING", 0, False),
+        (SETTLED, "COMPLETING", 0, False),
+        (SETTLED, "PENDING", 1, True),  # put back by hand
+        (REQUEUED, "RUNNING", 0, True),
+        (REQUEUED, "COMPLETING", 0, True),
+        (REQUEUED, "PENDING", 1, True),
+    ],
+)
+def test_jobs_count_while_they_take_what_is_missing(
+    start: Incarnation | None, word: str, restarts: int, counts: bool
+) -> None:
+    one = record() if start is None else record(start)
+    works, ends = at_work({"17": one}, queued(word, restarts=restarts), NAME)
+    assert [job.job_id for job in works] == (["17"] if counts else [])
+    assert bool(ends) is (not counts and word != "COMPLETED")
+
+
+def test_jobs_that_are_not_on_record_count_and_those_of_other_runs_do_not() -> None:
+    queue = [*queued("RUNNING", "18"), *queued("RUNNING", "19", name="eos-small-ffffffff")]
+    works, ends = at_work({}, queue, NAME)
+    assert ([job.job_id for job in works], ends) == (["18"], [])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from orchestrator.engine import prepare
+from orchestrator.slurm import node_check, preflight
 from orchestrator.slurm.file_systems import file_system, is_shared
 from orchestrator.slurm.node_check import (
     check_node,
@@ -14,6 +18,7 @@ from orchestrator.slurm.node_check import (
     temp_root_problems,
     versions,
 )
+from orchestrator.slurm.profile import parse_profile
 from orchestrator.sweep import parse
 
 SWEEP = """
@@ -105,3 +110,29 @@ def test_nothing_is_left_behind(run: Path) -> None:
     before = sorted(run.iterdir())
     check_node(run, "/tmp", None, versions())
     assert sorted(run.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("skew", "said"),
+    [
+        (600.0, "node n1: its clock is 600 s ahead of that of the file server"),
+        (-600.0, "node n1: its clock is 600 s behind that of the file server"),
+        (0.0, None),
+    ],
+)
+def test_a_clock_that_is_wrong_is_told_in_seconds_and_keeps_nobody_from_running(
+    run: Path, monkeypatch: pytest.MonkeyPatch, skew: float, said: str | None
+) -> None:
+    true_time = time.time
+
+    def on_the_node(command: list[str], seconds: float) -> tuple[int, str, str]:
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda: true_time() + skew)
+            answer = node_check._answer(run, "n1")
+        lines = (preflight._STARTED + "n1", node_check.SIGN + json.dumps(asdict(answer)))
+        return 0, "".join(f"0: {line}\n" for line in lines), ""
+
+    monkeypatch.setattr(preflight, "_run", on_the_node)
+    found = preflight.preflight(run, parse_profile("cpus_per_node: 1"))
+    assert (found.nodes, found.problems) == (("n1",), ())
+    assert [warning.partition(";")[0] for warning in found.warnings] == ([said] if said else [])
