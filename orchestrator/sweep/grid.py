@@ -44,6 +44,17 @@ class Resources:
     memory_gib_per_worker: float | None = None
 
 
+@dataclass(frozen=True)
+class AskedRate:
+    """A learning rate as the sweep file asks for it: ``multiple`` of ``unit``.
+
+    Columns whose η differ, as those of two seeds, have bit-equal multiples of equal grids.
+    """
+
+    unit: Unit
+    multiple: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class EtaGrid:
     """Learning rates in one unit, kept distinct and ascending.
