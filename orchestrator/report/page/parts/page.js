@@ -52,7 +52,9 @@ function makeFilters() {
       changed();
     }));
   }
-  box.append(labelled("learning rates as", [["eta_c", "η / η_c"], ["eta", "η"]], chosen.units,
+  // No subscripts in an option: the critical rate is in words.
+  box.append(labelled("learning rates", [["eta_c", "over the critical rate"], ["eta", "as they are"]],
+    chosen.units,
     (value) => {
       chosen.units = value;
       changed();
@@ -197,7 +199,7 @@ function chooseColumn(figure) {
 // Figures that no choice can fill stay away, and are named.
 function hasData(name) {
   const any = (list, test = (value) => value !== null) => (list || []).some(test);
-  const rest = (_, run) => runs.fate[run] === 0;
+  const rest = (_, run) => settled(run);
   if (name === "time") return any(data.paths.runs, (path) => path.eta !== null);
   if (name === "agreement") return any(places.eta_c_fitted, (value, n) => value && places.eta_c[n]);
   if (name === "loss") return any(runs.test_loss, (value, n) => value !== null && rest(0, n));
@@ -206,12 +208,33 @@ function hasData(name) {
   return any(runs.eta, rest);
 }
 
+// An open box of filters would cover the page: once the page scrolls on under it, it closes, and
+// what is in view stays where it is.
+function closeWhenLeft(box) {
+  let from = null;
+  addEventListener("scroll", () => {
+    if (!box.open || form.getBoundingClientRect().top > 0) {
+      from = null;
+      return;
+    }
+    from ??= scrollY;
+    if (Math.abs(scrollY - from) < LEFT) return;
+    const before = form.offsetHeight;
+    box.open = false;
+    scrollBy(0, form.offsetHeight - before);
+  }, { passive: true });
+}
+
+const LEFT = 60; // pixels
+
 function start() {
   if (!columns.length) return;
   readFragment();
   makeFilters();
   form.hidden = false;
-  document.getElementById("choices").open = !coarse && innerWidth > 700;
+  const choices = document.getElementById("choices");
+  choices.open = !coarse && innerWidth > 700;
+  closeWhenLeft(choices);
   document.getElementById("all").addEventListener("click", () => {
     Object.assign(chosen, beginning());
     makeFilters();
