@@ -134,10 +134,11 @@ const known = (traces, name) => traces.flatMap((trace) => trace[name].filter((v)
 const pointsOf = (traces) =>
   known(traces.filter((trace) => !["median", "lost"].includes(trace.meta)), "y").length;
 
-// Vertical lines at η_c in some panels: one in its units, else one for each of a few places.
+// Vertical lines at η_c in some panels: one in its units, else one for each of a few places. Above
+// all else, for a line of the grid would hide them.
 function critical(groups, some, panels) {
   const lines = (x, color) => panels.map((panel) => ({ type: "line", xref: "x",
-    yref: `${panel} domain`, x0: x, x1: x, y0: 0, y1: 1, layer: "below",
+    yref: `${panel} domain`, x0: x, x1: x, y0: 0, y1: 1, layer: "above",
     line: { ...CRITICAL, color } }));
   if (relative()) return lines(1, INK);
   if (some.length > FEW) return [];
@@ -148,7 +149,7 @@ function critical(groups, some, panels) {
 // Levels of the flow, for a few places.
 function levels(groups, some, measure, yaxis) {
   const level = (y, color) => ({ type: "line", xref: "x domain", yref: yaxis, x0: 0, x1: 1, y0: y,
-    y1: y, layer: "below", line: { ...LEVEL, color } });
+    y1: y, layer: "above", line: { ...LEVEL, color } });
   if (some.length > FEW) return [];
   return groups.flatMap((group) => group.places.filter((place) => places[measure][place] !== null)
     .map((place) => level(places[measure][place], group.color)));
@@ -217,7 +218,7 @@ function transition(some, groups) {
         { domain: [0.46, 1] }),
       yaxis2: linearAxis(normTitle(), { domain: [0, 0.38] }),
       yaxis3: overlay("y"),
-      shapes: [...critical(groups, some, ["y", "y2"]), ...level],
+      shapes: [...frames("y"), ...critical(groups, some, ["y", "y2"]), ...level],
     },
     said: saidOf(without),
     curves: true,
@@ -354,8 +355,8 @@ function time(some, _, wanted) {
       xaxis: linearAxis("time η · step", { anchor: "y2", rangemode: "tozero" }),
       yaxis: linearAxis("S·η/2", { domain: [0.46, 1], rangemode: "tozero" }),
       yaxis2: logAxis("training loss", losses, { domain: [0, 0.38] }),
-      shapes: [{ type: "line", xref: "x domain", yref: "y", x0: 0, x1: 1, y0: 1, y1: 1,
-        line: EDGE }],
+      shapes: [...frames("y"), { type: "line", xref: "x domain", yref: "y", x0: 0, x1: 1, y0: 1,
+        y1: 1, line: EDGE }],
     },
     said: `Of a run at most ${data.paths.most} points are here: the lowest and the highest sharpness `
       + "of every short stretch.",
@@ -412,6 +413,7 @@ function widths(some) {
   });
   const points = used.length > 1 ? pointsOf(traces) : 0;
   const rates = known(traces, "x");
+  layout.shapes = frames(...names.slice(1).map((_, row) => `y${row ? row + 1 : ""}`));
   layout.xaxis = acrossAxis("learning rate η", rates,
     { anchor: names.length > 1 ? `y${names.length}` : "y" });
   const ends = span(rates, 1.12).map((end) => 10 ** end);

@@ -80,3 +80,7 @@ const dashed = (more) => ({ mode: "lines", line: { color: INK, dash: "dash", wid
 // A line of the legend that stands for shapes, or for many traces.
 const entry = (name, line) => ({ x: [null], y: [null], mode: "lines", name: typeset(name), line,
   hoverinfo: "skip" });
+
+// The frame of panels above others, whose own horizontal axis is that of the lowest one.
+const frames = (...panels) => panels.map((panel) => ({ type: "rect", xref: "x domain",
+  yref: `${panel} domain`, x0: 0, x1: 1, y0: 0, y1: 1, line: { color: GREY, width: 1 } }));

@@ -52,9 +52,8 @@ function makeFilters() {
       changed();
     }));
   }
-  // No subscripts in an option: the critical rate is in words.
-  box.append(labelled("learning rates", [["eta_c", "over the critical rate"], ["eta", "as they are"]],
-    chosen.units,
+  // In words, for an option has no subscripts: η/η_c is relative, η absolute.
+  box.append(labelled("learning rates", [["eta_c", "relative"], ["eta", "absolute"]], chosen.units,
     (value) => {
       chosen.units = value;
       changed();
