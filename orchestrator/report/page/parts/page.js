@@ -207,20 +207,21 @@ function hasData(name) {
   return any(runs.eta, rest);
 }
 
-// An open box of filters would cover the page: once the page scrolls on under it, it closes, and
-// what is in view stays where it is.
+// An open box of filters would cover the page: once the page has scrolled on under it, it closes,
+// and what is in view stays where it is.
 function closeWhenLeft(box) {
-  let from = null;
+  const place = element("div"); // where the box is unless it sticks to the window
+  form.before(place);
+  let opened = scrollY;
+  box.addEventListener("toggle", () => {
+    opened = scrollY;
+  });
   addEventListener("scroll", () => {
-    if (!box.open || form.getBoundingClientRect().top > 0) {
-      from = null;
-      return;
-    }
-    from ??= scrollY;
-    if (Math.abs(scrollY - from) < LEFT) return;
-    const before = form.offsetHeight;
+    const before = form.getBoundingClientRect();
+    const under = Math.min(before.top - place.getBoundingClientRect().top, Math.abs(scrollY - opened));
+    if (!box.open || under < LEFT) return;
     box.open = false;
-    scrollBy(0, form.offsetHeight - before);
+    scrollBy(0, form.getBoundingClientRect().height - before.height);
   }, { passive: true });
 }
 
