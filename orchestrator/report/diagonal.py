@@ -90,7 +90,7 @@ def draw_diagonal(folder: Path, sweep: PlaneSweep | None = None) -> list[Path]:
 def diagonal_figure(
     sweep: PlaneSweep,
     counted: Flags | None = None,
-    excluded: str = r"GD, by chance: $S > 2/\eta$",
+    excluded: str = r"GD, by accident: $S > 2/\eta$",
 ) -> Figure:
     """Draw the solutions of zero loss with where GD ends on them, and S, norms and risk against η.
 
