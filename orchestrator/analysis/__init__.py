@@ -14,15 +14,15 @@
 
 from orchestrator.analysis.phase import Measured, PhaseRow, phase_row
 from orchestrator.analysis.run import Analysis, analyze, is_current, phases
-from orchestrator.analysis.series import settled
+from orchestrator.analysis.series import fates_of
 
 __all__ = [
     "Analysis",
     "Measured",
     "PhaseRow",
     "analyze",
+    "fates_of",
     "is_current",
     "phase_row",
     "phases",
-    "settled",
 ]

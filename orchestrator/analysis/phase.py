@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -29,9 +29,9 @@ from orchestrator.analysis.bounds import (
 from orchestrator.analysis.fates import CHAOTIC, FATES, SETTLED, critical_rates
 from orchestrator.analysis.grouped import chance_of_rise, extremes, median_intervals, medians
 from orchestrator.analysis.kink import LEAST_FOR_KINK, STEEPEST_FLAT, fitted_kinks
-from orchestrator.analysis.runs import READ, Places, Runs, read
+from orchestrator.analysis.runs import Places, Runs, as_trials, read
 from orchestrator.analysis.valleys import Valleys, alone
-from orchestrator.store import PHASE, TRIALS
+from orchestrator.store import PHASE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +122,8 @@ def phase_row(
     rows = [{**key, "kind": "gd", **vars(run)} for run in gd]
     # A flow that is unknown is one that never reached ε.
     known = flow if flow is not None else Measured(status="max_steps")
-    places, runs = read(_as_trials([{**key, "kind": "flow", **vars(known)}, *rows]))
+    places, runs = read(as_trials([{**key, "kind": "flow", **vars(known)}, *rows]))
     return phase_rows(phase_table(places, runs, alone(places, runs)))[0]
-
-
-def _as_trials(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    schema = pa.schema([TRIALS.field(name) for name in READ])
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
 def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:

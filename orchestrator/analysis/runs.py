@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from orchestrator.analysis.across.codes import Codes, Flags, Numbers, codes, numbers, together
 from orchestrator.analysis.fates import CHAOTIC, FATES, SETTLED, accidental, first_fates
-from orchestrator.store import EXCLUDED
+from orchestrator.store import EXCLUDED, TRIALS
 
 READ = (
     *("trial_id", "column_id", "epsilon", "kind", "status", "eta", "s_gf", "sharpness"),
@@ -75,6 +77,12 @@ def read(trials: pa.Table) -> tuple[Places, Runs]:
     )
     fate[left[accident]] = FATES.index(CHAOTIC)
     return places, Runs(gd, place[gd], eta, sharpness, l1_norm, test_loss, fate)
+
+
+def as_trials(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table with the columns :data:`READ`; what a row has not got is NULL."""
+    schema = pa.schema([TRIALS.field(name) for name in READ])
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
 def excluded_table(trials: pa.Table, runs: Runs) -> pa.Table:

@@ -1,25 +1,22 @@
-"""Which runs of one column at one threshold count, for those who have no table of them."""
+"""Which runs count and why the others do not, for those who have rows and no table of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
+from orchestrator.analysis.fates import FATES
+from orchestrator.analysis.runs import as_trials, read
 
-from orchestrator.analysis.fates import accidental
 
+def fates_of(rows: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """What became of each row of ``trials``: one of FATES for GD, None for a flow.
 
-def settled(
-    etas: Sequence[float], sharpnesses: Sequence[float], predicted: float | None
-) -> list[bool]:
-    """Which of the runs that reached ε did not do so by accident.
-
-    ``etas`` and ``sharpnesses`` are positive; ``predicted`` is η_c where the flow gives it.
-
-    >>> settled([0.05, 0.15, 0.2, 0.3], [20.0, 13.3, 10.0, 9.0], 0.1)
-    [True, True, True, False]
+    The rows are all that there are of their columns and thresholds, since a run is judged by those
+    beside it; the fates are those of ``analysis/excluded.parquet``.
     """
-    eta, sharpness = np.array(etas, dtype=np.float64), np.array(sharpnesses, dtype=np.float64)
-    critical = np.array([np.nan if predicted is None else predicted])
-    together = np.zeros(len(eta), dtype=np.int64)
-    return [not one for one in accidental(eta, sharpness, critical, together, 1).tolist()]
+    _, runs = read(as_trials(rows))
+    found: list[str | None] = [None] * len(rows)
+    for row, fate in zip(runs.trial.tolist(), runs.fate.tolist(), strict=True):
+        found[row] = FATES[fate]
+    return found

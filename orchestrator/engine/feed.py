@@ -320,7 +320,8 @@ class Feed:
         self._attempts[name] = attempt
         self._running[name] = None
         progress.start(name)
-        return Assignment(trial, progress.column_id, attempt, progress.flow, pack_size)
+        asked = progress.asked_rate(trial)
+        return Assignment(trial, progress.column_id, attempt, progress.flow, pack_size, asked)
 
     def _book_death(self, assignment: Assignment, error: str) -> str:
         name, now = assignment.trial.trial_id, utc(time.time())

@@ -44,6 +44,8 @@ def trial_rows(finished: Finished, provenance: Provenance) -> list[Row]:
         "data_digest": finished.result.data_digest,
         "init_sharpness": finished.result.init_sharpness,
         "eta": trial.learning_rate,
+        "eta_unit": assignment.asked.unit if assignment.asked else None,
+        "eta_multiple": assignment.asked.multiple if assignment.asked else None,
         "attempt": assignment.attempt,
         "started_at": utc(finished.started_at),
         "finished_at": utc(finished.finished_at),

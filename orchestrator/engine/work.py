@@ -10,15 +10,16 @@ from jobs.records import Point
 from jobs.spec import Trial
 from orchestrator.engine.data_read import Data, Read
 from orchestrator.plan import FlowFacts, SettledTrial
-from orchestrator.sweep import Resources
+from orchestrator.sweep import AskedRate, Resources
 
 
 @dataclass(frozen=True)
 class Assignment:
     """One trial to run, as its ``attempt``-th try.
 
-    ``flow`` is what the column's flow said; None for a flow. A trial with a ``pack_size`` is
-    computed in a pack of at most so many, be it a pack of one; one without, by itself.
+    ``flow`` is what the column's flow said, and ``asked`` the learning rate as the sweep file has
+    it; both None for a flow. A trial with a ``pack_size`` is computed in a pack of at most so many,
+    be it a pack of one; one without, by itself.
     """
 
     trial: Trial
@@ -26,6 +27,7 @@ class Assignment:
     attempt: int
     flow: FlowFacts | None
     pack_size: int = 0
+    asked: AskedRate | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from enum import Enum
 from jobs.spec import Trial
 from orchestrator.plan.cost import descent_gradients, flow_gradients
 from orchestrator.plan.facts import FlowFacts, SettledTrial
-from orchestrator.sweep import Column
+from orchestrator.sweep import AskedRate, Column
 
 STABLE_LIMIT = 2.0
 """In units of η_c: below it, ``stop_after_divergences`` never applies, so that the bulk of a grid
@@ -44,6 +44,7 @@ class ColumnProgress:
         self._failed: set[str] = set()
         self._running: set[str] = set()
         self._descents: tuple[Trial, ...] = ()
+        self._asked: dict[float, AskedRate] = {}
         self._first_above = 0
         self._states: dict[str, State] | None = None
         self.refresh(settled, failed)
@@ -142,9 +143,10 @@ class ColumnProgress:
             self.flow = FlowFacts.of(settled)
             if not self.blocked:
                 rates = self.column.learning_rates(self.critical_rate, self.flow.initial_rate)
+                self._asked = rates
                 self._descents = tuple(self.column.gd(rate) for rate in rates)
                 limit = STABLE_LIMIT * (self.critical_rate or 0.0)
-                self._first_above = bisect.bisect_right(rates, limit)
+                self._first_above = bisect.bisect_right(list(rates), limit)
 
     def fail(self, trial_id: str) -> None:
         """Note that a trial failed and is not tried again."""
@@ -166,6 +168,10 @@ class ColumnProgress:
         known = self._settled.keys() | self._running | self._failed
         certain = self._descents[: self._first_after("diverged", "unknown")]
         return [trial for trial in certain if trial.trial_id not in known]
+
+    def asked_rate(self, trial: Trial) -> AskedRate | None:
+        """What the sweep file asks for where the trial stands; None for a flow."""
+        return None if trial.learning_rate is None else self._asked[trial.learning_rate]
 
     def gradients_of(self, trial: Trial) -> float:
         """The predicted cost of a trial, in gradients."""

@@ -16,17 +16,20 @@ from numpy.typing import NDArray
 
 from jobs.diagonal import OnePoint, PlaneSweep, l1_norm, l2_norm, risk, sweep_plane
 from orchestrator.report.look import GREY, INK, SMALL, TEXT, dress, look
+from orchestrator.report.marks import HOLLOW
 from orchestrator.store import atomic_write
 from orchestrator.store.write import file_errors
 
 DOTS_PER_INCH = 110
+
+Flags = NDArray[np.bool_]
 
 _INCHES = (10.0, 7.8)
 _POINTS: dict[str, Any] = {"markersize": 4, "markeredgewidth": 0, "linestyle": "none"}
 _THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 2.5)), "linewidth": 1.2, "zorder": 4}
 _LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.2)), "linewidth": 1.3}
 _RATE: dict[str, Any] = {"color": GREY, "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.0}
-_ACCIDENT: dict[str, Any] = {"marker": "o", "color": "#a6a6a6"}
+_ACCIDENT: dict[str, Any] = {"marker": "o", "color": "#8c8c8c", **HOLLOW, "markeredgewidth": 0.7}
 _MAP = "viridis"
 _ENDS: tuple[dict[str, Any], ...] = tuple(
     {"marker": marker, "markerfacecolor": INK, "markeredgecolor": "white"} for marker in "sD"
@@ -84,27 +87,33 @@ def draw_diagonal(folder: Path, sweep: PlaneSweep | None = None) -> list[Path]:
     return paths
 
 
-def diagonal_figure(sweep: PlaneSweep) -> Figure:
+def diagonal_figure(
+    sweep: PlaneSweep,
+    counted: Flags | None = None,
+    excluded: str = r"GD, by accident: $S > 2/\eta$",
+) -> Figure:
     """Draw the solutions of zero loss with where GD ends on them, and S, norms and risk against η.
 
     Points are GD, dashed lines theory: where the flow ends below η_c, the solution with S = 2/η
-    above it. Grey points are runs that came to ε by accident, where S is above 2/η. Vertical lines
-    are η_c, η* = 2/S(β*) and η_max. Runs that did not reach ε are marked at the bottom of the
-    sharpness.
+    above it. Grey and hollow are runs that reached ε but are not ``counted``, of shape (runs,),
+    which a legend calls ``excluded``: unless given, those that came to ε by accident, where S is
+    above 2/η. Vertical lines are η_c, η* = 2/S(β*) and η_max. Runs that did not reach ε are marked
+    at the bottom of the sharpness.
     """
+    stable = sweep.stable if counted is None else counted
     figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     (manifold, curvature), (norms, risks) = figure.subplots(2, 2)
-    _draw_manifold(figure, manifold, sweep)
-    _draw_sharpness(curvature, sweep)
-    _draw_norms(norms, sweep)
-    _draw_risk(risks, sweep)
+    _draw_manifold(figure, manifold, sweep, stable)
+    _draw_sharpness(curvature, sweep, stable, excluded)
+    _draw_norms(norms, sweep, stable)
+    _draw_risk(risks, sweep, stable)
     for axes in (curvature, norms, risks):
         _lay_out_rates(axes, sweep)
     figure.suptitle(_title(sweep), fontsize=TEXT)
     return figure
 
 
-def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep) -> None:
+def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
     """The segment of zero loss in the plane of β, with the ends of the flow and of GD."""
     point, runs = sweep.point, sweep.runs
     dress(axes, r"$\beta_2$")
@@ -114,9 +123,9 @@ def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep) -> None:
     axes.plot(*path.T, color=look(1).color, linewidth=1.6, zorder=2)
     scale = Normalize(float(runs.learning_rates.min()), float(runs.learning_rates.max()))
     ends = axes.scatter(
-        runs.predictors[sweep.stable, 0],
-        runs.predictors[sweep.stable, 1],
-        c=runs.learning_rates[sweep.stable],
+        runs.predictors[stable, 0],
+        runs.predictors[stable, 1],
+        c=runs.learning_rates[stable],
         cmap=_MAP,
         norm=scale,
         s=16,
@@ -147,7 +156,7 @@ def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep) -> None:
     )
 
 
-def _draw_sharpness(axes: Axes, sweep: PlaneSweep) -> None:
+def _draw_sharpness(axes: Axes, sweep: PlaneSweep, stable: Flags, excluded: str) -> None:
     """S against η, the edge 2/η, and which runs did not reach ε."""
     point, runs = sweep.point, sweep.runs
     dress(axes, "final sharpness  $S$")
@@ -158,19 +167,20 @@ def _draw_sharpness(axes: Axes, sweep: PlaneSweep) -> None:
     inside = (edge < top) & (edge > bottom)
     axes.plot(eta[inside], edge[inside], **_THEORY)
     axes.axhline(sweep.flow.max_sharpness(sweep.epsilon), **_LEVEL)
-    _draw_points(axes, sweep, runs.sharpness, look(0).color)
+    _draw_points(axes, sweep, stable, runs.sharpness, look(0).color)
     across = axes.get_xaxis_transform()
     for status, style, height in (("max_steps", _SHORT, 0.03), ("diverged", _DIVERGED, 0.075)):
         where = runs.learning_rates[runs.status == status]
         axes.plot(where, np.full(len(where), height), transform=across, rasterized=True, **style)
     axes.set_ylim(bottom, top)
+    any_excluded = bool(np.any(runs.reached() & ~stable))
     axes.legend(
         handles=[
             _dot(look(0).color, "GD"),
-            _dot(_ACCIDENT["color"], r"GD, by chance: $S > 2/\eta$"),
+            *([Line2D([], [], markersize=5, label=excluded, **_ACCIDENT)] if any_excluded else []),
             Line2D([], [], **_THEORY, label=r"edge of stability $2/\eta$"),
             Line2D([], [], **_LEVEL, label=r"$s_\mathrm{GF}$ of the flow"),
-            Line2D([], [], **_SHORT, label=r"did not come to $\varepsilon$"),
+            Line2D([], [], **_SHORT, label=r"stopped short of $\varepsilon$"),
             Line2D([], [], **_DIVERGED, label="diverged"),
         ],
         **_LEGEND,
@@ -179,13 +189,13 @@ def _draw_sharpness(axes: Axes, sweep: PlaneSweep) -> None:
     )
 
 
-def _draw_norms(axes: Axes, sweep: PlaneSweep) -> None:
+def _draw_norms(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
     """Both norms of the weights against η, and where theory sees them."""
     runs = sweep.runs
     dress(axes, r"final norm  $\Vert w\Vert$")
     eta, beta = _theory(sweep)
     for values, norm, its in ((runs.l1_norm, l1_norm, look(1)), (runs.l2_norm, l2_norm, look(2))):
-        _draw_points(axes, sweep, values, its.color)
+        _draw_points(axes, sweep, stable, values, its.color)
         axes.plot(eta, norm(beta), **_THEORY)
     ends = sweep.predicted([runs.learning_rates.min(), sweep.point.largest_stable_rate])
     low, high = float(l2_norm(ends).min()), float(l1_norm(sweep.point.segment(_SHARES)).max())
@@ -201,11 +211,11 @@ def _draw_norms(axes: Axes, sweep: PlaneSweep) -> None:
     )
 
 
-def _draw_risk(axes: Axes, sweep: PlaneSweep) -> None:
+def _draw_risk(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
     """R against η, where theory sees it, and the risks of both minimisers."""
     point, truth = sweep.point, sweep.truth
     dress(axes, r"risk  $R = \Vert\beta - \beta^*\Vert^2$")
-    _draw_points(axes, sweep, sweep.runs.risk(truth), look(0).color)
+    _draw_points(axes, sweep, stable, sweep.runs.risk(truth), look(0).color)
     eta, beta = _theory(sweep)
     axes.plot(eta, risk(beta, truth), **_THEORY)
     for minimizer, style in zip(_minimizers(point), _ENDS, strict=True):
@@ -232,11 +242,13 @@ def _draw_risk(axes: Axes, sweep: PlaneSweep) -> None:
     )
 
 
-def _draw_points(axes: Axes, sweep: PlaneSweep, values: NDArray[np.float64], color: str) -> None:
-    """A value of each run that reached ε, grey where that was by accident."""
-    stable, eta = sweep.stable, sweep.runs.learning_rates
+def _draw_points(
+    axes: Axes, sweep: PlaneSweep, stable: Flags, values: NDArray[np.float64], color: str
+) -> None:
+    """A value of each run that reached ε, grey and hollow where it does not count."""
+    eta = sweep.runs.learning_rates
     accident = sweep.runs.reached() & ~stable
-    axes.plot(eta[accident], values[accident], **_POINTS, **_ACCIDENT, rasterized=True)
+    axes.plot(eta[accident], values[accident], **{**_POINTS, **_ACCIDENT}, rasterized=True)
     axes.plot(eta[stable], values[stable], **_POINTS, marker="o", color=color, rasterized=True)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.colors import to_hex
 from matplotlib.ticker import (
     FuncFormatter,
@@ -35,6 +37,16 @@ _NARROW = 0.35
 _LEAST_SPAN = 1e-3
 _WIDE = 9
 """Decades from which not each has a label."""
+_SUBS = (
+    (0.8, (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)),
+    (1.4, (1, 1.5, 2, 3, 4, 5, 7)),
+    (1.4, (1, 2, 3, 5)),
+    (2.5, (1, 2, 5)),
+    (2.5, (1, 3)),
+)
+"""The numbers of a decade that have labels, where there are at most so many decades."""
+_WIDTH, _HEIGHT = 0.6, 1.3
+"""Of a character and of a line, in units of the size of the text."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +71,49 @@ def dress(axes: Axes, label: str) -> None:
         axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(True, color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.spines[["right"]].set_visible(False)
 
 
-def tick_logarithmically(axis: Axis, low: float, high: float) -> None:
-    """Label a log axis, with more numbers to a decade the fewer decades there are."""
+def tick_logarithmically(axis: Axis, low: float, high: float, beside: Axes | None = None) -> None:
+    """Label a log axis, with more numbers to a decade the fewer decades there are.
+
+    There are no more than have room; ``beside`` is the panel of an axis that is not its own.
+    """
     decades = math.log10(high / low)
     if decades < _NARROW:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
         axis.set_minor_locator(NullLocator())
         return
-    if decades < 0.8:
-        subs: tuple[float, ...] = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    elif decades < 1.4:
-        subs = (1, 1.5, 2, 3, 4, 5, 7)
-    else:
-        subs = (1, 2, 5) if decades < 2.5 else (1,)
+    inches = _inches(axis, beside or axis.axes)
+    dense = [subs for most, subs in _SUBS if decades < most]
+    subs = next((s for s in dense if _fit(axis, _between(s, low, high), inches / decades)), (1.0,))
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     axis.set_major_locator(LogLocator(subs=subs, numticks=20 if decades < _WIDE else 9))
     axis.set_major_formatter(plain if decades < 2.5 else LogFormatterMathtext())
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def _inches(axis: Axis, axes: Axes) -> float:
+    """The length of an axis, before the layout changes it a little."""
+    box = axes.bbox
+    return float(box.width if isinstance(axis, XAxis) else box.height) / axes.figure.dpi
+
+
+def _between(subs: Sequence[float], low: float, high: float) -> list[float]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = (sub * 10.0**power for power in powers for sub in subs)
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _fit(axis: Axis, ticks: Sequence[float], inches_a_decade: float) -> bool:
+    """Whether the labels of neighbouring ticks stay apart."""
+    for one, other in itertools.pairwise(ticks):
+        digits = (len(f"{one:g}") + len(f"{other:g}")) / 2 + 1
+        needed = digits * _WIDTH if isinstance(axis, XAxis) else _HEIGHT
+        if math.log10(other / one) * inches_a_decade < needed * SMALL / 72:
+            return False
+    return True
 
 
 def widen(axes: Axes) -> None:

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.analysis import settled
+from orchestrator.analysis import fates_of
+from orchestrator.analysis.fates import CHAOTIC, DIVERGED, SETTLED, SHORT, UNCONVERGED, UNMEASURED
 from orchestrator.report.words import PROBLEM
 
 Row = Mapping[str, Any]
 
 MEASURES = ("sharpness", "l1_norm", "test_loss")
 
+EXCLUDED = (CHAOTIC, UNCONVERGED, UNMEASURED)
+"""The fates of runs that reached ε and do not count for the analysis."""
+
 READ = (
-    *("trial_id", "column_id", "kind", *PROBLEM, "eta", "eta_c", "epsilon", "status"),
+    *("trial_id", "column_id", "kind", *PROBLEM, "eta", "eta_c", "s_gf", "epsilon", "status"),
     *("steps", "train_loss", "test_accuracy", "l2_norm", "sharpness_converged", *MEASURES),
 )
 """The columns of ``trials`` that figures need."""
@@ -22,28 +26,38 @@ READ = (
 
 @dataclass(frozen=True)
 class Series:
-    """What is known at one threshold.
+    """What is known at one threshold: the rows of GD in ascending η, and of a flow that reached it.
 
-    ``settled`` are the rows of GD that reached ε, and ``flow`` is that of a flow which did;
-    ``diverged`` and ``short`` are the η of GD that did not, by status. All ascend in η.
+    Each row has its ``fate``, as :func:`with_fates` adds it.
     """
 
     epsilon: float
-    settled: tuple[Row, ...]
+    gd: tuple[Row, ...]
     flow: Row | None
-    diverged: tuple[float, ...]
-    short: tuple[float, ...]
 
-    def points(self, measure: str) -> tuple[list[float], list[float]]:
-        """The η and the values of one measure, where it was measured."""
-        rows = [row for row in self.settled if row[measure] is not None]
-        return [row["eta"] for row in rows], [row[measure] for row in rows]
+    @property
+    def settled(self) -> list[Row]:
+        """The runs that count for the analysis."""
+        return self.of(SETTLED)
 
-    def uncertain(self) -> tuple[list[float], list[float]]:
-        """The η and the sharpnesses that did not converge."""
-        rows = [row for row in self.settled if row["sharpness"] is not None]
-        doubtful = [row for row in rows if not row["sharpness_converged"]]
-        return [row["eta"] for row in doubtful], [row["sharpness"] for row in doubtful]
+    @property
+    def excluded(self) -> list[Row]:
+        """The runs that reached ε and do not count."""
+        return self.of(*EXCLUDED)
+
+    @property
+    def diverged(self) -> list[Row]:
+        """The runs that diverged before ε."""
+        return self.of(DIVERGED)
+
+    @property
+    def short(self) -> list[Row]:
+        """The runs that ended before ε."""
+        return self.of(SHORT)
+
+    def of(self, *fates: str) -> list[Row]:
+        """The runs of some fates."""
+        return [row for row in self.gd if row["fate"] in fates]
 
     def level(self, measure: str) -> float | None:
         """The value of the flow."""
@@ -52,7 +66,19 @@ class Series:
 
     def rates(self) -> list[float]:
         """All η, however the runs ended."""
-        return [*(row["eta"] for row in self.settled), *self.diverged, *self.short]
+        return [row["eta"] for row in self.gd]
+
+
+def with_fates(rows: Sequence[Row]) -> list[Row]:
+    """All rows of some columns, each with its ``fate``: of GD what the analysis makes of it."""
+    fates = fates_of(rows)
+    return [{**row, "fate": fate} for row, fate in zip(rows, fates, strict=True)]
+
+
+def points(rows: Sequence[Row], measure: str) -> tuple[list[float], list[float]]:
+    """The η and the values of one measure, where it was measured."""
+    known = [row for row in rows if row[measure] is not None]
+    return [row["eta"] for row in known], [row[measure] for row in known]
 
 
 def series_by_epsilon(rows: Sequence[Row]) -> list[Series]:
@@ -66,27 +92,10 @@ def series_by_epsilon(rows: Sequence[Row]) -> list[Series]:
 def _series(epsilon: float, rows: Sequence[Row]) -> Series:
     gd = sorted((row for row in rows if row["kind"] == "gd"), key=lambda row: row["eta"])
     flows = [row for row in rows if row["kind"] == "flow" and row["status"] == "reached"]
-    return Series(
-        epsilon=epsilon,
-        settled=tuple(row for row in gd if row["status"] == "reached"),
-        flow=flows[0] if flows else None,
-        diverged=tuple(row["eta"] for row in gd if row["status"] == "diverged"),
-        short=tuple(row["eta"] for row in gd if row["status"] == "max_steps"),
-    )
+    return Series(epsilon, tuple(gd), flows[0] if flows else None)
 
 
 def critical_rate(rows: Sequence[Row]) -> tuple[float, float] | None:
     """The smallest ε whose η_c is known, and that η_c."""
     known = [(row["epsilon"], row["eta_c"]) for row in rows if row["eta_c"] is not None]
     return min(known, default=None)
-
-
-def at_rest(series: Series) -> list[Row]:
-    """The settled rows whose sharpness is known and no accident, in ascending order of η.
-
-    The rule is that of the analysis, but a sharpness that did not converge is shown.
-    """
-    known = [row for row in series.settled if row["sharpness"] is not None and row["sharpness"] > 0]
-    predicted = next((row["eta_c"] for row in known if row["eta_c"]), None)
-    kept = settled([row["eta"] for row in known], [row["sharpness"] for row in known], predicted)
-    return [row for row, keep in zip(known, kept, strict=True) if keep]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from orchestrator.report.groups import families, in_order, representative
 from orchestrator.report.phases import Kink, kinks
-from orchestrator.report.series import READ, Row
+from orchestrator.report.series import READ, Row, with_fates
 from orchestrator.report.words import PROBLEM
 from orchestrator.store import query
 
@@ -115,12 +115,12 @@ class Tables:
             return
         sql = f"SELECT {', '.join(READ)} FROM trials WHERE column_id IN ({_listed(missing)})"
         self._trials |= {column_id: [] for column_id in missing}
-        for row in map(_clean, query(self.run, sql).to_pylist()):
-            if _is_placed(row):
-                self._trials[row["column_id"]].append(row)
+        rows = map(_clean, query(self.run, sql).to_pylist())
+        for row in with_fates([row for row in rows if _is_placed(row)]):
+            self._trials[row["column_id"]].append(row)
 
     def trials(self, column: Column) -> list[Row]:
-        """The rows of a column's trials, with the columns in ``series.READ``."""
+        """The rows of a column's trials, with the columns in ``series.READ`` and their fates."""
         self.read([column])
         return self._trials[column["column_id"]]
 

@@ -24,7 +24,9 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_TEXT, "dtype subset normalization"),
         *_columns(_COUNT, "base_width"),
         *_columns(_TEXT, "init_hash data_digest"),
-        *_columns(_NUMBER, "init_sharpness eta eta_over_eta_c eta_c s_gf epsilon"),
+        *_columns(_NUMBER, "init_sharpness eta"),
+        *_columns(_TEXT, "eta_unit"),
+        *_columns(_NUMBER, "eta_multiple eta_over_eta_c eta_c s_gf epsilon"),
         *_columns(_TEXT, "status"),
         *_columns(_COUNT, "steps"),
         *_columns(_NUMBER, "time train_loss train_accuracy test_loss test_accuracy"),
@@ -208,13 +210,27 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 }
 """The order of rows in a compacted file, so that a filter reads few row groups."""
 
+ADDED: frozenset[str] = frozenset({"eta_unit", "eta_multiple"})
+"""Columns that files written before them lack: readers take each as NULL there."""
+
 PROVENANCE: frozenset[str] = frozenset(
     {
-        *("sweep", "attempt", "started_at", "finished_at", "wall_s", "hostname", "device"),
+        *(
+            "sweep",
+            "eta_unit",
+            "eta_multiple",
+            "attempt",
+            "started_at",
+            "finished_at",
+            "wall_s",
+            "hostname",
+            "device",
+        ),
         *("world_size", "slurm_job_id", "git_commit", "git_dirty", "torch_version", "version"),
     }
 )
-"""Columns that say where and when; the others are equal whenever a trial is computed again."""
+"""Columns that say where, when and for which sweep file; the others are equal whenever a trial is
+computed again."""
 
 
 def table_schema(table: str) -> pa.Schema:

@@ -1,13 +1,14 @@
 """The sweep file: YAML and command-line overrides become a validated, frozen list of columns."""
 
 from orchestrator.sweep.columns import Column
-from orchestrator.sweep.grid import EtaGrid, Grid, Resources
+from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources
 from orchestrator.sweep.load import dump, load, load_kept, parse
 from orchestrator.sweep.rules import Axis, Condition, Match
 from orchestrator.sweep.sentences import SweepError
 from orchestrator.sweep.sweep import Sweep
 
 __all__ = [
+    "AskedRate",
     "Axis",
     "Column",
     "Condition",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from jobs.spec import Problem, Protocol, SpecError, Trial, check_reachable
 from jobs.spec import column_id as name_of_column
-from orchestrator.sweep.grid import EtaGrid, Grid, Resources, Unit
+from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
 from orchestrator.sweep.rules import Rule
 from orchestrator.sweep.sentences import NoColumnError, SweepError, shown, wrong
 
@@ -20,9 +20,9 @@ MOST_COLUMNS = 1_000_000
 class Column:
     """One problem under one protocol, with its flow and all its learning rates.
 
-    ``etas`` has one entry a unit: a problem that several grids share may have rates in each.
-    ``stop_after_divergences`` is the number of diverged trials after which larger rates are left
-    out; None tries them all.
+    ``etas`` has one entry a unit, in the order of ``Unit``: a problem that several grids share may
+    have rates in each. ``stop_after_divergences`` is the number of diverged trials after which
+    larger rates are left out; None tries them all.
     """
 
     problem: Problem
@@ -45,8 +45,13 @@ class Column:
         """The number of GD trials; rates in two units that fall together count once less later."""
         return sum(len(eta.rates) for eta in self.etas)
 
-    def learning_rates(self, eta_c: float | None, eta_0: float | None = None) -> tuple[float, ...]:
-        """All η of the column, distinct and ascending, given what its flow measured.
+    def learning_rates(
+        self, eta_c: float | None, eta_0: float | None = None
+    ) -> dict[float, AskedRate]:
+        """All η of the column, ascending, given what its flow measured, each as it was asked for.
+
+        An η that comes from several units or multiples counts once: as the first unit of
+        ``eta_c``, ``init_sharpness`` and ``absolute``, and there as the smallest multiple.
 
         Args:
             eta_c: η_c, 2 over the largest sharpness along the flow.
@@ -60,13 +65,14 @@ class Column:
             "init_sharpness": eta_0,
             "absolute": 1.0,
         }
-        rates: set[float] = set()
+        rates: dict[float, AskedRate] = {}
         for eta in self.etas:
             scale = scales[eta.unit]
             if scale is None:
                 raise ValueError(f"{eta.unit} is None; it must be known to lay out rates in it")
-            rates.update(rate * scale for rate in eta.rates)
-        return tuple(sorted(rates))
+            for multiple in eta.rates:
+                rates.setdefault(multiple * scale, AskedRate(eta.unit, multiple))
+        return dict(sorted(rates.items()))
 
     def flow(self) -> Trial:
         """The gradient flow that every GD trial of the column is compared with."""
@@ -192,7 +198,7 @@ def _column(problem: Problem, asked: list[tuple[int, Grid]], places: Sequence[st
 
 
 def _united(etas: list[EtaGrid]) -> tuple[EtaGrid, ...]:
-    units: tuple[Unit, ...] = ("eta_c", "init_sharpness", "absolute")
+    units: tuple[Unit, ...] = get_args(Unit)
     rates = {
         unit: [rate for eta in etas if eta.unit == unit for rate in eta.rates] for unit in units
     }

@@ -46,6 +46,17 @@ class Resources:
     checkpoint_seconds: float = 10.0
 
 
+@dataclass(frozen=True)
+class AskedRate:
+    """A learning rate as the sweep file asks for it: ``multiple`` of ``unit``.
+
+    Columns whose η differ, as those of two seeds, have bit-equal multiples of equal grids.
+    """
+
+    unit: Unit
+    multiple: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class EtaGrid:
     """Learning rates in one unit, kept distinct and ascending.

@@ -41,13 +41,8 @@ _LEAST = 0.02
 """The axis of ratios goes at least so far from 1."""
 _EQUAL: dict[str, Any] = {**EDGE, "zorder": 4}
 _MEDIAN: dict[str, Any] = {"color": GREY, "zorder": 4, **FLOW}
-_HOLLOW: dict[str, Any] = {
-    "marker": "o",
-    "markersize": 5,
-    "markerfacecolor": "white",
-    "color": GREY,
-    "linestyle": "none",
-}
+_HALF: dict[str, Any] = {"fillstyle": "left", "markerfacecoloralt": "white"}
+"""Of columns whose flow was sharper before ε; hollow are excluded runs, in the other figures."""
 _FIELDS = (
     *("parameterization", "loss", "activation", "architecture", "dataset", "width", "depth"),
     *("init_scale", "n_train"),
@@ -145,7 +140,10 @@ def agreement_figure(points: Sequence[Point]) -> Figure:
         for (color, marker, name), _ in coloured
     ]
     if not all(point.late for point in points):
-        handles.append(Line2D([], [], label="flow sharper before $\\varepsilon$", **_HOLLOW))
+        early: dict[str, Any] = {"color": GREY, "marker": "o", "markersize": 5, **_HALF}
+        handles.append(
+            Line2D([], [], linestyle="none", label="flow sharper before $\\varepsilon$", **early)
+        )
     handles.append(Line2D([], [], label="equal", **_EQUAL))
     handles.append(Line2D([], [], label="median ratio", **_MEDIAN))
     figure.legend(
@@ -173,16 +171,16 @@ def _draw(
     points_style: dict[str, Any] = {"markersize": 4.5, "markeredgewidth": 0.9}
     if dense:  # rasterized, or a vector graphic would be megabytes
         points_style = {"markersize": 2.5, "markeredgewidth": 0.4, "alpha": 0.6, "rasterized": True}
-    for late, face in ((True, style["color"]), (False, "white")):
+    for late, fill in ((True, {}), (False, _HALF)):
         chosen = [number for number, point in enumerate(points) if point.late is late]
         axes.plot(
             [x[number] for number in chosen],
             [y[number] for number in chosen],
             linestyle="none",
-            markerfacecolor=face,
             zorder=3,
             **style,
             **points_style,
+            **fill,
         )
 
 
@@ -259,8 +257,8 @@ def _caption(points: Sequence[Point], known: int) -> str:
         "The learning rate at which the final sharpness of gradient descent bends, fitted, against "
         "η_c = 2/s_gf, which the gradient flow alone predicts; below, their ratio. A point for "
         f"each column and threshold ε at which both are known, {several}. Bars, where the analysis "
-        "has them: 95 % of the fit. Dashed: equal. Hollow: the flow was sharper before ε than at "
-        "it, so that s_gf is not the sharpness of the solutions that gradient descent has to "
+        "has them: 95 % of the fit. Dashed: equal. Half-filled: the flow was sharper before ε than "
+        "at it, so that s_gf is not the sharpness of the solutions that gradient descent has to "
         "leave, and the fitted η_c is larger."
     )
 

@@ -9,9 +9,11 @@ import numpy as np
 from jobs.diagonal import Descents, Flow, OnePoint, PlaneSweep
 from jobs.spec import SpecError
 from jobs.spec.dataset_name import parse
+from orchestrator.analysis.fates import SETTLED
 from orchestrator.report.diagonal import diagonal_figure
 from orchestrator.report.figures.drawn import Drawn, some
-from orchestrator.report.series import Row
+from orchestrator.report.marks import CAPTION, FRAME_CAPTION, excluded_name
+from orchestrator.report.series import EXCLUDED, Row
 from orchestrator.report.tables import Array, Column, Tables
 from orchestrator.report.words import in_one_line, title
 
@@ -19,8 +21,7 @@ _CAPTION = (
     "The diagonal network f = ⟨w∘w, x⟩ on one point in two dimensions. Points: gradient descent of "
     "the run, at its smallest ε; β is recovered from the measured sharpness and norm, "
     "S = 4 Σ xᵢ²βᵢ and ‖w‖₂² = Σ βᵢ, and the risk is that of this β. Lines: theory, in closed "
-    "form. Grey: runs that came to ε by accident. Marks along the frame: runs that did not reach "
-    "ε, or diverged."
+    f"form. Grey: {CAPTION[0].lower()}{CAPTION[1:]} {FRAME_CAPTION}"
 )
 
 
@@ -32,15 +33,18 @@ def manifold(tables: Tables) -> Iterator[Drawn]:
         NothingToDrawError: there is no such column with solutions.
     """
     for column in [one for one in tables.columns if plane(one)][: len(tables.shown)]:
-        sweep = sweep_of(column, tables.trials(column))
+        rows = tables.trials(column)
+        sweep = sweep_of(column, rows)
         if sweep is None:
             continue
+        fates = [row["fate"] for row in _descents(rows)]
+        excluded = excluded_name(set(EXCLUDED).intersection(fates))
         yield Drawn(
             f"manifold-{column['column_id']}",
             f"The manifold of zero loss: {in_one_line(title(column))}",
             _CAPTION,
             _alternative(sweep),
-            diagonal_figure(sweep),
+            diagonal_figure(sweep, np.array([fate == SETTLED for fate in fates]), excluded),
         )
 
 
@@ -74,11 +78,7 @@ def sweep_of(column: Column, rows: Sequence[Row]) -> PlaneSweep | None:
     if found is None:
         return None
     point, truth = found
-    epsilon = min(row["epsilon"] for row in rows)
-    runs = sorted(
-        (row for row in rows if row["kind"] == "gd" and row["epsilon"] == epsilon),
-        key=lambda row: row["eta"],
-    )
+    epsilon, runs = min(row["epsilon"] for row in rows), _descents(rows)
     measured = ("sharpness", "l1_norm", "l2_norm")
     if not any(row["status"] == "reached" and _known(row, measured) for row in runs):
         return None
@@ -102,6 +102,13 @@ def sweep_of(column: Column, rows: Sequence[Row]) -> PlaneSweep | None:
         l2_norm=values["l2_norm"],
     )
     return PlaneSweep(point, truth, flow, epsilon, ends)
+
+
+def _descents(rows: Sequence[Row]) -> list[Row]:
+    """The runs of GD at the smallest ε in ascending η."""
+    epsilon = min(row["epsilon"] for row in rows)
+    found = [row for row in rows if row["kind"] == "gd" and row["epsilon"] == epsilon]
+    return sorted(found, key=lambda row: row["eta"])
 
 
 def recovered(point: OnePoint, sharpness: Array, l2_norm: Array) -> Array:

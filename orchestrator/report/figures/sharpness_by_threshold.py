@@ -182,7 +182,7 @@ def _add_rates(axes: Axes) -> None:
     right = axes.secondary_yaxis("right", functions=(_inverse, _inverse))
     right.set_ylabel(r"$\eta_c = 2/s_\mathrm{gf}$", fontsize=TEXT)
     right.tick_params(labelsize=SMALL)
-    tick_logarithmically(right.yaxis, 2 / high, 2 / low)
+    tick_logarithmically(right.yaxis, 2 / high, 2 / low, axes)
 
 
 def _inverse(value: Any) -> Any:

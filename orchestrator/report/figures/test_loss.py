@@ -25,13 +25,23 @@ from orchestrator.report.look import (
     tick_logarithmically,
     widen,
 )
-from orchestrator.report.series import Row, at_rest, series_by_epsilon
+from orchestrator.report.marks import (
+    CAPTION,
+    FRAME_CAPTION,
+    HOLLOW,
+    leave_room,
+    mark_entries,
+    mark_frame,
+)
+from orchestrator.report.series import EXCLUDED, Row, series_by_epsilon
 from orchestrator.report.tables import Tables
 from orchestrator.report.words import family_title, in_one_line
 
 _INCHES = (7.2, 3.7)
 _MAGNITUDES = 10.0
 _ROUNDING = 1e-9
+_THICK = 1.6
+_SEED: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.55}
 _BEST: dict[str, Any] = {
     "marker": "o",
     "markersize": 11,
@@ -44,7 +54,7 @@ _CAPTION = (
     "Test loss, and test accuracy where it was measured, against η/η_c, where training loss first "
     "reached ε. Thin lines: one for each seed; thick: their median, interpolated where seeds have "
     "other η/η_c, with a ring at the lowest test loss. Dotted levels: the gradient flow (median). "
-    "Runs that diverged, stopped short of ε, or came to it by accident are left out."
+    f"{CAPTION} {FRAME_CAPTION}"
 )
 
 Curve = list[tuple[float, float]]
@@ -89,9 +99,13 @@ def test_loss_figure(columns: Sequence[Sequence[Row]], title: str) -> Figure:
         for n, (e, found) in enumerate(curves(columns, "test_loss").items())
         if found
     ]
+    if len(columns) > 1:
+        handles.append(Line2D([], [], color=GREY, label="a seed", **_SEED))
+        handles.append(Line2D([], [], color=GREY, label="median over seeds", linewidth=_THICK))
     handles.append(Line2D([], [], color=GREY, label="gradient flow", **FLOW))
     handles.append(Line2D([], [], color=INK, label="lowest test loss", **_BEST))
     handles.append(Line2D([], [], label=r"$\eta = \eta_c$", **CRITICAL))
+    handles += mark_entries(row for rows in columns for row in rows if row["eta_c"])
     figure.legend(
         handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False
     )
@@ -105,13 +119,18 @@ def curves(columns: Sequence[Sequence[Row]], measure: str) -> dict[float, list[C
     found: dict[float, list[Curve]] = {}
     for rows in columns:
         for series in series_by_epsilon(rows):
-            curve = [
-                (row["eta"] / row["eta_c"], row[measure])
-                for row in at_rest(series)
-                if row["eta_c"] and row[measure] is not None
-            ]
+            curve = _curve(series.settled, measure)
             found.setdefault(series.epsilon, []).extend([curve] if curve else [])
     return dict(sorted(found.items(), reverse=True))
+
+
+def _curve(rows: Sequence[Row], measure: str) -> Curve:
+    """The runs of which η/η_c and the value are known."""
+    return [
+        (row["eta"] / row["eta_c"], row[measure])
+        for row in rows
+        if row["eta_c"] and row[measure] is not None
+    ]
 
 
 def medians(its_curves: Sequence[Curve]) -> Curve:
@@ -140,21 +159,25 @@ def _draw(axes: Axes, columns: Sequence[Sequence[Row]], measure: str) -> None:
     dress(axes, measure.replace("_", " "))
     levels = _levels(columns, measure)
     shown: list[float] = []
+    runs = _runs(columns)
     for number, (epsilon, its_curves) in enumerate(curves(columns, measure).items()):
         its = look(number)
         several = len(its_curves) > 1
         for curve in its_curves if several else ():
-            axes.plot(*zip(*curve, strict=True), color=its.color, linewidth=0.6, alpha=0.55)
+            axes.plot(*zip(*curve, strict=True), color=its.color, **_SEED)
         middle = medians(its_curves)
         if middle:
-            style: dict[str, Any] = {"markersize": 5, "linewidth": 1.6 if several else 1.0}
+            style: dict[str, Any] = {"markersize": 5, "linewidth": _THICK if several else 1.0}
             axes.plot(*zip(*middle, strict=True), color=its.color, marker=its.marker, **style)
             best = min(middle, key=lambda point: point[1])
             if measure == "test_loss":
                 axes.plot(*best, color=its.color, **_BEST)
         if epsilon in levels and its_curves:
             axes.axhline(levels[epsilon], color=its.color, **FLOW)
-        shown += [value for curve in its_curves for _, value in curve]
+        excluded = _curve([row for row in runs[epsilon] if row["fate"] in EXCLUDED], measure)
+        for point in excluded:
+            axes.plot(*point, color=its.color, marker=its.marker, markersize=5, **HOLLOW)
+        shown += [value for curve in [*its_curves, excluded] for _, value in curve]
     axes.axvline(1, zorder=1.2, **CRITICAL)
     axes.set_xscale("log")
     tick_logarithmically(axes.xaxis, *axes.get_xlim())
@@ -162,6 +185,24 @@ def _draw(axes: Axes, columns: Sequence[Sequence[Row]], measure: str) -> None:
         axes.set_yscale("log")
         tick_logarithmically(axes.yaxis, *axes.get_ylim())
     widen(axes)
+    if measure == "test_loss":
+        marked = [(look(number).color, runs[epsilon]) for number, epsilon in enumerate(runs)]
+        leave_room(axes, marked)
+        mark_frame(axes, marked, _ratio)
+
+
+def _runs(columns: Sequence[Sequence[Row]]) -> dict[float, list[Row]]:
+    """All runs of GD by threshold, largest first."""
+    found: dict[float, list[Row]] = {}
+    for rows in columns:
+        for series in series_by_epsilon(rows):
+            found.setdefault(series.epsilon, []).extend(series.gd)
+    return dict(sorted(found.items(), reverse=True))
+
+
+def _ratio(row: Row) -> float | None:
+    """η/η_c, where η_c is known."""
+    return row["eta"] / row["eta_c"] if row["eta_c"] else None
 
 
 def _levels(columns: Sequence[Sequence[Row]], measure: str) -> Mapping[float, float]:

@@ -15,8 +15,9 @@ from orchestrator.report.phases import Kink
 EDGE_NAME = r"edge of stability $2/\eta$"
 
 EDGE: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 2.5)), "linewidth": 1.3}
-CRITICAL: dict[str, Any] = {"color": GREY, "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.2}
+CRITICAL: dict[str, Any] = {"color": INK, "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.2}
 FITTED: dict[str, Any] = {"color": GREY, "linestyle": "solid", "linewidth": 1.0}
+BAND: dict[str, Any] = {"color": GREY, "alpha": 0.15, "linewidth": 0}
 FLOW: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 1.5}
 """The looks of lines, the same in every figure; that of the flow has the colour of its series."""
 
@@ -38,7 +39,7 @@ def draw_kink(panels: Sequence[Axes], kink: Kink) -> None:
     for axes in panels:
         axes.axvline(kink.fitted or math.nan, zorder=1.2, label=kink_name(kink), **FITTED)
         if kink.low is not None and kink.high is not None:
-            axes.axvspan(kink.low, kink.high, color=GREY, alpha=0.15, linewidth=0, zorder=1.1)
+            axes.axvspan(kink.low, kink.high, zorder=1.1, **BAND)
 
 
 def critical_name(critical: tuple[float, float]) -> str:

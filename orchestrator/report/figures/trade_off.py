@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.look import GREY, INK, MAP, SMALL, TEXT, dress, tick_logarithmically, widen
-from orchestrator.report.series import Row, Series, at_rest, series_by_epsilon
+from orchestrator.report.marks import CAPTION, MARKS, mark_entries
+from orchestrator.report.series import Row, Series, series_by_epsilon
 from orchestrator.report.tables import Tables
 from orchestrator.report.words import family_title, in_one_line
 
@@ -38,8 +40,8 @@ _CAPTION = (
     "The solutions of all learning rates in the plane of sharpness S and norm ‖θ‖₁, and their test "
     "loss against S: the flatter a solution, the larger its norm. Colour: η/η_c. Diamond: the "
     "gradient flow. At the smallest ε that was reached; a thin line joins the solutions of each "
-    "seed in the order of η. Runs that diverged, stopped short of ε, or came to it by accident "
-    "are left out."
+    f"seed in the order of η. {CAPTION} Runs that diverged or stopped short of ε have no solution "
+    "there, and are counted in the legend."
 )
 
 
@@ -70,7 +72,7 @@ def chosen_series(columns: Sequence[Sequence[Row]]) -> list[Series]:
     found: dict[float, list[Series]] = {}
     for rows in columns:
         for series in series_by_epsilon(rows):
-            if len(_solutions(series, "l1_norm")) >= LEAST:
+            if len(_solutions(series.settled, "l1_norm")) >= LEAST:
                 found.setdefault(series.epsilon, []).append(series)
     return found[min(found)] if found else []
 
@@ -78,9 +80,13 @@ def chosen_series(columns: Sequence[Sequence[Row]]) -> list[Series]:
 def trade_off_figure(chosen: Sequence[Series], title: str) -> Figure:
     """Draw the solutions at one threshold, a series for each seed."""
     figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
-    measured = [m for m in _MEASURES if any(_solutions(series, m) for series in chosen)]
+    measured = [m for m in _MEASURES if any(_solutions(one.settled, m) for one in chosen)]
     panels: list[Axes] = list(figure.subplots(len(measured), 1, sharex=True, squeeze=False)[:, 0])
-    ratios = [row["eta"] / row["eta_c"] for one in chosen for row in _solutions(one, "l1_norm")]
+    ratios = [
+        row["eta"] / row["eta_c"]
+        for one in chosen
+        for row in _solutions([*one.settled, *one.excluded], "l1_norm")
+    ]
     low, high = min(ratios), max(ratios)
     colors = LogNorm(low, high if high > low else low * 1.01)
     for axes, measure in zip(panels, measured, strict=True):
@@ -101,32 +107,60 @@ def trade_off_figure(chosen: Sequence[Series], title: str) -> Figure:
         tick_logarithmically(bar.ax.yaxis, colors.vmin, colors.vmax)
     figure.align_ylabels(panels)
     figure.suptitle(title, fontsize=TEXT, parse_math=False)
-    handles = [Line2D([], [], marker="o", color=GREY, linewidth=0.7, label="gradient descent")]
+    several = "a seed" if len(chosen) > 1 else "gradient descent"
+    handles = [
+        Line2D([], [], marker="o", color=GREY, linewidth=0.7, label=rf"{several}, by $\eta$")
+    ]
     if any(series.flow for series in chosen):
         handles.append(Line2D([], [], label="gradient flow", **_FLOW))
+    rows = [row for series in chosen for row in series.gd]
+    handles += mark_entries(rows, frame=False)
+    if lost := _lost(rows):
+        handles.append(Line2D([], [], linestyle="none", label=f"without a point: {lost}"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False
     )
     return figure
 
 
-def _solutions(series: Series, measure: str) -> list[Row]:
-    return [row for row in at_rest(series) if row["eta_c"] and row[measure] is not None]
+def _solutions(rows: Sequence[Row], measure: str) -> list[Row]:
+    """Those of which all is known that says where they are drawn."""
+    return [
+        row
+        for row in rows
+        if row["eta_c"] and (row["sharpness"] or 0) > 0 and row[measure] is not None
+    ]
+
+
+def _lost(rows: Sequence[Row]) -> str:
+    """How many runs did not reach ε, by what became of them."""
+    counts = {
+        mark.label: sum(row["fate"] == fate for row in rows)
+        for fate, mark in MARKS.items()
+        if mark.style is not None
+    }
+    return ", ".join(f"{count} {label}" for label, count in counts.items() if count)
 
 
 def _draw(axes: Axes, series: Series, measure: str, colors: LogNorm) -> None:
-    rows = _solutions(series, measure)
-    sharpness, values = [row["sharpness"] for row in rows], [row[measure] for row in rows]
-    axes.plot(sharpness, values, **_LINE)
-    ratios = [row["eta"] / row["eta_c"] for row in rows]
-    axes.scatter(sharpness, values, c=ratios, norm=colors, cmap=MAP, s=32, linewidths=0, zorder=3)
+    settled, excluded = (_solutions(rows, measure) for rows in (series.settled, series.excluded))
+    axes.plot([row["sharpness"] for row in settled], [row[measure] for row in settled], **_LINE)
+    where: dict[str, Any] = {"s": 32, "zorder": 3}
+    for rows in (settled, excluded):
+        place = [row["sharpness"] for row in rows], [row[measure] for row in rows]
+        ratios = [row["eta"] / row["eta_c"] for row in rows]
+        if rows is settled:
+            axes.scatter(*place, c=ratios, norm=colors, cmap=MAP, linewidths=0, **where)
+        elif rows:
+            edge = [to_hex(colormaps[MAP](colors(ratio))) for ratio in ratios]
+            axes.scatter(*place, facecolors="white", edgecolors=edge, linewidths=1.3, **where)
     flow = series.flow
     if flow is not None and flow["sharpness"] and flow[measure] is not None:
         axes.plot(flow["sharpness"], flow[measure], **_FLOW)
 
 
 def _alternative(chosen: Sequence[Series]) -> str:
-    rows = [row for series in chosen for row in _solutions(series, "l1_norm")]
+    rows = [row for series in chosen for row in _solutions(series.settled, "l1_norm")]
     flat, sharp = (pick(rows, key=lambda row: row["sharpness"]) for pick in (min, max))
     return (
         f"Norm and test loss against sharpness for {len(rows)} solutions at "

@@ -1,4 +1,4 @@
-"""Runs on both sides of η_c in time: train loss, sharpness, S·η/2 and norm."""
+"""Runs on both sides of η_c in time: training loss, sharpness, S·η/2 and norm."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from matplotlib.lines import Line2D
 from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.figures.theory import EDGE_NAME, FLOW
 from orchestrator.report.look import INK, SMALL, TEXT, dress, sequence, tick_logarithmically, widen
-from orchestrator.report.series import Row, critical_rate
+from orchestrator.report.marks import HOLLOW, mark_entries
+from orchestrator.report.series import EXCLUDED, Row, critical_rate
 from orchestrator.report.tables import Array, Tables, Trajectory
 from orchestrator.report.words import in_one_line, title
 
@@ -36,14 +37,17 @@ _LONGER = 10.0
 """The longest run over the shortest from which time is logarithmic, but for its beginning."""
 
 _FLOW: dict[str, Any] = {"color": INK, **FLOW}
+_END: dict[str, Any] = {"marker": "o", "markersize": 5.5, "zorder": 3, **HOLLOW}
 _LEVEL: dict[str, Any] = {"linestyle": (0, (5, 2.5)), "linewidth": 1.0}
 
 _CAPTION = (
     "Gradient descent and the gradient flow in time (η · step for gradient descent), from the same "
-    "start: train loss, sharpness S, S·η/2, and norm ‖θ‖₁. Of the runs that reached the smallest ε "
-    f"the nearest to {', '.join(f'{ratio:g}' for ratio in AROUND)} η_c are drawn. Dashed: 2/η of "
+    "start: training loss, sharpness S, S·η/2, norm ‖θ‖₁. Of the runs that reached the smallest "
+    f"ε the nearest to {', '.join(f'{ratio:g}' for ratio in AROUND)} η_c are drawn. Dashed: 2/η of "
     "each run, the edge of stability, which is S·η/2 = 1. Of long runs, the lowest and the highest "
-    "value of every short stretch are drawn, so that no oscillation is lost."
+    "value of every short stretch are drawn, so that no oscillation is lost. A hollow end: the run "
+    "is excluded from the analysis, because it came to ε by accident (far above 2/η) or its S "
+    "there did not converge or was not measured."
 )
 
 
@@ -53,7 +57,13 @@ class Path:
 
     eta: float | None
     ratio: float | None
+    row: Row
     trajectory: Trajectory
+
+    @property
+    def is_excluded(self) -> bool:
+        """Whether the run reached ε and does not count for the analysis."""
+        return self.row["fate"] in EXCLUDED
 
 
 @some("no run near η_c has a trajectory")
@@ -113,20 +123,22 @@ def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
     for path in paths:
         style = {"color": colors[id(path)], "linewidth": 1.2} if id(path) in colors else _FLOW
         run = path.trajectory
-        _draw(loss, run.time, run.train_loss, style)
-        _draw(sharpness, run.time, run.sharpness, style)
-        _draw(norm, run.time, run.l1_norm, style)
-        if path.eta is not None:
-            _draw(ratio, run.time, run.sharpness * path.eta / 2, style)
+        for axes, values in (
+            (loss, run.train_loss),
+            (sharpness, run.sharpness),
+            (norm, run.l1_norm),
+            *([] if path.eta is None else [(ratio, run.sharpness * path.eta / 2)]),
+        ):
+            _draw(axes, run.time, values, style, excluded=path.is_excluded)
     low, high = sharpness.get_ylim()
     for path in descents:
         if path.eta is not None and low < 2 / path.eta < high:
             sharpness.axhline(2 / path.eta, color=colors[id(path)], **_LEVEL)
     ratio.axhline(1, color=INK, **_LEVEL)
     for axes, label in (
-        (loss, "train loss"),
+        (loss, "training loss"),
         (sharpness, "sharpness  $S$"),
-        (ratio, r"$S\,\eta\,/\,2$"),
+        (ratio, r"$S\cdot\eta\,/\,2$"),
         (norm, r"norm  $\Vert\theta\Vert_1$"),
     ):
         dress(axes, label)
@@ -145,6 +157,7 @@ def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
     if len(descents) < len(paths):
         handles.append(Line2D([], [], label="gradient flow", **_FLOW))
     handles.append(Line2D([], [], color=INK, label=EDGE_NAME, **_LEVEL))
+    handles += mark_entries((path.row for path in paths), frame=False)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False
     )
@@ -177,6 +190,7 @@ def _paths(chosen: Sequence[Row], found: Mapping[str, Trajectory]) -> list[Path]
         Path(
             row["eta"],
             None if row["eta"] is None else row["eta"] / row["eta_c"],
+            row,
             found[row["trial_id"]],
         )
         for row in chosen
@@ -184,10 +198,14 @@ def _paths(chosen: Sequence[Row], found: Mapping[str, Trajectory]) -> list[Path]
     ]
 
 
-def _draw(axes: Axes, time: Array, values: Array, style: Mapping[str, Any]) -> None:
+def _draw(
+    axes: Axes, time: Array, values: Array, style: Mapping[str, Any], *, excluded: bool
+) -> None:
     x, y = thinned(time, values)
     points: dict[str, Any] = {"marker": "o", "markersize": 2.5} if len(x) <= _FEW else {}
     axes.plot(x, y, **style, **points)
+    if excluded and len(x):
+        axes.plot(x[-1], y[-1], color=style["color"], **_END)
 
 
 def _lay_out_time(panels: Sequence[Axes], paths: Sequence[Path]) -> None:
@@ -204,6 +222,6 @@ def _lay_out_time(panels: Sequence[Axes], paths: Sequence[Path]) -> None:
 def _alternative(paths: Sequence[Path]) -> str:
     ratios = ", ".join(f"{path.ratio:.3g}" for path in paths if path.ratio is not None)
     return (
-        "Four panels against time: train loss, sharpness, sharpness times η/2, and the norm ‖θ‖₁, "
-        f"for gradient descent at {ratios} η_c and the gradient flow where it was recorded."
+        "Four panels against time: training loss, sharpness, sharpness times η/2, and the norm "
+        f"‖θ‖₁, for gradient descent at {ratios} η_c and the gradient flow where it was recorded."
     )

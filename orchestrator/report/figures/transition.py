@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from orchestrator.report.figures.drawn import Drawn
 from orchestrator.report.figures.theory import (
+    BAND,
     CRITICAL,
     EDGE,
     EDGE_NAME,
@@ -33,13 +36,23 @@ from orchestrator.report.look import (
     tick_logarithmically,
     widen,
 )
+from orchestrator.report.marks import (
+    CAPTION,
+    FRAME_CAPTION,
+    HOLLOW,
+    leave_room,
+    mark_entries,
+    mark_frame,
+)
 from orchestrator.report.phases import Kink
 from orchestrator.report.series import (
     MEASURES,
     Row,
     Series,
     critical_rate,
+    points,
     series_by_epsilon,
+    with_fates,
 )
 from orchestrator.report.tables import Tables
 from orchestrator.report.words import in_one_line, title
@@ -48,6 +61,9 @@ _INCHES = (7.2, 9.0)
 _AROUND = 4.0
 """Without GD, the figure shows η from η_c over this to η_c times this."""
 
+_MARGIN = 1.2
+"""Around the sharpnesses, as a factor."""
+
 _MAGNITUDES = 10.0
 """Largest over smallest value from which an axis is logarithmic."""
 
@@ -55,24 +71,9 @@ _CAPTION = (
     "Final sharpness S, norm ‖θ‖₁ and test loss of gradient descent against the learning rate η, "
     "each run stopped where its training loss first reached a threshold ε. Dashed: the edge of "
     "stability 2/η. Dotted levels: the gradient flow. Vertical line: η_c = 2/s_gf, where the flow "
-    "predicts the transition; solid: where the sharpness of gradient descent bends, fitted. "
-    "Crosses: runs that diverged; strokes: runs that stopped short of ε; hollow: sharpness that "
-    "did not converge. All runs of the column are shown."
+    "predicts the transition; solid, with its 95 % interval in grey: where the sharpness of "
+    f"gradient descent bends, fitted. {CAPTION} {FRAME_CAPTION} All runs of the column are shown."
 )
-
-_DIVERGED: dict[str, Any] = {
-    "marker": "x",
-    "markersize": 7,
-    "markeredgewidth": 1.8,
-    "linestyle": "none",
-}
-_SHORT: dict[str, Any] = {
-    "marker": "|",
-    "markersize": 5.5,
-    "markeredgewidth": 1.8,
-    "linestyle": "none",
-}
-_HOLLOW: dict[str, Any] = {"markersize": 6, "markerfacecolor": "white", "linestyle": "none"}
 
 
 def transition(tables: Tables) -> Iterator[Drawn]:
@@ -94,9 +95,8 @@ def transition_figure(rows: Sequence[Row], kink: Kink | None = None) -> Figure:
 
     Panels from the top: final sharpness S with the curve 2/η, ‖θ‖₁, and test loss, all against η
     and, on the upper axis, η/η_c at the smallest ε. Colours and markers tell the thresholds apart;
-    hollow markers are sharpnesses that did not converge; level lines are the gradient flow; marks
-    at the top are runs that diverged, at the bottom those that stopped short of ε. A solid line is
-    the fitted η_c of ``kink`` with its bounds.
+    :mod:`orchestrator.report.marks` says how runs are drawn that do not count; level lines are the
+    gradient flow. A solid line is the fitted η_c of ``kink`` with its bounds.
 
     Raises:
         ValueError: there are no rows, or they are of several columns.
@@ -106,14 +106,17 @@ def transition_figure(rows: Sequence[Row], kink: Kink | None = None) -> Figure:
         raise ValueError(f"the rows are of {len(columns)} columns; they must be of one")
     figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.07))
     panels: list[Axes] = list(figure.subplots(3, 1, sharex=True, height_ratios=(1.7, 1, 1)))
-    series = series_by_epsilon(rows)
+    series = series_by_epsilon(with_fates(rows))
     critical = critical_rate(rows)
     for number, one in enumerate(series):
         for axes, measure in zip(panels, MEASURES, strict=True):
             _draw(axes, one, measure, look(number))
-    _mark(panels[0], series)
     _lay_out_rates(panels[0], series, critical)
     _lay_out_sharpness(panels[0], series, critical)
+    runs = [(look(number).color, one.gd) for number, one in enumerate(series)]
+    leave_room(panels[0], runs)
+    mark_frame(panels[0], runs)
+    tick_logarithmically(panels[0].yaxis, *panels[0].get_ylim())
     _lay_out(panels[1], series, "l1_norm", r"final norm  $\Vert\theta\Vert_1$")
     _lay_out(panels[2], series, "test_loss", "final test loss")
     draw_edge(panels[0])
@@ -139,38 +142,13 @@ def _draw(axes: Axes, series: Series, measure: str, its: Look) -> None:
     level = series.level(measure)
     if level is not None:
         axes.axhline(level, color=its.color, **FLOW)
-    eta, values = series.points(measure)
-    axes.plot(
-        eta,
-        values,
-        label=_name(series),
-        **_points(its),
-    )
-    if measure == "sharpness":
-        axes.plot(*series.uncertain(), color=its.color, marker=its.marker, **_HOLLOW)
+    axes.plot(*points(series.settled, measure), label=_name(series), **_points(its))
+    axes.plot(*points(series.excluded, measure), **{**_points(its), **HOLLOW})
 
 
 def _points(its: Look) -> dict[str, Any]:
     """How GD at one threshold is drawn, in a panel and in the legend."""
     return {"color": its.color, "marker": its.marker, "markersize": 5.5, "linewidth": 0.9}
-
-
-def _mark(axes: Axes, series: Sequence[Series]) -> None:
-    """Runs without a point at a threshold: along the frame, a row of marks per threshold."""
-    across = axes.get_xaxis_transform()
-    step = _step(series)
-    for number, one in enumerate(series):
-        for rates, style, height in (
-            (one.diverged, _DIVERGED, 1 - step * (number + 1)),
-            (one.short, _SHORT, step * (number + 1)),
-        ):
-            heights = [height] * len(rates)
-            axes.plot(rates, heights, color=look(number).color, transform=across, **style)
-
-
-def _step(series: Sequence[Series]) -> float:
-    """Between rows of marks, as a share of the panel's height."""
-    return min(0.035, 0.16 / len(series))
 
 
 def _lay_out_rates(
@@ -189,7 +167,7 @@ def _lay_out_rates(
     if eta_c is None:
         return
     above = axes.secondary_xaxis("top", functions=_units_of(eta_c))
-    tick_logarithmically(above.xaxis, low / eta_c, high / eta_c)
+    tick_logarithmically(above.xaxis, low / eta_c, high / eta_c, axes)
     above.set_xlabel(r"$\eta\,/\,\eta_c$", fontsize=TEXT)
     above.tick_params(labelsize=SMALL)
 
@@ -209,23 +187,15 @@ def _units_of(eta_c: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]
 def _lay_out_sharpness(
     axes: Axes, series: Sequence[Series], critical: tuple[float, float] | None
 ) -> None:
-    """A log axis for what was measured and the bend at η_c, with room for the rows of marks."""
+    """A log axis for what was measured and the bend at η_c."""
     dress(axes, "final sharpness  $S$")
     values = [value for one in series for value in _values(one, "sharpness") if value > 0]
     if critical is not None:
         values.append(2 / critical[1])
     if not values:
         values = [2 / eta for eta in axes.get_xlim()]
-    rows = _step(series) * (len(series) + 1)
-    above = rows if any(one.diverged for one in series) else 0.0
-    below = rows if any(one.short for one in series) else 0.0
-    margin = 1.2
-    span = margin**2 * max(values) / min(values)
-    span **= 1 / (1 - above - below)
-    low = min(values) / margin / span**below
-    axes.set_ylim(low, low * span)
+    axes.set_ylim(min(values) / _MARGIN, max(values) * _MARGIN)
     axes.set_yscale("log")
-    tick_logarithmically(axes.yaxis, low, low * span)
 
 
 def _lay_out(axes: Axes, series: Sequence[Series], measure: str, label: str) -> None:
@@ -245,7 +215,8 @@ def _lay_out(axes: Axes, series: Sequence[Series], measure: str, label: str) -> 
 
 def _values(series: Series, measure: str) -> list[float]:
     level = series.level(measure)
-    return [*series.points(measure)[1], *([] if level is None else [level])]
+    shown = points([*series.settled, *series.excluded], measure)[1]
+    return [*shown, *([] if level is None else [level])]
 
 
 def _kink(tables: Tables, rows: Sequence[Row]) -> Kink | None:
@@ -267,9 +238,9 @@ def _name(series: Series) -> str:
 
 def _legend(
     series: Sequence[Series], critical: tuple[float, float] | None, kink: Kink | None
-) -> list[Line2D]:
+) -> list[Artist]:
     """An entry for everything that the figure shows, and for nothing else."""
-    entries = [
+    entries: list[Artist] = [
         Line2D([], [], label=_name(one), **_points(look(number)))
         for number, one in enumerate(series)
     ]
@@ -280,14 +251,9 @@ def _legend(
         entries.append(Line2D([], [], label=critical_name(critical), **CRITICAL))
     if kink is not None:
         entries.append(Line2D([], [], label=kink_name(kink), **FITTED))
-    if any(one.diverged for one in series):
-        entries.append(Line2D([], [], color=GREY, label="diverged", **_DIVERGED))
-    if any(one.short for one in series):
-        entries.append(
-            Line2D([], [], color=GREY, label=r"stopped short of $\varepsilon$", **_SHORT)
-        )
-    if any(one.uncertain()[0] for one in series):
-        entries.append(Line2D([], [], color=GREY, marker="o", label="$S$ not converged", **_HOLLOW))
+    if kink is not None and kink.low is not None and kink.high is not None:
+        entries.append(Patch(label="95 % interval of the fit", **BAND))
+    entries += mark_entries(row for one in series for row in one.gd)
     return entries
 
 

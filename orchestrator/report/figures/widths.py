@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,10 +14,9 @@ from matplotlib.lines import Line2D
 
 from orchestrator.analysis.across.same_problem import stand_ins
 from orchestrator.report.figures.drawn import Drawn, some
-from orchestrator.report.figures.theory import EDGE, EDGE_NAME, draw_edge
+from orchestrator.report.figures.theory import CRITICAL, EDGE, EDGE_NAME, draw_edge
 from orchestrator.report.groups import groups, values
 from orchestrator.report.look import (
-    INK,
     SMALL,
     TEXT,
     dress,
@@ -25,7 +25,15 @@ from orchestrator.report.look import (
     tick_logarithmically,
     widen,
 )
-from orchestrator.report.series import Series, at_rest, series_by_epsilon
+from orchestrator.report.marks import (
+    CAPTION,
+    FRAME_CAPTION,
+    HOLLOW,
+    leave_room,
+    mark_entries,
+    mark_frame,
+)
+from orchestrator.report.series import Row, Series, points, series_by_epsilon
 from orchestrator.report.tables import Column, Tables
 from orchestrator.report.words import MOST_IN_LEGEND, in_one_line, shown, title
 
@@ -33,14 +41,13 @@ MOST_FIGURES = 6
 """Groups of widths that are drawn: those with the most columns."""
 
 _PANEL = (4.4, 2.7)
-_CRITICAL: dict[str, Any] = {"linestyle": "none", "marker": "^", "markersize": 8}
 
 _CAPTION = (
     "Final sharpness S and norm ‖θ‖₁, relative to that of the gradient flow, against the learning "
     "rate η, one colour for each width, one row of panels for each parameterization; lines of one "
-    "colour are seeds. Dashed: the edge of stability 2/η. Triangles: η_c of each width. At the "
-    "smallest ε that all columns reached. Under mup the curves should fall together. Runs that "
-    "diverged, stopped short of ε, or came to it by accident are left out."
+    "colour are seeds. Dashed: the edge of stability 2/η. Vertical: η_c of each width, of several "
+    "seeds the median. At the smallest ε that most columns reached. Under mup the curves should "
+    f"fall together. {CAPTION} {FRAME_CAPTION}"
 )
 
 
@@ -85,7 +92,7 @@ def chosen_overlays(tables: Tables, group: Sequence[Column]) -> list[Overlay]:
         column["column_id"]: {
             series.epsilon: series
             for series in series_by_epsilon(tables.trials(column))
-            if len(at_rest(series)) > 1
+            if len(_solutions(series)) > 1
         }
         for column in group
     }
@@ -128,8 +135,9 @@ def widths_figure(overlays: Sequence[Overlay], title: str) -> Figure:
             axes.set_title(_name(overlay), fontsize=TEXT, parse_math=False)
             widen(axes)
     _lay_out(grid, overlays)
-    for overlay, (sharpness, _) in zip(overlays, grid, strict=True):
-        _mark(sharpness, overlay, colors)
+    leave_room(grid[0, 0], _by_width([one for o in overlays for one in o.series], colors))
+    for overlay, panels in zip(overlays, grid, strict=True):
+        _mark(panels, overlay, colors)
     epsilon = overlays[0].series[0][1].epsilon
     figure.suptitle(f"{title}, ε = {epsilon:g}", fontsize=TEXT, parse_math=False)
     handles = [
@@ -137,9 +145,10 @@ def widths_figure(overlays: Sequence[Overlay], title: str) -> Figure:
         for w in all_widths
     ]
     handles.append(Line2D([], [], label=EDGE_NAME, **EDGE))
-    handles.append(Line2D([], [], color=INK, label=r"$\eta_c$", **_CRITICAL))
+    handles.append(Line2D([], [], label=r"$\eta_c$", **CRITICAL))
+    handles += mark_entries(row for o in overlays for _, one in o.series for row in one.gd)
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=5, fontsize=SMALL, frameon=False
+        handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False
     )
     return figure
 
@@ -161,31 +170,28 @@ def _by_parameterization(group: Sequence[Column]) -> list[list[Column]]:
     return groups([*group, *at_base_width], {"width", "seed"})
 
 
+def _solutions(series: Series) -> list[Row]:
+    """The runs that count."""
+    return [row for row in series.settled if row["sharpness"] is not None]
+
+
 def _draw(sharpness: Axes, norm: Axes, series: Series, style: dict[str, Any]) -> None:
-    rows = at_rest(series)
-    sharpness.plot(
-        [row["eta"] for row in rows],
-        [row["sharpness"] for row in rows],
-        markersize=4,
-        linewidth=0.9,
-        **style,
-    )
     level = series.level("l1_norm")
-    if level:
-        known = [row for row in rows if row["l1_norm"] is not None]
-        norm.plot(
-            [row["eta"] for row in known],
-            [row["l1_norm"] / level for row in known],
-            markersize=4,
-            linewidth=0.9,
-            **style,
-        )
+    line: dict[str, Any] = {"markersize": 4, "linewidth": 0.9, **style}
+    for rows, its in ((series.settled, line), (series.excluded, {**line, **HOLLOW})):
+        if rows:
+            sharpness.plot(*points(rows, "sharpness"), **its)
+        if rows and level:
+            eta, norms = points(rows, "l1_norm")
+            norm.plot(eta, [value / level for value in norms], **its)
 
 
 def _lay_out(grid: Any, overlays: Sequence[Overlay]) -> None:
     """Logarithmic η and S, and the edge of stability."""
-    rows = [row for overlay in overlays for _, series in overlay.series for row in at_rest(series)]
-    rates, sharpnesses = [row["eta"] for row in rows], [row["sharpness"] for row in rows]
+    every = [series for overlay in overlays for _, series in overlay.series]
+    rates = [rate for series in every for rate in series.rates()]
+    shown = [row for series in every for row in (*series.settled, *series.excluded)]
+    sharpnesses = [row["sharpness"] for row in shown if (row["sharpness"] or 0) > 0]
     low, high = min(rates) / 1.15, max(rates) * 1.15
     bottom, top = min(sharpnesses) / 1.3, max(sharpnesses) * 1.3
     first: Axes = grid[0, 0]
@@ -205,15 +211,24 @@ def _lay_out(grid: Any, overlays: Sequence[Overlay]) -> None:
         axes.set_xlabel(r"learning rate  $\eta$", fontsize=TEXT)
 
 
-def _mark(axes: Axes, overlay: Overlay, colors: dict[int, str]) -> None:
-    """η_c of each width along the lower frame."""
-    low, high = axes.get_xlim()
-    for width, series in overlay.series:
-        rates = [row["eta_c"] for row in series.settled if row["eta_c"]]
-        if rates and low < rates[0] < high:
-            transform = axes.get_xaxis_transform()
-            style = {"markeredgecolor": "white", "clip_on": False, "zorder": 5, **_CRITICAL}
-            axes.plot(rates[0], 0.02, color=colors[width], transform=transform, **style)
+def _mark(panels: Sequence[Axes], overlay: Overlay, colors: dict[int, str]) -> None:
+    """η_c of each width, and along the frame the runs that did not reach ε."""
+    groups = _by_width(overlay.series, colors)
+    for color, rows in groups:
+        rates = {row["column_id"]: row["eta_c"] for row in rows if row["eta_c"]}
+        for axes in panels if rates else ():
+            axes.axvline(median(rates.values()), zorder=1.2, **{**CRITICAL, "color": color})
+    mark_frame(panels[0], groups)
+
+
+def _by_width(
+    series: Sequence[tuple[int, Series]], colors: dict[int, str]
+) -> list[tuple[str, list[Row]]]:
+    """The runs of each width, with its colour."""
+    found: dict[int, list[Row]] = {}
+    for width, one in series:
+        found.setdefault(width, []).extend(one.gd)
+    return [(colors[width], found[width]) for width in sorted(found)]
 
 
 def _name(overlay: Overlay) -> str:

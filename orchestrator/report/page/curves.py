@@ -8,9 +8,10 @@ from typing import Any
 
 from orchestrator.report.groups import values
 from orchestrator.report.look import look, sequence
+from orchestrator.report.marks import MARKS
 from orchestrator.report.page.paths import paths
 from orchestrator.report.page.problems import FIELDS
-from orchestrator.report.series import Row, Series, at_rest, series_by_epsilon
+from orchestrator.report.series import Series, series_by_epsilon
 from orchestrator.report.tables import Column, Tables
 from orchestrator.report.words import PROBLEM, field_name, in_one_line, shown, title
 
@@ -18,11 +19,6 @@ Phases = Mapping[tuple[str, float], Mapping[str, Any]]
 
 DIGITS = 5
 """Significant ones of a number on the page, which shows four."""
-
-SETTLED, DIVERGED, SHORT, LEFT_OUT = range(4)
-"""What became of a run at a threshold; only the settled ones are joined by lines."""
-
-_FATES = {"diverged": DIVERGED, "max_steps": SHORT}
 
 _FEW_COLORS = 6
 
@@ -40,8 +36,9 @@ def curves(tables: Tables, phases: Phases) -> dict[str, Any]:
 
     ``phases`` are the rows of the analysis by column_id and ε. Of the result, ``axes`` are the
     fields with several values; ``columns`` the columns, each with the number of its value on every
-    axis; ``places`` pairs of a column and a threshold with their flow and what the analysis says;
-    ``runs`` GD at a place, column by column; ``paths`` runs in time.
+    axis; ``marks`` say how runs of each fate are drawn; ``places`` are pairs of a column and a
+    threshold with their flow and what the analysis says; ``runs`` GD at a place, column by column;
+    ``paths`` runs in time.
     """
     columns = tables.shown
     tables.read(columns)
@@ -61,6 +58,10 @@ def curves(tables: Tables, phases: Phases) -> dict[str, Any]:
                 "at": [found.index(column[field]) for field, found in axes.items()],
             }
             for column in columns
+        ],
+        "marks": [
+            {"drawn": mark.drawn, "label": mark.label, "symbol": mark.symbol}
+            for mark in MARKS.values()
         ],
         "places": places,
         "runs": runs,
@@ -135,20 +136,18 @@ def _places(
                     "test_loss": series.level("test_loss"),
                 }
             )
-            runs += _runs(series, its, len(places) - 1)
+            runs += _runs(series, len(places) - 1)
     return _columnar(places), _columnar(runs)
 
 
-def _runs(series: Series, rows: Sequence[Row], place: int) -> Iterable[dict[str, Any]]:
-    """The GD runs of one place in ascending η."""
-    rest = {id(row) for row in at_rest(series)}
-    for row in sorted((row for row in rows if row["kind"] == "gd"), key=lambda row: row["eta"]):
-        fate = SETTLED if id(row) in rest else _FATES.get(row["status"], LEFT_OUT)
+def _runs(series: Series, place: int) -> Iterable[dict[str, Any]]:
+    """The GD runs of one place in ascending η; ``fate`` is the number of its mark."""
+    fates = list(MARKS)
+    for row in series.gd:
         yield {
             "place": place,
             "eta": row["eta"],
-            "fate": fate,
-            "sure": int(row["sharpness_converged"] is True),
+            "fate": fates.index(row["fate"]),
             **{measure: row[measure] for measure in _MEASURES},
         }
 

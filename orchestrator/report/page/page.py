@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from orchestrator.report.marks import CAPTION
 from orchestrator.report.page import failures, problems, provenance
 from orchestrator.report.page.analysed import analysed
 from orchestrator.report.page.answers import answers
 from orchestrator.report.page.curves import curves
 from orchestrator.report.page.embedded import as_json, policy
 from orchestrator.report.page.findings import findings, phases
+from orchestrator.report.page.software import software
 from orchestrator.report.tables import Tables
 from orchestrator.report.words import shown
 from orchestrator.store import write_bytes_whole
@@ -87,6 +89,8 @@ def page_of(run: Path, figures: Sequence[Mapping[str, Any]] = ()) -> str:
             findings=found,
             failures=failures.failures(asked, its_phases.values()),
             provenance=provenance.provenance(asked),
+            marks_caption=CAPTION,
+            software=software(),
             sweep_file=_sweep_file(run),
             figures=[_link(figure) for figure in figures],
         )
@@ -104,6 +108,7 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = _number
     environment.filters["text"] = _text
+    environment.filters["typeset"] = _typeset
     environment.tests["commit"] = _is_commit
     return environment
 
@@ -117,6 +122,14 @@ def _number(value: float | None) -> str:
 
 def _text(value: object, most: int = 60) -> str:
     return "not known" if value is None else shown(value, most)
+
+
+def _typeset(text: str) -> Markup:
+    """Plain text as HTML, with the subscripts of η_c and s_gf."""
+    markup = str(escape(text))
+    for letter, index in (("η", "c"), ("s", "gf")):
+        markup = markup.replace(f"{letter}_{index}", f"{letter}<sub>{index}</sub>")
+    return Markup(markup)
 
 
 def _is_commit(value: object) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.report.figures.trajectories import chosen_runs, thinned
+from orchestrator.report.marks import MARKS
 from orchestrator.report.series import Row
 from orchestrator.report.tables import Array, Column, Tables
 from orchestrator.store import query
@@ -72,6 +73,7 @@ def _run(row: Row, steps: Mapping[str, Array], most: int) -> dict[str, Any]:
     kept = thinned(places, steps["sharpness"], most)[0].astype(int)
     return {
         "eta": _short(row["eta"]),
+        "fate": None if row["fate"] is None else list(MARKS).index(row["fate"]),
         "ratio": None if row["eta"] is None else _short(row["eta"] / row["eta_c"]),
         **{
             name: [_short(value) for value in steps[name][kept].tolist()]

@@ -3,6 +3,6 @@ SELECT dataset, n_train, architecture, width, depth, activation, loss, parameter
        init_scale, epsilon, n_used AS seeds, eta_best_over_eta_c, test_loss_best,
        u_depth,   -- how far below the ends of the rates, relative to them
        u_spread,  -- the scatter of that over seeds
-       coalesce(u_shaped::VARCHAR, undecided) AS u_shaped
+       u_shaped, undecided
 FROM valleys
 ORDER BY u_depth DESC;

@@ -4,10 +4,25 @@ import numpy as np
 import pytest
 
 from jobs.diagonal import sweep_plane
-from orchestrator.analysis import Measured, analyze, phase_row, settled
+from orchestrator.analysis import Measured, analyze, fates_of, phase_row
+from orchestrator.store import Store
 
 ETA_C = 0.1
 EDGE = (0.12, 0.14, 0.17, 0.2)
+
+
+def settled(etas, sharpnesses, predicted: float | None) -> list[bool]:
+    """Which runs of one place that reached ε count; ``predicted`` is η_c by the flow."""
+    reached = {"column_id": "c", "epsilon": 0.1, "status": "reached", "sharpness_converged": True}
+    rows = [
+        {**reached, "kind": "gd", "eta": eta, "sharpness": sharpness}
+        for eta, sharpness in zip(etas, sharpnesses, strict=True)
+    ]
+    s_gf = 2 / predicted if predicted else None
+    flow = {**reached, "kind": "flow", "s_gf": s_gf, "sharpness": s_gf}
+    fates = fates_of([*rows, flow] if predicted else rows)
+    assert fates[len(rows) :] == [None] * bool(predicted)
+    return [fate == "settled" for fate in fates[: len(rows)]]
 
 
 def ratios(*of_far: float, usual: float = 1.0) -> list[bool]:
@@ -69,6 +84,9 @@ def test_the_table_names_who_is_left_out_and_the_counts_are_theirs(run) -> None:
     found = {row["trial_id"]: row["why"] for row in analysis.tables["excluded"].to_pylist()}
     assert found == {name: name for name in rows if name != "settled"}
     assert analysis.excluded == {(name, 0.1) for name in found}
+    rows_of_trials = Store(run.path).rows("trials")
+    fates = fates_of(rows_of_trials)
+    assert fates == [row["trial_id"] for row in rows_of_trials]
     (phase,) = analysis.phases
     assert {getattr(phase, f"n_{name}") for name in rows} == {1}
     assert phase.n_gd == len(rows)

@@ -74,7 +74,8 @@ def _compute(run: Path, config: Path, *, trials: int) -> Path:
             trial = progress.ready()[0]
             began = time.time()
             result = run_trial(trial, threads=1)
-            assignment = Assignment(trial, column.column_id, 1, progress.flow)
+            asked = progress.asked_rate(trial)
+            assignment = Assignment(trial, column.column_id, 1, progress.flow, asked=asked)
             finished = Finished(
                 assignment, result, "cpu", 1, began, time.time(), time.time() - began
             )

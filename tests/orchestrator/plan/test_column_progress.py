@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobs.spec import Problem, Protocol, Trial
 from orchestrator.plan import ColumnProgress, SettledTrial, State, Threshold
-from orchestrator.sweep import Column, EtaGrid, Resources
+from orchestrator.sweep import Column, EtaGrid, Resources, parse
 
 EPSILONS = (0.1, 0.02)
 SHARPNESS = 50.0
@@ -55,6 +55,35 @@ def test_rates_are_laid_out_by_the_smallest_threshold() -> None:
     assert rates == [0.5 * 2 / 50, 2.0 * 2 / 50]
     assert progress.flow is not None
     assert progress.flow.critical_rate(0.1) == 2 / 40
+
+
+def test_columns_of_one_grid_have_bit_equal_multiples_at_their_different_rates() -> None:
+    (eta,) = (
+        parse(
+            """
+name: grid
+problem: {dataset: digits, n_train: 100}
+eta: {values: {geometric: [0.25, 4.0, 12]}}
+stop: {epsilon: 0.1}
+"""
+        )
+        .columns[0]
+        .etas
+    )
+    multiples, quotients = set(), set()
+    for sharpness in (50.0, 47.3, 12.9, 31.7):
+        progress = ColumnProgress(column(eta.rates, stop=None), {})
+        progress.settle(settled(progress.flow_trial, sharpness=sharpness))
+        for trial in progress.trials[1:]:
+            asked = progress.asked_rate(trial)
+            assert asked is not None
+            assert asked.unit == "eta_c"
+            assert trial.learning_rate == asked.multiple * (2 / sharpness)
+            multiples.add(asked.multiple)
+            quotients.add(trial.learning_rate / (2 / sharpness))
+    assert multiples == set(eta.rates)
+    assert len(multiples) == 12 < len(quotients)
+    assert progress.asked_rate(progress.flow_trial) is None
 
 
 def test_the_longest_trial_is_offered_first() -> None:

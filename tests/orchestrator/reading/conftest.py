@@ -38,7 +38,8 @@ class Writer:
     def settle_next(self) -> str:
         """Commit one trial more; returns its name."""
         trial = self._progress.ready()[0]
-        assignment = Assignment(trial, self._progress.column_id, 1, self._progress.flow)
+        its = self._progress
+        assignment = Assignment(trial, its.column_id, 1, its.flow, asked=its.asked_rate(trial))
         finished = Finished(assignment, run_trial(trial, threads=1), "cpu", 1, 1.0, 2.0, 1.0)
         (settled,) = commit(self.run, [finished], self._provenance)
         self._progress.settle(settled)

@@ -50,6 +50,13 @@ def test_rows_are_those_of_the_store(small: Path) -> None:
     assert run.arrow("trials").num_rows == 2 * 3
 
 
+def test_rows_have_the_multiple_of_eta_c_that_the_sweep_file_asks_for(small: Path) -> None:
+    asked = {
+        (row["kind"], row["eta_unit"], row["eta_multiple"]) for row in Store(small).rows("trials")
+    }
+    assert asked == {("flow", None, None), ("gd", "eta_c", 0.5), ("gd", "eta_c", 1.5)}
+
+
 def test_columns_come_in_the_order_asked_for_and_a_filter_chooses_rows(small: Path) -> None:
     run = open_run(small)
     rows = run.arrow("trials", ["steps", "eta"], filter="kind = 'gd' AND epsilon = 0.2")

@@ -83,13 +83,16 @@ def test_a_field_that_varies_gives_the_colours() -> None:
     assert names == ["loss ce", "loss mse", "equal", "median ratio"]
 
 
-def test_a_flow_that_was_sharper_before_the_threshold_is_hollow() -> None:
+def test_a_flow_that_was_sharper_before_the_threshold_is_half_filled() -> None:
     columns = [column_of("a"), column_of("b")]
     known = [kink("a", 0.1, 0.1, flow_sharpness=20.0), kink("b", 0.2, 0.3, flow_sharpness=7.0)]
     figure = agreement_figure(chosen_points(columns, known))
-    found = clouds(figure.axes[0])
-    (hollow,) = [cloud for name, cloud in found.items() if name.endswith("white")]
-    assert hollow == [(0.2, 0.3)]
+    (half,) = [
+        line
+        for line in figure.axes[0].lines
+        if line.get_fillstyle() == "left" and len(line.get_xdata())
+    ]
+    assert list(zip(*half.get_data(), strict=True)) == [(0.2, 0.3)]
     assert "1.000 of 1 whose flow is sharpest at ε" in figure.get_suptitle()
 
 

@@ -60,6 +60,20 @@ def test_the_figure_holds_the_runs_and_the_theory(run, rows, runs) -> None:
     assert "least sharpness (6)" in drawn.alternative
 
 
+def test_excluded_runs_are_grey_and_hollow_and_named_with_their_reason(run, rows, runs) -> None:
+    rows[2]["sharpness_converged"] = False
+    run.add(rows)
+    (drawn,) = manifold(run.tables())
+    plane_axes, curvature = drawn.figure.axes[:2]
+    assert len(plane_axes.collections[0].get_offsets()) == 3
+    hollow, filled = [line for line in curvature.lines if line.get_marker() == "o"]
+    assert hollow.get_markerfacecolor() == "white"
+    assert list(hollow.get_xdata()) == [runs.learning_rates[2]]
+    assert list(filled.get_xdata()) == [*runs.learning_rates[:2], runs.learning_rates[3]]
+    shown = [text.get_text() for text in curvature.get_legend().get_texts()]
+    assert "excluded (S not converged)" in shown
+
+
 def test_a_run_without_all_its_numbers_is_no_end(run, rows) -> None:
     rows[1]["l2_norm"] = None
     run.add(rows)

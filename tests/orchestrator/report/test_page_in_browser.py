@@ -177,12 +177,76 @@ def test_filters_change_what_is_shown_and_the_address_remembers_them(visit, grid
     title = again.page.evaluate("document.querySelector('#loss .plot').layout.xaxis.title.text")
     assert title == "learning rate η"
     names = again.page.evaluate("document.querySelector('#loss .plot').data.map((t) => t.name)")
-    assert names == ["parameterization = mup"]
+    assert names == ["parameterization = mup", "η<sub>c</sub>", "gradient flow"]
     again.page.evaluate("document.getElementById('choices').open = true")
     again.page.get_by_role("button", name="Show all").click()
     assert again.shown() == "shown: 4 of 4 columns"
     assert again.page.evaluate("location.hash") == ""
     assert (opened.said, again.said) == ([], [])
+
+
+MARKED = """
+(plot) => plot.data.filter((trace) => trace.marker && /-open$/.test(trace.marker.symbol))
+  .map((trace) => [trace.marker.symbol, trace.name, trace.x.filter((x) => x !== null)])
+"""
+
+
+def test_excluded_runs_are_hollow_and_the_others_without_a_point_are_marks(
+    visit, run, column, tmp_path
+) -> None:
+    """At 0.4 a run came to ε by accident, at 0.01 one stopped short, at 0.2 one diverged."""
+    for width in (16, 32):
+        rows = column(RATES, (0.1,), column_id=f"w{width}", width=width)
+        rows[-1]["sharpness"] = 1.6 * 2 / 0.4
+        rows[1]["status"], rows[-2]["status"] = "max_steps", "diverged"
+        run.add(rows)
+    opened = visit(write_page(run.path, tmp_path / "page"), fragment="#units=eta&width=16")
+    opened.figures()
+    for name in ("transition", "loss", "trade"):
+        found = opened.page.locator(f"#{name} .plot").evaluate(MARKED)
+        hollow = [at for symbol, _, at in found if symbol == "circle-open" and at]
+        expected = [0.4] if name != "trade" else [1.6 * 2 / 0.4]
+        assert hollow == [expected] * (2 if name == "transition" else 1)
+        assert "excluded (by accident)" in [label for _, label, _ in found]
+        marks = {
+            label: at for symbol, label, at in found if symbol.endswith(("thin-open", "ns-open"))
+        }
+        drawn = {"diverged": [0.2], "stopped short of ε": [0.01]}
+        assert marks == (drawn if name != "trade" else {})
+    said = opened.page.locator("#trade .said").inner_text()
+    assert said == "Without a point: 1 diverged, 1 stopped short of ε."
+    opened.choose("width", "all")
+    widths = opened.page.locator("#widths")
+    widths.scroll_into_view_if_needed()
+    wait_for(lambda: widths.evaluate(DRAWN))
+    found = widths.locator(".plot").evaluate(MARKED)
+    assert [at for _, label, at in found if label == "diverged"] == [[0.2, 0.2]]
+    assert [at for symbol, _, at in found if symbol == "square-open"] == [[0.4]]
+    assert opened.said == []
+
+
+def test_an_open_box_of_filters_closes_when_the_page_scrolls_under_it(visit, grid) -> None:
+    opened = visit(grid)
+    box = opened.page.locator("#choices")
+    assert box.get_attribute("open") is not None
+    figure = opened.page.locator("#loss")
+
+    def top() -> float:
+        return figure.evaluate("(figure) => figure.getBoundingClientRect().top")
+
+    figure.evaluate("(figure) => scrollTo(0, figure.offsetTop - 100)")
+    wait_for(lambda: box.get_attribute("open") is None)
+    assert top() == pytest.approx(100, abs=2)  # what is in view stays there
+    covered = opened.page.locator("#filters").bounding_box()
+    assert covered["y"] == 0
+    assert covered["height"] < 80
+    # Opened again where it sticks, it stays until the page scrolls on.
+    opened.page.locator("#choices summary").click()
+    opened.page.evaluate("scrollBy(0, 20)")
+    assert box.get_attribute("open") is not None
+    opened.page.evaluate("scrollBy(0, 200)")
+    wait_for(lambda: box.get_attribute("open") is None)
+    assert opened.said == []
 
 
 def test_a_choice_without_columns_is_said(visit, run, column, tmp_path) -> None:
@@ -213,7 +277,8 @@ def test_figures_zoom_by_button_and_have_their_numbers_in_a_table(visit, grid) -
     assert rows.count() == 4 * len(RATES)
     cells = rows.first.locator("td").all_inner_texts()
     heads = figure.locator("th").all_inner_texts()
-    assert dict(zip(heads, cells, strict=True))["S·η/2"] == "0.2"
+    numbers = dict(zip(heads, cells, strict=True))
+    assert (numbers["S·η/2"], numbers["outcome"]) == ("0.2", "counts")
     assert opened.said == []
 
 

@@ -68,13 +68,25 @@ def test_other_problems_have_other_figures(run, column) -> None:
     ]
 
 
-def test_accidental_stops_are_left_out(run, column) -> None:
-    rows = seed(column, 0, 0.1)
-    rows[-1]["sharpness"] = 1.6 * 2 / rows[-1]["eta"]
-    rows[-1]["test_loss"] = 0.0
-    run.add(rows)
+def test_excluded_runs_are_hollow_and_on_no_line(run, column) -> None:
+    for number in range(2):
+        rows = seed(column, number, 0.1)
+        rows[-1]["sharpness"] = 1.6 * 2 / rows[-1]["eta"]
+        rows[-1]["test_loss"] = 0.0
+        rows[1] |= {"status": "max_steps"} if number else {}
+        run.add(rows)
     (drawn,) = draw(run.tables())
-    assert list(drawn.figure.axes[0].lines[0].get_xdata()) == pytest.approx([0.5, 1])
+    (axes,) = drawn.figure.axes
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [points(line).tolist() for line in hollow] == [[[2.0, 0.0]]] * 2
+    assert list(axes.lines[0].get_xdata()) == pytest.approx([0.5, 1])
+    (stroke,) = [line for line in axes.lines if line.get_marker() == "|"]
+    assert list(stroke.get_xdata()) == pytest.approx([0.5])
+    shown = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
+    assert shown[1:] == [
+        *("a seed", "median over seeds", "gradient flow", "lowest test loss"),
+        *(r"$\eta = \eta_c$", "excluded (by accident)", r"stopped short of $\varepsilon$"),
+    ]
 
 
 @pytest.mark.parametrize("values", [{"eta_c": None}, {"status": "diverged"}, {"sharpness": None}])

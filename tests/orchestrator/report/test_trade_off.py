@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from orchestrator.report.figures.drawn import NothingToDrawError
 from orchestrator.report.figures.trade_off import trade_off
@@ -49,6 +50,23 @@ def test_without_test_loss_there_is_one_panel(run, column) -> None:
     run.add(column(test_loss=None))
     (drawn,) = trade_off(run.tables())
     assert len(drawn.figure.axes) == 2  # with the bar of colours
+
+
+def test_excluded_solutions_are_hollow_and_runs_without_one_are_counted(run, column) -> None:
+    rows = column(epsilons=(0.02,))
+    rows[3]["sharpness_converged"] = False
+    rows[5]["status"] = "max_steps"
+    run.add(rows)
+    (drawn,) = trade_off(run.tables())
+    for axes in drawn.figure.axes[:2]:
+        settled, excluded = axes.collections
+        assert list(settled.get_offsets()[:, 0]) == [100, 40, 10]
+        assert list(excluded.get_offsets()[:, 0]) == [20]
+        assert to_hex(excluded.get_facecolor()[0]) == "#ffffff"
+        assert list(axes.lines[0].get_xdata()) == [100, 40, 10]
+    shown = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
+    assert "excluded ($S$ not converged)" in shown
+    assert "without a point: 1 stopped short of ε" in shown
 
 
 def test_two_solutions_are_no_curve(run, column) -> None:

@@ -69,6 +69,18 @@ def test_the_lines_are_those_of_the_tables(run, around) -> None:
     assert "0.5, 0.9, 1.2, 2 η_c" in drawn.alternative
 
 
+def test_a_run_that_is_excluded_ends_hollow_and_the_legend_says_why(run, around) -> None:
+    around[-2]["sharpness"] = 1.6 * 2 / 0.2
+    run.add(around)
+    run.add([step for row in around for step in steps(row)], "trajectories")
+    (drawn,) = trajectories(run.tables())
+    for axes in drawn.figure.axes:
+        (end,) = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+        assert list(end.get_xdata()) == [(STEPS - 1) * 0.2]
+    shown = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
+    assert shown[-1] == "excluded (by accident)"
+
+
 def test_a_step_that_was_not_measured_is_left_out(run, around) -> None:
     run.add(around)
     rows = [step for row in around for step in steps(row)]

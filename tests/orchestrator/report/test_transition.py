@@ -121,7 +121,7 @@ def test_the_legend_names_what_is_there_and_nothing_else(column) -> None:
     shown = entries(transition_figure(column()))
     assert [shown[0], shown[1]] == [r"$\varepsilon$ = 0.1", r"$\varepsilon$ = 0.02"]
     assert "gradient flow" in shown
-    assert not {"diverged", "$S$ not converged"} & set(shown)
+    assert not any(entry.startswith(("diverged", "excluded", "95 %")) for entry in shown)
     without = entries(transition_figure(column(flow=False, eta_c=None)))
     assert "gradient flow" not in without
     assert not any("eta_c" in entry for entry in without)
@@ -169,14 +169,31 @@ def test_marks_do_not_hide_points(column) -> None:
     assert max(heights) < min(crosses)
 
 
-def test_a_sharpness_that_did_not_converge_is_hollow(column) -> None:
-    rows = column(epsilons=(0.1,))
-    rows[2]["sharpness_converged"] = False
-    rows[3]["sharpness_converged"] = None
+def test_excluded_runs_are_hollow_on_no_line_and_named_with_their_reasons(column) -> None:
+    """Of one column two did not converge, one was not measured, and one came to ε by accident."""
+    rows = column(epsilons=(0.1,), etas=(0.02, 0.05, 0.08, 0.12, 0.2, 0.4))
+    rows[1]["sharpness_converged"] = False
+    rows[2]["sharpness_converged"] = None
+    rows[3]["sharpness"] = None
+    rows[6]["sharpness"] = 1.6 * 2 / 0.4
     figure = transition_figure(rows)
-    hollow = [x for x in figure.axes[0].get_lines() if x.get_markerfacecolor() == "white"]
-    assert [data(line)[0] for line in hollow] == [[0.05, 0.1]]
-    assert "$S$ not converged" in entries(figure)
+    excluded = [0.02, 0.05, 0.08, 0.4]
+    for axes in figure.axes[:3]:
+        (line,) = lines(axes, r"$\varepsilon$ = 0.1")
+        assert data(line)[0] == [0.12, 0.2]
+        (hollow,) = [x for x in axes.get_lines() if x.get_markerfacecolor() == "white"]
+        assert data(hollow)[0] == (excluded if axes is not figure.axes[0] else [0.02, 0.05, 0.4])
+        assert hollow.get_linestyle() == "None"
+        assert hollow.get_color() == line.get_color() == look(0).color
+    (entry,) = [text for text in entries(figure) if text.startswith("excluded")]
+    assert entry == "excluded ($S$ not measured, $S$ not converged, by accident)"
+
+
+def test_the_band_around_the_fitted_rate_has_a_legend(column) -> None:
+    known = Kink("c0ffee", 0.02, 0.02, 0.021, 0.019, 0.023, 100.0)
+    assert "95 % interval of the fit" in entries(transition_figure(column(), known))
+    unknown = Kink("c0ffee", 0.02, 0.02, 0.021, None, None, 100.0)
+    assert "95 % interval of the fit" not in entries(transition_figure(column(), unknown))
 
 
 @pytest.mark.parametrize("measure", ["sharpness", "l1_norm", "test_loss"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -38,10 +40,9 @@ def test_the_lines_are_the_columns_by_parameterization_and_width(run, column) ->
         assert np.array_equal(line.get_xydata(), [(row["eta"], row["sharpness"]) for row in gd])
     for line in curves(panels[1]):
         assert list(line.get_ydata()) == pytest.approx([row["l1_norm"] / 50 for row in gd])
-    marks = [
-        line for line in panels[0].lines if line.get_marker() == "^" and len(line.get_xdata()) == 1
-    ]
-    assert [line.get_xdata()[0] for line in marks] == [0.02] * 4
+    for axes in panels:
+        critical = [line for line in axes.lines if list(line.get_xdata()) == [0.02, 0.02]]
+        assert {line.get_color() for line in critical} == {x.get_color() for x in curves(axes)}
     assert "widths 16, 32, η_c from 0.02 to 0.02" in drawn.alternative
 
 
@@ -68,6 +69,37 @@ def test_other_problems_have_other_figures(run, column) -> None:
             rows = column(column_id=f"{depth}-{width}", depth=depth, width=width)
             run.add(rows)
     assert {drawn.name for drawn in widths(run.tables())} == {"widths-2-16", "widths-3-16"}
+
+
+def test_excluded_runs_are_hollow_and_those_without_an_end_marks_along_the_frame(
+    run, column
+) -> None:
+    for width in (16, 32):
+        rows = column(column_id=f"w{width}", width=width, epsilons=(0.02,))
+        rows[-1] |= {"sharpness": 1.6 * 2 / 0.4} if width == 16 else {"status": "diverged"}
+        run.add(rows)
+    (drawn,) = widths(run.tables())
+    sharpness, norm = drawn.figure.axes
+    for axes in (sharpness, norm):
+        (hollow,) = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+        assert list(hollow.get_xdata()) == [0.4]
+        assert axes.get_xlim()[1] > 0.4
+    (cross,) = [line for line in sharpness.lines if line.get_marker() == "x"]
+    assert list(cross.get_xdata()) == [0.4]
+    shown = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
+    assert {"excluded (by accident)", "diverged"} <= set(shown)
+
+
+def test_labels_of_neighbouring_ticks_do_not_overlap(run, column) -> None:
+    for width in (16, 32):
+        add(run, column, "standard", width, etas=np.geomspace(0.042, 0.85, 5).tolist())
+    (drawn,) = widths(run.tables())
+    drawn.figure.draw_without_rendering()
+    for axes in drawn.figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        assert len(boxes) >= 3
+        for left, right in itertools.pairwise(sorted(boxes, key=lambda box: box.x0)):
+            assert left.x1 < right.x0
 
 
 def test_one_width_is_no_overlay(run, column) -> None:

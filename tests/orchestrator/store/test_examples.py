@@ -40,7 +40,9 @@ def run(tmp_path_factory):
                     "trial_id": trial,
                     "kind": "flow" if eta is None else "gd",
                     "eta": eta,
-                    "eta_over_eta_c": ratio,
+                    "eta_unit": None if eta is None else "eta_c",
+                    "eta_multiple": ratio,
+                    "eta_over_eta_c": None if eta is None else eta / eta_c,
                     "eta_c": eta_c,
                     "s_gf": 2 / eta_c,
                     "sharpness": sharpness,
@@ -109,13 +111,25 @@ def test_widths_over_seeds_have_their_geometric_mean(run) -> None:
     assert first["s_gf"] == pytest.approx(20 / math.sqrt(1.05))
 
 
+def test_averages_over_seeds_have_every_seed_at_every_multiple_that_was_asked_for(run) -> None:
+    rows = [row for row in answer(run, "over_seeds") if row["width"] == 32]
+    assert [(row["epsilon"], row["eta_multiple"]) for row in rows] == [
+        (epsilon, ratio) for epsilon in sorted(EPSILONS) for ratio in GRID
+    ]
+    assert {row["seeds"] for row in rows} == {2}
+    assert rows[-1]["edge"] == pytest.approx(1)
+    assert rows[-1]["l1_norm"] == pytest.approx(50 + 10 * 3)
+    by_quotient = query(run, "SELECT count(DISTINCT eta_over_eta_c) AS n FROM trials").to_pylist()
+    assert by_quotient[0]["n"] > len(GRID)  # rounding would have split them
+
+
 def test_the_valley_is_where_the_test_loss_is_least(run) -> None:
     rows = answer(run, "valley")
     assert [row["eta_best_over_eta_c"] for row in rows] == pytest.approx([1.8] * len(rows))
     lower_end = 0.2 + 0.1 * math.log(4.0 / 1.8)
     assert rows[0]["u_depth"] == pytest.approx(1 - 0.2 / lower_end)
     assert rows[0]["seeds"] == 2
-    assert {row["u_shaped"] for row in rows} == {"true"}
+    assert {(row["u_shaped"], row["undecided"]) for row in rows} == {(True, None)}
 
 
 def test_what_was_left_out_is_counted_with_its_reason(run) -> None:

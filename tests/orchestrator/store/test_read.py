@@ -18,7 +18,7 @@ from orchestrator.store import TRIALS, Store, StoreError, compact, query, set_as
 from orchestrator.store import parts as parts_module
 from orchestrator.store.newest import newest_rows
 from orchestrator.store.parts import VanishedError, list_parts
-from orchestrator.store.schema import TRAJECTORIES
+from orchestrator.store.schema import ADDED, TRAJECTORIES
 from orchestrator.store.write import to_table
 
 
@@ -130,6 +130,27 @@ def test_a_damaged_part_is_skipped_reported_set_aside_and_can_be_written_again(r
 
     run.trial("b")
     assert {row["trial_id"] for row in store.rows("trials")} == {"a", "b"}
+
+
+def test_a_part_older_than_a_column_has_null_in_it_wherever_it_is_read(run) -> None:
+    path = run.trial("old", eta=0.5)
+    pq.write_table(pq.read_table(path).drop_columns(sorted(ADDED)), path, store_schema=False)
+    run.trial("new", eta=1.0, eta_unit="eta_c", eta_multiple=2.0)
+    asked = "SELECT DISTINCT trial_id, eta, eta_unit, eta_multiple FROM trials ORDER BY 1 DESC"
+    expected = [
+        {"trial_id": "old", "eta": 0.5, "eta_unit": None, "eta_multiple": None},
+        {"trial_id": "new", "eta": 1.0, "eta_unit": "eta_c", "eta_multiple": 2.0},
+    ]
+    for _ in range(2):  # as parts, and as one compacted file
+        store = Store(run.path)
+        assert store.check_parts(set_damaged_aside=True) == []
+        assert store.table("trials").schema.equals(TRIALS)
+        columns = ["eta_multiple", "trial_id"]
+        found = {tuple(row.values()) for row in store.table("trials", columns).to_pylist()}
+        assert found == {(None, "old"), (2.0, "new")}
+        assert query(run.path, asked).to_pylist() == expected
+        compact(run.path)
+    assert pq.read_schema(list_parts(run.path / "trials").live[0]).equals(TRIALS)
 
 
 def test_a_wrong_column_is_named(run) -> None:

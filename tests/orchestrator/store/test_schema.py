@@ -18,7 +18,7 @@ TRIAL_COLUMNS = """
 trial_id column_id kind sweep
 dataset n_train architecture width depth activation loss parameterization init_scale seed dtype
 subset normalization base_width init_hash data_digest init_sharpness
-eta eta_over_eta_c eta_c s_gf
+eta eta_unit eta_multiple eta_over_eta_c eta_c s_gf
 epsilon status steps time
 train_loss train_accuracy test_loss test_accuracy
 sharpness lambda_max lambda_min sharpness_residual sharpness_converged sharpness_mid max_sharpness
@@ -74,7 +74,8 @@ def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -
         (
             pa.string(),
             "trial_id column_id kind sweep dataset architecture activation loss parameterization "
-            "dtype subset normalization init_hash data_digest status hostname device slurm_job_id "
+            "dtype subset normalization init_hash data_digest eta_unit status hostname device "
+            "slurm_job_id "
             "git_commit torch_version version",
         ),
     ],

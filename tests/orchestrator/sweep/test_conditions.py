@@ -257,7 +257,7 @@ def test_a_later_run_may_handle_matching_columns_in_another_way() -> None:
         assert column.resources == Resources(
             workers=2 if wide else 1, cpus_per_worker=3 if mse else 1
         )
-        assert column.learning_rates(1.0) == ((1.0, 4.0) if mse else (1.0,))
+        assert tuple(column.learning_rates(1.0)) == ((1.0, 4.0) if mse else (1.0,))
 
 
 def test_zipped_columns_are_excluded_and_changed_like_others() -> None:

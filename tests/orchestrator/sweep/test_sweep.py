@@ -13,6 +13,7 @@ from support.sweeps import QUICKSTART
 
 from jobs.spec import FURTHER_MEASURES, Problem, Protocol, Trial
 from orchestrator.sweep import (
+    AskedRate,
     EtaGrid,
     Resources,
     Sweep,
@@ -249,7 +250,27 @@ grids:
         EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0, 8.0)),
         EtaGrid(unit="absolute", rates=(0.25,)),
     )
-    assert shared.learning_rates(0.5) == (0.25, 0.5, 1.0, 4.0)
+    assert tuple(shared.learning_rates(0.5)) == (0.25, 0.5, 1.0, 4.0)
+
+
+def test_a_rate_of_two_units_or_two_multiples_counts_once_as_the_first_of_them(small: str) -> None:
+    values = [0.1, math.nextafter(0.1, 1), 2.0]
+    text = f"""{small}
+grids:
+  - eta: {{values: [0.25, 4.0], unit: absolute}}
+  - eta: {{values: [1.0], unit: init_sharpness}}
+  - eta: {{values: {values}, unit: eta_c}}
+"""
+    (column,) = parse(text).columns
+    assert column.learning_rates(2.0, 0.25) == {
+        0.2: AskedRate("eta_c", 0.1),
+        math.nextafter(0.1, 1) * 2.0: AskedRate("eta_c", math.nextafter(0.1, 1)),
+        0.25: AskedRate("init_sharpness", 1.0),
+        4.0: AskedRate("eta_c", 2.0),
+    }
+    rounding = 0.05  # at which both multiples come to one η
+    assert 0.1 * rounding == math.nextafter(0.1, 1) * rounding
+    assert column.learning_rates(rounding, 0.25)[0.1 * rounding] == AskedRate("eta_c", 0.1)
 
 
 def test_a_block_overrides_what_it_names_and_nothing_else(small: str) -> None:
@@ -291,9 +312,9 @@ def test_learning_rates_scale_with_eta_c_in_its_unit_only(small: str) -> None:
     (relative,) = parse(small).columns
     (absolute,) = parse(small, ["eta.unit=absolute"]).columns
     (initial,) = parse(small, ["eta.unit=init_sharpness"]).columns
-    assert relative.learning_rates(0.25) == (0.125, 0.25, 0.5)
-    assert absolute.learning_rates(0.25) == (0.5, 1.0, 2.0)
-    assert initial.learning_rates(0.25, 0.125) == (0.0625, 0.125, 0.25)
+    assert tuple(relative.learning_rates(0.25)) == (0.125, 0.25, 0.5)
+    assert tuple(absolute.learning_rates(0.25)) == (0.5, 1.0, 2.0)
+    assert tuple(initial.learning_rates(0.25, 0.125)) == (0.0625, 0.125, 0.25)
     assert relative.column_id == absolute.column_id == initial.column_id
     with pytest.raises(ValueError, match="init_sharpness is None"):
         initial.learning_rates(0.25)

@@ -1,23 +1,30 @@
 // The figures: each a function from the chosen places to what Plotly draws and what a table says.
 
-// A line through runs for each place; the places of a group are one trace with gaps, so that a
-// thousand curves cost no more than their points. Many are faint, with their medians above them.
-function curvesOf(groups, kept, x, y, where = {}) {
+// The runs of a group of places that are kept: one trace with gaps between places, so that a
+// thousand curves cost no more than their points.
+function traceOf(group, kept, x, y) {
+  const trace = { x: [], y: [], text: [] };
+  for (const place of group.places) {
+    for (const run of runsOf[place].filter(kept)) {
+      const [across, up] = [x(run, place), y(run, place)];
+      if (across === null || up === null) continue;
+      trace.x.push(across);
+      trace.y.push(up);
+      trace.text.push(wordsOf(run, place));
+    }
+    if (trace.x.length && trace.x.at(-1) !== null) {
+      for (const list of Object.values(trace)) list.push(null);
+    }
+  }
+  return trace;
+}
+
+// A line for each place through the runs that count, and those that do not as hollow points beside
+// it. Many lines are faint, with their medians above them.
+function curvesOf(groups, x, y, where = {}) {
   const many = groups.reduce((sum, group) => sum + group.places.length, 0) > MANY;
   const curves = groups.map((group) => {
-    const trace = { x: [], y: [], text: [] };
-    for (const place of group.places) {
-      for (const run of runsOf[place].filter(kept)) {
-        const [across, up] = [x(run, place), y(run, place)];
-        if (across === null || up === null) continue;
-        trace.x.push(across);
-        trace.y.push(up);
-        trace.text.push(wordsOf(run, place));
-      }
-      if (trace.x.length && trace.x.at(-1) !== null) {
-        for (const list of Object.values(trace)) list.push(null);
-      }
-    }
+    const trace = traceOf(group, settled, x, y);
     return {
       ...trace,
       name: plain(group.name),
@@ -31,8 +38,40 @@ function curvesOf(groups, kept, x, y, where = {}) {
       ...(many && { showlegend: false }),
     };
   });
-  return many ? [...curves, ...curves.map((curve, n) => medians(curve, groups[n], where))] : curves;
+  const beside = groups.map((group) => ({
+    ...traceOf(group, excluded, x, y),
+    ...hollow(group.color, group.symbol),
+    opacity: many ? 0.3 : 1,
+    name: plain(group.name),
+    legendgroup: plain(group.name),
+    ...where,
+    showlegend: false,
+  })).filter((trace) => trace.x.length);
+  if (!many) return [...curves, ...beside];
+  return [...curves, ...beside, ...curves.map((curve, n) => medians(curve, groups[n], where))];
 }
+
+const hollow = (color, symbol) => ({ mode: "markers", hoverinfo: "text", meta: "excluded",
+  marker: { color, symbol: `${symbol}-open`, size: 8, line: { width: 1.6 } } });
+
+// Legend entries of what is drawn besides the lines of the groups.
+function entries(some, { flow = false, critical = false } = {}) {
+  const fates = new Set(some.flatMap((place) => runsOf[place]).filter(excluded)
+    .map((run) => runs.fate[run]));
+  const reasons = marks.filter((_, fate) => fates.has(fate)).map((mark) => mark.label);
+  const few = some.length <= FEW;
+  return [
+    ...(some.length > MANY ? [entry("one curve", { color: GREY, width: 0.8 }),
+      entry("median", { color: GREY, width: 3 })] : []),
+    ...(critical && (relative() || few) ? [entry("η_c", CRITICAL)] : []),
+    ...(flow && few ? [entry("gradient flow", { ...LEVEL, color: GREY })] : []),
+    ...(reasons.length ? [{ x: [null], y: [null], ...hollow(GREY, "circle"),
+      name: `excluded (${reasons.join(", ")})` }] : []),
+  ];
+}
+
+const CRITICAL = { color: INK, width: 1.5, dash: "dashdot" };
+const LEVEL = { width: 1.3, dash: "dot" };
 
 // The median of many curves in stretches of a logarithmic axis, as a thick line.
 function medians(curve, group, where) {
@@ -59,16 +98,22 @@ function medians(curve, group, where) {
 const STRETCHES = 16; // in a decade
 
 function wordsOf(run, place) {
-  const ratio = places.eta_c[place] ? ` = ${number(runs.eta[run] / places.eta_c[place])} η_c` : "";
+  const ratio = places.eta_c[place]
+    ? typeset(` = ${number(runs.eta[run] / places.eta_c[place])} η_c`) : "";
   return plain(nameOf(place)) + `<br>η ${number(runs.eta[run])}${ratio}`
     + `<br>S ${number(runs.sharpness[run])}, S·η/2 ${halfEdge(run)}`
     + `<br>‖θ‖₁ ${number(runs.l1_norm[run])}, test loss ${number(runs.test_loss[run])}`
-    + `<br>${number(runs.steps[run])} steps`;
+    + `<br>${number(runs.steps[run])} steps${settled(run) ? "" : `<br>${outcome(run)}`}`;
+}
+
+// In words what became of a run.
+function outcome(run) {
+  const { drawn, label } = marks[runs.fate[run]];
+  return { joined: "counts", hollow: `excluded: ${label}` }[drawn] ?? label;
 }
 
 const halfEdge = (run) => number(runs.sharpness[run] === null ? null
   : runs.sharpness[run] * runs.eta[run] / 2);
-const settled = (run) => runs.fate[run] === 0;
 const relative = () => chosen.units === "eta_c";
 const over = (value, unit) => (value === null || !unit ? null : value / unit);
 
@@ -86,103 +131,122 @@ const normTitle = () => (relative() ? "‖θ‖₁ / that of the flow" : "norm �
 
 const known = (traces, name) => traces.flatMap((trace) => trace[name].filter((v) => v !== null));
 
-const pointsOf = (traces) => known(traces.filter((trace) => !trace.meta), "y").length;
+const pointsOf = (traces) =>
+  known(traces.filter((trace) => !["median", "lost"].includes(trace.meta)), "y").length;
 
-// Vertical lines at η_c: one in its units, else one for each of a few places.
-function critical(groups, some, axis) {
-  const line = (x, color) => ({ type: "line", xref: axis, yref: "paper", x0: x, x1: x, y0: 0, y1: 1,
-    layer: "between", line: { color, width: 1.3, dash: "dashdot" } });
-  if (relative()) return [line(1, GREY)];
+// Vertical lines at η_c in some panels: one in its units, else one for each of a few places. Above
+// all else, for a line of the grid would hide them.
+function critical(groups, some, panels) {
+  const lines = (x, color) => panels.map((panel) => ({ type: "line", xref: "x",
+    yref: `${panel} domain`, x0: x, x1: x, y0: 0, y1: 1, layer: "above",
+    line: { ...CRITICAL, color } }));
+  if (relative()) return lines(1, INK);
   if (some.length > FEW) return [];
   return groups.flatMap((group) => group.places.filter((place) => places.eta_c[place])
-    .map((place) => line(places.eta_c[place], group.color)));
+    .flatMap((place) => lines(places.eta_c[place], group.color)));
 }
 
 // Levels of the flow, for a few places.
 function levels(groups, some, measure, yaxis) {
-  const level = (y, color) => ({ type: "line", xref: "paper", yref: yaxis, x0: 0, x1: 1, y0: y,
-    y1: y, layer: "between", line: { color, width: 1.3, dash: "dot" } });
+  const level = (y, color) => ({ type: "line", xref: "x domain", yref: yaxis, x0: 0, x1: 1, y0: y,
+    y1: y, layer: "above", line: { ...LEVEL, color } });
   if (some.length > FEW) return [];
   return groups.flatMap((group) => group.places.filter((place) => places[measure][place] !== null)
     .map((place) => level(places[measure][place], group.color)));
 }
 
-// Runs without a solution, as crosses and strokes along the upper frame.
-function unsettled(some, fate, symbol, name, height) {
-  const trace = { x: [], y: [], text: [] };
-  for (const place of some) {
-    for (const run of runsOf[place]) {
-      const across = runs.fate[run] === fate ? rate(run, place) : null;
-      if (across === null) continue;
-      trace.x.push(across);
-      trace.y.push(height);
-      trace.text.push(`${plain(nameOf(place))}<br>η ${number(runs.eta[run])}: ${name}`);
+// Runs that did not reach ε, as crosses and strokes along the upper frame of a panel.
+function lost(some, yaxis, across = rate) {
+  return marks.map(({ drawn, label, symbol }, fate) => {
+    const trace = { x: [], y: [], text: [] };
+    for (const place of symbol ? some : []) {
+      for (const run of runsOf[place]) {
+        const at = runs.fate[run] === fate ? across(run, place) : null;
+        if (at === null) continue;
+        trace.x.push(at);
+        trace.y.push(drawn === "above" ? 0.97 : 0.93);
+        trace.text.push(wordsOf(run, place));
+      }
     }
-  }
-  return { ...trace, name, mode: "markers", yaxis: "y3", hoverinfo: "text",
-    marker: { symbol, size: 8, color: GREY, line: { width: 1.5, color: GREY },
-      opacity: some.length > MANY ? 0.3 : 1 } };
+    return { ...trace, name: label, mode: "markers", yaxis, hoverinfo: "text", meta: "lost",
+      legendgroup: label,
+      marker: { symbol, size: 8, color: GREY, line: { width: 1.5, color: GREY },
+        opacity: some.length > MANY ? 0.3 : 1 } };
+  }).filter((one) => one.x.length);
 }
 
-function runTable(some, kept) {
+// The axis of such marks over another one, and the room that they need at its end.
+const overlay = (over) => ({ overlaying: over, range: [0, 1], visible: false, fixedrange: true });
+const ROOM = 1.35;
+
+function saidOf(traces) {
+  return traces.length ? `${traces.map((one) => `${one.x.length} ${one.name}`).join(", ")}: `
+    + "marks along the upper frame." : "";
+}
+
+function runTable(some) {
   const names = [...axes.map((axis) => axis.name), "ε", "η", "η/η_c", "S", "S·η/2", "‖θ‖₁",
-    "test loss", "steps"];
-  const lines = some.flatMap((place) => runsOf[place].filter(kept).map((run) => () => [
+    "test loss", "steps", "outcome"];
+  const lines = some.flatMap((place) => runsOf[place].map((run) => () => [
     ...columns[places.column[place]].at.map((at, axis) => axes[axis].values[at]),
     thresholds[places.epsilon[place]], number(runs.eta[run]),
     number(over(runs.eta[run], places.eta_c[place])), number(runs.sharpness[run]), halfEdge(run),
-    number(runs.l1_norm[run]), number(runs.test_loss[run]), number(runs.steps[run])]));
+    number(runs.l1_norm[run]), number(runs.test_loss[run]), number(runs.steps[run]),
+    outcome(run)]));
   return { names, lines };
 }
 
 function transition(some, groups) {
-  const upper = curvesOf(groups, settled, rate, sharpness);
-  const lower = curvesOf(groups, settled, rate, norm,
-    { yaxis: "y2", showlegend: false });
-  const lost = [unsettled(some, 1, "x-thin-open", "diverged", 0.97),
-    unsettled(some, 2, "line-ns-open", "stopped short of ε", 0.93)].filter((one) => one.x.length);
-  const rates = known([...upper, ...lost], "x");
+  const upper = curvesOf(groups, rate, sharpness);
+  const lower = curvesOf(groups, rate, norm, { yaxis: "y2", showlegend: false });
+  const without = lost(some, "y3");
+  const rates = known([...upper, ...without], "x");
   const range = span(rates, 1.12);
   const edge = Array.from({ length: 80 }, (_, n) => 10 ** (range[0] + (range[1] - range[0]) * n / 79));
   const edges = dashed({ x: edge, y: edge.map((x) => (relative() ? 1 : 2) / x),
-    name: relative() ? "edge of stability" : "edge of stability 2/η" });
+    name: "edge of stability 2/η" });
   const level = relative() ? [] : [...levels(groups, some, "sharpness", "y"),
     ...levels(groups, some, "l1_norm", "y2")];
-  const clear = lost.length ? 1.35 : 1;
   const y = span(known(upper, "y"), 1.2);
   return {
     points: pointsOf(upper),
-    traces: [...upper, ...lower, edges, ...lost],
+    traces: [...upper, ...lower, edges, ...entries(some, { critical: true, flow: !relative() }),
+      ...without],
     layout: {
       xaxis: acrossAxis(rateTitle(), rates, { anchor: "y2" }),
-      yaxis: logAxis(sharpnessTitle(), [10 ** y[0], 10 ** y[1] * clear], { domain: [0.46, 1] }),
+      yaxis: logAxis(sharpnessTitle(), [10 ** y[0], 10 ** y[1] * (without.length ? ROOM : 1)],
+        { domain: [0.46, 1] }),
       yaxis2: linearAxis(normTitle(), { domain: [0, 0.38] }),
-      yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
-      shapes: [...critical(groups, some, "x"), ...level],
+      yaxis3: overlay("y"),
+      shapes: [...frames("y"), ...critical(groups, some, ["y", "y2"]), ...level],
     },
-    said: lost.length ? `${lost.map((one) => `${one.x.length} ${one.name}`).join(", ")}: `
-      + "marks along the upper frame." : "",
+    said: saidOf(without),
     curves: true,
-    table: () => runTable(some, settled),
+    table: () => runTable(some),
   };
 }
 
 function loss(some, groups) {
-  const traces = curvesOf(groups, settled, rate, testLoss);
+  const traces = curvesOf(groups, rate, testLoss);
+  const without = lost(some, "y2");
   const values = known(traces, "y");
-  const wide = values.length && Math.min(...values.slice(0, 50000)) > 0
-    && span(values, 1)[1] - span(values, 1)[0] > 1;
+  const few = values.slice(0, 50000);
+  const [low, high] = [Math.min(...few), Math.max(...few)];
+  const wide = values.length && low > 0 && high > 10 * low;
+  const room = without.length ? { range: [low - (high - low) / 12, high + (high - low) / 5] } : {};
   return {
     points: pointsOf(traces),
-    traces,
+    traces: [...traces, ...entries(some, { critical: true, flow: true }), ...without],
     layout: {
-      xaxis: acrossAxis(rateTitle(), known(traces, "x")),
-      yaxis: wide ? logAxis("test loss", values) : linearAxis("test loss"),
-      shapes: [...critical(groups, some, "x"), ...levels(groups, some, "test_loss", "y")],
+      xaxis: acrossAxis(rateTitle(), known([...traces, ...without], "x")),
+      yaxis: wide ? logAxis("test loss", [...values, high * (without.length ? ROOM : 1)])
+        : linearAxis("test loss", room),
+      yaxis2: overlay("y"),
+      shapes: [...critical(groups, some, ["y"]), ...levels(groups, some, "test_loss", "y")],
     },
-    said: "",
+    said: saidOf(without),
     curves: true,
-    table: () => runTable(some, settled),
+    table: () => runTable(some),
   };
 }
 
@@ -234,21 +298,22 @@ function agreement(some, groups) {
 }
 
 function trade(some, groups) {
-  const traces = curvesOf(groups, settled, sharpness, norm);
+  const traces = curvesOf(groups, sharpness, norm);
+  const without = lost(some, "y").map((one) => `${one.x.length} ${one.name}`);
   const flows = some.length > FEW || relative() ? [] : groups.map((group) => ({
     x: group.places.map((place) => places.sharpness[place]),
     y: group.places.map((place) => places.l1_norm[place]),
-    name: "flow", showlegend: false, mode: "markers", hoverinfo: "text",
+    name: "gradient flow", showlegend: group === groups[0], mode: "markers", hoverinfo: "text",
     text: group.places.map((place) => `gradient flow<br>${plain(nameOf(place))}`),
     marker: { symbol: "diamond-open", size: 13, color: group.color, line: { width: 2 } },
   }));
   return {
     points: pointsOf(traces),
-    traces: [...traces, ...flows],
+    traces: [...traces, ...flows, ...entries(some)],
     layout: { xaxis: acrossAxis(sharpnessTitle(), known(traces, "x")), yaxis: linearAxis(normTitle()) },
-    said: "",
+    said: without.length ? `Without a point: ${without.join(", ")}.` : "",
     curves: true,
-    table: () => runTable(some, settled),
+    table: () => runTable(some),
   };
 }
 
@@ -261,7 +326,7 @@ function time(some, _, wanted) {
     const flow = path.eta === null;
     const line = { color: flow ? INK : shade(descents.indexOf(path)), width: flow ? 1.6 : 1.2,
       dash: flow ? "dot" : "solid" };
-    const name = flow ? "gradient flow" : `${number(path.ratio)} η_c`;
+    const name = flow ? "gradient flow" : typeset(`${number(path.ratio)} η_c`);
     const text = path.time.map((t, n) => `${name}, time ${number(t)}<br>S ${number(path.sharpness[n])}`
       + `, training loss ${number(path.train_loss[n])}`);
     const shared = { x: path.time, mode: path.time.length > FEW_POINTS ? "lines" : "lines+markers", line,
@@ -269,8 +334,19 @@ function time(some, _, wanted) {
       hoverinfo: "text" };
     const losses = { ...shared, y: path.train_loss, yaxis: "y2", showlegend: flow };
     if (flow) return [losses];
-    return [{ ...shared, y: path.sharpness.map((s) => s * path.eta / 2) }, losses];
+    const edge = { ...shared, y: path.sharpness.map((s) => s * path.eta / 2) };
+    if (marks[path.fate].drawn !== "hollow") return [edge, losses];
+    const ends = [edge, losses].map((whole) => ({ ...whole, ...hollow(line.color, "circle"),
+      x: whole.x.slice(-1), y: whole.y.slice(-1), text: whole.text.slice(-1), showlegend: false }));
+    return [edge, losses, ...ends];
   });
+  const reasons = [...new Set(descents.map((path) => marks[path.fate])
+    .filter((mark) => mark.drawn === "hollow").map((mark) => mark.label))];
+  traces.push(entry("edge of stability, S·η/2 = 1", EDGE));
+  if (reasons.length) {
+    traces.push({ x: [null], y: [null], ...hollow(GREY, "circle"),
+      name: `excluded (${reasons.join(", ")})` });
+  }
   const losses = its.flatMap((path) => path.train_loss);
   return {
     points: descents.reduce((sum, path) => sum + path.time.length, 0),
@@ -279,8 +355,8 @@ function time(some, _, wanted) {
       xaxis: linearAxis("time η · step", { anchor: "y2", rangemode: "tozero" }),
       yaxis: linearAxis("S·η/2", { domain: [0.46, 1], rangemode: "tozero" }),
       yaxis2: logAxis("training loss", losses, { domain: [0, 0.38] }),
-      shapes: [{ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: 1, y1: 1,
-        line: { color: INK, dash: "dash", width: 1.5 } }],
+      shapes: [...frames("y"), { type: "line", xref: "x domain", yref: "y", x0: 0, x1: 1, y0: 1,
+        y1: 1, line: EDGE }],
     },
     said: `Of a run at most ${data.paths.most} points are here: the lowest and the highest sharpness `
       + "of every short stretch.",
@@ -295,6 +371,7 @@ function time(some, _, wanted) {
   };
 }
 
+const EDGE = { color: INK, dash: "dash", width: 1.5 };
 const FEW_POINTS = 60; // of a line that is drawn with its points
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779",
   "#6ece58", "#a5cc28"];
@@ -308,6 +385,7 @@ function widths(some) {
   const used = [...new Set(some.map((place) => at(place, width)))].sort((a, b) => a - b);
   const each = 1 / names.length;
   const layout = { annotations: [] };
+  const named = new Set(); // outcomes that have a place in the legend
   const traces = names.flatMap((name, row) => {
     const suffix = row ? String(row + 1) : "";
     const groups = used.map((value) => ({
@@ -316,20 +394,26 @@ function widths(some) {
       symbol: SYMBOLS[value % SYMBOLS.length],
       places: some.filter((place) => at(place, width) === value && at(place, other) === name),
     })).filter((group) => group.places.length);
-    const found = curvesOf(groups, settled, (run) => runs.eta[run], (run) => runs.sharpness[run],
+    const here = groups.flatMap((group) => group.places);
+    const found = curvesOf(groups, (run) => runs.eta[run], (run) => runs.sharpness[run],
       { yaxis: `y${suffix}`, showlegend: row === 0 });
+    const without = lost(here, `y${names.length + row + 1}`, (run) => runs.eta[run])
+      .map((one) => ({ ...one, showlegend: !named.has(one.name) && Boolean(named.add(one.name)) }));
+    layout[`yaxis${names.length + row + 1}`] = overlay(`y${suffix}`);
     const top = 1 - row * each;
-    layout[`yaxis${suffix}`] = logAxis("S", known(found, "y"),
+    const [low, high] = span(known(found, "y"), 1).map((end) => 10 ** end);
+    layout[`yaxis${suffix}`] = logAxis("S", [low, high * (without.length ? ROOM : 1)],
       { domain: [top - each + (names.length > 1 ? 0.12 * each : 0), top - 0.08 * each] });
     if (other >= 0) {
       layout.annotations.push({ text: plain(axes[other].values[name]), x: 0, xref: "paper",
         xanchor: "left", y: top - 0.08 * each, yref: "paper", yanchor: "bottom", showarrow: false,
         font: { size: 14 } });
     }
-    return found;
+    return [...found, ...without];
   });
   const points = used.length > 1 ? pointsOf(traces) : 0;
   const rates = known(traces, "x");
+  layout.shapes = frames(...names.slice(1).map((_, row) => `y${row ? row + 1 : ""}`));
   layout.xaxis = acrossAxis("learning rate η", rates,
     { anchor: names.length > 1 ? `y${names.length}` : "y" });
   const ends = span(rates, 1.12).map((end) => 10 ** end);
@@ -338,11 +422,11 @@ function widths(some) {
     yaxis: `y${row ? row + 1 : ""}`, name: "edge of stability 2/η", showlegend: row === 0 })));
   return {
     points,
-    traces,
+    traces: [...traces, ...entries(some)],
     layout,
-    said: "",
+    said: saidOf(lost(some, "y", (run) => runs.eta[run])),
     curves: true,
-    table: () => runTable(some, settled),
+    table: () => runTable(some),
   };
 }
 

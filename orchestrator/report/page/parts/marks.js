@@ -9,6 +9,9 @@ const GREY = "#4d4d4d";
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;")
   .replace(/>/g, "&gt;");
 
+// The subscripts of η_c and s_gf, in what Plotly shows.
+const typeset = (text) => text.replaceAll("η_c", "η<sub>c</sub>").replaceAll("s_gf", "s<sub>gf</sub>");
+
 function number(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "boolean") return value ? "yes" : "no";
@@ -57,19 +60,27 @@ function span(values, margin) {
 
 function logAxis(title, values, more = {}, across = false) {
   const range = span(values, 1.12);
-  return { type: "log", range, title: { text: title, standoff: 8 }, ...LINES,
+  return { type: "log", range, title: { text: typeset(title), standoff: 8 }, ...LINES,
     ...ticking(range, across), ...more };
 }
 
 const acrossAxis = (title, values, more) => logAxis(title, values, more, true);
 
 function linearAxis(title, more = {}) {
-  return { type: "linear", title: { text: title, standoff: 8 }, ...LINES, ...more };
+  return { type: "linear", title: { text: typeset(title), standoff: 8 }, ...LINES, ...more };
 }
 
-const LINES = { gridcolor: "#e3e3e3", linecolor: GREY, zeroline: false, showline: true,
+const LINES = { gridcolor: "#e3e3e3", linecolor: GREY, zeroline: false, showline: true, mirror: true,
   automargin: true, exponentformat: "power", ticks: "outside", tickcolor: GREY,
   tickangle: 0 };
 
 const dashed = (more) => ({ mode: "lines", line: { color: INK, dash: "dash", width: 1.5 },
   hoverinfo: "skip", ...more });
+
+// A line of the legend that stands for shapes, or for many traces.
+const entry = (name, line) => ({ x: [null], y: [null], mode: "lines", name: typeset(name), line,
+  hoverinfo: "skip" });
+
+// The frame of panels above others, whose own horizontal axis is that of the lowest one.
+const frames = (...panels) => panels.map((panel) => ({ type: "rect", xref: "x domain",
+  yref: `${panel} domain`, x0: 0, x1: 1, y0: 0, y1: 1, line: { color: GREY, width: 1 } }));

@@ -2,9 +2,14 @@
 
 const MOST_LINES = 200;
 
+// An element with a text, in which η_c and s_gf have their subscripts.
 function element(tag, text = "", more = {}) {
   const made = Object.assign(document.createElement(tag), more);
-  if (text) made.textContent = text;
+  for (const piece of String(text).split(/(η_c|s_gf)/)) {
+    const [letter, index] = /^(η_c|s_gf)$/.test(piece) ? piece.split("_") : [piece];
+    if (letter) made.append(letter);
+    if (index) made.append(element("sub", index));
+  }
   return made;
 }
 

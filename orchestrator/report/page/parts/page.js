@@ -52,7 +52,8 @@ function makeFilters() {
       changed();
     }));
   }
-  box.append(labelled("learning rates as", [["eta_c", "η / η_c"], ["eta", "η"]], chosen.units,
+  // In words, for an option has no subscripts: η/η_c is relative, η absolute.
+  box.append(labelled("learning rates", [["eta_c", "relative"], ["eta", "absolute"]], chosen.units,
     (value) => {
       chosen.units = value;
       changed();
@@ -197,7 +198,7 @@ function chooseColumn(figure) {
 // Figures that no choice can fill stay away, and are named.
 function hasData(name) {
   const any = (list, test = (value) => value !== null) => (list || []).some(test);
-  const rest = (_, run) => runs.fate[run] === 0;
+  const rest = (_, run) => settled(run);
   if (name === "time") return any(data.paths.runs, (path) => path.eta !== null);
   if (name === "agreement") return any(places.eta_c_fitted, (value, n) => value && places.eta_c[n]);
   if (name === "loss") return any(runs.test_loss, (value, n) => value !== null && rest(0, n));
@@ -206,12 +207,34 @@ function hasData(name) {
   return any(runs.eta, rest);
 }
 
+// An open box of filters would cover the page: once the page has scrolled on under it, it closes,
+// and what is in view stays where it is.
+function closeWhenLeft(box) {
+  const place = element("div"); // where the box is unless it sticks to the window
+  form.before(place);
+  let opened = scrollY;
+  box.addEventListener("toggle", () => {
+    opened = scrollY;
+  });
+  addEventListener("scroll", () => {
+    const before = form.getBoundingClientRect();
+    const under = Math.min(before.top - place.getBoundingClientRect().top, Math.abs(scrollY - opened));
+    if (!box.open || under < LEFT) return;
+    box.open = false;
+    scrollBy(0, form.getBoundingClientRect().height - before.height);
+  }, { passive: true });
+}
+
+const LEFT = 60; // pixels
+
 function start() {
   if (!columns.length) return;
   readFragment();
   makeFilters();
   form.hidden = false;
-  document.getElementById("choices").open = !coarse && innerWidth > 700;
+  const choices = document.getElementById("choices");
+  choices.open = !coarse && innerWidth > 700;
+  closeWhenLeft(choices);
   document.getElementById("all").addEventListener("click", () => {
     Object.assign(chosen, beginning());
     makeFilters();

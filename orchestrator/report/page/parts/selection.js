@@ -1,11 +1,17 @@
 // What is chosen, which columns and places that leaves, and the fragment of the address that says so.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const { axes, columns, places, runs } = data;
+const { axes, columns, marks, places, runs } = data;
 const thresholds = data.epsilons.values;
 const ANY = "all";
 const FEW = 6; // curves that have levels, lines of η_c and names of their own
 const MANY = 60; // curves from which on they are thin, faint and without points
+
+// What becomes of a run is the number of its mark: those that count, those that reached ε without
+// counting, and those that did not reach it.
+const drawnAs = (...kinds) => (run) => kinds.includes(marks[runs.fate[run]].drawn);
+const settled = drawnAs("joined");
+const excluded = drawnAs("hollow");
 
 const count = (list) => (list ? list.length : 0);
 const placesOf = columns.map(() => []);
@@ -19,7 +25,7 @@ for (let run = 0; run < count(runs.place); run++) runsOf[runs.place[run]].push(r
 function usualThreshold() {
   const reached = thresholds.map(() => 0);
   runsOf.forEach((its, place) => {
-    if (its.some((run) => runs.fate[run] === 0)) reached[places.epsilon[place]] += 1;
+    if (its.some(settled)) reached[places.epsilon[place]] += 1;
   });
   return reached.indexOf(Math.max(...reached));
 }
