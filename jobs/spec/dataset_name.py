@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -136,6 +137,7 @@ class DatasetName:
         return f"{self.base}({', '.join(shown)})" if shown else self.base
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(text: str) -> DatasetName:
     """The dataset that a text names. A name that is unknown and has no brackets is kept as it is.
 

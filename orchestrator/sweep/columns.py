@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jobs.spec import Problem, Protocol, SpecError, Trial, check_reachable
 from jobs.spec import column_id as name_of_column
 from orchestrator.sweep.grid import EtaGrid, Grid, Resources, Unit
-from orchestrator.sweep.rules import Rule
+from orchestrator.sweep.rules import Axis, Rule
 from orchestrator.sweep.sentences import NoColumnError, SweepError, shown, wrong
 
 MOST_COLUMNS = 1_000_000
@@ -111,7 +110,7 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     idle, unused = [], []
     for number, grid in enumerate(grids):
         used: set[Rule] = set()
-        unseen = {axis.field: axis.values for axis in grid.axes}
+        unseen = {axis.field: axis for axis in grid.axes}
         try:
             for problem, treated in grid.problems(used):
                 if unseen:
@@ -136,13 +135,11 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     return Expansion(columns, tuple(idle), tuple(unused))
 
 
-def _still_unseen(
-    unseen: Mapping[str, tuple[Any, ...]], problem: Problem
-) -> dict[str, tuple[Any, ...]]:
+def _still_unseen(unseen: Mapping[str, Axis], problem: Problem) -> dict[str, Axis]:
     return {
-        field: values
-        for field, values in unseen.items()
-        if None not in values and getattr(problem, field) not in values
+        field: axis
+        for field, axis in unseen.items()
+        if not axis.has(None) and not axis.has(getattr(problem, field))
     }
 
 

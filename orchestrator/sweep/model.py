@@ -29,6 +29,9 @@ from orchestrator.sweep.problem_keys import (
 )
 from orchestrator.sweep.rules import Condition
 
+MOST_RULES = 1_000
+"""Exclusions, and conditions: every problem is held against each of them."""
+
 _LISTS_OF_KEYS = "a list of lists of two or more keys, such as [problem.dataset, problem.n_train]"
 
 
@@ -193,11 +196,16 @@ class Block(Keys):
         default=(), description=_LISTS_OF_KEYS
     )
     exclude: list[MatchKeys] = Field(
-        default=[], description="a list of blocks such as {problem.loss: ce, problem.depth: [3, 4]}"
+        default=[],
+        max_length=MOST_RULES,
+        description=f"a list of at most {MOST_RULES} blocks such as "
+        "{problem.loss: ce, problem.depth: [3, 4]}",
     )
     when: list[ConditionKeys] = Field(
         default=[],
-        description="a list of blocks such as {match: {problem.loss: ce}, stop: {epsilon: 0.05}}",
+        max_length=MOST_RULES,
+        description=f"a list of at most {MOST_RULES} blocks such as "
+        "{match: {problem.loss: ce}, stop: {epsilon: 0.05}}",
     )
 
 
