@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.whole_file import temporary_name
+from orchestrator import left_out
 from orchestrator.ledger.claims import STALE_SECONDS
 from orchestrator.ledger.process import ProcessIdentity
 
@@ -115,30 +116,52 @@ def rounded(value: float | None) -> float | None:
 def read_live(run: Path) -> Iterator[LiveProcess]:
     """What all processes said last, also those that are gone; what cannot be read is left out."""
     for path in sorted((run / FOLDER).glob(f"*{SUFFIX}")):
-        process = _read(path)
-        if process is not None:
-            yield process
+        try:
+            yield _read(path)
+        except FileNotFoundError:
+            continue
+        except _TornError as torn:
+            left_out.say(path, str(torn))
 
 
 def remove_left_behind(run: Path) -> None:
     """Remove the files of processes that are gone, as far as that is possible."""
     for path in (run / FOLDER).glob(f"*{SUFFIX}"):
-        process = _read(path)
-        if process is not None and process.left_behind:
+        try:
+            left_behind = _read(path).left_behind
+        except FileNotFoundError:
+            continue
+        except _TornError:  # whoever lives replaces its file, and never in part
+            left_behind = path.is_file()
+        if left_behind:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> LiveProcess | None:
+class _TornError(Exception):
+    """A file that no process wrote like this; says why."""
+
+
+def _read(path: Path) -> LiveProcess:
+    """What a file says.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        _TornError: it cannot be read.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
-            return None
+            raise _TornError("it is no file of a process that computes")
         content = json.loads(path.read_text())
         trials = tuple(_trial(**entry) for entry in content["trials"])
         owner = _owner(**content["owner"])
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return None
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise _TornError("it is a link to nothing") from None
+        raise
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise _TornError("it is cut or damaged") from error
     return LiveProcess(owner, max(time.time() - status.st_mtime, 0.0), trials)
 
 

@@ -24,8 +24,9 @@ from orchestrator.engine import (
 )
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.status import attributes, no_run, sweep_of
+from orchestrator.ledger.status import attributes
 from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
+from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.preflight import WAIT_SECONDS
 from orchestrator.slurm.profile import load_profile
 from orchestrator.slurm.terms import Terms
@@ -192,16 +193,6 @@ def logging_to(sinks: Sequence[Sink] | None, terms: Terms | None) -> Terms:
     """
     refuse_missing(sinks or ())
     return replace(terms or Terms(), log=tuple(str(sink) for sink in sinks or ()))
-
-
-def must_exist(run: Path) -> None:
-    """Make sure that a path is a run directory as far as its tables go: a copy of these is enough.
-
-    Raises:
-        SweepError: there are no tables.
-    """
-    if not (run / "trials").is_dir():
-        raise no_run(run)
 
 
 def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:
