@@ -76,7 +76,7 @@ def pose(
     test = _objective(problem, data.test, device, ranks)
     for objective in (train, test):
         samples = len(objective.inputs)
-        objective.chunks = _chunks(problem, samples, device, budget)
+        objective.chunks = plan_chunks(problem, samples, device, budget)
     theta = initial_parameters(problem, datasets.shape(problem.dataset))
     return train, test, theta.to(device)
 
@@ -89,7 +89,7 @@ def check_memory(problem: Problem, budget: int) -> None:
         MemoryBudgetError: it does not.
     """
     datasets.check(problem)
-    _chunks(problem, problem.n_train, "cpu", budget)
+    plan_chunks(problem, problem.n_train, "cpu", budget)
 
 
 def parameter_count(problem: Problem) -> int:
@@ -112,8 +112,12 @@ def working_memory(problem: Problem) -> int:
     return math.ceil(memory.working_bytes(_footprint(_shape(problem), "cpu"), problem.n_train))
 
 
-def _chunks(problem: Problem, samples: int, device: str, budget: int | None) -> Chunks:
-    """How so many samples go through the problem's network."""
+def plan_chunks(problem: Problem, samples: int, device: str, budget: int | None = None) -> Chunks:
+    """How so many samples go through the problem's network.
+
+    Raises:
+        MemoryBudgetError: not even one sample fits into the budget.
+    """
     budget = budget or memory.default_budget(device)
     vector = _vector_bytes(_shape(problem))
     if MEASURED_VECTORS * vector > memory.machine_memory():
