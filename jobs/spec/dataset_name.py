@@ -147,7 +147,7 @@ def parse(text: str) -> DatasetName:
     """
     match = re.fullmatch(r"\s*([^\s()]+)\s*(?:\((.*)\)\s*)?", text, re.DOTALL)
     if match is None or (match[1] not in OPTIONS and match[2] is None):
-        if "(" in text:
+        if "(" in text or "," in text:
             raise SpecError("dataset", text, "a name, or a name with its options in brackets")
         return DatasetName(text)
     base, inside = match[1], match[2] or ""

@@ -18,6 +18,9 @@ from orchestrator.sweep import Column, Sweep
 MOST_COLUMNS = 3
 """Of so many columns every η is shown; of more, one line each."""
 
+WITHOUT_SEED = ("diagonal", "diagonal-difference")
+"""Networks whose initial parameters are not drawn."""
+
 COLUMNS = ("η/η_c", "status", "steps", "S", "2/η", "S·η/2", "ℓ1", "test loss")
 
 
@@ -44,7 +47,8 @@ def print_summary(run: Path, sweep: Sweep, outcome: RunOutcome, *, json: bool) -
         _print_column(column, labels[column.column_id], by_column[column.column_id])
     if columns:
         _print_phases(labels, phases)
-    _print_end(run, outcome, pictures=_draw(run, columns) if outcome.settled else [], where="")
+    pictures = _draw(run, columns) if outcome.settled else []
+    _print_end(run, outcome, pictures, where="", seeds=further_seeds(sweep))
 
 
 def _print_column(column: Column, label: str, rows: list[dict[str, Any]]) -> None:
@@ -104,7 +108,9 @@ def _print_phases(labels: Mapping[str, str], phases: list[PhaseRow]) -> None:
         print_undecided(labels, phases)
 
 
-def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str) -> None:
+def _print_end(
+    run: Path, outcome: RunOutcome, pictures: list[Path], where: str, seeds: list[int] | None = None
+) -> None:
     snapshot, eos = outcome.snapshot, command()
     print(f"{snapshot.settled} of {snapshot.trials} trials settled, {snapshot.failed} failed")
     for column_id, reason in outcome.blocked:
@@ -127,8 +133,19 @@ def _print_end(run: Path, outcome: RunOutcome, pictures: list[Path], where: str)
             "WHERE kind = 'gd' ORDER BY eta"
         )
         print(f'next\n  {eos} query {run} "{sql}"')
-        print(f"  {eos} run {run}/sweep.yaml --run-dir {run} problem.seed=[0,1,2]")
+        if seeds:
+            listed = ",".join(map(str, seeds))
+            print(f"  {eos} run {run}/sweep.yaml --run-dir {run} problem.seed=[{listed}]")
         print(f"  {eos} status {run}")
+
+
+def further_seeds(sweep: Sweep) -> list[int]:
+    """Two seeds that the sweep lacks; none where nothing is drawn from one, or they are zipped."""
+    if any("seed" in group for grid in sweep.grids for group in grid.zipped):
+        return []
+    drawn = [c.problem.seed for c in sweep.columns if c.problem.architecture not in WITHOUT_SEED]
+    last = max(drawn, default=None)
+    return [] if last is None or last + 2 >= 2**63 else [last + 1, last + 2]
 
 
 def _draw(run: Path, columns: list[Column]) -> list[Path]:

@@ -16,7 +16,8 @@ from orchestrator.cli.output import MOST_ROWS, command, print_json, print_table,
 from orchestrator.cli.phases import print_phases
 from orchestrator.cli.plain_text import plain
 from orchestrator.cli.run import Json, RunArgument
-from orchestrator.run_directory import refuse_no_tables
+from orchestrator.ledger.labels import column_labels
+from orchestrator.run_directory import has_sweep, refuse_no_tables, sweep_of
 from orchestrator.store import ANALYSIS, describe, examples, render, save, write_bytes_whole
 from orchestrator.store import compact as compact_run
 from orchestrator.store import query as query_run
@@ -137,7 +138,8 @@ def analyze(run: RunArgument, json: Json = False) -> None:
     if json:
         print_json([dataclasses.asdict(row) for row in phases])
         return
-    print_phases(phases)
+    labels = column_labels(sweep_of(run).columns) if has_sweep(run) else {}
+    print_phases(labels, phases)
 
 
 def report(

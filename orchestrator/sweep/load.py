@@ -203,6 +203,8 @@ def _changes(overrides: Sequence[str]) -> Content:
                 f"the override {shown(override)} has no '='; it must be KEY=VALUE, "
                 "such as problem.width=128"
             )
+        if key in ("base", "unite"):
+            raise SweepError(f"{key} is on the command line; it must stand in a sweep file")
         if key not in KEYS:
             raise unknown_key(key.split("."))
         if key in seen:

@@ -350,3 +350,18 @@ def test_a_file_is_no_run_directory_for_plan_and_run_alike(eos: Eos, config: Pat
     assert [answer.status for answer in answers] == [2, 2]
     assert answers[0].error == answers[1].error
     assert answers[0].error.endswith("it must be a folder or a free name (it is a file)")
+
+
+def test_analyze_names_columns_as_run_does(eos: Eos, half_done: Path) -> None:
+    label = "digits-60 fcn 1×8 relu mse standard seed 0"
+    whole = eos("analyze", half_done).out
+    assert whole.count(label) == 2  # a line for each threshold
+    (half_done / "sweep.yaml").unlink()  # a copy of the tables alone
+    (column_id,) = {row["column_id"] for row in json.loads(eos("analyze", half_done, "--json").out)}
+    assert eos("analyze", half_done).out.count(column_id) == 2
+
+
+def test_a_result_without_rows_has_no_wide_header(eos: Eos, half_done: Path) -> None:
+    assert eos("query", half_done, "SELECT * FROM trials WHERE eta > 1e9").out == "no rows\n"
+    csv = eos("query", half_done, "SELECT * FROM trials WHERE eta > 1e9", "--format", "csv").out
+    assert csv.startswith("trial_id,")

@@ -34,7 +34,7 @@ RATES = (
 POSITIVE = "a finite number above 0"
 WHOLE = "a whole number of at least 1"
 BLOCK = "problem, eta, stop, flow, measure, resources, zip, exclude, when"
-TOP = f"a sweep file has {BLOCK}, name, grids"
+TOP = f"a sweep file has {BLOCK}, name, grids, base, unite"
 PROBLEM = (
     "dataset, n_train, subset, normalization, architecture, width, depth, activation, loss, "
     "parameterization, base_width, init_scale, seed, dtype"
@@ -50,6 +50,12 @@ BY_OVERRIDE = {
     "problem={widht: 3}": "problem.widht is not a known key; did you mean problem.width?",
     "qqq=3": f"qqq is not a known key; {TOP}",
     "qqq.zzz=3": f"qqq.zzz is not a known key; {TOP}",
+    "problem.init=3": "problem.init is not a known key; did you mean problem.init_scale?",
+    "problem.unit=3": "problem.unit is not a known key; did you mean eta.unit?",
+    "problem.unot=3": f"problem.unot is not a known key; problem has {PROBLEM}",
+    "bases=x.yaml": "bases is not a known key; did you mean base?",
+    "base=x.yaml": "base is on the command line; it must stand in a sweep file",
+    "unite=[x.yaml]": "unite is on the command line; it must stand in a sweep file",
     "eta.qqq=3": "eta.qqq is not a known key; eta has unit, values, stop_after_divergences",
     "=3": f"'' is not a known key; {TOP}",
     "eta.values={geometrc: [1, 2, 3]}": "eta.values.geometrc is not a known key; "
@@ -146,6 +152,18 @@ BY_OVERRIDE = {
     "it must be a finite number above 0, or null for a fair share of what there is",
     "resources.gpus_per_worker=2": "resources.gpus_per_worker is 2; it must be 0 or 1",
     "resources.cpus_per_worker=0": f"resources.cpus_per_worker is 0; it must be {WHOLE}",
+    # lists without brackets
+    "problem.activation=relu,tanh": "problem.activation is 'relu,tanh'; it must be one of relu, "
+    "tanh, gelu, elu, softplus; did you mean [relu,tanh]?",
+    "problem={width: '64, 128'}": f"problem.width is '64, 128'; it must be {WHOLE}; "
+    "did you mean [64,128]?",
+    "stop.epsilon=0.1,5e-2": f"stop.epsilon is '0.1,5e-2'; it must be {POSITIVE}; "
+    "did you mean [0.1,5e-2]?",
+    "measure.also=trace,norms": f"measure.also is 'trace,norms'; it must be one of {MEASURES}; "
+    "did you mean [trace,norms]?",
+    "problem.dataset=digits,mnist": "problem.dataset is 'digits,mnist'; it must be a name, or a "
+    "name with its options in brackets; did you mean [digits,mnist]?",
+    "stop.max_steps=1,2": f"stop.max_steps is '1,2'; it must be {WHOLE}",
     # blocks
     "flow=null": "flow is null; it must be a block with the keys method",
     "problem=[1]": f"problem is [1]; it must be a block with the keys {PROBLEM}",
