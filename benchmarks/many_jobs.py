@@ -134,7 +134,7 @@ def act(name: str, run: Path) -> None:
     from orchestrator.engine.feed import Feed
     from orchestrator.engine.provenance import provenance
     from orchestrator.ledger import Ledger
-    from orchestrator.ledger.status import sweep_of
+    from orchestrator.run_directory import sweep_of
 
     columns = sweep_of(run).columns
     claims, others = Claims(run), Claims(run)

@@ -26,8 +26,9 @@ from typing import Any
 from grown import columns_for, prepared, settle
 
 from orchestrator.ledger import Claims, Ledger
-from orchestrator.ledger.status import read_status, sweep_of
+from orchestrator.ledger.status import read_status
 from orchestrator.plan import ColumnProgress
+from orchestrator.run_directory import sweep_of
 from orchestrator.store import Store, compact, remove_orphaned_temporaries
 
 PAUSE = "pause"

@@ -24,6 +24,9 @@ CHUNK_BYTES = {"cpu": 96 * 2**20, "cuda": 2 * 2**30}
 
 PROBED_SAMPLES = (2, 6)
 
+MEASURED_VECTORS = 4
+"""Vectors of the size of θ that a measurement of a network takes at least."""
+
 
 class PlacementError(ValueError):
     """A problem that cannot be computed where it was put; says what would be right."""
@@ -73,7 +76,7 @@ def pose(
     test = _objective(problem, data.test, device, ranks)
     for objective in (train, test):
         samples = len(objective.inputs)
-        objective.chunks = _chunks(problem, samples, device, budget)
+        objective.chunks = plan_chunks(problem, samples, device, budget)
     theta = initial_parameters(problem, datasets.shape(problem.dataset))
     return train, test, theta.to(device)
 
@@ -86,7 +89,7 @@ def check_memory(problem: Problem, budget: int) -> None:
         MemoryBudgetError: it does not.
     """
     datasets.check(problem)
-    _chunks(problem, problem.n_train, "cpu", budget)
+    plan_chunks(problem, problem.n_train, "cpu", budget)
 
 
 def parameter_count(problem: Problem) -> int:
@@ -109,11 +112,25 @@ def working_memory(problem: Problem) -> int:
     return math.ceil(memory.working_bytes(_footprint(_shape(problem), "cpu"), problem.n_train))
 
 
-def _chunks(problem: Problem, samples: int, device: str, budget: int | None) -> Chunks:
-    """How so many samples go through the problem's network."""
-    needed = _footprint(_shape(problem), device)
+def plan_chunks(problem: Problem, samples: int, device: str, budget: int | None = None) -> Chunks:
+    """How so many samples go through the problem's network.
+
+    Raises:
+        MemoryBudgetError: not even one sample fits into the budget.
+    """
     budget = budget or memory.default_budget(device)
+    vector = _vector_bytes(_shape(problem))
+    if MEASURED_VECTORS * vector > memory.machine_memory():
+        raise memory.MemoryBudgetError(budget, memory.WORKING_VECTORS * vector)
+    needed = _footprint(_shape(problem), device)
     return memory.plan(needed, samples, budget, CHUNK_BYTES[torch.device(device).type])
+
+
+@functools.cache
+def _vector_bytes(problem: Problem) -> int:
+    """The size of θ."""
+    network = models.build(problem, datasets.shape(problem.dataset))
+    return Layout.of(network).size * getattr(torch, problem.dtype).itemsize
 
 
 def _shape(problem: Problem) -> Problem:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.whole_file import temporary_name
+from orchestrator import left_out
 from orchestrator.ledger.claims import STALE_SECONDS
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.store.clock import file_time
@@ -116,9 +117,12 @@ def rounded(value: float | None) -> float | None:
 def read_live(run: Path) -> Iterator[LiveProcess]:
     """What all processes said last, also those that are gone; what cannot be read is left out."""
     for path in sorted((run / FOLDER).glob(f"*{SUFFIX}")):
-        process = _read(path, time.time())
-        if process is not None:
-            yield process
+        try:
+            yield _read(path, time.time())
+        except FileNotFoundError:
+            continue
+        except _TornError as torn:
+            left_out.say(path, str(torn))
 
 
 def remove_left_behind(run: Path) -> None:
@@ -129,22 +133,41 @@ def remove_left_behind(run: Path) -> None:
     except OSError:
         return
     for path in paths:
-        process = _read(path, now)
-        if process is not None and process.left_behind:
+        try:
+            left_behind = _read(path, now).left_behind
+        except FileNotFoundError:
+            continue
+        except _TornError:  # whoever lives replaces its file, and never in part
+            left_behind = path.is_file()
+        if left_behind:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _read(path: Path, now: float) -> LiveProcess | None:
+class _TornError(Exception):
+    """A file that no process wrote like this; says why."""
+
+
+def _read(path: Path, now: float) -> LiveProcess:
+    """What a file says.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        _TornError: it cannot be read.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
-            return None
+            raise _TornError("it is no file of a process that computes")
         content = json.loads(path.read_text())
         trials = tuple(_trial(**entry) for entry in content["trials"])
         owner = _owner(**content["owner"])
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return None
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise _TornError("it is a link to nothing") from None
+        raise
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise _TornError("it is cut or damaged") from error
     return LiveProcess(owner, max(now - status.st_mtime, 0.0), trials)
 
 

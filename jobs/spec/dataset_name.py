@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -152,6 +153,7 @@ class DatasetName:
         return f"{self.base}({', '.join(shown)})" if shown else self.base
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(text: str) -> DatasetName:
     """The dataset that a text names. A name that is unknown and has no brackets is kept as it is.
 
@@ -161,7 +163,7 @@ def parse(text: str) -> DatasetName:
     """
     match = re.fullmatch(r"\s*([^\s()]+)\s*(?:\((.*)\)\s*)?", text, re.DOTALL)
     if match is None or (match[1] not in OPTIONS and match[2] is None):
-        if "(" in text:
+        if "(" in text or "," in text:
             raise SpecError("dataset", text, "a name, or a name with its options in brackets")
         return DatasetName(text)
     base, inside = match[1], match[2] or ""

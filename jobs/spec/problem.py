@@ -44,6 +44,14 @@ WIDTH_STEP = {"resnet": 8, "vit": 8}
 """Of what the width is a multiple: residual networks normalise 8 groups of channels, and a vision
 transformer has a head for every 8 of its width."""
 
+MOST_TRAIN = 10_000_000
+"""Training samples: of a thousand numbers each, the longest of synthetic ones, they are 40 GB."""
+MOST_WIDTH = 100_000
+"""A layer between two of this width has 10¹⁰ weights: 40 GB for each vector of the size of θ."""
+MOST_DEPTH = 1_000
+"""About as deep as networks have been trained; each layer takes time to build before anything is
+computed."""
+
 NORMALIZED: dict[str, str] = {
     "mnist-mini": "scalar",
     "digits": "scalar",
@@ -118,7 +126,7 @@ class Problem:
         if not isinstance(self.dataset, str) or not self.dataset:
             raise SpecError("dataset", self.dataset, "the name of a dataset")
         self._set("dataset", str(parse(self.dataset)))
-        whole("n_train", self.n_train, 1)
+        whole("n_train", self.n_train, 1, MOST_TRAIN)
         self._settle_data()
         self._settle_network()
         one_of("loss", self.loss, LOSSES)
@@ -160,7 +168,7 @@ class Problem:
             if usual is None or getattr(self, field) is None:
                 self._set(field, usual)
         if self.depth is not None:
-            whole("depth", self.depth, LEAST_DEPTH.get(named, 0))
+            whole("depth", self.depth, LEAST_DEPTH.get(named, 0), MOST_DEPTH)
         if named == "fcn" and self.depth == 0:
             self._set("width", None)
             self._set("activation", None)
@@ -201,7 +209,7 @@ class Problem:
 
     def _check_width(self, field: str) -> None:
         value, step = getattr(self, field), WIDTH_STEP.get(self.architecture, 1)
-        whole(field, value, 1)
+        whole(field, value, 1, MOST_WIDTH)
         if value % step:
             raise SpecError(field, value, f"a multiple of {step} for {self.architecture}")
 

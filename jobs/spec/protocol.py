@@ -23,6 +23,12 @@ FURTHER_MEASURES = (
 PROBES, PERTURBATION = 100, 0.1
 """How many probes, and which ρ, where they are needed and not said."""
 
+MOST_THRESHOLDS = 1_000
+"""Each trial has a row and a measurement of its own at every threshold that it reaches."""
+
+MOST_PROBES = 1_000_000
+"""Each takes a Hessian product; the error of their mean is a thousandth of that of one probe."""
+
 MOST_EIGENVALUES = 100
 """Memory bounds them: of each, four vectors and their images are held, of θ's length."""
 
@@ -69,6 +75,9 @@ class Protocol:
             raise SpecError("epsilon", self.epsilons, "a sequence of loss thresholds")
         if not self.epsilons:
             raise SpecError("epsilon", list(self.epsilons), "at least one loss threshold")
+        if len(self.epsilons) > MOST_THRESHOLDS:
+            expected = f"at most {MOST_THRESHOLDS} loss thresholds"
+            raise SpecError("epsilon", list(self.epsilons), expected)
         distinct = {positive("epsilon", epsilon) for epsilon in self.epsilons}
         object.__setattr__(self, "epsilons", tuple(sorted(distinct, reverse=True)))
         whole("max_steps", self.max_steps, 1)
@@ -97,7 +106,7 @@ class Protocol:
             raise SpecError("midpoint", self.midpoint, "true or false")
         self._set("midpoint", self.midpoint and bool(self.also or self.eigenvalues))
         if self.probes is not None:
-            whole("probes", self.probes, 2)
+            whole("probes", self.probes, 2, MOST_PROBES)
         usual = PROBES if self.probes is None else self.probes
         self._set("probes", usual if set(PROBED) & set(self.also) else None)
         radius = PERTURBATION if self.perturbation is None else self.perturbation

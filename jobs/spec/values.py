@@ -24,16 +24,16 @@ def one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
         raise SpecError(field, value, "one of " + ", ".join(choices))
 
 
-def whole(field: str, value: object, least: int) -> None:
-    """Make sure that a value is a whole number that tables can hold.
+def whole(field: str, value: object, least: int, most: int = 2**63 - 1) -> None:
+    """Make sure that a value is a whole number; tables hold those below 2^63.
 
     Raises:
-        SpecError: it is none, or below ``least``.
+        SpecError: it is none, below ``least`` or above ``most``.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SpecError(field, value, f"a whole number of at least {least}")
-    if value >= 2**63:
-        raise SpecError(field, value, "a whole number below 2^63")
+    if value > most:
+        raise SpecError(field, value, f"a whole number of at most {most}")
 
 
 def positive(field: str, value: object) -> float:

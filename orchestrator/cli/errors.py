@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from typing import TypeGuard
+
 from orchestrator.cluster import AllocationError, ClusterError, NoHeadError
 from orchestrator.data.download import DownloadError
 from orchestrator.engine import MissingPackageError
@@ -50,7 +54,7 @@ _REQUESTS = (
 
 def exit_status(error: BaseException) -> int:
     """2 for what the user can put right in the request, 3 for what kept trials from settling."""
-    if isinstance(error, _REQUESTS) or _of_science(error):
+    if isinstance(error, _REQUESTS) or _of_science(error) or _too_long(error):
         return BAD_INPUT
     return SOME_FAILED if isinstance(error, (StoreError, RunHaltedError)) else ERROR
 
@@ -60,11 +64,18 @@ def _of_science(error: BaseException) -> bool:
     return isinstance(error, ValueError) and type(error).__module__.startswith("jobs.")
 
 
+def _too_long(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a path that the user gave is longer than any can be."""
+    return isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+
+
 def sentence(error: BaseException) -> str:
     """What to say of an exception."""
     if isinstance(error, PLAIN) or _of_science(error):
         return str(error)
     if isinstance(error, SlurmUnavailable):
         return f"SLURM gave no answer: {error.reason}"
+    if _too_long(error):
+        return f"{os.fspath(error.filename)!r} is too long for a path; it must be shorter"
     last = " ".join(str(error).split()) or "no details"
     return f"{type(error).__name__}: {last} (--debug shows where)"

@@ -32,7 +32,7 @@ from orchestrator.engine import (
     refuse_missing,
     refuse_unfit,
 )
-from orchestrator.ledger.status import sweep_of
+from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node
 from orchestrator.slurm.records import has_jobs

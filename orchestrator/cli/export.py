@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.output import print_json
-from orchestrator.cli.run import Json, RunArgument, must_exist
+from orchestrator.cli.run import Json, RunArgument
 from orchestrator.reading import TABLES, Format, refuse_unfit
 from orchestrator.reading import export as export_tables
+from orchestrator.run_directory import refuse_no_tables
 
 
 def export(
@@ -30,7 +31,7 @@ def export(
 
     Example: eos export runs/quickstart trials phase --output tables
     """
-    must_exist(run)
+    refuse_no_tables(run)
     wanted = list(dict.fromkeys(tables or TABLES))
     refuse_unfit(output, wanted, format, force=force)
     rows = []

@@ -10,7 +10,7 @@ import typer
 from orchestrator.cli.output import stderr
 from orchestrator.cli.run import Config, Json, Log, Overrides, RunOption, load_checked, logging_to
 from orchestrator.cli.submission import Jobs, PreflightWait, submit_jobs
-from orchestrator.engine import prepare, refuse_unfit
+from orchestrator.engine import prepare, refuse_unfit, refuse_unfit_directory
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
 from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.preflight import WAIT_SECONDS
@@ -43,6 +43,7 @@ def launch(
     sweep = load_checked(config, overrides)
     refuse_unfit(sweep.columns, profile.allocation)
     run = run_dir or Path("runs") / sweep.name
+    refuse_unfit_directory(run, sweep)
     refuse_odd_path(run)
     refuse_shared(run)
     if dry_run:

@@ -25,8 +25,9 @@ from orchestrator.cli.slurm_jobs import (
     with_evidence,
 )
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.status import attributes, read_status, sweep_of
+from orchestrator.ledger.status import attributes, read_status
 from orchestrator.logs import read_log
+from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.observe import observe
 from orchestrator.slurm.records import has_jobs, read_jobs
 from orchestrator.sweep import Sweep

@@ -49,15 +49,19 @@ def print_table(
     """Print rows under the given columns, numbers to the right.
 
     At most :data:`MOST_ROWS` are printed, and below them how many there are besides: ``rows`` may
-    be only the first of ``total``. ``all_have`` says how to get all of them. Where the output is no
-    terminal, lines have at most ``most`` characters. Long cells go on in the next line; where there
-    is as much room as that, those of the columns ``folded`` do so and no others.
+    be only the first of ``total``. ``all_have`` says how to get all of them. Where there are none,
+    that is said in place of a header. Where the output is no terminal, lines have at most ``most``
+    characters. Long cells go on in the next line; where there is as much room as that, those of the
+    columns ``folded`` do so and no others.
     """
     total = len(rows) if total is None else total
     rows = rows[:MOST_ROWS]
     console = stdout(most)
     if title is not None:
         console.print(f"\n{title}", style="bold", markup=False, highlight=False)
+    if not rows:
+        print("no rows")
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)

@@ -17,11 +17,14 @@ COUNTED = ("diverged", "short", "chaotic", "unconverged", "unmeasured")
 """Why GD runs are left out, in the order in which it is said."""
 
 
-def print_phases(phases: Sequence[PhaseRow]) -> None:
-    """Print a line per column and threshold, and below it what is undecided and why."""
+def print_phases(labels: Mapping[str, str], phases: Sequence[PhaseRow]) -> None:
+    """Print a line per column and threshold, and below it what is undecided and why.
+
+    ``labels`` name columns by their column_id, which stands for those that have none.
+    """
     lines = [
         {
-            "column_id": row.column_id,
+            "column": labels.get(row.column_id, row.column_id),
             "epsilon": row.epsilon,
             "eta_c": row.eta_c,
             "eta_c_fitted": NONE
@@ -40,9 +43,9 @@ def print_phases(phases: Sequence[PhaseRow]) -> None:
         }
         for row in phases[:MOST_ROWS]
     ]
-    names = list(lines[0]) if lines else ["column_id", "epsilon"]
+    names = list(lines[0]) if lines else []
     print_table(lines, names, total=len(phases))
-    print_undecided({}, phases)
+    print_undecided(labels, phases)
 
 
 def print_undecided(labels: Mapping[str, str], phases: Sequence[PhaseRow]) -> None:

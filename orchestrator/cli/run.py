@@ -21,11 +21,13 @@ from orchestrator.engine import (
     network_errors,
     refuse_missing,
     refuse_unfit_directory,
+    seconds_per_gradient,
 )
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.status import attributes, no_run, sweep_of
+from orchestrator.ledger.status import attributes
 from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
+from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.preflight import WAIT_SECONDS
 from orchestrator.slurm.profile import load_profile
 from orchestrator.slurm.records import has_jobs
@@ -78,16 +80,24 @@ def plan(
     settled = {} if ledger is None else ledger.settled
     failed: set[str] = set() if ledger is None else ledger.failed
     columns = [ColumnProgress(column, settled, failed) for column in sweep.columns]
-    costs = predict_all(columns)
+    refused = _refused(sweep)
+    sound = [progress for progress in columns if progress.column_id not in refused]
+    costs, here = _predicted(sound)
+    by_column = dict(zip((progress.column_id for progress in sound), costs, strict=True))
     rows = [
-        _planned(progress, labels[progress.column_id], cost)
-        for progress, cost in zip(columns, costs, strict=True)
+        _planned(
+            progress,
+            labels[progress.column_id],
+            by_column.get(progress.column_id),
+            refused.get(progress.column_id),
+        )
+        for progress in columns
     ]
     total = {key: sum(row[key] for row in rows) for key in ("trials", "settled", "to do", "failed")}
-    gradients = sum(row["gradients"] for row in rows)
-    hours = sum(row["device hours"] for row in rows)
+    gradients = sum(cost.gradients for cost in costs)
+    hours = sum(cost.seconds for cost in costs) / 3600
     files = sum(row["files"] for row in rows)
-    _warn(network_errors(sweep.columns))
+    _warn(dict.fromkeys(refused.values()))
     if json:
         print_json(
             {
@@ -103,7 +113,10 @@ def plan(
         )
         return
     keys = ["column", "trials", "settled", "failed", "to do", "gradients", "device hours"]
-    shown = [{**row, "gradients": f"{row['gradients']:.2g}"} for row in rows[:MOST_COLUMNS_SHOWN]]
+    shown = [
+        {**row, "gradients": None if row["gradients"] is None else f"{row['gradients']:.2g}"}
+        for row in rows[:MOST_COLUMNS_SHOWN]
+    ]
     print_table(shown, keys)
     if len(rows) > len(shown):
         print(f"… and {len(rows) - len(shown)} more columns")
@@ -111,7 +124,8 @@ def plan(
         f"{len(rows)} columns, {total['trials']} trials: {total['settled']} settled, "
         f"{total['to do']} to do\n"
         f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
-        f"worker{_reservation(columns, costs)}\n"
+        f"worker{_reservation(sound, costs, here)}\n"
+        f"{_left_out(len(refused))}"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command()} compact merges them"
     )
@@ -205,16 +219,6 @@ def logging_to(sinks: Sequence[Sink] | None, terms: Terms | None) -> Terms:
     return replace(terms or Terms(), log=tuple(str(sink) for sink in sinks or ()))
 
 
-def must_exist(run: Path) -> None:
-    """Make sure that a path is a run directory as far as its tables go: a copy of these is enough.
-
-    Raises:
-        SweepError: there are no tables.
-    """
-    if not (run / "trials").is_dir():
-        raise no_run(run)
-
-
 def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:
     """The sweep of a file with overrides on top, whose datasets and networks are there.
 
@@ -235,7 +239,7 @@ def _checked(sweep: Sweep, *, unseen: bool = False) -> Sweep:
     """
     for error in datasets.errors_of((c.problem for c in sweep.columns), unseen=unseen):
         raise error
-    for unusable in () if unseen else network_errors(sweep.columns):
+    for unusable, _ in () if unseen else network_errors(sweep.columns):
         raise unusable
     return sweep
 
@@ -249,16 +253,39 @@ def _warn_of_missing(sweep: Sweep) -> None:
             _warn([error])
 
 
-def _warn(errors: Iterable[Exception]) -> None:
+def _warn(errors: Iterable[object]) -> None:
     for error in errors:
         stderr.print(f"warning: {error}", style="yellow", markup=False, highlight=False)
 
 
-def _reservation(columns: Sequence[ColumnProgress], costs: Sequence[Prediction]) -> str:
+def _refused(sweep: Sweep) -> dict[str, str]:
+    """Why networks cannot be made, by column_id: ``eos run`` refuses these columns."""
+    found = network_errors(sweep.columns)
+    return {column.column_id: str(error) for error, columns in found for column in columns}
+
+
+def _predicted(columns: Sequence[ColumnProgress]) -> tuple[list[Prediction], bool]:
+    """The cost of columns, and whether gradients were timed here for it."""
+    costs = predict_all(columns)
+    untimed = [p.column for p, cost in zip(columns, costs, strict=True) if not cost.timed]
+    seconds = seconds_per_gradient(untimed)
+    return (predict_all(columns, gradient_seconds=seconds), True) if seconds else (costs, False)
+
+
+def _left_out(refused: int) -> str:
+    """A line on columns without a cost, if there are any."""
+    if not refused:
+        return ""
+    return f"not predicted: {refused} columns whose network cannot be made, which eos run refuses\n"
+
+
+def _reservation(columns: Sequence[ColumnProgress], costs: Sequence[Prediction], here: bool) -> str:
     """What a prediction rests on, as long as that is not what was measured."""
     if not any(cost.guess for cost in costs):
         return ""
     said = "a guess until each column's flow has run"
+    if here:
+        said += "; a gradient and a Hessian product were timed on a CPU of this machine"
     pairs = zip(columns, costs, strict=True)
     untimed = [progress.column.resources for progress, cost in pairs if not cost.timed]
     if untimed:
@@ -268,7 +295,9 @@ def _reservation(columns: Sequence[ColumnProgress], costs: Sequence[Prediction])
     return f" ({said})"
 
 
-def _planned(progress: ColumnProgress, label: str, cost: Prediction) -> dict[str, Any]:
+def _planned(
+    progress: ColumnProgress, label: str, cost: Prediction | None, refused: str | None
+) -> dict[str, Any]:
     column = progress.column
     states = list(progress.states().values())
     to_do = states.count(State.TO_DO) + progress.unknown
@@ -281,8 +310,9 @@ def _planned(progress: ColumnProgress, label: str, cost: Prediction) -> dict[str
         "failed": states.count(State.FAILED),
         "to do": to_do,
         "files": (TABLES + measures) * to_do,
-        "gradients": cost.gradients,
-        "device hours": cost.seconds / 3600,
-        "guess": cost.guess,
-        "timed": cost.timed,
+        "gradients": None if cost is None else cost.gradients,
+        "device hours": None if cost is None else cost.seconds / 3600,
+        "guess": None if cost is None else cost.guess,
+        "timed": None if cost is None else cost.timed,
+        "refused": refused,
     }

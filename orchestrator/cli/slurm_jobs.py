@@ -15,7 +15,7 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import command, duration, print_json, print_table
 from orchestrator.cli.run import Json, RunArgument
 from orchestrator.ledger import Row
-from orchestrator.ledger.status import sweep_of
+from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.cancel import cancel_jobs
 from orchestrator.slurm.evidence import JobEnd, end_of_attempt
 from orchestrator.slurm.job_state import JobState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ def print_summary(
         _print_column(column, labels[column.column_id], by_column[column.column_id])
     if columns:
         _print_phases(labels, phases)
-    _print_end(run, outcome, pictures=_draw(run, columns) if outcome.settled else [], where=where)
+    pictures = _draw(run, columns) if outcome.settled else []
+    _print_end(run, outcome, pictures, where, seeds=further_seeds(sweep))
 
 
 def _print_column(column: Column, label: str, rows: list[dict[str, Any]]) -> None:
@@ -111,7 +112,13 @@ def _print_phases(labels: Mapping[str, str], phases: list[PhaseRow]) -> None:
 
 
 def _print_end(
-    run: Path, outcome: RunOutcome, pictures: list[Path], where: str, *, in_job: bool = False
+    run: Path,
+    outcome: RunOutcome,
+    pictures: list[Path],
+    where: str,
+    *,
+    seeds: Sequence[int] = (),
+    in_job: bool = False,
 ) -> None:
     snapshot, eos, named = outcome.snapshot, command(), shlex.quote(str(run))
     print(f"{snapshot.settled} of {snapshot.trials} trials settled, {snapshot.failed} failed")
@@ -135,9 +142,19 @@ def _print_end(
             "WHERE kind = 'gd' ORDER BY eta"
         )
         print(f'next\n  {eos} query {named} "{sql}"')
-        config = shlex.quote(f"{run}/sweep.yaml")
-        print(f"  {eos} run {config} --run-dir {named} problem.seed=[0,1,2]")
+        if seeds:
+            config, listed = shlex.quote(f"{run}/sweep.yaml"), ",".join(map(str, seeds))
+            print(f"  {eos} run {config} --run-dir {named} problem.seed=[{listed}]")
         print(f"  {eos} status {named}")
+
+
+def further_seeds(sweep: Sweep) -> list[int]:
+    """Two seeds that the sweep lacks; none where nothing is drawn from one, or they are zipped."""
+    if any("seed" in group for grid in sweep.grids for group in grid.zipped):
+        return []
+    drawn = [c.problem.seed for c in sweep.columns if c.problem.seed is not None]
+    last = max(drawn, default=None)
+    return [] if last is None or last + 2 >= 2**63 else [last + 1, last + 2]
 
 
 def _draw(run: Path, columns: list[Column]) -> list[Path]:

@@ -16,7 +16,9 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import MOST_ROWS, command, print_json, print_table, stderr
 from orchestrator.cli.phases import print_phases
 from orchestrator.cli.plain_text import plain
-from orchestrator.cli.run import Json, RunArgument, must_exist
+from orchestrator.cli.run import Json, RunArgument
+from orchestrator.ledger.labels import column_labels
+from orchestrator.run_directory import has_sweep, refuse_no_tables, sweep_of
 from orchestrator.store import ANALYSIS, describe, examples, render, save, write_bytes_whole
 from orchestrator.store import compact as compact_run
 from orchestrator.store import query as query_run
@@ -64,7 +66,7 @@ def query(
         return
     if run is None:
         raise UserError("RUN is missing; it must be a run directory, as runs/quickstart")
-    must_exist(run)
+    refuse_no_tables(run)
     if example is not None:
         sql = _example(example, sql)
         _hint_at_analysis(run, sql)
@@ -133,12 +135,13 @@ def analyze(run: RunArgument, json: Json = False) -> None:
 
     Example: eos analyze runs/quickstart
     """
-    must_exist(run)
+    refuse_no_tables(run)
     phases = analyze_run(run).phases
     if json:
         print_json([dataclasses.asdict(row) for row in phases])
         return
-    print_phases(phases)
+    labels = column_labels(sweep_of(run).columns) if has_sweep(run) else {}
+    print_phases(labels, phases)
 
 
 def report(
@@ -160,7 +163,7 @@ def report(
     from orchestrator.report import FIGURES, FORMATS, figures_of, save
     from orchestrator.report.page import PAGE_WORDS, write_page
 
-    must_exist(run)
+    refuse_no_tables(run)
     for name in figures or ():
         if name not in FIGURES:
             raise UserError(f"--figures is {name!r}; it must be one of {', '.join(FIGURES)}")
@@ -191,7 +194,7 @@ def compact(run: RunArgument, json: Json = False) -> None:
 
     Example: eos compact runs/quickstart
     """
-    must_exist(run)
+    refuse_no_tables(run)
     done = compact_run(run)
     if json:
         print_json(dataclasses.asdict(done))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,24 +18,27 @@ USUAL_SCALES = 1e-20, 1e20
 """Initial values times numbers between these are numbers of float32."""
 
 
-def network_errors(columns: Iterable[Column]) -> Iterator[ValueError]:
-    """Why networks of these columns cannot be made, or have no such parameterization.
+def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list[Column]]]:
+    """Why networks of these columns cannot be made, or have no such parameterization, and whose.
 
-    Each distinct network is tried once, and each sentence comes once. Fully connected and diagonal
-    networks in the standard parameterization need no trial, and no torch.
+    Each distinct network is tried once. Fully connected and diagonal networks in the standard
+    parameterization need no trial, and no torch.
 
     Raises:
         DatasetError: there is no such dataset.
     """
-    problems = {_network(c.problem): c.problem for c in columns if _may_fail(c.problem)}
-    if not problems:
+    alike: dict[tuple[object, ...], list[Column]] = defaultdict(list)
+    for column in columns:
+        if _may_fail(column.problem):
+            alike[_network(column.problem)].append(column)
+    if not alike:
         return
     from jobs import models
     from jobs.admission import NetworkError
     from jobs.parameterization import initial_parameters, scalings
 
-    told: set[str] = set()
-    for problem in problems.values():
+    for of_network in alike.values():
+        problem = of_network[0].problem
         shape = datasets.shape(problem.dataset)
         try:
             models.build(problem, shape)
@@ -43,9 +47,7 @@ def network_errors(columns: Iterable[Column]) -> Iterator[ValueError]:
             else:
                 initial_parameters(problem, shape)
         except (NetworkError, SpecError) as error:
-            if str(error) not in told:
-                told.add(str(error))
-                yield error
+            yield error, of_network
 
 
 def _may_fail(problem: Problem) -> bool:

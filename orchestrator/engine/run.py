@@ -23,13 +23,15 @@ from orchestrator.engine.provenance import provenance
 from orchestrator.engine.sinks import LiveLog, Sink
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
-from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger
+from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger, torn_marks
 from orchestrator.ledger.labels import column_labels
 from orchestrator.live import remove_left_behind
+from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
 from orchestrator.store import (
     Store,
     create,
     remove_orphaned_temporaries,
+    set_aside,
     write_bytes_whole,
 )
 from orchestrator.store.write import file_errors
@@ -76,8 +78,8 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
     of the user's own are copied to ``models``.
 
     Raises:
-        SweepError: the directory belongs to a sweep of another name, the two do not fit, or trials
-            of the directory read different data under one name.
+        SweepError: the directory cannot be one, belongs to a sweep of another name, the two do not
+            fit, or trials of the directory read different data under one name.
         StoreError: the directory cannot be written to.
     """
     _, whole = _extended(run, sweep)  # refused before anything is made
@@ -87,7 +89,7 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
         old, whole = _extended(run, sweep)
         keep_networks(run, whole)
         if whole != old:
-            write_bytes_whole(run / "sweep.yaml", sweeps.dump(whole).encode())
+            write_bytes_whole(run / SWEEP, sweeps.dump(whole).encode())
     return whole
 
 
@@ -127,9 +129,13 @@ def refuse_unfit_directory(run: Path, sweep: Sweep) -> None:
 
 
 def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:
-    """What a run directory stands for, and what it will with this sweep."""
-    path = run / "sweep.yaml"
-    old = sweeps.load_kept(path) if path.exists() else None
+    """What a run directory stands for, and what it will with this sweep.
+
+    Raises:
+        SweepError: as in :func:`prepare`.
+    """
+    refuse_unusable(run)
+    old = sweep_of(run) if has_sweep(run) else None
     if old is not None and old.name != sweep.name:
         raise sweeps.SweepError(
             f"run directory {run} belongs to sweep {old.name!r}; sweep {sweep.name!r} must have "
@@ -175,8 +181,7 @@ def execute(
     run = run.resolve()  # workers have working directories of their own
     remove_orphaned_temporaries(run)
     remove_left_behind(run)
-    for path, reason in Store(run).check_parts(set_damaged_aside=True):
-        warn(f"{path} is damaged ({reason}); it was set aside as .{path.name}.damaged")
+    set_damaged_aside(run, warn)
     origin = provenance(name)
     claims = Claims(run, site.job)
     with (
@@ -216,6 +221,15 @@ def execute(
             ),
             snapshot=snapshot,
         )
+
+
+def set_damaged_aside(run: Path, warn: Callable[[str], None]) -> None:
+    """Set aside what no reader can read of the tables and the marks, and say what."""
+    for path, reason in Store(run).check_parts(set_damaged_aside=True):
+        warn(f"{path} is damaged ({reason}); it was set aside as .{path.name}.damaged")
+    for path in torn_marks(run):
+        aside = set_aside(path, "it is cut")
+        warn(f"{path} is damaged (it is cut); it was set aside as {aside.name}")
 
 
 def _names(feed: Feed) -> set[str]:

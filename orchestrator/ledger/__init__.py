@@ -8,6 +8,7 @@ from orchestrator.ledger.marks import (
     mark_running,
     read_marks,
     rearm,
+    torn_marks,
     unmark,
     wait_for_death,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "read_marks",
     "rearm",
     "settled_trial",
+    "torn_marks",
     "unmark",
     "utc",
     "wait_for_death",

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from jobs.whole_file import temporary_name
+from orchestrator import left_out
 from orchestrator.ledger.process import ProcessIdentity
+
+Content = TypeVar("Content")
 
 RUNNING, REARMED = ".running", ".rearmed"
 
@@ -63,11 +67,20 @@ def read_marks(run: Path, trial_ids: Iterable[str] | None = None) -> Iterator[Ma
     else:
         paths = [folder / f"{trial_id}{RUNNING}" for trial_id in trial_ids]
     for path in paths:
-        try:
-            content = json.loads(path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            continue
-        yield Mark(**{**content, "owner": ProcessIdentity(**content["owner"])})
+        mark = _read(path, _mark)
+        if mark is not None:
+            yield mark
+
+
+def torn_marks(run: Path) -> list[Path]:
+    """The files of marks and of re-armed trials that cannot be read, as after a machine's crash."""
+    kinds: list[tuple[str, Callable[[str], object]]] = [(RUNNING, _mark), (REARMED, int)]
+    return [
+        path
+        for suffix, read in kinds
+        for path in sorted((run / "claims").glob(f"*{suffix}"))
+        if _read(path, read) is None and path.exists()
+    ]
 
 
 def wait_for_death(marks: Sequence[Mark]) -> None:
@@ -84,7 +97,25 @@ def rearm(run: Path, trial_id: str, attempt: int) -> None:
 
 def read_rearmed(run: Path) -> dict[str, int]:
     """The attempt up to which each re-armed trial is forgiven."""
-    return {path.stem: int(path.read_text()) for path in (run / "claims").glob(f"*{REARMED}")}
+    found = {path.stem: _read(path, int) for path in (run / "claims").glob(f"*{REARMED}")}
+    return {trial_id: attempt for trial_id, attempt in found.items() if attempt is not None}
+
+
+def _read(path: Path, read: Callable[[str], Content]) -> Content | None:
+    """What a file says; None where it is gone, or torn, which is said once."""
+    try:
+        return read(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        left_out.say(path, "it is cut or damaged")
+        return None
+
+
+def _mark(text: str) -> Mark:
+    """The mark of a file; raises ValueError, TypeError or KeyError where it is none."""
+    content = json.loads(text)
+    return Mark(**{**content, "owner": ProcessIdentity(**content["owner"])})
 
 
 def _write(path: Path, text: str) -> None:

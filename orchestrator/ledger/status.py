@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator import sweep as sweeps
 from orchestrator.ledger.attempts import Row
 from orchestrator.ledger.claims import Claim, read_claims
 from orchestrator.ledger.labels import column_labels
@@ -18,7 +17,8 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import Mark, read_marks
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.plan import ColumnProgress, State, predict_all
-from orchestrator.sweep import Sweep, SweepError
+from orchestrator.run_directory import sweep_of
+from orchestrator.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,6 @@ class RunStatus:
     remaining_s: float
     slurm_jobs: tuple[str, ...]
     damaged: tuple[str, ...]
-
-
-def sweep_of(run: Path) -> Sweep:
-    """The sweep that a run directory stands for.
-
-    Raises:
-        SweepError: it is no run directory.
-    """
-    path = run / "sweep.yaml"
-    if not path.is_file():
-        raise no_run(run)
-    return sweeps.load_kept(path)
-
-
-def no_run(run: Path) -> SweepError:
-    """What to say of a path that is no run directory."""
-    return SweepError(f"RUN is {str(run)!r}; it must be a run directory, which eos run makes")
 
 
 def read_status(run: Path) -> RunStatus:

@@ -17,13 +17,15 @@ LEAST_LEFT = 1 / 20
 """Of a running trial, as a fraction of what was predicted for it."""
 
 NONE_DONE: Mapping[str, int] = MappingProxyType({})
+NONE_TIMED: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What is left of a column; ``guess`` says that it rests on priors, not on the flow.
 
-    ``timed`` says that the seconds rest on trials that were timed, of this column or of others.
+    ``timed`` says that the seconds rest on trials that were timed, of this column or of others, or
+    on a gradient of this one.
     """
 
     gradients: float
@@ -43,12 +45,15 @@ def seconds_per_gradient(progress: ColumnProgress) -> float:
 
 
 def predict_all(
-    columns: Iterable[ColumnProgress], steps_done: Mapping[str, int] = NONE_DONE
+    columns: Iterable[ColumnProgress],
+    steps_done: Mapping[str, int] = NONE_DONE,
+    gradient_seconds: Mapping[str, float] = NONE_TIMED,
 ) -> list[Prediction]:
     """The cost of what is left of each column, in their order.
 
     A column whose flow has not run is reckoned with the seconds that others turned out to take, in
-    units of what was assumed of them: with the median over those of the same resources.
+    units of what was assumed of them: with the median over those of the same resources. Where there
+    are none, with ``gradient_seconds``, by column_id, as far as they were timed.
     """
     columns = list(columns)
     predictions = [predict(progress, steps_done) for progress in columns]
@@ -61,7 +66,11 @@ def predict_all(
             measured[progress.column.resources].append(ratio)
     ratios = {resources: statistics.median(several) for resources, several in measured.items()}
     return [
-        _timed(prediction, ratios.get(progress.column.resources))
+        _timed(
+            prediction,
+            ratios.get(progress.column.resources),
+            gradient_seconds.get(progress.column_id),
+        )
         for progress, prediction in zip(columns, predictions, strict=True)
     ]
 
@@ -85,10 +94,15 @@ def predict(progress: ColumnProgress, steps_done: Mapping[str, int] = NONE_DONE)
     return Prediction(gradients, seconds, guess=not begun, timed=begun)
 
 
-def _timed(prediction: Prediction, ratio: float | None) -> Prediction:
-    if ratio is None or not prediction.guess:
+def _timed(prediction: Prediction, ratio: float | None, gradient: float | None) -> Prediction:
+    if not prediction.guess or (ratio is None and gradient is None):
         return prediction
-    return dataclasses.replace(prediction, seconds=ratio * prediction.seconds, timed=True)
+    if ratio is not None:
+        seconds = ratio * prediction.seconds
+    else:
+        assert gradient is not None
+        seconds = prediction.gradients * gradient
+    return dataclasses.replace(prediction, seconds=seconds, timed=True)
 
 
 def _measured_ratio(progress: ColumnProgress) -> float | None:

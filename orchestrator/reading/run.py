@@ -14,6 +14,7 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from orchestrator.reading.names import SCHEMAS, check_columns, schema_of
+from orchestrator.run_directory import why_no_tables
 from orchestrator.store import TABLES, QueryError, Store, connect
 from orchestrator.store import query as query_tables
 
@@ -32,8 +33,9 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         NotARunError: there is no run directory.
     """
     run = Path(path)
-    if not (run / "trials").is_dir():
-        raise NotARunError(f"path is {str(run)!r}; it must be a run directory, which eos run makes")
+    wrong = why_no_tables(run)
+    if wrong is not None:
+        raise NotARunError(f"path is {str(run)!r}; {wrong}")
     return Run(run)
 
 

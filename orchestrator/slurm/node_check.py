@@ -22,10 +22,11 @@ from pathlib import Path
 from jobs import datasets
 from orchestrator.cluster.address import interfaces
 from orchestrator.cluster.folder import LONGEST_ROOT
+from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.file_systems import file_system, is_shared
 from orchestrator.store import write_bytes_whole
 from orchestrator.store.clock import seconds_ahead
-from orchestrator.sweep import SweepError, load_kept
+from orchestrator.sweep import SweepError
 
 PACKAGES = ("torch", "ray", "eos-sweep")
 SIGN = "eos-node-check "
@@ -131,7 +132,7 @@ def interface_problems(interface: str) -> list[str]:
 
 def _run_directory(run: Path) -> list[str]:
     try:
-        sweep = load_kept(run / "sweep.yaml")
+        sweep = sweep_of(run)
     except SweepError as error:
         return [f"run directory {run} cannot be read here: {error}"]
     reason = _writing_fails(run)

@@ -7,9 +7,8 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from orchestrator.cluster import Allocation
@@ -169,14 +168,12 @@ def load_profile(path: Path) -> Profile:
 
 def parse_profile(text: str, source: str = "the cluster profile") -> Profile:
     """The profile of a YAML text; ``source`` is what messages call it. See :func:`load_profile`."""
-    content = read(text, source, "partition, nodes, cpus_per_node, ...", shell=("setup",))
-    as_written = _as_written(text)
+    # Below the other keys SLURM must see what was written, such as 007.
+    keys = "partition, nodes, cpus_per_node, ..."
+    content = read(text, source, keys, shell=("setup",), numbers=_NUMBERS)
     for key in content:
         if key not in Profile.model_fields:
-            raise _unknown(str(key))
-        if key not in _NUMBERS:
-            # YAML makes 5400 of 1:30:00, 7 of 007 and true of on; SLURM must see what was written.
-            content[key] = as_written[key]
+            raise _unknown(key)
     try:
         profile = Profile.model_validate(content)
     except ValidationError as error:
@@ -188,25 +185,6 @@ _NUMBERS = {
     "nodes", "gpus_per_node", "cpus_per_node", "stop_seconds_before_end", "max_timeouts",
     "max_preemptions",
 }  # fmt: skip
-
-
-def _as_written(text: str) -> dict[str, Any]:
-    """The mapping with every value as the text that stands in the file, but true, false, null."""
-
-    def plain(node: Any) -> Any:
-        if isinstance(node, yaml.MappingNode):
-            return {str(key.value): plain(value) for key, value in node.value}
-        if isinstance(node, yaml.SequenceNode):
-            return [plain(item) for item in node.value]
-        if node.style is None and node.value.lower() in ("true", "false"):
-            return node.value.lower() == "true"
-        if node.style is None and node.value.lower() in ("", "~", "null"):
-            return None
-        return node.value
-
-    content = plain(yaml.compose(text, Loader=yaml.SafeLoader))
-    assert isinstance(content, dict)
-    return content
 
 
 def _refusal(error: ValidationError) -> SweepError:

@@ -45,13 +45,19 @@ class Identity(NamedTuple):
 
 
 def identity(path: Path) -> Identity | None:
-    """The identity of the file at ``path`` now, or None where there is none."""
+    """The identity of the file at ``path`` now, or None where there is none.
+
+    A link to nothing has its own.
+    """
     try:
         status = path.stat()
     except OSError as error:
-        if error.errno in _GONE:
+        if path.is_symlink():
+            status = path.lstat()
+        elif error.errno in _GONE:
             return None
-        raise
+        else:
+            raise
     return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
@@ -205,6 +211,10 @@ def _open(path: Path) -> pq.ParquetFile:
 
 def _judged(path: Path, error: Exception) -> Exception:
     """A refusal of the system is no sign of damage; any other error of a reader is."""
+    if path.is_symlink() and not path.exists():
+        return UnreadableError("it is a link to nothing")
+    if path.is_dir():
+        return UnreadableError("it is a folder")
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in _GONE:
             return VanishedError(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestrator import left_out
 from orchestrator.store.index import KEY_COLUMNS, keys_of
 from orchestrator.store.newest import all_but, newest_rows
 from orchestrator.store.parts import (
@@ -35,11 +35,6 @@ _LISTINGS = 50
 _READERS = 4
 
 Result = TypeVar("Result")
-
-log = logging.getLogger(__name__)
-
-_said: set[tuple[Path, Identity | None]] = set()
-"""The files of which this process said that they are left out."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +213,7 @@ class Store:
     def skip(self, path: Path, its_identity: Identity | None, reason: str) -> None:
         """Report a file as unreadable and take no rows from it until another has its name."""
         self._unreadable[path] = (its_identity, reason)
-        if (path, its_identity) not in _said:
-            _said.add((path, its_identity))
-            log.warning("%s is left out: %s", path, reason)
+        left_out.say(path, reason, its_identity)
 
     def fresh(self, read: Callable[[], Result]) -> Result:
         """Call ``read``, and again from a new listing while files vanish under it.

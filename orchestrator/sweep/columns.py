@@ -10,7 +10,7 @@ from typing import Any, get_args
 from jobs.spec import Problem, Protocol, SpecError, Trial, check_reachable
 from jobs.spec import column_id as name_of_column
 from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
-from orchestrator.sweep.rules import Rule
+from orchestrator.sweep.rules import Axis, Rule
 from orchestrator.sweep.sentences import NoColumnError, SweepError, shown, wrong
 
 MOST_COLUMNS = 1_000_000
@@ -117,7 +117,7 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     idle, unused = [], []
     for number, grid in enumerate(grids):
         used: set[Rule] = set()
-        unseen = {axis.field: axis.values for axis in grid.axes}
+        unseen = {axis.field: axis for axis in grid.axes}
         bases = _base_widths(grid)
         try:
             for problem, treated in grid.problems(used):
@@ -144,14 +144,14 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
 
 
 def _still_unseen(
-    unseen: Mapping[str, tuple[Any, ...]], problem: Problem, bases: frozenset[Any]
-) -> dict[str, tuple[Any, ...]]:
+    unseen: Mapping[str, Axis], problem: Problem, bases: frozenset[Any]
+) -> dict[str, Axis]:
     """The axes left that the problem has no value of; another word for the same is a value."""
     renamed = ("normalization", *(_RELATIVE if problem.width in bases else ()))
     return {
-        field: values
-        for field, values in unseen.items()
-        if None not in values and getattr(problem, field) not in values and field not in renamed
+        field: axis
+        for field, axis in unseen.items()
+        if not axis.has(None) and not axis.has(getattr(problem, field)) and field not in renamed
     }
 
 

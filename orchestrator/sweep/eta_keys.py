@@ -58,6 +58,8 @@ class RangeKeys(Keys):
 def _rate_list(value: object) -> tuple[float, ...]:
     if not isinstance(value, list) or not value:
         raise SpecError("values", value, _A_RATE_LIST)
+    if len(value) > MOST_RATES:
+        raise SpecError("values", value, f"a list of at most {MOST_RATES} learning rates")
     return tuple(_rate("values", rate) for rate in value)
 
 

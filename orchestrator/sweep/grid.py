@@ -113,16 +113,18 @@ class Grid:
             SpecError: a combination of values that no problem can have.
         """
         treated: dict[tuple[int, ...], Grid] = {(): self._treated(())}
+        noted = _Noted(used)
         for values in itertools.product(*(values for _, values in self._directions())):
             named = dict(zip(self._fields, itertools.chain.from_iterable(values), strict=True))
             if not self.when and not self.exclude:
                 yield Problem(**named), treated[()]
                 continue
-            for case, met in self._cases(Case.of(named), (), used):
-                fitting = [match for match in self.exclude if match.fits(case.seen)]
-                used.update(fitting)
+            for case, met in self._cases(Case.of(named), (), noted):
+                seen = case.seen
+                fitting = [match for match in self.exclude if match.fits(seen)]
+                noted.add(*fitting)
                 if not fitting:
-                    used.update(self.when[number] for number in met)
+                    noted.add(*(self.when[number] for number in met))
                     if met not in treated:
                         treated[met] = self._treated(met)
                     yield case.problem or Problem(**case.named), treated[met]
@@ -222,7 +224,7 @@ class Grid:
         return tuple(field for group, _ in self._directions() for field in group)
 
     def _cases(
-        self, case: Case, met: tuple[int, ...], used: set[Rule], first: int = 0
+        self, case: Case, met: tuple[int, ...], noted: _Noted, first: int = 0
     ) -> Iterator[tuple[Case, tuple[int, ...]]]:
         """What the conditions make of a combination, from the ``first`` of them on."""
         for number, condition in enumerate(self.when[first:], first):
@@ -230,13 +232,27 @@ class Grid:
                 continue
             met = (*met, number)
             if condition.axes:
-                used.add(condition)  # even if what it makes of the problem is excluded
+                noted.add(condition)  # even if what it makes of the problem is excluded
                 fields = [axis.field for axis in condition.axes]
                 for values in itertools.product(*(axis.values for axis in condition.axes)):
                     changed = case.named | dict(zip(fields, values, strict=True))
-                    yield from self._cases(Case.of(changed), met, used, number + 1)
+                    yield from self._cases(Case.of(changed), met, noted, number + 1)
                 return
         yield case, met
+
+
+class _Noted:
+    """Adds rules of one grid to a set, hashing each once: a rule may have many thousand values."""
+
+    def __init__(self, rules: set[Rule]) -> None:
+        self._rules, self._known = rules, set[int]()
+
+    def add(self, *rules: Rule) -> None:
+        """Add rules that live as long as this does."""
+        for rule in rules:
+            if id(rule) not in self._known:
+                self._known.add(id(rule))
+                self._rules.add(rule)
 
 
 _MEASURES = ("measure.also", "measure.eigenvalues")

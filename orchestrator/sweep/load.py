@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from jobs.spec import Protocol
+from orchestrator.sweep import core_schema
 from orchestrator.sweep.changes import Content, gathered, merged, on_top
 from orchestrator.sweep.columns import expand
 from orchestrator.sweep.compose import Above, further, on_base, united_files
@@ -41,15 +41,17 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     return _swept(_text_of(path, overrides))
 
 
-def load_kept(path: Path) -> Sweep:
+def load_kept(path: Path, named: str) -> Sweep:
     """The sweep of a file that :func:`dump` wrote, by this version or an earlier one.
 
-    What an earlier version had a use for, and this one has not, is left out.
+    What an earlier version had a use for, and this one has not, is left out. ``named`` is what
+    messages call the file.
 
     Raises:
         SweepError: the file cannot be read.
     """
-    return reduced(_as_written(_text_of(path, ()))[0])[0]
+    text = _Text(read_file(path, named), named, path.parent, (), (path.resolve(),))
+    return reduced(_as_written(text)[0])[0]
 
 
 def parse(
@@ -133,13 +135,15 @@ def _as_written(text: _Text) -> tuple[Sweep, list[frozenset[Any]]]:
     content = on_top(content, {k: v for k, v in text.changes.items() if k != "grids"})
     content = with_digests(content, text.folder)
     blocks = content.get("grids")
-    _refuse_wrong_keys(content, partial=bool(blocks))
+    if not blocks:
+        file = _checked(content)
+        return Sweep(name=file.name, grids=(_grid(file),)), own
+    _refuse_wrong_keys(content)
     base = {key: value for key, value in content.items() if key not in ("name", "grids")}
-    made = (
-        [_grid(merged(base, block), ("grids", place)) for place, block in enumerate(blocks)]
-        if blocks
-        else [_grid(base)]
-    )
+    made = [
+        _grid(_checked_block(merged(base, block), place), ("grids", place))
+        for place, block in enumerate(blocks)
+    ]
     return Sweep(name=content["name"], grids=tuple(made)), own
 
 
@@ -148,10 +152,7 @@ def _united(text: _Text) -> Sweep:
     unchanged = [dataclasses.replace(part, overrides=()) for part in text.parts()]
     sources = {grid: part.source for part in unchanged for grid in _swept(part).grids}
     named = {key: v for key, v in {**text.content, **text.changes}.items() if key == "name"}
-    try:
-        name = File.model_validate({**_ANY_GRID, **named}).name
-    except ValidationError as error:
-        raise refusal(error.errors()) from None
+    name = _checked({**_ANY_GRID, **named}).name
     if set(text.changes) - {"name"}:
         sources = _changed_union(text)
     sweep = Sweep(name=name, grids=tuple(sources))
@@ -202,7 +203,7 @@ def dump(sweep: Sweep) -> str:
     """The YAML text of the sweep with nothing left to defaults; :func:`parse` gives it back."""
     blocks = [content_of(grid) for grid in sweep.grids]
     below = blocks[0] if len(blocks) == 1 else {"grids": blocks}
-    return OmegaConf.to_yaml(OmegaConf.create({"name": sweep.name, **below}))
+    return core_schema.dump({"name": sweep.name, **below})
 
 
 def _changes(overrides: Sequence[str]) -> Content:
@@ -215,6 +216,8 @@ def _changes(overrides: Sequence[str]) -> Content:
                 f"the override {shown(override)} has no '='; it must be KEY=VALUE, "
                 "such as problem.width=128"
             )
+        if key in ("base", "unite"):
+            raise SweepError(f"{key} is on the command line; it must stand in a sweep file")
         if key not in KEYS:
             raise unknown_key(key.split("."))
         if key in seen:
@@ -233,25 +236,35 @@ def _fields_of(block: object) -> frozenset[Any]:
     return frozenset(problem) if isinstance(problem, dict) else frozenset()
 
 
-def _refuse_wrong_keys(content: Mapping[Any, Any], partial: bool) -> None:
-    """Refuses what is wrong where it stands; a partial file leaves keys to its blocks."""
+def _checked(content: Mapping[Any, Any]) -> File:
+    """A whole file."""
+    try:
+        return File.model_validate(content)
+    except ValidationError as error:
+        raise refusal(error.errors()) from None
+
+
+def _checked_block(content: Mapping[Any, Any], place: int) -> Block:
+    """One of the ``grids`` of a file, on top of the rest."""
+    try:
+        return Block.model_validate(content)
+    except ValidationError as error:
+        raise refusal(error.errors(), ("grids", place)) from None
+
+
+def _refuse_wrong_keys(content: Mapping[Any, Any]) -> None:
+    """Refuses what is wrong where it stands in a file that leaves keys to its blocks."""
     try:
         File.model_validate(content)
     except ValidationError as error:
         errors = [
-            each
-            for each in error.errors()
-            if not partial or each["type"] != "missing" or each["loc"] == ("name",)
+            each for each in error.errors() if each["type"] != "missing" or each["loc"] == ("name",)
         ]
         if errors:
             raise refusal(errors) from None
 
 
-def _grid(content: Mapping[Any, Any], path: _Path = ()) -> Grid:
-    try:
-        block = Block.model_validate(content)
-    except ValidationError as error:
-        raise refusal(error.errors(), path) from None
+def _grid(block: Block, path: _Path = ()) -> Grid:
     axes = {axis.field: axis for axis in block.problem.axes}
     _refuse_unequal(block.zip, axes, path)
     together = {field for group in block.zip for field in group}

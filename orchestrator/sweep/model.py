@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,9 @@ from orchestrator.sweep.problem_keys import (
     refuse_too_large,
 )
 from orchestrator.sweep.rules import Condition
+
+MOST_RULES = 1_000
+"""Exclusions, and conditions: every problem is held against each of them."""
 
 _LISTS_OF_KEYS = "a list of lists of two or more keys, such as [problem.dataset, problem.n_train]"
 
@@ -196,11 +199,16 @@ class Block(Keys):
         default=(), description=_LISTS_OF_KEYS
     )
     exclude: list[MatchKeys] = Field(
-        default=[], description="a list of blocks such as {problem.loss: ce, problem.depth: [3, 4]}"
+        default=[],
+        max_length=MOST_RULES,
+        description=f"a list of at most {MOST_RULES} blocks such as "
+        "{problem.loss: ce, problem.depth: [3, 4]}",
     )
     when: list[ConditionKeys] = Field(
         default=[],
-        description="a list of blocks such as {match: {problem.loss: ce}, stop: {epsilon: 0.05}}",
+        max_length=MOST_RULES,
+        description=f"a list of at most {MOST_RULES} blocks such as "
+        "{match: {problem.loss: ce}, stop: {epsilon: 0.05}}",
     )
 
 
@@ -223,6 +231,8 @@ class Key(NamedTuple):
 
     path: str
     expected: str
+    listed: bool = False
+    """Whether its value may be a list of values."""
 
     @property
     def parent(self) -> str:
@@ -245,14 +255,22 @@ def _keys_of(model: type[BaseModel], parent: str = "") -> Iterator[Key]:
         inner: Any = _RANGES.get(path, field.annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             names = ", ".join(each.alias or name for name, each in inner.model_fields.items())
-            yield Key(path, field.description or f"a block with the keys {names}")
+            listed = _is_listed(field.annotation)
+            yield Key(path, field.description or f"a block with the keys {names}", listed)
             yield from _keys_of(inner, path + ".")
         else:
-            yield Key(path, field.description or "")
+            yield Key(path, field.description or "", _is_listed(field.annotation))
+
+
+def _is_listed(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple or any(map(_is_listed, get_args(annotation)))
 
 
 KEYS = {key.path: key for key in _keys_of(File)}
 """Every key that a sweep file may have, by its dotted path; blocks of ``grids`` have the same."""
+
+OF_FILES = [Key("base", "the name of a sweep file"), Key("unite", "a list of sweep files")]
+"""Keys of a file that name others; the command line has them not."""
 
 A_MATCH = Key("match", "a block of keys of the problem, such as {problem.loss: [mse, ce]}")
 A_CONDITION = Key(

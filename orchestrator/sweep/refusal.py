@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic_core import ErrorDetails
 
 from jobs.spec import SpecError
-from orchestrator.sweep.model import A_CONDITION, A_MATCH, KEYS, Key
+from orchestrator.sweep.model import A_CONDITION, A_MATCH, KEYS, OF_FILES, Key
 from orchestrator.sweep.problem_keys import FORMS
 from orchestrator.sweep.sentences import SweepError, dotted, wrong
+
+_WITHOUT_BRACKETS = re.compile(r"[\w.+-]+(\s*,\s*[\w.+-]+)+")
 
 _NOT_IN: dict[str, tuple[str, ...]] = {
     "grids": ("name", "grids"),
@@ -30,12 +33,14 @@ def refusal(errors: Sequence[ErrorDetails], path: Sequence[str | int] = ()) -> S
     if _rank(error["type"]) == 0:
         return unknown_key([str(part) for part in key], block)
     expected = _expected(block, key)
+    hint = _list_hint(key, error["input"])
     if error["type"] == "missing":
         return SweepError(f"{dotted(loc)} is missing; it must be {expected}")
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, SpecError):
-        return wrong(dotted(loc), cause.value, cause.expected)
-    return wrong(dotted(loc), error["input"], expected)
+        expected = cause.expected.partition(" (did you mean")[0] if hint else cause.expected
+        return wrong(dotted(loc), cause.value, expected + hint)
+    return wrong(dotted(loc), error["input"], expected + hint)
 
 
 def unknown_key(key: Sequence[str], block: Sequence[str | int] = ()) -> SweepError:
@@ -45,10 +50,11 @@ def unknown_key(key: Sequence[str], block: Sequence[str | int] = ()) -> SweepErr
     """
     known = _known(block)
     parents = {each.parent for each in known}
-    parent = ".".join(key[:-1]) if ".".join(key[:-1]) in parents else ""
+    section = ".".join(key[:-1])
+    parent = section if section in parents else ""
     siblings = [each for each in known if each.parent == parent]
     given = dotted([*block, *key])
-    nearest = _nearest(key[-1], siblings) or _nearest(key[-1], known)
+    nearest = _nearest(key[-1], siblings) or _elsewhere(key[-1], known, close=section != parent)
     if nearest is None:
         matched = _kind(block) == "match"
         names = ", ".join(each.path if matched else each.name for each in siblings or known)
@@ -82,8 +88,8 @@ def _known(block: Sequence[str | int]) -> list[Key]:
     kind = _kind(block)
     if kind == "match":
         return [each for each in KEYS.values() if each.parent == "problem"]
-    own = [A_MATCH] if kind == "when" else []
-    return [*own, *(k for k in KEYS.values() if k.path not in _NOT_IN.get(kind, ()))]
+    own = {"when": [A_MATCH], "": OF_FILES}.get(kind, [])
+    return [*(k for k in KEYS.values() if k.path not in _NOT_IN.get(kind, ())), *own]
 
 
 def _expected(block: Sequence[str | int], key: Sequence[str | int]) -> str:
@@ -96,9 +102,30 @@ def _expected(block: Sequence[str | int], key: Sequence[str | int]) -> str:
 
 
 def _nearest(name: str, known: Iterable[Key]) -> Key | None:
+    """The key of a section that was meant: one that is close, or begins as it was given."""
     by_name = {each.name: each for each in known}
     close = difflib.get_close_matches(name, by_name, n=1)
-    return by_name[close[0]] if close else None
+    begun = [full for full in by_name if len(name) > 2 and full.startswith(name)]
+    return by_name[[*close, *begun][0]] if close or len(begun) == 1 else None
+
+
+def _elsewhere(name: str, known: Iterable[Key], *, close: bool) -> Key | None:
+    """The key of another section that was meant; one that is only ``close``, where none was named
+    that there is.
+    """
+    known = list(known)
+    same = [each for each in known if each.name == name]
+    return same[0] if same else _nearest(name, known) if close else None
+
+
+def _list_hint(key: Sequence[str | int], value: object) -> str:
+    """Where a list is written without its brackets, the list."""
+    known = KEYS.get(dotted(key))
+    if known is None or not known.listed or not isinstance(value, str):
+        return ""
+    if not _WITHOUT_BRACKETS.fullmatch(value):
+        return ""
+    return f"; did you mean [{','.join(part.strip() for part in value.split(','))}]?"
 
 
 def _without_tags(loc: Sequence[str | int]) -> Iterator[str | int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,15 @@ class Axis:
     field: str
     values: tuple[str | int | float | None, ...]
 
+    def has(self, value: object) -> bool:
+        """Whether a value is one of them."""
+        return value in self._distinct
+
+    @functools.cached_property
+    def _distinct(self) -> frozenset[object]:
+        """The values, for lists of many thousands."""
+        return frozenset(self.values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
@@ -25,7 +35,7 @@ class Match:
 
     def fits(self, problem: Mapping[str, Any]) -> bool:
         """Whether a problem, as values by field, has one of the values of each field."""
-        return all(problem.get(axis.field) in axis.values for axis in self.fields)
+        return all(axis.has(problem.get(axis.field)) for axis in self.fields)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""YAML text to plain values: one plain document, nothing that runs code, repeats or refers."""
+"""YAML text to plain values: one plain document, nothing that runs code, repeats or refers.
+
+Words are read by YAML 1.2, see :mod:`orchestrator.sweep.core_schema`.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from orchestrator.sweep import core_schema
 from orchestrator.sweep.sentences import SweepError, dotted, shown, wrong
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEEPEST = 20
 _LONGEST = 1_000
-_LONGEST_OVERRIDE = 10_000  # OmegaConf reads at most 10,000 parts of an override
 _Path = tuple[str | int, ...]
 
 
@@ -41,135 +42,153 @@ def read_file(path: Path, named: str) -> str:
 
 
 def read(
-    text: str, source: str, keys: str = "name, problem, ...", shell: Collection[str] = ()
-) -> dict[Any, Any]:
+    text: str,
+    source: str,
+    keys: str = "name, problem, ...",
+    *,
+    shell: Collection[str] = (),
+    numbers: Collection[str] | None = None,
+) -> dict[str, Any]:
     """The mapping that the text holds, with plain Python values; ``keys`` is an example of keys.
 
-    Below the keys in ``shell`` stands what a shell reads, where ``${...}`` is its own.
+    Keys are text, as they are written. Below the keys in ``shell`` stands what a shell reads, where
+    ``${...}`` is its own. Where ``numbers`` are given, numbers below other keys stay text as well.
 
     Raises:
         SweepError: the text is not one YAML mapping of plain values.
     """
+    reader = _Reader(text, source, (), shell, numbers)
     try:
-        root = _checked_root(text, source, (), shell)
-        if root is None:
-            raise SweepError(f"{source} is empty; it must be a mapping with {keys}")
-        if not isinstance(root, yaml.MappingStartEvent):
-            kind = "a list" if isinstance(root, yaml.SequenceStartEvent) else "a single value"
-            raise SweepError(f"{source} is {kind}; it must be a mapping with {keys}")
-        # OmegaConf's limit is against aliases, which are refused above; long lists are welcome.
-        content = (
-            yaml.load(text, Loader=_LOADER)
-            if shell
-            else OmegaConf.to_container(OmegaConf.create(text, max_yaml_expanded_nodes=None))
-        )
-    except SweepError:
-        raise
-    except OmegaConfBaseException:
-        raise SweepError(f"{source} has a key that is not text; its keys must be {keys}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number such as 0x_
+        found = reader.document()
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, SweepError):
+            raise
         raise SweepError(
-            f"{source} is not readable{_where_and_why(error, text)}; "
+            f"{source} is not readable{_where_and_why(error, text, reader.path)}; "
             "it must be YAML with balanced brackets and quotes"
         ) from None
-    assert isinstance(content, dict)
-    return content
+    if reader.empty:
+        raise SweepError(f"{source} is empty; it must be a mapping with {keys}")
+    if not isinstance(found, dict):
+        kind = "a list" if isinstance(found, list) else "a single value"
+        raise SweepError(f"{source} is {kind}; it must be a mapping with {keys}")
+    return found
 
 
-def read_override(override: str, key: str, value: str) -> dict[Any, Any]:
+def read_override(override: str, key: str, value: str) -> dict[str, Any]:
     """The nested mapping that ``key=value`` stands for; the key has been checked to be known.
 
     Raises:
         SweepError: the value is not one plain YAML value.
     """
-    if len(value) > _LONGEST_OVERRIDE:
-        expected = f"at most {_LONGEST_OVERRIDE} characters long on the command line"
-        raise wrong(key, value, expected)
+    path = tuple(key.split("."))
+    reader = _Reader(value, key, path)
     try:
-        if _checked_root(value, key, tuple(key.split("."))) is None:
-            raise SweepError(f"the override {shown(override)} has no value; it must be {key}=VALUE")
-        content = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}"]))
-    except SweepError:
-        raise
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError):
+        found = reader.document()
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, SweepError):
+            raise
         raise wrong(key, value, "a YAML value with balanced brackets and quotes") from None
-    assert isinstance(content, dict)
-    return content
+    if reader.empty:
+        raise SweepError(f"the override {shown(override)} has no value; it must be {key}=VALUE")
+    for name in reversed(path):
+        found = {name: found}
+    return found
 
 
-def _checked_root(
-    text: str, source: str, path: _Path, shell: Collection[str] = ()
-) -> yaml.NodeEvent | None:
-    """The first event of the document, None without one; every part of it has been checked."""
-    root: yaml.NodeEvent | None = None
-    events = yaml.parse(text, Loader=_LOADER)
-    for event in events:
-        if isinstance(event, yaml.NodeEvent):
-            if root is not None:
-                raise SweepError(f"{source} has several YAML documents; it must be one")
-            root = event
-            _check(event, events, path, source, shell)
-    return root
+class _Reader:
+    """Reads one document; ``path`` is where it has come to, ``empty`` whether there was none."""
 
+    def __init__(
+        self,
+        text: str,
+        source: str,
+        path: _Path,
+        shell: Collection[str] = (),
+        numbers: Collection[str] | None = None,
+    ) -> None:
+        self.path, self.empty = path, True
+        self._text, self._source, self._shell, self._numbers = text, source, shell, numbers
 
-def _check(
-    event: yaml.NodeEvent,
-    events: Iterator[Any],
-    path: _Path,
-    source: str,
-    shell: Collection[str],
-) -> None:
-    where = dotted(path) or source
-    if len(path) > _DEEPEST:
-        raise SweepError(f"{where} is nested too deeply; it must be a plain value")
-    if isinstance(event, yaml.AliasEvent):
-        raise SweepError(
-            f"{where} is the YAML alias '*{event.anchor}'; it must be written out "
-            "(blocks of grids share what stands outside them)"
-        )
-    tag = getattr(event, "tag", None)
-    if tag is not None:
-        name = str(tag).replace("tag:yaml.org,2002:", "!!")
-        raise SweepError(f"{where} has the YAML tag {shown(name)}; it must be a plain value")
-    if isinstance(event, yaml.ScalarEvent):
-        _check_scalar(where, event, plain=not path or path[0] not in shell)
-    elif isinstance(event, yaml.SequenceStartEvent):
-        for place, item in enumerate(_until(yaml.SequenceEndEvent, events)):
-            _check(item, events, (*path, place), source, shell)
-    elif isinstance(event, yaml.MappingStartEvent):
-        _check_mapping(events, path, source, shell)
+    def document(self) -> Any:
+        """The value of the document."""
+        root, start, found = None, self.path, None
+        events = yaml.parse(self._text, Loader=_LOADER)
+        for event in events:
+            if isinstance(event, yaml.NodeEvent):
+                if root is not None:
+                    raise SweepError(f"{self._source} has several YAML documents; it must be one")
+                root, self.empty = event, False
+                found = self._value(event, events, start)
+        return found
 
+    def _value(self, event: yaml.NodeEvent, events: Iterator[Any], path: _Path) -> Any:
+        self.path = path
+        self._check(event, path)
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = enumerate(_until(yaml.SequenceEndEvent, events))
+            return [self._value(item, events, (*path, place)) for place, item in items]
+        return self._mapping(events, path)
 
-def _check_scalar(where: str, event: yaml.ScalarEvent, *, plain: bool) -> None:
-    if plain and "${" in event.value:
-        raise SweepError(
-            f"{where} is {shown(event.value)}; it must be a plain value, "
-            "for ${...} is not filled in here"
-        )
-    if len(event.value) > _LONGEST:
-        raise wrong(where, event.value, f"at most {_LONGEST} characters long")
-    if event.value == "???":
-        raise SweepError(f"{where} is '???'; it must be a value")
-
-
-def _check_mapping(events: Iterator[Any], path: _Path, source: str, shell: Collection[str]) -> None:
-    lines: dict[str, int] = {}
-    for key in _until(yaml.MappingEndEvent, events):
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarEvent):
+    def _check(self, event: yaml.NodeEvent, path: _Path) -> None:
+        if len(path) > _DEEPEST:
+            raise SweepError(f"{self._named(path)} is nested too deeply; it must be a plain value")
+        if isinstance(event, yaml.AliasEvent):
             raise SweepError(
-                f"{dotted(path) or source} has a key on line {line} that is not text; "
-                "it must be one word"
+                f"{self._named(path)} is the YAML alias '*{event.anchor}'; it must be written out "
+                "(blocks of grids share what stands outside them)"
             )
-        child = (*path, str(key.value))
-        _check(key, events, child, source, shell)
-        if key.value in lines:
+        if event.tag is not None:
+            name = str(event.tag).replace("tag:yaml.org,2002:", "!!")
             raise SweepError(
-                f"{dotted(child)} is given twice, on lines {lines[key.value]} and {line}; "
-                "it must be given once"
+                f"{self._named(path)} has the YAML tag {shown(name)}; it must be a plain value"
             )
-        lines[key.value] = line
-        _check(next(events), events, child, source, shell)
+
+    def _scalar(self, event: yaml.ScalarEvent, path: _Path) -> Any:
+        text = self._checked_text(event, path)
+        if not event.implicit[0]:  # it has quotes
+            return text
+        if self._numbers is None or (path and path[0] in self._numbers):
+            return core_schema.value(text)
+        return core_schema.word(text)
+
+    def _checked_text(self, event: yaml.ScalarEvent, path: _Path) -> str:
+        text: str = event.value
+        if "${" in text and not (path and path[0] in self._shell):
+            raise SweepError(
+                f"{self._named(path)} is {shown(text)}; it must be a plain value, "
+                "for ${...} is not filled in here"
+            )
+        if len(text) > _LONGEST:
+            raise wrong(self._named(path), text, f"at most {_LONGEST} characters long")
+        return text
+
+    def _mapping(self, events: Iterator[Any], path: _Path) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key in _until(yaml.MappingEndEvent, events):
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarEvent):
+                raise SweepError(
+                    f"{self._named(path)} has a key on line {line} that is not text; "
+                    "it must be one word"
+                )
+            child = (*path, str(key.value))
+            self._check(key, child)
+            name = self._checked_text(key, child)
+            if name in lines:
+                raise SweepError(
+                    f"{dotted(child)} is given twice, on lines {lines[name]} and {line}; "
+                    "it must be given once"
+                )
+            lines[name], self.path = line, child
+            found[name] = self._value(next(events), events, child)
+        return found
+
+    def _named(self, path: _Path) -> str:
+        return dotted(path) or self._source
 
 
 def _until(end: type[yaml.Event], events: Iterator[Any]) -> Iterator[Any]:
@@ -179,14 +198,15 @@ def _until(end: type[yaml.Event], events: Iterator[Any]) -> Iterator[Any]:
         yield event
 
 
-def _where_and_why(error: Exception, text: str) -> str:
+def _where_and_why(error: Exception, text: str, path: _Path) -> str:
     mark = getattr(error, "problem_mark", None)
     position = getattr(error, "position", None)
     if mark is not None:
-        line = f" at line {mark.line + 1}"
+        near = dotted(path)
+        where = f" at line {mark.line + 1}" + (f", near {near}" if near else "")
     elif isinstance(position, int):
-        line = f" at line {text.count(chr(10), 0, position) + 1}"
+        where = f" at line {text.count(chr(10), 0, position) + 1}"
     else:
-        line = ""
+        where = ""
     problem = getattr(error, "problem", None)
-    return f"{line} ({' '.join(problem.split())})" if isinstance(problem, str) else line
+    return f"{where} ({' '.join(problem.split())})" if isinstance(problem, str) else where

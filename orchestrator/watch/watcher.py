@@ -11,9 +11,10 @@ from orchestrator.ledger import Ledger, Mark, read_claims
 from orchestrator.ledger.labels import column_labels, short_labels
 from orchestrator.ledger.marks import read_rearmed
 from orchestrator.ledger.process import ProcessIdentity
-from orchestrator.ledger.status import marks_at_work, sweep_of
+from orchestrator.ledger.status import marks_at_work
 from orchestrator.live import LiveTrial, read_live
 from orchestrator.plan import ColumnProgress, State, predict_all
+from orchestrator.run_directory import sweep_of
 from orchestrator.store import Identity, identity
 from orchestrator.sweep import Column, Sweep
 from orchestrator.watch.changes import Changes

@@ -170,7 +170,7 @@ def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
 def _slow_trial(run: Any) -> tuple[str, int] | None:
     """Trial and process of the GD run at the small rate, while it is in hand."""
     from orchestrator.ledger import read_marks
-    from orchestrator.ledger.status import sweep_of
+    from orchestrator.run_directory import sweep_of
 
     if not (run.path / "sweep.yaml").exists():
         return None

@@ -159,6 +159,17 @@ def test_what_is_no_file_is_not_opened(run: Path) -> None:
     remove_left_behind(run)
 
 
+def test_a_torn_file_is_named_once_and_removed(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torn = run / "live" / "far-1.json"
+    torn.write_text('{"owner": ')
+    for _ in range(2):
+        assert list(read_live(run)) == []
+    (record,) = caplog.records
+    assert record.getMessage() == f"{torn} is left out: it is cut or damaged"
+    remove_left_behind(run)
+    assert not torn.exists()
+
+
 def dies_after_speaking(run: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from orchestrator.live import LiveFile, LiveTrial; "

@@ -19,7 +19,7 @@ from support.waiting import until_gone, wait_for
 
 from jobs.trial import TrialRun
 from orchestrator.cluster.rendezvous import await_head
-from orchestrator.ledger.status import sweep_of
+from orchestrator.run_directory import sweep_of
 
 pytestmark = pytest.mark.xdist_group("accounted")
 

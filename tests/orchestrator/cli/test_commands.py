@@ -317,3 +317,51 @@ def test_of_a_long_table_the_first_rows_are_printed_and_the_rest_is_counted(
     assert [line.split()[0] for line in lines if line.endswith(":warning: ")][-1] == "199"
     assert lines[-1] == "… and 1,034 more rows; --format csv, json or parquet has all, LIMIT fewer"
     assert len(eos("query", tmp_path, sql, "--format", "csv").out.splitlines()) == 1235
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "CONFIG", "--run-dir", "LONG"],
+        ["run", "CONFIG", "--run-dir", "LONG"],
+        ["plan", "LONG"],
+        *([command, "LONG"] for command in ("status", "why", "resume", "query", "analyze")),
+        *([command, "LONG"] for command in ("report", "compact", "cancel")),
+        ["watch", "LONG", "--once"],
+        ["logs", "LONG", "a"],
+        ["export", "RUN", "--output", "LONG"],
+        ["report", "RUN", "--output", "LONG"],
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_is_too_long_is_a_bad_request(
+    eos: Eos, config: Path, half_done: Path, words: list[str]
+) -> None:
+    named = {"CONFIG": str(config), "RUN": str(half_done), "LONG": "a" * 300}
+    answer = eos(*(named.get(word, word) for word in words))
+    assert answer.status == 2
+    assert "a" * 300 in answer.error
+    assert "too long" in answer.error
+    assert "Error" not in answer.error
+
+
+def test_a_file_is_no_run_directory_for_plan_and_run_alike(eos: Eos, config: Path) -> None:
+    answers = [eos(command, config, "--run-dir", config) for command in ("plan", "run")]
+    assert [answer.status for answer in answers] == [2, 2]
+    assert answers[0].error == answers[1].error
+    assert answers[0].error.endswith("it must be a folder or a free name (it is a file)")
+
+
+def test_analyze_names_columns_as_run_does(eos: Eos, half_done: Path) -> None:
+    label = "digits-60 fcn 1×8 relu mse standard seed 0"
+    whole = eos("analyze", half_done).out
+    assert whole.count(label) == 2  # a line for each threshold
+    (half_done / "sweep.yaml").unlink()  # a copy of the tables alone
+    (column_id,) = {row["column_id"] for row in json.loads(eos("analyze", half_done, "--json").out)}
+    assert eos("analyze", half_done).out.count(column_id) == 2
+
+
+def test_a_result_without_rows_has_no_wide_header(eos: Eos, half_done: Path) -> None:
+    assert eos("query", half_done, "SELECT * FROM trials WHERE eta > 1e9").out == "no rows\n"
+    csv = eos("query", half_done, "SELECT * FROM trials WHERE eta > 1e9", "--format", "csv").out
+    assert csv.startswith("trial_id,")

@@ -7,6 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from jobs import Problem, timing
+from jobs.timing import Timing
+
 Eos = Callable[..., Any]
 
 MEASURED = """
@@ -72,3 +77,65 @@ def test_plan_refuses_a_directory_that_a_run_would_refuse(
     planned = eos("plan", config, "--run-dir", run)
     assert planned.status == 2
     assert "belongs to sweep 'measured'; sweep 'other' must have another" in planned.error
+
+
+OWN = """
+name: own
+problem: {dataset: digits, n_train: 40, width: 8}
+eta: {values: [1.0]}
+stop: {epsilon: 0.4, max_steps: 200}
+"""
+
+NETWORKS = """
+from torch import nn
+
+def fine(width, outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Tanh(), nn.Linear(width, outputs))
+
+def mixing(outputs):
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, outputs))
+"""
+
+
+def test_a_network_of_the_users_own_is_timed_before_its_cost_is_said(
+    eos: Eos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operations alone said 26 s of one that took hours."""
+    (tmp_path / "own.py").write_text(NETWORKS)
+    config = tmp_path / "own.yaml"
+    config.write_text(OWN)
+    network = f"problem.architecture={tmp_path / 'own.py'}:fine"
+    seconds: list[float] = []
+
+    def slow(problem: Problem, limit: float, threads: int) -> Timing:
+        seconds.append(limit)
+        return Timing(gradient=7.0, product=7.0, samples=problem.n_train)
+
+    monkeypatch.setattr(timing, "time_problem", slow)
+    planned = json.loads(eos("plan", config, network, "--json").out)
+    assert planned["device_hours"] == pytest.approx(7.0 * planned["gradients"] / 3600)
+    (row,) = planned["columns"]
+    assert (row["guess"], row["timed"], row["refused"]) == (True, True, None)
+    assert len(seconds) == 1
+    said = eos("plan", config, network).out
+    assert "a gradient and a Hessian product were timed on a CPU of this machine" in said
+    assert "was never timed" not in said
+
+
+def test_a_network_that_a_run_refuses_has_no_cost(eos: Eos, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(NETWORKS)
+    config = tmp_path / "own.yaml"
+    config.write_text(OWN)
+    both = f"problem.architecture=[fcn, {tmp_path / 'own.py'}:mixing]"
+    alone = json.loads(eos("plan", config, "--json").out)
+    out = eos("plan", config, both, "--json").out
+    planned = json.loads(out[out.index("{\n") :])  # behind the warning
+    fcn, mixing = planned["columns"]
+    assert (mixing["gradients"], mixing["device hours"], mixing["timed"]) == (None, None, None)
+    assert "BatchNorm1d in training mode" in mixing["refused"]
+    assert fcn["refused"] is None
+    assert planned["device_hours"] == alone["device_hours"] > 0
+    said = eos("plan", config, both, "problem.seed=[0, 1]").out
+    assert said.count("BatchNorm1d in training mode") == 1
+    assert "not predicted: 2 columns whose network cannot be made, which eos run refuses" in said
+    assert eos("run", config, both, "--run-dir", tmp_path / "new").status == 2

@@ -31,9 +31,9 @@ from orchestrator.ledger import (
     rearm,
     utc,
 )
-from orchestrator.ledger.status import sweep_of
 from orchestrator.live import LiveFile, LiveTrial
 from orchestrator.plan import ColumnProgress
+from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.records import Submission, record_submission
 from orchestrator.watch import View, Watcher

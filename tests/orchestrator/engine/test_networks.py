@@ -145,13 +145,20 @@ BROKEN = "def build(width):\n    raise RuntimeError('boom')\n"
 
 
 def _errors(config: Path, *overrides: str) -> list[str]:
-    return [str(error) for error in network_errors(sweeps.load(config, overrides).columns)]
+    found = network_errors(sweeps.load(config, overrides).columns)
+    return [str(error) for error, _ in found]
 
 
-def test_each_network_that_cannot_be_made_is_told_once(config: Path) -> None:
+def test_each_network_that_cannot_be_made_is_told_with_its_columns(config: Path) -> None:
     (config.parent / "nets" / "mynet.py").write_text(BROKEN)
+    overrides = ["problem.width=[8,16]", "problem.seed=[0,1]"]
+    found = list(network_errors(sweeps.load(config, overrides).columns))
     says = "network mynet.py:build: the factory failed: RuntimeError: boom"
-    assert _errors(config, "problem.width=[8,16]", "problem.seed=[0,1]") == [says]
+    assert [str(error) for error, _ in found] == [says] * 2
+    assert [[(c.problem.width, c.problem.seed) for c in columns] for _, columns in found] == [
+        [(8, 0), (8, 1)],
+        [(16, 0), (16, 1)],
+    ]
     with pytest.raises(SweepError, match="its file must have a function other, or, where that is"):
         _errors(config, "problem.architecture=nets/mynet.py:other")
 

@@ -15,10 +15,20 @@ from typing import Any
 
 import pytest
 
-from orchestrator.ledger import Claims, JobStart, mark_running, read_claims, read_marks, unmark
+from orchestrator.engine.run import set_damaged_aside
+from orchestrator.ledger import (
+    Claims,
+    JobStart,
+    mark_running,
+    read_claims,
+    read_marks,
+    rearm,
+    unmark,
+)
 from orchestrator.ledger.claims import STALE_SECONDS, WATCHED_SECONDS, Claim, read_claim
+from orchestrator.ledger.marks import read_rearmed
 from orchestrator.ledger.process import ProcessIdentity
-from orchestrator.store import create, remove_orphaned_temporaries
+from orchestrator.store import Store, create, remove_orphaned_temporaries
 
 
 @pytest.fixture
@@ -352,6 +362,37 @@ def test_marks_say_who_runs_what(run: Path) -> None:
     unmark(run, "t")
     unmark(run, "t")
     assert list(read_marks(run)) == []
+
+
+@pytest.mark.parametrize("content", ["", '{"trial_id": 1', "[1]", '{"owner": {}}'])
+def test_a_torn_mark_is_named_once_and_set_aside_by_a_run(
+    run: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    """A mark is not flushed to disk: after a machine's crash it may be empty."""
+    mark = mark_running(run, "t", "c", 3)
+    rearm(run, "t", 2)
+    torn = run / "claims" / "u.running"
+    torn.write_text(content)
+    (run / "claims" / "u.rearmed").write_text("")
+    for _ in range(2):
+        assert list(read_marks(run)) == [mark]
+        assert read_rearmed(run) == {"t": 2}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{run / 'claims' / name} is left out: it is cut or damaged"
+        for name in ("u.running", "u.rearmed")
+    ]
+    told: list[str] = []
+    set_damaged_aside(run, told.append)
+    assert told == [
+        f"{run / 'claims' / name} is damaged (it is cut); it was set aside as .{name}.damaged"
+        for name in ("u.running", "u.rearmed")
+    ]
+    assert [path.name for path in Store(run).damaged()] == [
+        ".u.rearmed.damaged",
+        ".u.running.damaged",
+    ]
+    assert list(read_marks(run)) == [mark]
+    assert read_rearmed(run) == {"t": 2}
 
 
 def test_a_process_is_known_by_more_than_its_number() -> None:

@@ -67,3 +67,15 @@ def test_a_column_that_failed_in_part_says_nothing() -> None:
     for trial in broken.ready():
         broken.fail(trial.trial_id)
     assert predict_all([broken, fresh])[1] == predict(fresh)
+
+
+def test_a_gradient_that_was_timed_counts_until_trials_were() -> None:
+    """Of this column: what is known of whole trials says more, and other columns stay a guess."""
+    done, fresh, other = progress(0), progress(1), progress(2, ONE_GPU)
+    timed = {fresh.column_id: 0.25}
+    of_fresh, of_other = predict_all([fresh, other], gradient_seconds=timed)
+    assert of_fresh.seconds == pytest.approx(0.25 * predict(fresh).gradients, rel=1e-12)
+    assert (of_fresh.guess, of_fresh.timed) == (True, True)
+    assert of_other == predict(other)
+    finish(done, 8.0)
+    assert predict_all([done, fresh], gradient_seconds=timed)[1].seconds == pytest.approx(8.0)

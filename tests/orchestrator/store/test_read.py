@@ -153,6 +153,32 @@ def test_a_part_older_than_a_column_has_null_in_it_wherever_it_is_read(run) -> N
     assert pq.read_schema(list_parts(run.path / "trials").live[0]).equals(TRIALS)
 
 
+@pytest.mark.parametrize("where", ["nothing", "itself", "folder"])
+@pytest.mark.parametrize("name", ["odd.parquet", "compacted-odd.parquet"])
+def test_what_is_no_file_is_left_out_by_name(run, where, name, caplog) -> None:
+    run.trial("a")
+    for table in ("trials", "trajectories", "attempts"):
+        odd = run.path / table / name
+        if where == "folder":
+            odd.mkdir()
+        else:
+            odd.symlink_to("nowhere" if where == "nothing" else name)
+    store = Store(run.path)
+    assert {row["trial_id"] for row in store.rows("trials")} == {"a"}
+    news = store.news("attempts", ["trial_id", "attempt"], {})
+    assert news.rows.column("trial_id").to_pylist() == ["a"]
+    assert not store.news("attempts", ["trial_id", "attempt"], news.files).afresh
+    assert query(run.path, "SELECT count(*) AS n FROM trajectories").to_pylist() == [{"n": 3}]
+    compact(run.path)
+    assert Store(run.path).settled() == {"a"}
+    reason = "it is a folder" if where == "folder" else "it is a link to nothing"
+    said = [record.getMessage() for record in caplog.records if "is left out" in record.message]
+    assert sorted(said) == [
+        f"{run.path / table / name} is left out: {reason}"
+        for table in ("attempts", "trajectories", "trials")
+    ]
+
+
 def test_a_wrong_column_is_named(run) -> None:
     path = run.path / "trials" / "a.parquet"
     fields = [f.with_type(pa.int32()) if f.name == "steps" else f for f in TRIALS]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from support.sweeps import POINT, found, refused
 
 from jobs.spec import Problem
-from orchestrator.sweep import EtaGrid, Resources, dump, parse
+from orchestrator.sweep import Axis, Condition, EtaGrid, Match, Resources, dump, parse
 
 FOUR = POINT.replace(
     "n_train: 100", "n_train: 100, loss: [mse, ce], activation: [relu, tanh], width: [8, 16]"
@@ -153,7 +155,7 @@ def test_exclusions_see_what_conditions_made_of_a_column() -> None:
         ),
         (
             "exclude={problem.loss: mse}",
-            "exclude is {'problem.loss': 'mse'}; it must be a list of blocks such as "
+            "exclude is {'problem.loss': 'mse'}; it must be a list of at most 1000 blocks such as "
             "{problem.loss: ce, problem.depth: [3, 4]}",
         ),
         (
@@ -320,3 +322,26 @@ def test_a_later_run_may_handle_columns_by_blocks_and_conditions_of_its_own() ->
     found = {c.problem.width: c.resources.workers for c in by_condition.columns}
     assert found == {8: 1, 16: 2, 32: 2}
     assert parse(dump(by_condition)) == by_condition
+
+
+def test_a_rule_of_many_values_is_hashed_once_not_for_each_column() -> None:
+    hashed = 0
+
+    class Counted(tuple[int, ...]):
+        def __hash__(self) -> int:
+            nonlocal hashed
+            hashed += 1
+            return super().__hash__()
+
+    def hashes(seeds: int) -> int:
+        nonlocal hashed
+        hashed = 0
+        match = Match(fields=(Axis(field="seed", values=Counted(range(1, seeds))),))
+        sweep = parse(FOUR, [f"problem.seed.repeat={seeds}"])
+        grid = dataclasses.replace(sweep.grids[0], exclude=(match,))
+        used: set[Match | Condition] = set()
+        assert {problem.seed for problem, _ in grid.problems(used)} == {0}
+        assert used == {match}
+        return hashed
+
+    assert hashes(40) == hashes(5)

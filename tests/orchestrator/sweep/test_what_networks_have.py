@@ -124,4 +124,4 @@ def test_what_an_earlier_version_kept_is_read_without_what_has_no_effect(folder:
         kept.write_text(_text(problem))
         with pytest.raises(SweepError, match="it must be left out"):
             load(kept)
-        assert len(load_kept(kept).columns) == 1
+        assert len(load_kept(kept, "the file").columns) == 1

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from support.sweeps import QUICKSTART
 
 from jobs.spec import ACTIVATIONS, DTYPES, FURTHER_MEASURES, LOSSES, Problem, Protocol
-from jobs.spec.problem import NORMALIZATIONS
+from jobs.spec.problem import MOST_DEPTH, MOST_TRAIN, MOST_WIDTH, NORMALIZATIONS
+from jobs.spec.protocol import MOST_PROBES
 from orchestrator.sweep import (
     Axis,
     Condition,
@@ -21,10 +22,11 @@ from orchestrator.sweep import (
     parse,
 )
 
-NAMES = st.text("abcXYZ019-_ .é:#'\"{}[]&*!|>%@`,?~=", min_size=1, max_size=12).filter(
-    lambda name: name != "???"
-) | st.sampled_from(
-    ["1e-3", "null", "yes", "0x10", "1_000", "~", " a ", "a: b", "# a", "2020-01-01"]
+OTHER_TYPES = """
+1e-3 1e3 null yes 0x10 0o17 017 1_000 12:30 ~ # = << 2020-01-01 True .inf
+""".split()  # noqa: SIM905
+NAMES = st.text("abcXYZ019-_ .é:#'\"{}[]&*!|>%@`,?~=", min_size=1, max_size=12) | st.sampled_from(
+    [*OTHER_TYPES, " a ", "a: b", "# a"]
 )
 
 
@@ -34,16 +36,17 @@ def axis(field: str, values: st.SearchStrategy[str | int | float]) -> st.SearchS
 
 
 WHOLE = st.integers(1, 2**63 - 1)
+WIDTH = st.integers(1, MOST_WIDTH)
 NUMBER = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
 PLAIN_GRIDS = st.builds(
     lambda axes, width, **others: Grid(axes=(*axes, *width), **others),
     axes=st.tuples(
         axis("dataset", NAMES),
-        axis("n_train", WHOLE),
+        axis("n_train", st.integers(1, MOST_TRAIN)),
         axis("subset", st.sampled_from(["first", "balanced", "seeded-3"])),
         axis("normalization", st.none() | st.sampled_from(NORMALIZATIONS)),
         axis("architecture", st.sampled_from(["fcn", "cnn"])),
-        axis("depth", st.integers(1, 2**63 - 1)),
+        axis("depth", st.integers(1, MOST_DEPTH)),
         axis("activation", st.none() | st.sampled_from(ACTIVATIONS)),
         axis("loss", st.sampled_from(LOSSES)),
         axis("init_scale", NUMBER),
@@ -51,8 +54,8 @@ PLAIN_GRIDS = st.builds(
         axis("dtype", st.sampled_from(DTYPES)),
     ),
     width=st.one_of(
-        st.tuples(axis("width", st.none() | WHOLE), axis("parameterization", st.just("standard"))),
-        st.tuples(axis("parameterization", st.just("mup")), axis("base_width", WHOLE)),
+        st.tuples(axis("width", st.none() | WIDTH), axis("parameterization", st.just("standard"))),
+        st.tuples(axis("parameterization", st.just("mup")), axis("base_width", WIDTH)),
     ),
     protocol=st.builds(
         Protocol,
@@ -65,7 +68,7 @@ PLAIN_GRIDS = st.builds(
         also=st.lists(st.sampled_from(FURTHER_MEASURES), max_size=3),
         eigenvalues=st.integers(0, 100),
         midpoint=st.booleans(),
-        probes=st.none() | st.integers(2, 2**63 - 1),
+        probes=st.none() | st.integers(2, MOST_PROBES),
         perturbation=st.none() | NUMBER,
     ),
     eta=st.builds(
