@@ -24,6 +24,7 @@ from orchestrator.engine.snapshot import Snapshot
 from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger
 from orchestrator.ledger.labels import column_labels
 from orchestrator.live import remove_left_behind
+from orchestrator.plan import Batching
 from orchestrator.store import (
     Store,
     create,
@@ -115,6 +116,7 @@ def execute(
     quiet: bool = True,
     site: Site | None = None,
     log: Sequence[Sink] = (),
+    batching: Batching | None = None,
 ) -> RunOutcome:
     """Compute all that is missing of these columns, sharing them with other runs by claims.
 
@@ -129,6 +131,8 @@ def execute(
         quiet: whether the messages of Ray and Tune are kept from the user.
         site: where the run happens; this machine unless given.
         log: where trials are logged while they run, besides the tables.
+        batching: how many trials go together; what pays unless given. No number depends on it, up
+            to rounding.
 
     Raises:
         ClusterError: not all of the site's machines could be had.
@@ -148,6 +152,7 @@ def execute(
         ledger = Ledger(run, new_run=True)
         feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
         feed.may_begin, feed.logged = site.may_begin, bool(log)
+        feed.batching = batching or feed.batching
         observe(feed.snapshot())
         try:
             _run_waves(feed, interruption, site, observe, quiet, log)
