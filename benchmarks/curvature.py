@@ -26,9 +26,10 @@ import allocators
 import networks
 import peers
 import torch
-from measuring import in_turns, peak_memory, table, timed
+from measuring import in_turns, peak_memory, timed
 from networks import Case
 from scipy.sparse.linalg import LinearOperator
+from script import parse, table
 from torch import Tensor
 
 from jobs.hessian import Hessian
@@ -117,10 +118,9 @@ def hvp_part(case: Case, options: argparse.Namespace) -> None:
     print(
         f"\n{case.name}, n = {case.samples}, P = {len(theta)}: products. This package chooses "
         f"chunks of {chunks.size} and retains the graphs of {chunks.retained}; its gradient is 1."
-        "\nThe difference is that from products in float64."
+        "\nThe difference is that from products in float64.\n"
     )
-    heads = ["", "ms a vector", "/ gradient", "peak MB", "set-up ms", "difference"]
-    table(heads, rows, options.markdown)
+    table(["", "ms a vector", "/ gradient", "peak MB", "set-up ms", "difference"], rows)
 
 
 def measured(
@@ -232,9 +232,9 @@ def sharpness_part(case: Case, options: argparse.Namespace) -> None:
         rows.append([name, f"{products:g}", f"{took:.2f}", f"{recipe / took:.1f}", f"{error:.0e}"])
     print(
         f"\nfc, n = {case.samples}: sharpness after {options.steps} steps of GD at η = "
-        f"{LEARNING_RATE}\n{how}; errors are the largest of {options.repeats} repeats"
+        f"{LEARNING_RATE}\n{how}; errors are the largest of {options.repeats} repeats\n"
     )
-    table(["", "products", "s", "speed-up", "error of S"], rows, options.markdown)
+    table(["", "products", "s", "speed-up", "error of S"], rows)
 
 
 def main() -> None:
@@ -249,8 +249,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=samples, help="training samples")
     parser.add_argument("--steps", type=int, default=300, help="of GD before the sharpness")
     parser.add_argument("--points", type=Path, help="folder that keeps the trained points")
-    parser.add_argument("--markdown", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--allocators", default=",".join(allocators.ALLOCATORS), help="of memory")
+    options = parse(parser, networks="fc", fc=8, steps=12, repeats=1, allocators="default,mallopt")
     warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
     warnings.filterwarnings("ignore", message="Attempted to insert a get_attr Node")
     data = "CIFAR-10" if options.cifar else "standard-normal inputs with random labels"

@@ -5,11 +5,11 @@
 
 The mutants are comparisons, arithmetic, boolean operators, conditions, numbers, truth values,
 returned values and calls that are left out, in ``jobs`` and the pure parts of ``orchestrator``.
-First each test file runs alone, unchanged, and what it calls is recorded: a mutant is given to
-those files only that call the function which it changes, the shortest first, until one fails.
-Nothing is written to the working tree: a mutant lives in a forked process, which imports the
-changed module in place of the file. Programs that a test starts see the file, unchanged. A
-survivor is a gap in the tests or a change without effect; which of the two, a reader decides.
+A mutant is given to the test files about its module, one after the other, until a test fails: of
+each file those tests that end in some seconds where nothing is changed. Nothing is written to the
+working tree: a mutant lives in a forked process, which imports the changed module in place of the
+file. Programs that a test starts see the file, unchanged. A survivor is a gap in the tests, a
+change that only slower tests find, or one without effect; which of the three, a reader decides.
 
 mutmut and cosmic-ray do the same with more operators. The first runs all tests in a copy of the
 tree, the second starts an interpreter for each mutant, whose imports take longer here than the
@@ -27,22 +27,22 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
-import json
 import os
 import random
+import re
+import resource
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
-from measuring import table
+from script import parse, table
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
@@ -59,13 +59,12 @@ HEAVY = ("torch", "scipy.optimize", "scipy.sparse.linalg", "scipy.stats", "sklea
 HEAVY += ("pandas", "pyarrow.parquet", "duckdb", "pydantic", "omegaconf", "hypothesis", "pytest")
 """What is imported once, before any fork."""
 
-TIMES = 10
-AT_LEAST = 60.0
-"""A mutant is given up, as one that was found, after so many times what its tests take, and never
-before so many seconds."""
+FILES = 3
+"""A mutant is given at most so many times the seconds of one test file."""
 
-MODULE = 0
-"""The line that stands for what a module does when it is imported."""
+CPU, WALL = 3, 20
+"""A mutant is endless after so many times the CPU that its tests take; for one that waits, in
+seconds of the clock."""
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
@@ -90,10 +89,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 }
 """Operators, and what takes their place."""
 
-VERDICTS = ("found", "endless", "survived", "not called")
-
-Called = dict[str, set[int]]
-"""By file, the first lines of the functions that were called."""
+VERDICTS = ("found", "endless", "survived")
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,6 @@ class Mutant:
     number: int
     before: str
     after: str
-    function: int
 
     @property
     def name(self) -> str:
@@ -117,53 +112,45 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """A test file that passed as the code is: its seconds of CPU, and what it called."""
+    """How many tests of a file passed on the code as it is, and their seconds of CPU."""
 
+    tests: int
     seconds: float
-    called: Called
 
 
 def mutants(path: Path) -> Iterator[Mutant]:
     """All mutants of a file."""
     name = str(path.relative_to(ROOT))
-    for number, (function, node, kind, change) in enumerate(_changes(ast.parse(path.read_text()))):
+    for number, (node, kind, change) in enumerate(_changes(ast.parse(path.read_text()))):
         texts = [ast.unparse(one).partition("\n")[0] for one in (node, change())]
-        yield Mutant(name, node.lineno, node.col_offset, kind, number, *texts, function)
+        yield Mutant(name, node.lineno, node.col_offset, kind, number, *texts)
 
 
 def changed(mutant: Mutant) -> CodeType:
     """The code of a mutant's module."""
     path = ROOT / mutant.path
     tree = ast.parse(path.read_text())
-    for number, (_, node, _, change) in enumerate(_changes(tree)):
+    for number, (node, _, change) in enumerate(_changes(tree)):
         if number == mutant.number:
             _replace(tree, node, change())
             break
     return compile(ast.fix_missing_locations(tree), str(path), "exec")
 
 
-Change = tuple[int, Any, str, Callable[[], ast.AST]]
-"""The first line of the function, the node, the kind, and what makes the node that replaces it."""
+Change = tuple[Any, str, Callable[[], ast.AST]]
+"""A node, the kind of change, and what makes the node that replaces it."""
 
 
-def _changes(tree: ast.Module) -> Iterator[Change]:
-    """Every change of a module, always in the same order."""
-
-    def walk(node: ast.AST, function: int) -> Iterator[Change]:
-        for name, value in ast.iter_fields(node):
-            if name in ("decorator_list", "annotation", "returns", "type_params", "bases"):
-                continue
-            for child in value if isinstance(value, list) else [value]:
-                if not isinstance(child, ast.AST) or _says_nothing(child):
-                    continue
+def _changes(node: ast.AST) -> Iterator[Change]:
+    """Every change of what is below a node, always in the same order."""
+    for name, value in ast.iter_fields(node):
+        if name in ("decorator_list", "annotation", "returns", "bases"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not _says_nothing(child):
                 for kind, change in _of(child):
-                    yield function, child, kind, change
-                inside = function
-                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                    inside = min([child.lineno, *(one.lineno for one in child.decorator_list)])
-                yield from walk(child, inside)
-
-    yield from walk(tree, MODULE)
+                    yield child, kind, change
+                yield from _changes(child)
 
 
 def _says_nothing(node: ast.AST) -> bool:
@@ -284,7 +271,30 @@ def _end(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def run_tests(file: Path) -> int:
+class _Prefix:
+    """Counts the tests of a file that end in so many seconds of CPU; or runs so many of them."""
+
+    def __init__(self, seconds: float, tests: int | None) -> None:
+        self._ends, self._tests, self.passed = time.process_time() + seconds, tests, 0
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Keep those that ended in time when nothing was changed."""
+        if self._tests is not None:
+            del items[self._tests :]
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Count, and see whether there is time for another."""
+        self.passed += 1
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Stop where the time is over."""
+        if self._tests is None and time.process_time() > self._ends:
+            import pytest
+
+            pytest.exit("the time is over", returncode=0)
+
+
+def run_tests(file: Path, prefix: _Prefix) -> int:
     """pytest on one file, until a test fails."""
     import pytest
 
@@ -294,64 +304,74 @@ def run_tests(file: Path) -> int:
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         options += [f"--basetemp={folder}/tests", "--hypothesis-profile=ci"]
-        return int(pytest.main([*options, str(file)]))
+        return int(pytest.main([*options, str(file)], plugins=[prefix]))
 
 
-def unchanged(file: Path) -> Unchanged | None:
-    """One test file on the code as it is; None where it does not pass."""
+@functools.cache
+def unchanged(file: Path, seconds: float) -> Unchanged:
+    """The tests of a file that pass in so many seconds of CPU, on the code as it is."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        record = Path(folder) / "called.json"
+        record = Path(folder) / "passed"
 
         def work() -> int:
-            seen: set[CodeType] = set()
-
-            def profile(frame: FrameType, event: str, _: object) -> None:
-                if event == "call":
-                    seen.add(frame.f_code)
-
-            threading.setprofile(profile)
-            sys.setprofile(profile)
-            status = run_tests(file)
-            sys.setprofile(None)
-            called: dict[str, list[int]] = {}
-            for code in seen:
-                if code.co_filename.startswith(f"{ROOT}/"):
-                    name = code.co_filename.removeprefix(f"{ROOT}/")
-                    line = MODULE if code.co_name == "<module>" else code.co_firstlineno
-                    called.setdefault(name, []).append(line)
-            record.write_text(json.dumps(called))
+            prefix = _Prefix(seconds, None)
+            status = run_tests(file, prefix)
+            record.write_text(str(prefix.passed))
             return status
 
-        status, seconds = in_a_fork(work, 3600.0)
+        status, used = in_a_fork(work, WALL * seconds)
         if status != 0:
-            return None
-        called = json.loads(record.read_text())
-    return Unchanged(seconds, {name: set(lines) for name, lines in called.items()})
+            print(f"left out, not passing as it is: {file.relative_to(ROOT)}", file=sys.stderr)
+            return Unchanged(0, used)
+        return Unchanged(int(record.read_text()), used)
 
 
-def verdict(mutant: Mutant, tests: dict[Path, Unchanged], most: float) -> tuple[str, str]:
-    """One of ``VERDICTS``, and the test file that found the mutant in so many seconds of tests."""
-    calling = {
-        file: one.seconds
-        for file, one in tests.items()
-        if mutant.function in one.called.get(mutant.path, ())
-    }
-    if not calling:
-        return "not called", ""
+def about(path: str, tests: Sequence[Path]) -> list[Path]:
+    """The test files about a module, those that say so most clearly first.
 
-    def work(file: Path) -> int:
+    That is by its name, by an import of the module, or by one of its folder; where there is none,
+    all tests of the folder that mirrors its own.
+    """
+    parts = Path(path).with_suffix("").parts
+    module, folder = ".".join(parts), ".".join(parts[:-1])
+
+    def closeness(file: Path) -> int:
+        text = file.read_text()
+        if (
+            file.stem == f"test_{parts[-1]}"
+            and file.relative_to(ROOT / "tests").parts[0] == parts[0]
+        ):
+            return 3
+        imported = re.search(rf"from {re.escape(folder)} import [^#]*?\b{parts[-1]}\b", text)
+        if imported or re.search(rf"\b{re.escape(module)}\b", text):
+            return 2
+        return int(len(parts) > 2 and re.search(rf"\b{re.escape(folder)}\b", text) is not None)
+
+    close = {file: closeness(file) for file in tests}
+    mirror = ROOT / "tests" / Path(*parts[:-1])
+    if not any(close.values()):
+        close = {file: int(file.is_relative_to(mirror)) for file in tests}
+    return sorted((file for file in tests if close[file]), key=lambda file: -close[file])
+
+
+def verdict(mutant: Mutant, tests: Sequence[Path], seconds: float) -> tuple[str, str]:
+    """One of ``VERDICTS``, and the test file that found the mutant."""
+
+    def work(file: Path, known: Unchanged) -> int:
+        most = int(CPU * known.seconds) + 10
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
         sys.meta_path.insert(0, _Import(mutant))
-        return run_tests(file)
+        return run_tests(file, _Prefix(0.0, known.tests))
 
     spent = 0.0
-    for file in sorted(calling, key=calling.__getitem__):
-        spent += calling[file]
-        if spent > most and spent > calling[file]:
-            break
-        limit = max(AT_LEAST, TIMES * calling[file])
-        status, _ = in_a_fork(functools.partial(work, file), limit)
+    for file in about(mutant.path, tests):
+        known = unchanged(file, seconds)
+        if not known.tests or spent + known.seconds > FILES * seconds:
+            continue
+        spent += known.seconds
+        status, _ = in_a_fork(functools.partial(work, file, known), WALL * (known.seconds + 10))
         if status != 0:
-            how = "endless" if status is None else "found"
+            how = "endless" if status in (None, -signal.SIGXCPU) else "found"
             return how, f"by {file.relative_to(ROOT)}"
     return "survived", ""
 
@@ -371,30 +391,21 @@ def chosen(options: argparse.Namespace) -> list[Mutant]:
 
 
 def main() -> None:
-    """Try the mutants, a line for each as it ends, and count them by folder."""
+    """Try the mutants, a line for each as it ends, then a table of their number by folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, default=300, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--sources", nargs="+", default=SOURCES, metavar="PATH")
     parser.add_argument("--tests", nargs="+", default=TESTS, metavar="PATH")
     parser.add_argument("--only", nargs="+", metavar="MUTANT", help="these instead of a sample")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of tests for a mutant")
-    parser.add_argument("--smallest", action="store_true", help="a few mutants of one module")
-    options = parser.parse_args()
-    if options.smallest:
-        options.sources, options.sample = ["jobs/spec/dataset_name.py"], 3
-        options.tests = ["tests/jobs/test_dataset_name.py"]
+    parser.add_argument("--seconds", type=float, default=15.0, help="of CPU for each test file")
+    smallest = ["jobs/spec/dataset_name.py"], ["tests/jobs/test_dataset_name.py"]
+    options = parse(parser, sources=smallest[0], tests=smallest[1], sample=3)
     os.environ["OMP_NUM_THREADS"] = "1"
     trials = chosen(options)
     for name in HEAVY:
         importlib.import_module(name)
-    tests = {}
-    for file in files(options.tests, "test_*.py"):
-        one = unchanged(file)
-        if one is None:
-            print(f"left out, not passing as it is: {file.relative_to(ROOT)}", file=sys.stderr)
-        else:
-            tests[file] = one
+    tests = files(options.tests, "test_*.py")
     counts: dict[str, Counter[str]] = {}
     for mutant in trials:
         said, by = verdict(mutant, tests, options.seconds)
@@ -406,7 +417,7 @@ def main() -> None:
         [folder, str(count.total()), *(str(count[said]) for said in VERDICTS)]
         for folder, count in sorted(counts.items())
     ]
-    table(["folder", "mutants", *VERDICTS], rows, True)
+    table(["folder", "mutants", *VERDICTS], rows)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,11 +150,12 @@ class Case:
         chunks: Chunks | None = None,
         samples: int | None = None,
         ranks: Ranks | None = None,
+        kind: Callable[..., Objective] = Objective,
     ) -> Objective:
-        """This package's objective, on the first ``samples``."""
+        """This package's objective, or one of another kind, on the first ``samples``."""
         data = self.inputs[:samples], self.labels[:samples]
         layout, loss_sum = Layout.of(self.module), LOSS_SUMS[self.loss]
-        return Objective(self.module, layout, loss_sum, *data, chunks=chunks, ranks=ranks)
+        return kind(self.module, layout, loss_sum, *data, chunks=chunks, ranks=ranks)
 
     def footprint(self) -> Footprint:
         """What this package takes a chunk to occupy, on the device of the case."""
