@@ -183,14 +183,15 @@ NETWORKS = {"fc": (fcn, "mse"), "cnn": (cnn, "ce"), "vit": (VisionTransformer, "
 """The network and the loss of each case."""
 
 
-def case(name: str, samples: int, folder: Path | None) -> Case:
+def case(name: str, samples: int, folder: Path | None, **sizes: int) -> Case:
     """A case at its initialisation, with PyTorch's defaults from seed 0, on CIFAR-10 in a folder.
 
-    Without a folder the inputs are standard normal and the labels random.
+    Without a folder the inputs are standard normal and the labels random. ``sizes`` of the network
+    are those of the table unless given.
     """
     build, loss = NETWORKS[name]
     torch.manual_seed(0)
-    module = build()
+    module = build(**sizes)
     if folder:
         return Case(name, module, loss, *cifar.read(folder, samples))
     return Case(name, module, loss, torch.randn(samples, 3072), torch.randint(10, (samples,)))
