@@ -19,6 +19,9 @@ CPUS ?= 4
 MEMORY_MIB ?= 8000
 ACCOUNTING ?=
 
+# PyTorch's build in a new .venv: TORCH=cpu or TORCH=cuda; else what fits this machine.
+TORCH ?=
+
 # Nothing outside of this folder is written to, not even a cache of fonts.
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 
@@ -70,10 +73,14 @@ clean:
 	@$(PYTHON) -m venv .venv \
 	  || { rm -rf .venv; echo "Debian and Ubuntu keep venv apart: apt install python3-venv"; exit 1; }
 
+# What is installed is an argument: . or .[dev].
+PIP_INSTALL = torch="$$($(BIN)/python .ci/torch_index.py $(TORCH))" \
+  && $(BIN)/python -m pip install --quiet --constraint constraints.txt $$torch --editable
+
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@$(PIP_INSTALL) .
 	@touch $@
 
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(PIP_INSTALL) '.[dev]'
 	@touch $@ .venv/installed

@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 import networks
-from measuring import resident, table, timed
+from measuring import resident, timed
 from networks import Case
+from script import table
 
 from jobs.hessian import Hessian
 from jobs.memory import Chunks
@@ -44,21 +45,23 @@ MALLOPT = ((-4, 0), (-1, 2**31 - 1), (-2, 256 * 2**20))
 def compare(name: str, samples: int, options: argparse.Namespace) -> None:
     """Print the table of one network: a row for each chunk size, a column for each allocator."""
     columns = {}
-    for allocator, tunables in ALLOCATORS.items():
+    for allocator in options.allocators.split(","):
         command = [sys.executable, __file__, name, str(samples), allocator]
         command += ["--threads", str(options.threads), "--repeats", str(options.repeats)]
         command += ["--cifar", str(options.cifar)] if options.cifar else []
-        environment = os.environ | {"GLIBC_TUNABLES": tunables}
+        environment = os.environ | {"GLIBC_TUNABLES": ALLOCATORS[allocator]}
         ended = subprocess.run(
             command, env=environment, stdout=subprocess.PIPE, text=True, check=True
         )
         columns[allocator] = json.loads(ended.stdout)
-    rows = [[row, *(column[row] for column in columns.values())] for row in columns["default"]]
+    rows = [
+        [row, *(column[row] for column in columns.values())] for row in next(iter(columns.values()))
+    ]
     print(
         f"\n{name}, n = {samples}: milliseconds of a gradient / of a product with retained graphs, "
-        f"best of {options.repeats + 1}"
+        f"best of {options.repeats + 1}\n"
     )
-    table(["samples at once", *ALLOCATORS], rows, options.markdown)
+    table(["samples at once", *columns], rows)
 
 
 def measure(case: Case, repeats: int) -> dict[str, str]:

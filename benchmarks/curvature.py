@@ -26,9 +26,10 @@ import allocators
 import networks
 import peers
 import torch
-from measuring import in_turns, peak_memory, table, timed
+from measuring import in_turns, peak_memory, timed
 from networks import Case
 from scipy.sparse.linalg import LinearOperator
+from script import parse, table
 from torch import Tensor
 
 from jobs.hessian import Hessian
@@ -117,10 +118,9 @@ def hvp_part(case: Case, options: argparse.Namespace) -> None:
     print(
         f"\n{case.name}, n = {case.samples}, P = {len(theta)}: products. This package chooses "
         f"chunks of {chunks.size} and retains the graphs of {chunks.retained}; its gradient is 1."
-        "\nThe difference is that from products in float64."
+        "\nThe difference is that from products in float64.\n"
     )
-    heads = ["", "ms a vector", "/ gradient", "peak MB", "set-up ms", "difference"]
-    table(heads, rows, options.markdown)
+    table(["", "ms a vector", "/ gradient", "peak MB", "set-up ms", "difference"], rows)
 
 
 def measured(
@@ -148,7 +148,7 @@ def measured(
 def trained(case: Case, options: argparse.Namespace) -> dict[int, Tensor]:
     """θ after so many steps of GD, and some steps before, by that distance."""
     kind = "cifar" if options.cifar else "normal"
-    name = f"fc-{kind}-{case.samples}-{options.steps}.pt"
+    name = f"fc-{kind}-{case.samples}-{options.width}-{options.steps}.pt"
     path = options.points / name if options.points else None
     if path and path.exists():
         return torch.load(path)
@@ -232,9 +232,15 @@ def sharpness_part(case: Case, options: argparse.Namespace) -> None:
         rows.append([name, f"{products:g}", f"{took:.2f}", f"{recipe / took:.1f}", f"{error:.0e}"])
     print(
         f"\nfc, n = {case.samples}: sharpness after {options.steps} steps of GD at η = "
-        f"{LEARNING_RATE}\n{how}; errors are the largest of {options.repeats} repeats"
+        f"{LEARNING_RATE}\n{how}; errors are the largest of {options.repeats} repeats\n"
     )
-    table(["", "products", "s", "speed-up", "error of S"], rows, options.markdown)
+    table(["", "products", "s", "speed-up", "error of S"], rows)
+
+
+def case_of(name: str, options: argparse.Namespace) -> Case:
+    """A network of the size that was asked for."""
+    sizes = {"width": options.width} if name == "fc" else {}
+    return networks.case(name, getattr(options, name), options.cifar, **sizes)
 
 
 def main() -> None:
@@ -247,10 +253,13 @@ def main() -> None:
     parser.add_argument("--networks", default="fc,cnn,vit", help="of hvp and memory")
     for name, samples in (("fc", 5000), ("cnn", 2000), ("vit", 256)):
         parser.add_argument(f"--{name}", type=int, default=samples, help="training samples")
+    parser.add_argument("--width", type=int, default=200, help="of fc")
     parser.add_argument("--steps", type=int, default=300, help="of GD before the sharpness")
     parser.add_argument("--points", type=Path, help="folder that keeps the trained points")
-    parser.add_argument("--markdown", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--allocators", default=",".join(allocators.ALLOCATORS), help="of memory")
+    options = parse(
+        parser, networks="fc", fc=8, width=4, steps=12, repeats=1, allocators="default,mallopt"
+    )
     warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
     warnings.filterwarnings("ignore", message="Attempted to insert a get_attr Node")
     data = "CIFAR-10" if options.cifar else "standard-normal inputs with random labels"
@@ -258,9 +267,9 @@ def main() -> None:
     names, parts = options.networks.split(","), options.parts.split(",")
     with reproducible(options.threads), exact_attention():
         for name in names if "hvp" in parts else ():
-            hvp_part(networks.case(name, getattr(options, name), options.cifar), options)
+            hvp_part(case_of(name, options), options)
         if "sharpness" in parts:
-            sharpness_part(networks.case("fc", options.fc, options.cifar), options)
+            sharpness_part(case_of("fc", options), options)
     for name in names if "memory" in parts else ():
         allocators.compare(name, getattr(options, name), options)
 

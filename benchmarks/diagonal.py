@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from measuring import table, timed
+import numpy as np
+from measuring import timed
+from script import parse, table
 
 from jobs.diagonal import TrainingLoss, descend, sweep_plane
 from orchestrator.report import draw_diagonal
@@ -23,8 +25,11 @@ EVERY = 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--figure", type=Path, metavar="FOLDER", help="where to draw it")
-    folder = parser.parse_args().figure
-    seconds, sweep = timed(sweep_plane)
+    parser.add_argument("--rates", type=int, help="so many from 0.02 to 0.26; else the figure's")
+    options = parse(parser, rates=200)
+    folder = options.figure
+    rates = None if options.rates is None else np.linspace(0.02, 0.26, options.rates)
+    seconds, sweep = timed(lambda: sweep_plane(rates=rates))
     runs, point = sweep.runs, sweep.point
     loss = TrainingLoss([point.x], [point.y])
 
@@ -39,7 +44,7 @@ def main() -> None:
         [f"{len(runs.steps[::EVERY])} of them alone", f"{steps:,}", f"{spent:.2f}"],
         ["all of them alone, extrapolated", f"{total:,}", f"{spent * total / steps:.0f}"],
     ]
-    table(["", "steps", "seconds"], rows, True)
+    table(["runs", "steps", "seconds"], rows)
     if folder is not None:
         for path in draw_diagonal(folder, sweep):
             if path.suffix == ".png":

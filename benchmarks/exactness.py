@@ -12,7 +12,7 @@ from jobs.eigenvalues import start_vector
 from jobs.hessian import Hessian
 from jobs.sharpness import SharpnessMeter
 
-SAMPLES = {"fc": (1000, 100), "cnn": (500, 20), "vit": (100, 4)}
+SAMPLES = {"fc": (1000, 10), "cnn": (500, 4), "vit": (100, 2)}
 """Of each network, and when few are asked for."""
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}

@@ -62,7 +62,7 @@ def describe(device: torch.device) -> list[str]:
 
 def rates(device: torch.device, small: bool) -> Rates:
     """The two rates of a device, with the settings of the moment."""
-    size, numbers = (512, 2**21) if small else (8192, 2**28)
+    size, numbers = (128, 2**18) if small else (8192, 2**28)
     left, right = (torch.randn(size, size, device=device) for _ in range(2))
     source = torch.randn(numbers, device=device)
     target = torch.empty_like(source)

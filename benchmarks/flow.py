@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/flow.py                          # mnist-mini; about 5 minutes
     .venv/bin/python benchmarks/flow.py --cifar FOLDER [--time 3]  # and CIFAR-10-5k; 30 minutes
-    .venv/bin/python benchmarks/flow.py --cifar FOLDER --whole   # until 99 % accuracy; 15 minutes
+    .venv/bin/python benchmarks/flow.py --cifar FOLDER --parts whole  # 99 % accuracy; 15 minutes
 
 FOLDER holds CIFAR-10's binary files. The times are for two idle cores.
 
@@ -24,16 +24,19 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cifar
 import networks
 import torch
 import torchdiffeq
+from script import parse, table
 from torch import Tensor, nn
 
 from jobs import Problem
-from jobs.flow import METHODS, rkc2
+from jobs.flow import METHODS, Integrator, RungeKuttaChebyshev2
+from jobs.flow.rkc2 import TOLERANCE
 from jobs.losses import LOSS_SUMS
 from jobs.numerics import reproducible
 from jobs.objective import Objective
@@ -67,10 +70,10 @@ class TooManyGradientsError(Exception):
     """A method needed more gradients than it was given."""
 
 
-def mnist(activation: str, loss: str) -> tuple[Objective, Tensor]:
-    """mnist-mini, 1,000 images, 784-64-64-10."""
+def mnist(samples: int, width: int, activation: str, loss: str) -> tuple[Objective, Tensor]:
+    """mnist-mini, 784-width-width-10."""
     problem = Problem(
-        dataset="mnist-mini", n_train=1000, width=64, activation=activation, loss=loss
+        dataset="mnist-mini", n_train=samples, width=width, activation=activation, loss=loss
     )
     objective, _, theta = pose(problem)
     return objective, theta
@@ -86,10 +89,15 @@ def cifar_10(folder: Path, activation: str, loss: str) -> tuple[Objective, Tenso
     return objective, networks.flat_parameters(network)
 
 
-def ours(name: str, objective: Objective, theta: Tensor, epsilon: float) -> Iterator[Point]:
+def ours(
+    build: Callable[[Objective, int], Integrator],
+    objective: Objective,
+    theta: Tensor,
+    epsilon: float,
+) -> Iterator[Point]:
     """The looks of one of our methods until the loss is ε."""
     objective.gradients = objective.hvps = 0
-    method, meter = METHODS[name](objective, 50), SharpnessMeter(objective, RTOL)
+    method, meter = build(objective, 50), SharpnessMeter(objective, RTOL)
     passed, start = 0.0, time.perf_counter()
     while True:
         loss = method.evaluate(theta)
@@ -171,62 +179,64 @@ def afforded(
     return found
 
 
-def line(name: str, points: list[Point], truth: list[Point]) -> str:
+def line(name: str, points: list[Point], truth: list[Point]) -> list[str]:
     """What a method cost, and how far its S is from the truth."""
     if not points:
-        return f"  {name:12} more gradients than RK4 at rtol {TOLERANCES[0]:.0e}"
+        return [f"{name}, more gradients than RK4 at rtol {TOLERANCES[0]:.0e}", *["–"] * 5]
     end, largest = points[-1], max(point.sharpness for point in points)
     true_end, true_largest = truth[-1], max(point.sharpness for point in truth)
-    return (
-        f"  {name:12} {end.gradients:9} {end.hvps:6} {end.seconds:9.1f} "
-        f"{100 * (end.sharpness / true_end.sharpness - 1):+9.3f} "
-        f"{100 * (largest / true_largest - 1):+9.3f}"
-    )
+    return [
+        name,
+        str(end.gradients),
+        str(end.hvps),
+        f"{end.seconds:.1f}",
+        f"{100 * (end.sharpness / true_end.sharpness - 1):+.3f}",
+        f"{100 * (largest / true_largest - 1):+.3f}",
+    ]
 
 
-HEADER = f"  {'':12} gradients   HVPs   seconds  S(end) %    s_gf %"
+HEADS = ["method", "gradients", "HVPs", "s", "S(end), %", "s_gf, %"]
 
 
 def compare(name: str, objective: Objective, theta: Tensor, end: float) -> None:
     """Print the table of one case."""
     truth = list(reference(objective, theta, end))
-    print(f"\n{name}, T = {end:g}: S {truth[0].sharpness:.2f} -> {truth[-1].sharpness:.2f}")
-    print(HEADER)
-    print(line("RK4 0.25/S", truth, truth), flush=True)
-    found = {name: list(ours(name, objective, theta, truth[-1].loss)) for name in ("rkc2", "rk4")}
-    for method, points in found.items():
-        print(line(method, points, truth), flush=True)
-    most = found["rk4"][-1].gradients
-    for method in ("dopri5", "bosh3"):
-        print(line(*afforded(method, objective, theta, truth, most), truth), flush=True)
+    print(f"\n{name}, T = {end:g}: S {truth[0].sharpness:.2f} -> {truth[-1].sharpness:.2f}\n")
+
+    def rows() -> Iterator[list[str]]:
+        yield line("RK4 0.25/S", truth, truth)
+        for method in ("rkc2", "rk4"):
+            points = list(ours(METHODS[method], objective, theta, truth[-1].loss))
+            yield line(method, points, truth)
+        most = points[-1].gradients
+        for method in ("dopri5", "bosh3"):
+            yield line(*afforded(method, objective, theta, truth, most), truth)
+
+    table(HEADS, rows())
 
 
 def whole(objective: Objective, theta: Tensor) -> None:
     """Print what the flow until 99 % training accuracy costs, and how right it is."""
     epsilon = accurate_loss(objective, theta)
-    points = list(ours("rkc2", objective, theta, epsilon))
-    usual = rkc2.TOLERANCE
-    rkc2.TOLERANCE = usual / 100
-    truth = list(ours("rkc2", objective, theta, epsilon))
-    rkc2.TOLERANCE = usual
+    points = list(ours(RungeKuttaChebyshev2, objective, theta, epsilon))
+    finely = partial(RungeKuttaChebyshev2, tolerance=TOLERANCE / 100)
+    truth = list(ours(finely, objective, theta, epsilon))
     end = points[-1]
     print(
-        f"\nfc-tanh, MSE, whole flow, until 99 %: t = {end.time:.2f}, L = {end.loss:.4f}, ", end=""
+        f"\ntanh, MSE, whole flow, until 99 %: t = {end.time:.2f}, L = {end.loss:.4f}, "
+        f"S {points[0].sharpness:.1f} -> {end.sharpness:.1f}\n"
     )
-    print(f"S {points[0].sharpness:.1f} -> {end.sharpness:.1f}")
-    print(HEADER)
-    print(line(f"rkc2 {usual / 100:.0e}", truth, truth))
-    print(line("rkc2", points, truth))
+    rows = [line(f"rkc2 {TOLERANCE / 100:.0e}", truth, truth), line("rkc2", points, truth)]
     area = sum(
         (after.time - before.time) * (before.sharpness + after.sharpness) / 2
         for before, after in itertools.pairwise(points)
     )
     with_looks = end.gradients + 1.2 * end.hvps
+    table(HEADS, [*rows, ["RK4 h = 1/S, 4 ∫S dt", f"{4 * area:.0f}", *["–"] * 4]])
     print(
-        f"  RK4 h = 1/S   {4 * area:8.0f}, counted as 4 ∫S dt: {4 * area / end.gradients:.1f} ",
-        end="",
+        f"\nRK4 takes {4 * area / end.gradients:.1f} times as many gradients, "
+        f"{4 * area / with_looks:.1f} times with S at 1.2 gradients a product"
     )
-    print(f"times ours, {4 * area / with_looks:.1f} times with S at 1.2 gradients a product")
 
 
 def accurate_loss(objective: Objective, theta: Tensor) -> float:
@@ -246,7 +256,7 @@ def accurate_loss(objective: Objective, theta: Tensor) -> float:
 Case = tuple[str, Callable[[], tuple[Objective, Tensor]], float]
 
 
-def cases(folder: Path | None, end: float) -> Iterator[Case]:
+def cases(options: argparse.Namespace) -> Iterator[Case]:
     """What is compared: a name, the objective with θ0, and T."""
     for activation, loss, until in (
         ("tanh", "mse", 8.0),
@@ -254,12 +264,12 @@ def cases(folder: Path | None, end: float) -> Iterator[Case]:
         ("tanh", "ce", 6.0),
         ("relu", "ce", 6.0),
     ):
-        build = lambda a=activation, b=loss: mnist(a, b)  # noqa: E731
-        yield f"mnist-mini 1k, {activation}, {loss}", build, until
-    if folder:
+        build = partial(mnist, options.samples, options.width, activation, loss)
+        yield f"mnist-mini, n = {options.samples}, {activation}, {loss}", build, until
+    if options.cifar:
         for activation, loss in itertools.product(("tanh", "relu"), ("mse", "ce")):
-            build = lambda a=activation, b=loss: cifar_10(folder, a, b)  # noqa: E731
-            until = end if (activation, loss) == ("tanh", "mse") else 3.0
+            build = partial(cifar_10, options.cifar, activation, loss)
+            until = options.time if (activation, loss) == ("tanh", "mse") else 3.0
             yield f"CIFAR-10-5k, {activation}, {loss}", build, until
 
 
@@ -268,19 +278,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cifar", type=Path, metavar="FOLDER")
     parser.add_argument("--time", type=float, default=3.0, help="T of fc-tanh with MSE on CIFAR")
-    parser.add_argument("--whole", action="store_true", help="only that flow, until 99 %% accuracy")
+    parser.add_argument("--parts", nargs="+", choices=["cases", "whole"], default=["cases"])
     parser.add_argument("--only", default="", help="the cases whose name contains this")
+    parser.add_argument("--samples", type=int, default=1000, help="of mnist-mini")
+    parser.add_argument("--width", type=int, default=64, help="of the networks on mnist-mini")
     parser.add_argument("--threads", type=int)
-    arguments = parser.parse_args()
-    with reproducible(arguments.threads):
-        if arguments.whole:
-            if arguments.cifar is None:
-                parser.error("--whole needs --cifar FOLDER")
-            whole(*cifar_10(arguments.cifar, "tanh", "mse"))
-            return
-        for name, build, end in cases(arguments.cifar, arguments.time):
-            if arguments.only in name:
+    smallest = {"parts": ["cases", "whole"], "only": "tanh, ce", "samples": 20, "width": 4}
+    options = parse(parser, **smallest)
+    with reproducible(options.threads):
+        for name, build, end in cases(options) if "cases" in options.parts else ():
+            if options.only in name:
                 compare(name, *build(), end)
+        if "whole" in options.parts:
+            tanh_mse = "tanh", "mse"
+            if options.cifar:
+                whole(*cifar_10(options.cifar, *tanh_mse))
+            else:
+                whole(*mnist(options.samples, options.width, *tanh_mse))
 
 
 if __name__ == "__main__":

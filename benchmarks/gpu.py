@@ -5,8 +5,8 @@
 prints a report in Markdown. FC is 3072-200-200-10 with tanh and MSE, CNN two blocks of 32 channels
 with ReLU and cross-entropy, ViT four small blocks with cross-entropy; float32 without TF32. Times
 are the least of 5, measured in turns and with the device waited for. What fails says so,
-and the rest goes on. ``--device cpu --small`` goes through all of it on a CPU in a minute, to see
-that it runs: its figures mean nothing. It needs this package only, and none of its peers.
+and the rest goes on. ``--smallest`` goes through it on a CPU. It needs this package only, and none
+of its peers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ import speeds
 import torch
 from floors import describe, rates
 from report import Bench, Part, by_case
+from script import parse
 
 from jobs.descent import BLOCK
 from jobs.memory import MARGIN
 from jobs.numerics import reproducible
 from jobs.objective import exact_attention
 
-SAMPLES = {"fc": (5000, 200), "cnn": (5000, 40), "vit": (1000, 8)}
-"""Of each network, and with ``--small``."""
+SAMPLES = {"fc": (5000, 10), "cnn": (5000, 4), "vit": (1000, 2)}
+"""Of each network, and with ``--smallest``."""
 
 PARTS = {
     "settings": Part(
@@ -102,18 +103,18 @@ def report(options: argparse.Namespace) -> None:
     """Print what the device is, and each part that was asked for."""
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("torch finds no GPU here; --device cpu --small shows what there would be")
+        raise SystemExit("torch finds no GPU here; --smallest shows on a CPU what there would be")
     print("# One device: speed and exactness\n")
     for line in describe(device):
         print(f"- {line}")
-    found = rates(device, options.small)
+    found = rates(device, options.smallest)
     print(f"- float32 matrix products: {found.flops / 1e12:.2f} Tflop/s")
     print(f"- copying: {found.nbytes / 1e9:.0f} GB/s, read and written", flush=True)
     cases = []
     for name, samples in SAMPLES.items():
-        case = networks.case(name, samples[options.small], options.cifar)
+        case = networks.case(name, samples[options.smallest], options.cifar)
         cases.append(case.at(case.theta.to(device)))
-    bench = Bench(device, options.small, cases, found, options.cifar)
+    bench = Bench(device, options.smallest, cases, found, options.cifar)
     for name in options.parts.split(","):
         PARTS[name].show(bench)
         sys.stdout.flush()
@@ -123,11 +124,10 @@ def main() -> None:
     """Print the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--small", action="store_true", help="few samples, to see that it runs")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--cifar", type=Path, help="folder of CIFAR-10's official binary files")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
+    options = parse(parser, device="cpu")
     with reproducible(options.threads), exact_attention():
         report(options)
 

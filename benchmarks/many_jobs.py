@@ -6,7 +6,7 @@
   how often each tried, and how long it took until every process had its first.
 - *operations*: the file operations of a job at one heartbeat, at one look of a job that waits
   while others hold everything, and at one claim, counted with strace (without it, left out).
-- *squeue*, *records*: one look of ``eos status`` at 1,000 jobs, ten starts each.
+- *looks*: one look of ``eos status`` at 1,000 jobs, ten starts each.
 - *simulation*: J jobs on C columns; see :func:`simulate` for what it assumes.
 """
 
@@ -24,10 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from grown import prepared, settle
+from script import parse, table
 
 from orchestrator.ledger import Claims
 from orchestrator.slurm import records
@@ -60,8 +61,8 @@ def racer(run: Path, columns: list[str], start: float, results: multiprocessing.
     time.sleep(600)
 
 
-def race(jobs: int, columns: int) -> None:
-    """So many processes at once."""
+def race(jobs: int, columns: int) -> list[str]:
+    """So many processes at once; a row of the table."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         prepared(run, 1)
@@ -80,13 +81,17 @@ def race(jobs: int, columns: int) -> None:
             process.join()
     claimed, tries = sum(one[0] for one in ended), sum(one[1] for one in ended)
     firsts = [one[2] for one in ended if one[2] is not None]
-    print(
-        f"race: {jobs} processes on {columns} columns: {claimed} claimed, each once; "
-        f"{tries / claimed:.2f} tries a claim; the first claim within "
-        f"{statistics.median(firsts):.3f} s (median), {max(firsts):.3f} s (last); "
-        f"all after {max(one[3] for one in ended):.1f} s",
-        flush=True,
-    )
+    return [
+        *(str(jobs), str(columns), str(claimed), f"{tries / claimed:.2f}"),
+        *(f"{statistics.median(firsts):.3f}", f"{max(firsts):.3f}"),
+        f"{max(one[3] for one in ended):.1f}",
+    ]
+
+
+RACE = [
+    *("processes", "columns", "claimed, each once", "tries a claim"),
+    *("first claim, s (median)", "(last)", "all after s"),
+]
 
 
 COUNTED = (
@@ -95,16 +100,13 @@ COUNTED = (
 )
 
 
-def operations(columns: int) -> None:
+def operations(columns: int, jobs: int) -> Iterator[list[str]]:
     """System calls that name a path below the run directory, each a request to a file server."""
-    if not shutil.which("strace"):
-        print("operations: strace is not there")
-        return
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         sweep = prepared(run, columns)
         settle(run, sweep.columns[: columns // 2], 16)
-        for number in range(1, 1001):
+        for number in range(1, jobs + 1):
             for restart in range(2):
                 one = records.Incarnation(str(number), restart, ("n",), "h", 0.0, None)
                 records.record_incarnation(run, one)
@@ -116,17 +118,18 @@ def operations(columns: int) -> None:
                 check=True,
                 timeout=300,
             )
-            print(f"operations of a {act}: {_counted(trace.read_text())}", flush=True)
+            yield [act, *_counted(trace.read_text())]
 
 
-def _counted(trace: str) -> str:
+def _counted(trace: str) -> list[str]:
     begin, end = trace.index("/begin-to-count"), trace.index("/end-of-count")
     calls: dict[str, int] = {}
     for line in trace[begin:end].splitlines():
         name = re.match(r"\d+ +(\w+)\(", line)
         if name and "/run/" in line:
             calls[name[1]] = calls.get(name[1], 0) + 1
-    return f"{sum(calls.values())} ({', '.join(f'{n} {c}' for c, n in sorted(calls.items()))})"
+    each = ", ".join(f"{count} {call}" for call, count in sorted(calls.items()))
+    return [str(sum(calls.values())), each]
 
 
 def act(name: str, run: Path) -> None:
@@ -162,19 +165,17 @@ def act(name: str, run: Path) -> None:
     others.release_all()
 
 
-def looks(jobs: int, starts: int) -> None:
+def looks(jobs: int, starts: int) -> list[str]:
     """What ``eos status`` does with the records and the queue of so many jobs."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         run.mkdir()
-        flush, os.fsync = os.fsync, lambda descriptor: None
         for number in range(1, jobs + 1):
             job_id = str(number)
             records.record_submission(run, records.Submission(job_id, "eos", 0.0, "p"))
             for restart in range(starts):
                 one = records.Incarnation(job_id, restart, ("n1",), "h", 0.0, None)
                 records.record_incarnation(run, one)
-        os.fsync = flush
         read = _seconds(lambda: records.read_jobs(run))
         last = records.Incarnation("1", starts - 1, ("n1",), "h", 0.0, None)
         beats = _seconds(lambda: records.superseded(run, last))
@@ -192,11 +193,14 @@ def looks(jobs: int, starts: int) -> None:
     queue = parse_queue(text, str(os.getuid()))
     assert len(queue) == jobs, len(queue)
     judged = _seconds(lambda: job_states(known, queue, None, time.time()))
-    print(
-        f"looks: {jobs} jobs × {starts} starts: records {read:.2f} s, squeue's {len(text) >> 10} "
-        f"KiB {parsed:.3f} s, states {judged:.3f} s, a job's look for a later start {beats:.4f} s",
-        flush=True,
-    )
+    seconds = [f"{read:.2f}", f"{parsed:.3f}", f"{judged:.3f}", f"{beats:.4f}"]
+    return [str(jobs), str(starts), f"{len(text) / 1024:.0f}", *seconds]
+
+
+LOOKS = [
+    *("jobs", "starts of each", "squeue's KiB", "reading records, s", "parsing squeue, s"),
+    *("states, s", "a job's look for a later start, s"),
+]
 
 
 def _seconds(function: Callable[[], object]) -> float:
@@ -254,16 +258,16 @@ def _uniform(draw: random.Random, jobs: int) -> list[float]:
     return [draw.uniform(0, REQUEUED_SECONDS) for _ in range(jobs)]
 
 
-def simulation(columns: int) -> None:
-    """A table over J."""
-    print("| J | hours to the end | ÷ ideal | job time used | put back | gave up, job-hours |")
-    print("|---|---|---|---|---|---|")
+SIMULATION = ["J", "hours to the end", "÷ ideal", "job time used", "put back", "gave up, job-hours"]
+
+
+def simulation(columns: int) -> Iterator[list[str]]:
+    """A row for each J."""
     for jobs in (1, 3, 10, 30, 100, 300, 1000):
         r = simulate(jobs, columns, hours=1.0, spread=0.7, limit_hours=24.0)
-        print(
-            f"| {jobs} | {r['hours']:.1f} | {r['against ideal']:.2f} | {100 * r['used']:.0f} % | "
-            f"{r['put back']:.0f} | {r['gave up']:.0f}, {r['idle job-hours']:.1f} |"
-        )
+        cells = [f"{r['hours']:.1f}", f"{r['against ideal']:.2f}", f"{100 * r['used']:.0f} %"]
+        idle = f"{r['gave up']:.0f}, {r['idle job-hours']:.1f}"
+        yield [str(jobs), *cells, f"{r['put back']:.0f}", idle]
 
 
 def main() -> None:
@@ -271,23 +275,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, nargs="+", default=[8, 32, 64])
     parser.add_argument("--columns", type=int, default=1000)
-    parts = ["race", "operations", "looks", "simulation"]
-    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    names = ["race", "operations", "looks", "simulation"]
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--act", help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.act:
-        act(arguments.act, arguments.run)
+    parser.add_argument("--records", type=int, default=1000, help="jobs whose records are there")
+    options = parse(parser, jobs=[2], columns=4, records=3)
+    if options.act:
+        act(options.act, options.run)
         return
-    if "race" in arguments.only:
-        for jobs in arguments.jobs:
-            race(jobs, arguments.columns)
-    if "operations" in arguments.only:
-        operations(arguments.columns)
-    if "looks" in arguments.only:
-        looks(1000, 10)
-    if "simulation" in arguments.only:
-        simulation(arguments.columns)
+    columns, records_of = options.columns, options.records
+    parts: dict[str, tuple[list[str], Iterable[list[str]]]] = {
+        "race": (RACE, (race(jobs, columns) for jobs in options.jobs)),
+        "operations": (["act", "calls", "of which"], operations(columns, records_of)),
+        "looks": (LOOKS, (looks(jobs, 10) for jobs in [records_of])),
+        "simulation": (SIMULATION, simulation(columns)),
+    }
+    for name in options.only:
+        print(f"\n{name}\n")
+        if name == "operations" and not shutil.which("strace"):
+            print("left out: strace is not there")
+            continue
+        table(*parts[name])
 
 
 if __name__ == "__main__":

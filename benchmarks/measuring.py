@@ -1,4 +1,4 @@
-"""Time and memory of a function, and tables of them."""
+"""Time and memory of a function."""
 
 from __future__ import annotations
 
@@ -94,15 +94,3 @@ def resident(field: str) -> float:
     """MiB of a field of this process's status: VmRSS is what it has now, VmHWM what it had most."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
-
-
-def table(heads: list[str], rows: list[list[str]], markdown: bool) -> None:
-    """Print rows of text in aligned columns, or as Markdown."""
-    if markdown:
-        for row in (heads, ["---"] * len(heads), *rows):
-            print(f"| {' | '.join(row)} |")
-        return
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for name, *numbers in (heads, *rows):
-        cells = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
-        print("  ".join([name.ljust(widths[0]), *cells]).rstrip(), flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,11 +150,12 @@ class Case:
         chunks: Chunks | None = None,
         samples: int | None = None,
         ranks: Ranks | None = None,
+        kind: Callable[..., Objective] = Objective,
     ) -> Objective:
-        """This package's objective, on the first ``samples``."""
+        """This package's objective, or one of another kind, on the first ``samples``."""
         data = self.inputs[:samples], self.labels[:samples]
         layout, loss_sum = Layout.of(self.module), LOSS_SUMS[self.loss]
-        return Objective(self.module, layout, loss_sum, *data, chunks=chunks, ranks=ranks)
+        return kind(self.module, layout, loss_sum, *data, chunks=chunks, ranks=ranks)
 
     def footprint(self) -> Footprint:
         """What this package takes a chunk to occupy, on the device of the case."""
@@ -181,14 +183,15 @@ NETWORKS = {"fc": (fcn, "mse"), "cnn": (cnn, "ce"), "vit": (VisionTransformer, "
 """The network and the loss of each case."""
 
 
-def case(name: str, samples: int, folder: Path | None) -> Case:
+def case(name: str, samples: int, folder: Path | None, **sizes: int) -> Case:
     """A case at its initialisation, with PyTorch's defaults from seed 0, on CIFAR-10 in a folder.
 
-    Without a folder the inputs are standard normal and the labels random.
+    Without a folder the inputs are standard normal and the labels random. ``sizes`` of the network
+    are those of the table unless given.
     """
     build, loss = NETWORKS[name]
     torch.manual_seed(0)
-    module = build()
+    module = build(**sizes)
     if folder:
         return Case(name, module, loss, *cifar.read(folder, samples))
     return Case(name, module, loss, torch.randn(samples, 3072), torch.randint(10, (samples,)))

@@ -1,6 +1,6 @@
 """What orchestration costs: the wall time per trial above the bare computation.
 
-    .venv/bin/python benchmarks/overhead.py [--trials 500]
+    .venv/bin/python benchmarks/overhead.py [--trials 500] [--cases bare packs "plain Tune"]
 
 The same GD trials of some milliseconds each run five times, in one worker of one thread: bare, in a
 loop; by this package as it is, which computes up to 64 of them together in a pack; by this package
@@ -17,12 +17,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+
+from script import parse, table
 
 
 def rates(trials: int) -> list[float]:
@@ -61,24 +64,27 @@ def bare(trials: int) -> float:
     return time.time() - start
 
 
-def ours(trials: int, together: bool, works: bool) -> float:
-    """Seconds from the start of the first GD trial to the end of the last, by this package.
-
-    ``together`` lets packs hold several trials, ``works`` lets a Tune trial hold several of either.
-    """
-    from orchestrator import plan, sweep
-    from orchestrator.engine import execute, feed, prepare
+def ours(trials: int, **batching: float) -> float:
+    """Seconds from the start of the first GD trial to the end of the last, by this package."""
+    from orchestrator import sweep
+    from orchestrator.cluster import here
+    from orchestrator.engine import Site, execute, prepare
+    from orchestrator.plan import Batching
     from orchestrator.store import Store
 
-    if not together:
-        feed.pack_size = lambda trial, resources, memory: 1
-    if not works:
-        plan.packs.PACK_SECONDS = 0.0
-    os.sched_getaffinity = lambda pid: {0}  # one slot for trials; the driver has the other CPUs
+    site = Site(here({}, usable=[0]))  # one slot for trials; the driver has the other CPUs
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         whole = prepare(run, sweep.parse(sweep_text(trials)))
-        execute(run, whole.name, whole.columns, observe=lambda snapshot: None, warn=print)
+        execute(
+            run,
+            whole.name,
+            whole.columns,
+            observe=lambda snapshot: None,
+            warn=lambda text: print(text, file=sys.stderr),
+            site=site,
+            batching=Batching(**batching),
+        )
         rows = [row for row in Store(run).rows("trials") if row["kind"] == "gd"]
         assert len(rows) == trials, len(rows)
         first = min(row["started_at"] for row in rows)
@@ -117,9 +123,9 @@ def plain_tune(trials: int) -> float:
 
 CASES = {
     "bare": bare,
-    "packs": lambda trials: ours(trials, together=True, works=True),
-    "packs of one": lambda trials: ours(trials, together=False, works=True),
-    "one by one": lambda trials: ours(trials, together=False, works=False),
+    "packs": ours,
+    "packs of one": partial(ours, most_runs=1),
+    "one by one": partial(ours, most_runs=1, work_seconds=0.0),
     "plain Tune": plain_tune,
 }
 
@@ -128,24 +134,34 @@ def main() -> None:
     """Run every case in a process of its own and print what each costs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=500)
-    parser.add_argument("--case", choices=list(CASES))
-    arguments = parser.parse_args()
-    if arguments.case:
-        print(json.dumps(CASES[arguments.case](arguments.trials)))
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
+    options = parse(parser, trials=3, cases=["bare", "one by one", "plain Tune"])
+    if options.case:
+        print(json.dumps(CASES[options.case](options.trials)))
         return
-    seconds = {}
-    for case in CASES:
+    print(f"{options.trials} trials in one worker\n")
+    table(["case", "s", "ms a trial above bare", "÷ bare"], measured(options))
+
+
+def measured(options: argparse.Namespace) -> Iterator[list[str]]:
+    """A row for each case."""
+    bare_seconds = None
+    for case in options.cases:
         ended = subprocess.run(
-            [sys.executable, __file__, "--trials", str(arguments.trials), "--case", case],
+            [sys.executable, __file__, "--trials", str(options.trials), "--case", case],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
-        seconds[case] = float(json.loads(ended.stdout.splitlines()[-1]))
-    print(f"{arguments.trials} trials in one worker")
-    for case, took in seconds.items():
-        over = (took - seconds["bare"]) / arguments.trials * 1e3
-        print(f"{case:12} {took:7.2f} s  {over:6.1f} ms a trial above bare")
+        took = float(json.loads(ended.stdout.splitlines()[-1]))
+        if case == "bare":
+            bare_seconds = took
+        if bare_seconds is None:
+            yield [case, f"{took:.3f}", "–", "–"]
+            continue
+        over = (took - bare_seconds) / options.trials * 1e3
+        yield [case, f"{took:.3f}", f"{over:.1f}", f"{took / bare_seconds:.2f}"]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Packs of GD trials beside the same trials one by one: what a step of a run costs.
 
-    .venv/bin/python benchmarks/packing.py [--threads 1] [--device cpu]
+    .venv/bin/python benchmarks/packing.py [--threads 1] [--device cpu] [--whole 6]
 
 First a table of bare steps, for problems from small to large: GD on one θ, and on K of them at
 once. It is what the bound of :func:`jobs.pack.pays` was read from (on a CPU; run it with
@@ -15,9 +15,10 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
+from script import parse, table
 from torch import Tensor, nn
 
 from jobs import Problem, Protocol, Trial, TrialResult, TrialRun
@@ -89,12 +90,12 @@ def problem(dataset: str, samples: int, width: int, depth: int, dtype: str) -> P
     )
 
 
-def milliseconds(steps: list[Callable[[], object]]) -> list[float]:
+def milliseconds(steps: list[Callable[[], object]], repeats: int) -> list[float]:
     """The median time of each of several steps, measured in turn so that drifts hit them alike."""
     for step in steps:
         step()
     times: list[list[float]] = [[] for _ in steps]
-    for _ in range(7):
+    for _ in range(repeats):
         for step, taken in zip(steps, times, strict=True):
             calls, start = 0, time.perf_counter()
             while (passed := time.perf_counter() - start) < 0.05 or calls == 0:
@@ -106,8 +107,8 @@ def milliseconds(steps: list[Callable[[], object]]) -> list[float]:
     return [statistics.median(taken) for taken in times]
 
 
-def bare_steps(name: str, objective: Objective, theta: Tensor) -> None:
-    """Print what a run-step costs alone and in packs of several sizes."""
+def bare_steps(name: str, objective: Objective, theta: Tensor, repeats: int) -> list[str]:
+    """What a run-step costs alone and in packs of several sizes."""
     size = len(theta)
 
     def alone() -> Tensor:
@@ -117,24 +118,22 @@ def bare_steps(name: str, objective: Objective, theta: Tensor) -> None:
         thetas, eta = theta.repeat(runs, 1), theta.new_full((runs, 1), 0.01)
         return lambda: thetas - eta * stacked_gradients(objective, thetas)[1]
 
-    one, *packs = milliseconds([alone, *(packed(runs) for runs in PACK_SIZES)])
+    one, *packs = milliseconds([alone, *(packed(runs) for runs in PACK_SIZES)], repeats)
     cells = [
-        f"{together / runs:7.3f} ({together / runs / one:4.2f})"
+        f"{together / runs:.4f} ({together / runs / one:.2f})"
         for runs, together in zip(PACK_SIZES, packs, strict=True)
     ]
     products = size * objective.samples
     dtype = str(theta.dtype).removeprefix("torch.")
     verdict = "yes" if pays(size, objective.samples, dtype) else "no"
-    print(
-        f"{name:22} {dtype} {products:9.2g} {one:7.3f}   {'  '.join(cells)}   {verdict}", flush=True
-    )
+    return [name, dtype, f"{products:.2g}", f"{one:.4f}", *cells, verdict]
 
 
 def whole_trials(
-    network: tuple[str, int, int, int], dtype: str, epsilon: float, device: str, threads: int
-) -> None:
-    """Print the time of 16 trials one by one and as a pack, and how far their rows are apart."""
-    protocol = Protocol(epsilons=(4 * epsilon, epsilon), max_steps=2000)
+    network: tuple[str, int, int, int], dtype: str, epsilon: float, options: argparse.Namespace
+) -> list[str]:
+    """The time of 16 trials one by one and as a pack, and how far their rows are apart."""
+    protocol = Protocol(epsilons=(4 * epsilon, epsilon), max_steps=options.steps)
     posed = problem(*network, dtype)
 
     def runs() -> list[TrialRun]:
@@ -142,7 +141,8 @@ def whole_trials(
             Trial(problem=posed, protocol=protocol, kind="gd", learning_rate=0.02 * 1.25**number)
             for number in range(16)
         ]
-        return [TrialRun(trial, device=device, threads=threads) for trial in trials]
+        place = {"device": options.device, "threads": options.threads}
+        return [TrialRun(trial, **place) for trial in trials]
 
     runs()[0].advance()  # what is done once in a process
     one_by_one, together = runs(), runs()
@@ -159,11 +159,9 @@ def whole_trials(
     ]
     equal = [difference for difference in apart if math.isfinite(difference)]
     steps = sum(run.step for run in one_by_one)
-    print(
-        f"{' '.join(map(str, network)):22} {dtype} {steps:7} {alone:8.2f} s {packed:8.2f} s "
-        f"({packed / alone:4.2f})   {len(equal):2} of 16   {max(equal):.0e}",
-        flush=True,
-    )
+    row = [" ".join(map(str, network)), dtype, f"{steps:,}", f"{alone:.2f}", f"{packed:.2f}"]
+    farthest = f"{max(equal):.0e}" if equal else "–"
+    return [*row, f"{packed / alone:.2f}", f"{len(equal)} of 16", farthest]
 
 
 def difference(one: TrialResult, other: TrialResult) -> float:
@@ -182,28 +180,37 @@ def difference(one: TrialResult, other: TrialResult) -> float:
     return largest
 
 
+def all_bare_steps(options: argparse.Namespace) -> Iterator[list[str]]:
+    """The rows of the first table."""
+    with reproducible(options.threads):
+        yield bare_steps("diagonal, 1, 6", *diagonal(options.device), options.repeats)
+        for network in NETWORKS[: options.networks]:
+            for dtype in ("float32", "float64"):
+                objective, _, theta = pose(problem(*network, dtype), options.device)
+                name = " ".join(map(str, network))
+                yield bare_steps(name, objective, theta, options.repeats)
+
+
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    device, threads = arguments.device, arguments.threads
-    print("ms a step of a run: alone, and in packs of K (relative to alone)")
-    heads = "  ".join(f"{f'K = {runs}':>14}" for runs in PACK_SIZES)
-    print(f"{'dataset, n, width, depth':30} {'P n':>9} {'alone':>7}   {heads}   pays")
-    with reproducible(threads):
-        bare_steps("diagonal, 1, 6", *diagonal(device))
-        for network in NETWORKS:
-            for dtype in ("float32", "float64"):
-                objective, _, theta = pose(problem(*network, dtype), device)
-                bare_steps(" ".join(map(str, network)), objective, theta)
+    parser.add_argument("--networks", type=int, default=len(NETWORKS), help="of bare steps")
+    parser.add_argument("--repeats", type=int, default=7, help="of the timing of bare steps")
+    parser.add_argument("--whole", type=int, default=len(WHOLE), help="networks of whole trials")
+    parser.add_argument("--steps", type=int, default=2000, help="of whole trials, at most")
+    options = parse(parser, networks=1, repeats=1, whole=1, steps=100)
+    print("ms a step of a run: alone, and in packs of K (relative to alone)\n")
+    heads = ["dataset, n, width, depth", "dtype", "P n", "alone"]
+    heads += [f"K = {runs}" for runs in PACK_SIZES]
+    table([*heads, "pays"], all_bare_steps(options))
     print(
-        "\n16 whole trials: their steps, one by one, as a pack; rows with equal steps and counts,"
+        "\n16 whole trials, in seconds; rows with equal steps and counts, and the largest relative "
+        "difference of a number in them\n"
     )
-    print("and the largest relative difference of a number in them")
-    for network, dtype, epsilon in WHOLE:
-        whole_trials(network, dtype, epsilon, device, threads)
+    heads = ["problem", "dtype", "steps", "one by one", "as a pack", "ratio", "equal", "difference"]
+    table(heads, (whole_trials(*case, options) for case in WHOLE[: options.whole]))
 
 
 if __name__ == "__main__":

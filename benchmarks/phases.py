@@ -1,6 +1,6 @@
 """Seconds and memory that the analysis of single columns takes on synthetic trials, without I/O.
 
-    python benchmarks/phases.py [COLUMNS]
+    python benchmarks/phases.py [--columns 50000]
 
 Each column has a flow and 19 GD runs with 1 % noise; five seeds are a problem. It prints the share
 of 95 % intervals that hold the true η_c, too.
@@ -8,12 +8,13 @@ of 95 % intervals that hold the true η_c, too.
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import time
 
 import numpy as np
 import pyarrow as pa
+from script import parse, table
 
 from orchestrator.analysis.phase import phase_table
 from orchestrator.analysis.runs import read
@@ -52,20 +53,21 @@ def trials(columns: int) -> tuple[pa.Table, np.ndarray]:
 
 
 def main() -> None:
-    """Print one line."""
-    table, true = trials(int(sys.argv[1]) if len(sys.argv) > 1 else 50_000)
+    """Print a table of one row."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--columns", type=int, default=50_000)
+    rows, true = trials(parse(parser, columns=20).columns)
     started = time.perf_counter()
-    places, runs = read(table)
-    found, _ = over_seeds(table, places, runs)
+    places, runs = read(rows)
+    found, _ = over_seeds(rows, places, runs)
     phase = phase_table(places, runs, found)
     seconds = time.perf_counter() - started
     low, high = (phase[f"eta_c_fitted_{end}"].to_numpy() for end in ("low", "high"))
     held = np.mean((low <= true) & (true <= high))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"{len(table)} rows, {len(phase)} columns: {seconds:.1f} s, peak {peak:.2f} GiB with the "
-        f"table, {held:.1%} of intervals hold η_c"
-    )
+    heads = ["rows of trials", "columns", "s", "peak GiB, with the trials", "intervals with η_c"]
+    cells = [f"{seconds:.2f}", f"{peak:.2f}", f"{held:.1%}"]
+    table(heads, [[str(len(rows)), str(len(phase)), *cells]])
 
 
 if __name__ == "__main__":

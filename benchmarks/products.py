@@ -29,9 +29,10 @@ import peers
 import torch
 from compiling import compiled, eager
 from exactness import apart
-from measuring import least, occupied, peak_memory, table, timed
+from measuring import least, occupied, peak_memory, timed
 from networks import Case
 from peers import Product
+from script import parse, table
 from torch import Tensor
 
 from jobs.eigenvalues import start_vector
@@ -47,7 +48,7 @@ Vectors = Callable[[Tensor], Tensor]
 """H applied to the rows of a matrix."""
 
 
-def linearised(case: Case, options: argparse.Namespace) -> None:
+def linearised(case: Case, _: argparse.Namespace) -> None:
     """Print time, set-up and memory of products by linearisation and with retained graphs."""
     chunks, theta = case.planned(), case.theta
     goal, vector = case.objective(chunks), start_vector(len(theta), theta)
@@ -70,11 +71,18 @@ def linearised(case: Case, options: argparse.Namespace) -> None:
     gradient, *took = least([partial(goal.packed_gradient, theta), *kept], CPU, 7, 0.0)
     for row, first, ms in zip(rows, firsts, took, strict=True):
         row[1:1] = [f"{first:.0f}", f"{ms:.0f}", f"{ms / gradient:.2f}"]
-    heads = ["", "ms to the first product", "ms a product", "/ gradient", "MiB held", "MiB at most"]
-    table([*heads, "difference"], rows, options.markdown)
+    heads = [
+        "products by",
+        "ms to the first product",
+        "ms a product",
+        "/ gradient",
+        "MiB held",
+        "MiB at most",
+    ]
+    table([*heads, "difference"], rows)
     late, saved = firsts[1] - firsts[0], took[0] - took[1]
     when = f"with product {1 + math.ceil(late / saved)}" if saved > 0 else "at no product"
-    print(f"Of the products at one θ, linearising has made up for its set-up {when}.")
+    print(f"\nOf the products at one θ, linearising has made up for its set-up {when}.")
 
 
 def begun(build: Callable[[], Product], vector: Tensor) -> tuple[Product, Tensor]:
@@ -96,7 +104,7 @@ def of_graphs(goal: Objective, theta: Tensor) -> Product:
     return lambda vector: hessian @ vector
 
 
-def blocks(case: Case, options: argparse.Namespace) -> None:
+def blocks(case: Case, _: argparse.Namespace) -> None:
     """Print the time of a product, alone and as one of several."""
     chunks, theta = case.planned(), case.theta
     goal = case.objective(chunks)
@@ -111,8 +119,7 @@ def blocks(case: Case, options: argparse.Namespace) -> None:
         most, result = peak_memory(way)
         rows.append([f"{many} vectors at once", f"{ms / many:.1f}", f"{ms / many / one:.2f}"])
         rows[-1] += [f"{most:.0f}", f"{apart(result, exact[:many]):.0e}"]
-    heads = ["", "ms a vector", "/ one vector", "MiB more at most", "difference"]
-    table(heads, rows, options.markdown)
+    table(["", "ms a vector", "/ one vector", "MiB more at most", "difference"], rows)
 
 
 def batched(goal: Objective, theta: Tensor) -> Vectors:
@@ -138,7 +145,7 @@ def compiling(case: Case, options: argparse.Namespace) -> None:
     rows = []
     for chunks in dict.fromkeys([case.planned(), Chunks(case.samples, 1)]):
         plain = eager(case, chunks)
-        setup, way = timed(partial(compiled, case, chunks))
+        setup, way = timed(partial(compiled, case, chunks, options.backend))
         off = apart(way(), plain())
         base, ms = least([plain, way], CPU, 5, 0.0)
         rows.append([f"{-(-case.samples // chunks.size)} of {chunks.size}", f"{setup:.1f}"])
@@ -146,7 +153,7 @@ def compiling(case: Case, options: argparse.Namespace) -> None:
         gained = (base - ms) / 1e3
         rows[-1].append(f"{setup / gained:.0f}" if gained > 0 else "never")
     heads = ["chunks", "compiling s", "eager ms", "compiled ms", "ratio", "difference"]
-    table([*heads, "gradients until it pays"], rows, options.markdown)
+    table([*heads, "gradients until it pays"], rows)
 
 
 PARTS = {
@@ -163,18 +170,19 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="folder of CIFAR-10's official binary files")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--markdown", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--samples", type=int, help="instead of those of each part")
+    parser.add_argument("--backend", default="inductor", help="of torch.compile")
+    options = parse(parser, samples=4, backend="aot_eager")
     warnings.filterwarnings("ignore", message="Attempted to insert a get_attr Node")
     print(f"torch {torch.__version__}, {options.threads} threads")
     with reproducible(options.threads), exact_attention():
         for part in options.parts.split(","):
             measure, cases = PARTS[part]
             for name, sizes in cases.items():
-                for samples in sizes:
+                for samples in sizes if options.samples is None else (options.samples,):
                     case = networks.case(name, samples, options.cifar)
                     plan = case.planned()
-                    print(f"\n{part}: {name}, n = {samples}, P = {len(case.theta)}, {plan}")
+                    print(f"\n{part}: {name}, n = {samples}, P = {len(case.theta)}, {plan}\n")
                     measure(case, options)
 
 

@@ -1,6 +1,6 @@
 """The published curve of fc-tanh on CIFAR-10-5k under GD at η = 0.01, computed again.
 
-    python benchmarks/published.py --cifar FOLDER
+    .venv/bin/python benchmarks/published.py --cifar FOLDER
 
 trains the network of Cohen et al. 2021 (3072-200-200-10, tanh, MSE as ½ Σ over outputs, PyTorch's
 default initialisation from seed 0) to 99 % training accuracy, measures the sharpness every 50
@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import cifar
 import networks
 import torch
+from networks import Case
+from script import parse, table
+from torch import Tensor
 
 from jobs.descent import GradientDescent
-from jobs.losses import LOSS_SUMS
 from jobs.numerics import reproducible
 from jobs.objective import Objective
-from jobs.parameters import Layout
 from jobs.sharpness import SharpnessMeter
 from jobs.stepper import Bounds
 
@@ -56,48 +58,62 @@ ENDS = 9040
 def main() -> None:
     """Train, and print the curve beside the published one."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cifar", type=Path, required=True, help="folder of the binary files")
+    parser.add_argument("--cifar", type=Path, help="folder of the binary files; else random images")
+    parser.add_argument("--samples", type=int, default=5_000)
     parser.add_argument("--steps", type=int, default=10_000, help="stop here at the latest")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
+    options = parse(parser, samples=50, steps=50)
     with reproducible(options.threads):
-        compare(options.cifar, options.steps)
+        compare(networks.case("fc", options.samples, options.cifar), options.steps)
 
 
-def compare(folder: Path, most_steps: int) -> None:
+def compare(case: Case, most_steps: int) -> None:
     """Train to 99 % accuracy or the last step, printing rows where there is a published value."""
-    inputs, labels = cifar.read(folder, 5_000)
-    torch.manual_seed(0)
-    network = networks.fcn()
-    theta = networks.flat_parameters(network)
-    objective = Objective(network, Layout.of(network), LOSS_SUMS["mse"], inputs, labels)
-    method, meter = GradientDescent(objective, LEARNING_RATE), SharpnessMeter(objective, 1e-3)
-    start, crossed, worst = time.perf_counter(), None, 0.0
-    print(f"{'step':>6}{'S':>9}{'published':>11}{'off':>8}{'loss':>9}{'published':>11}")
-    for step in range(most_steps + 1):
-        loss = method.evaluate(theta)
-        if step % 50 == 0:
-            sharpness = meter.measure(theta).sharpness
-            if crossed is None and sharpness > 2 / LEARNING_RATE:
-                crossed = step
-            if step in PUBLISHED:
-                theirs, their_loss = PUBLISHED[step]
-                off = sharpness / theirs - 1
-                worst = max(worst, abs(off))
-                print(
-                    f"{step:>6}{sharpness:>9.1f}{theirs:>11.1f}{off:>8.1%}{loss:>9.4f}"
-                    f"{their_loss if their_loss is not None else '–':>11}",
-                    flush=True,
-                )
-            if objective.evaluate(theta).accuracy >= 0.99:
-                break
-        theta = method.move(theta, Bounds(0.0, 1e3, 1)).theta
+    objective, training = case.objective(), Training()
+    start = time.perf_counter()
+    heads = ["step", "S", "published S", "difference", "loss", "published loss"]
+    table(heads, curve(objective, case.theta, most_steps, training))
+    crossed = "never" if training.crossed is None else f"at step {training.crossed}"
     print(
-        f"largest difference of S {worst:.1%}; S crosses 2/η at step {crossed} (published: about "
-        f"4350); 99 % accuracy at step {step} (published: about {ENDS})\n"
+        f"largest difference of S {training.worst:.1%}; S crosses 2/η {crossed} (published: about "
+        f"4350); {100 * training.accuracy:.0f} % accuracy at step {training.step} (published: "
+        f"99 % at about {ENDS})\n"
         f"{objective.gradients} gradients and {objective.hvps} Hessian products in "
         f"{time.perf_counter() - start:.0f} s"
     )
+
+
+@dataclass
+class Training:
+    """How far it came."""
+
+    step: int = 0
+    crossed: int | None = None
+    worst: float = 0.0
+    accuracy: float = 0.0
+
+
+def curve(
+    objective: Objective, theta: Tensor, most_steps: int, training: Training
+) -> Iterator[list[str]]:
+    """A row for each step with a published value."""
+    method, meter = GradientDescent(objective, LEARNING_RATE), SharpnessMeter(objective, 1e-3)
+    for step in range(most_steps + 1):
+        training.step, loss = step, method.evaluate(theta)
+        if step % 50 == 0:
+            sharpness = meter.measure(theta).sharpness
+            if training.crossed is None and sharpness > 2 / LEARNING_RATE:
+                training.crossed = step
+            if step in PUBLISHED:
+                theirs, their_loss = PUBLISHED[step]
+                off = sharpness / theirs - 1
+                training.worst = max(training.worst, abs(off))
+                row = [str(step), f"{sharpness:.1f}", f"{theirs:.1f}", f"{off:.1%}", f"{loss:.4f}"]
+                yield [*row, "–" if their_loss is None else f"{their_loss}"]
+            training.accuracy = objective.evaluate(theta).accuracy
+            if training.accuracy >= 0.99:
+                break
+        theta = method.move(theta, Bounds(0.0, 1e3, 1)).theta
 
 
 if __name__ == "__main__":

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from floors import Rates
-from measuring import least, table
+from measuring import least
 from networks import Case
+from script import table
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,16 @@ class Part:
     def show(self, bench: Bench) -> None:
         """Print the table in Markdown; where a subject fails, its row says so, others follow."""
         print(f"\n## {self.title}\n\n{self.note}\n")
-        rows = []
+        table(self.heads, self._of_all(bench))
+
+    def _of_all(self, bench: Bench) -> Iterator[list[str]]:
         for name, subject in self.subjects(bench).items():
             try:
-                rows += self.rows(bench, *subject)
+                yield from self.rows(bench, *subject)
             except Exception as error:  # one failure must not cost the other figures
                 traceback.print_exc()
                 failure = f"**failed: {type(error).__name__}**"
-                rows.append([name, failure, *[""] * (len(self.heads) - 2)])
-        table(self.heads, rows, True)
+                yield [name, failure, *[""] * (len(self.heads) - 2)]
 
 
 def by_case(bench: Bench) -> dict[str, tuple[Case]]:

@@ -19,11 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from grown import columns_for, prepared, settle
+from script import parse, table
 
 from orchestrator.ledger import Claims, Ledger
 from orchestrator.ledger.status import read_status
@@ -130,8 +131,8 @@ def measured(steps: Steps) -> dict[str, list[float]]:
     return figures
 
 
-def measure(case: str, run: Path, about: str) -> None:
-    """Measure one case in a process of its own and print a line of a table for each step."""
+def measure(case: str, run: Path, about: str) -> Iterator[list[str]]:
+    """Measure one case in a process of its own; a row for each step."""
     ended = subprocess.run(
         [sys.executable, __file__, "--case", case, "--run", str(run)],
         stdout=subprocess.PIPE,
@@ -139,7 +140,7 @@ def measure(case: str, run: Path, about: str) -> None:
         check=True,
     )
     for step, (cpu, wall, peak) in json.loads(ended.stdout.splitlines()[-1]).items():
-        print(f"| {about} | {case} | {step} | {cpu:.3f} | {wall:.3f} | {peak:.0f} |", flush=True)
+        yield [about, case, step, f"{cpu:.3f}", f"{wall:.3f}", f"{peak:.0f}"]
 
 
 def main() -> None:
@@ -151,28 +152,32 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="where run directories are made and stay")
     parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.case:
-        print(json.dumps(measured(CASES[arguments.case](arguments.run))))
+    options = parse(parser, trials=[20], a_part=[16], cases=["start", "compact"])
+    if options.case:
+        print(json.dumps(measured(CASES[options.case](options.run))))
         return
-    print("| trials, trials a part | case | step | CPU s | wall s | peak MiB |")
-    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
-        for trials in arguments.trials:
-            for a_part in arguments.a_part:
-                run = (arguments.keep or Path(temporary)) / f"run-{trials}-{a_part}"
-                sweep = prepared(run, columns_for(trials))
-                before = time.perf_counter()
-                count = settle(run, sweep.columns, a_part)
-                files = sum(1 for _ in run.rglob("*.parquet"))
-                took = time.perf_counter() - before
-                print(f"{count} trials in {files} files, made in {took:.0f} s", file=sys.stderr)
-                for case in arguments.cases:
-                    measure(case, run, f"{count}, {a_part}")
-                if "compact" in arguments.cases:
-                    for case in arguments.cases:
-                        if case not in ("compact", "expand"):
-                            measure(case, run, f"{count}, compacted")
+        heads = ["trials, trials a part", "case", "step", "CPU s", "wall s", "peak MiB"]
+        table(heads, all_sizes(options, options.keep or Path(temporary)))
+
+
+def all_sizes(options: argparse.Namespace, folder: Path) -> Iterator[list[str]]:
+    """The rows of all sizes."""
+    for trials in options.trials:
+        for a_part in options.a_part:
+            run = folder / f"run-{trials}-{a_part}"
+            sweep = prepared(run, columns_for(trials))
+            before = time.perf_counter()
+            count = settle(run, sweep.columns, a_part)
+            files = sum(1 for _ in run.rglob("*.parquet"))
+            took = time.perf_counter() - before
+            print(f"{count} trials in {files} files, made in {took:.0f} s", file=sys.stderr)
+            for case in options.cases:
+                yield from measure(case, run, f"{count}, {a_part}")
+            if "compact" in options.cases:
+                for case in options.cases:
+                    if case not in ("compact", "expand"):
+                        yield from measure(case, run, f"{count}, compacted")
 
 
 if __name__ == "__main__":

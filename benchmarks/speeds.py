@@ -143,7 +143,8 @@ Build = Callable[[Case, Chunks], Gradient]
 
 def captures(bench: Bench) -> dict[str, tuple[Case, str, Build]]:
     """Every network as a CUDA graph and by torch.compile."""
-    ways: dict[str, Build] = {"torch.compile": compiled}
+    backend = "aot_eager" if bench.small else "inductor"
+    ways: dict[str, Build] = {"torch.compile": partial(compiled, backend=backend)}
     if bench.device.type == "cuda":
         ways = {"CUDA graph": Captured, **ways}
     cases = bench.cases[:1] if bench.small else bench.cases

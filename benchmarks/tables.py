@@ -17,10 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from rows import Size, column_id, make, repeat
+from script import parse, table
 
 from orchestrator.store import TABLES, examples
 
@@ -90,35 +92,32 @@ def python(run: Path, code: str, imports: str = "") -> list[str]:
     return [sys.executable, "-c", head + code]
 
 
-def measure(about: str, name: str, command: list[str]) -> None:
-    """Run a command and print a line of a table."""
+def measure(about: str, name: str, command: list[str]) -> list[str]:
+    """Run a command; a row of the table."""
     before = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     wall, cpu = time.perf_counter() - before, usage.ru_utime + usage.ru_stime
-    figures = f"{wall:.1f} | {cpu:.1f} | {usage.ru_maxrss / 2**20:.2f}"
-    print(
-        f"| {about} | {name} | {figures if process.returncode == 0 else 'failed | – | –'} |",
-        flush=True,
-    )
+    figures = [f"{wall:.1f}", f"{cpu:.1f}", f"{usage.ru_maxrss / 2**20:.2f}"]
+    return [about, name, *(figures if process.returncode == 0 else ["failed", "–", "–"])]
 
 
-def ask(run: Path, about: str, with_pandas: bool = False) -> None:
-    """All queries, and what ``eos analyze`` reads of the trials."""
-    for name, sql in SQL.items():
-        measure(f"{about}, eos query", name, eos(run, sql))
+def ask(run: Path, about: str, queries: Sequence[str], with_pandas: bool) -> Iterator[list[str]]:
+    """The queries, and what ``eos analyze`` reads of the trials."""
+    for name in queries:
+        yield measure(f"{about}, eos query", name, eos(run, SQL[name]))
         if with_pandas and name in PANDAS:
-            measure(f"{about}, pandas", name, python(run, PANDAS[name], "import pandas"))
-    measure(f"{about}, Store.table", "columns of all trials", python(run, READING))
+            yield measure(f"{about}, pandas", name, python(run, PANDAS[name], "import pandas"))
+    yield measure(f"{about}, Store.table", "columns of all trials", python(run, READING))
 
 
 def describe(run: Path) -> None:
     """Files and bytes of each table."""
-    for table in TABLES:
-        sizes = [path.stat().st_size for path in (run / table).glob("*.parquet")]
+    for name in TABLES:
+        sizes = [path.stat().st_size for path in (run / name).glob("*.parquet")]
         if sizes:
-            print(f"{table}: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB", file=sys.stderr)
+            print(f"{name}: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB", file=sys.stderr)
 
 
 def main() -> None:
@@ -129,23 +128,30 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=2000, help="files of each table")
     parser.add_argument("--run", type=Path, help="where the run directory is made and stays")
     parser.add_argument("--stages", nargs="+", help="some of the stages, of a run that is there")
-    arguments = parser.parse_args()
-    size = Size(arguments.trials, arguments.trajectory_rows, arguments.parts)
+    parser.add_argument("--queries", nargs="+", choices=list(SQL), default=list(SQL))
+    smallest = {"trials": 200, "trajectory_rows": 1000, "parts": 4}
+    options = parse(parser, **smallest, queries=["trajectories of a column"])
     with tempfile.TemporaryDirectory() as temporary:
-        run = arguments.run or Path(temporary) / "run"
-        stages: dict[str, Callable[[], None]] = {
-            "make": lambda: make(run, size),
-            "parts": lambda: ask(run, "parts", with_pandas=True),
-            "compact": lambda: measure("parts", "eos compact", python(run, COMPACT)),
-            "compacted": lambda: ask(run, "compacted"),
-            "repeat": lambda: repeat(run, size, REPEATED_TRIALS, REPEATED_PARTS),
-            "repeated": lambda: ask(run, "compacted, 200 trials again"),
-        }
-        print("| state, reader | what | wall s | CPU s | peak GiB |")
-        print("|---|---|---|---|---|")
-        for name in arguments.stages or stages:
-            stages[name]()
-            describe(run)
+        heads = ["state, reader", "what", "wall s", "CPU s", "peak GiB"]
+        table(heads, all_stages(options, options.run or Path(temporary) / "run"))
+
+
+def all_stages(options: argparse.Namespace, run: Path) -> Iterator[list[str]]:
+    """The rows of the stages that were asked for."""
+    size = Size(options.trials, options.trajectory_rows, options.parts)
+    trials, parts = min(REPEATED_TRIALS, size.trials), min(REPEATED_PARTS, options.parts)
+    ask_it = partial(ask, run, queries=options.queries)
+    stages: dict[str, Callable[[], Iterable[list[str]]]] = {
+        "make": lambda: make(run, size) or (),
+        "parts": lambda: ask_it(about="parts", with_pandas=True),
+        "compact": lambda: [measure("parts", "eos compact", python(run, COMPACT))],
+        "compacted": lambda: ask_it(about="compacted", with_pandas=False),
+        "repeat": lambda: repeat(run, size, trials, parts) or (),
+        "repeated": lambda: ask_it(about=f"compacted, {trials} trials again", with_pandas=False),
+    }
+    for name in options.stages or stages:
+        yield from stages[name]()
+        describe(run)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import measuring
 import torch
 from matplotlib import pyplot as plt
+from script import parse, table
 
 from jobs import Problem, Protocol, Trial, TrialRun
 from jobs.records import Point
@@ -35,8 +35,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=50, help="steps between two measurements")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--figure", type=Path, help="where to write the figure")
-    parser.add_argument("--markdown", action="store_true")
-    options = parser.parse_args()
+    options = parse(parser, samples=20, widths=[4, 8], steps=8, every=2)
     curves: Curves = {}
     for parameterization in PARAMETERIZATIONS:
         for width in options.widths:
@@ -78,7 +77,7 @@ def print_table(curves: Curves, options: argparse.Namespace) -> None:
         loss = points[-1].train_loss
         rows.append([*row, "–" if loss is None else f"{loss:.4g}"])
     print(f"η = {options.learning_rate:g}, 2/η = {2 / options.learning_rate:g}")
-    measuring.table(heads, rows, options.markdown)
+    table(heads, rows)
 
 
 def draw(curves: Curves, options: argparse.Namespace) -> None:

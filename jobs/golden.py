@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,16 +26,28 @@ from jobs.trial import TrialResult, run_trial
 
 POINT = "point(x=[2.0, 1.0], truth=[0.5, 0.5])"
 
+
+class GoldenRun(NamedTuple):
+    """How GD ends: its steps, S, S·η/2, ‖w‖₁, ‖w‖₂, and the risk ‖w∘w − (½, ½)‖²."""
+
+    steps: int
+    sharpness: float
+    edge_ratio: float
+    l1_norm: float
+    l2_norm: float
+    risk: float
+
+
 GOLDEN_RUNS = {
-    0.05: (33, 11.9550, 0.9688, 0.8693),
-    0.15: (58, 11.9324, 0.9911, 0.8709),
-    0.18: (1397, 11.0562, 1.2807, 0.9317),
-    0.20: (611, 9.8797, 1.4244, 1.0075),
-    0.22: (405, 8.9232, 1.4815, 1.0652),
-    0.25: (292, 7.7933, 1.4990, 1.1295),
+    0.05: GoldenRun(33, 11.9550, 0.2989, 0.9688, 0.8693, 0.2986),
+    0.15: GoldenRun(58, 11.9324, 0.8949, 0.9911, 0.8709, 0.2917),
+    0.18: GoldenRun(1397, 11.0562, 0.9951, 1.2807, 0.9317, 0.0872),
+    0.20: GoldenRun(611, 9.8797, 0.9880, 1.4244, 1.0075, 0.0011),
+    0.22: GoldenRun(405, 8.9232, 0.9815, 1.4815, 1.0652, 0.0906),
+    0.25: GoldenRun(292, 7.7933, 0.9742, 1.4990, 1.1295, 0.3804),
 }
-"""η: steps, S, ‖w‖₁ and ‖w‖₂ of the diagonal network f = ⟨w∘w, x⟩ on one sample x = (2, 1) with
-y = 1.5, from w = (0.01, 0.01) until ½(f − y)² ≤ 10⁻¹² (derived independently of this code)."""
+"""By η, the diagonal network f = ⟨w∘w, x⟩ on one sample x = (2, 1) with y = 1.5, from
+w = (0.01, 0.01) until ½(f − y)² ≤ 10⁻¹² (derived independently of this code)."""
 
 GOLDEN_S_GF = 11.9655
 """The largest sharpness along the gradient flow of the same problem."""
@@ -83,17 +96,22 @@ def _diagonal_network(device: str, threads: int | None) -> Iterator[Check]:
         f"{highest:.4f}",
         abs(highest - GOLDEN_S_GF) < 1e-3 * GOLDEN_S_GF,
     )
-    for eta, (steps, *numbers) in GOLDEN_RUNS.items():
+    for eta, golden in GOLDEN_RUNS.items():
         trial = Trial(problem=problem, protocol=protocol, kind="gd", learning_rate=eta)
         row = run_trial(trial, device=device, threads=threads).crossings[-1]
+        numbers = (golden.sharpness, golden.l1_norm, golden.l2_norm)
         found = [value or math.nan for value in (row.sharpness, row.l1_norm, row.l2_norm)]
         yield Check(
             f"diagonal network, GD at η = {eta:g}",
-            f"{steps} steps, S {numbers[0]:.4f}, ‖w‖₁ {numbers[1]:.4f}, ‖w‖₂ {numbers[2]:.4f}",
-            f"{row.steps} steps, S {found[0]:.4f}, ‖w‖₁ {found[1]:.4f}, ‖w‖₂ {found[2]:.4f}",
-            row.steps == steps
+            _ended(golden.steps, *numbers),
+            _ended(row.steps, *found),
+            row.steps == golden.steps
             and all(abs(a - b) <= 1.01e-4 for a, b in zip(found, numbers, strict=True)),
         )
+
+
+def _ended(steps: int, sharpness: float, l1_norm: float, l2_norm: float) -> str:
+    return f"{steps} steps, S {sharpness:.4f}, ‖w‖₁ {l1_norm:.4f}, ‖w‖₂ {l2_norm:.4f}"
 
 
 def _small(architecture: str) -> Problem:

@@ -56,10 +56,15 @@ class RungeKuttaChebyshev2(Integrator):
     RK4 with h = 1/S, the usual way, needs 4 ∫S dt gradients. Those that were saved are counted, and
     steps of RK4 may be shorter than 1/S only as long as they are paid for by them, or by an advance
     of ``ADVANCE`` gradients at the start.
+
+    ``tolerance`` is of the estimated error of a Chebyshev step, relative to ‖θ‖.
     """
 
-    def __init__(self, objective: Objective, measure_every: int) -> None:
+    def __init__(
+        self, objective: Objective, measure_every: int, tolerance: float = TOLERANCE
+    ) -> None:
         super().__init__(objective, measure_every)
+        self._tolerance = tolerance
         self._chebyshev_h, self._rk4_h = -1.0, 0.0  # not known
         self._wait, self._refusals = 0, 0
         self._saved = float(ADVANCE)
@@ -177,13 +182,13 @@ class RungeKuttaChebyshev2(Integrator):
 
     def _chebyshev_error(self, theta: Tensor, candidate: Candidate) -> float:
         """The estimated error of a Chebyshev step, in units of the tolerance."""
-        return self._in_units(theta, (self._estimate(theta, candidate), TOLERANCE))[0]
+        return self._in_units(theta, (self._estimate(theta, candidate), self._tolerance))[0]
 
     def _rk4_errors(self, theta: Tensor, candidate: Candidate, last: Tensor) -> tuple[float, float]:
         """The estimate of a Chebyshev step on a step of RK4, and RK4's own."""
         own = (last - candidate.gradient).mul_(candidate.h / 10)
         chebyshev = self._estimate(theta, candidate)
-        first, second = self._in_units(theta, (chebyshev, TOLERANCE), (own, RK4_TOLERANCE))
+        first, second = self._in_units(theta, (chebyshev, self._tolerance), (own, RK4_TOLERANCE))
         return first, second
 
     def _estimate(self, theta: Tensor, candidate: Candidate) -> Tensor:

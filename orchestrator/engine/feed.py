@@ -24,6 +24,7 @@ from orchestrator.ledger import (
     wait_for_death,
 )
 from orchestrator.plan import (
+    Batching,
     ColumnProgress,
     Ready,
     State,
@@ -57,6 +58,7 @@ class Feed:
     memory_per_cpu: int | None = None
     logged: bool = False
     data: Mapping[Data, Read] = field(default_factory=dict)
+    batching: Batching = field(default_factory=Batching)
     warn: Callable[[str], None] = print
     may_begin: Callable[[], bool] = lambda: True
     grown: Callable[[], Sequence[Column] | None] = lambda: None
@@ -132,7 +134,7 @@ class Feed:
         work = Work(
             run=self.run,
             assignments=tuple(
-                self._assign(progress, trial, pack_size(trial, resources, memory))
+                self._assign(progress, trial, pack_size(trial, resources, memory, self.batching))
                 for progress, trial in self._choose(ready, memory, slots)
             ),
             resources=resources,
@@ -261,7 +263,7 @@ class Feed:
             return [(first, trial)]
         resources = first.column.resources
         alike = [
-            Ready((c, t), seconds, c.column_id, pack_size(t, resources, memory))
+            Ready((c, t), seconds, c.column_id, pack_size(t, resources, memory, self.batching))
             for c, t, seconds in ready
             if t.kind == "gd"
             and c.column.resources == resources
@@ -269,7 +271,7 @@ class Feed:
         ]
         # While every slot has its work, the next one is for whichever becomes free.
         free = max(slots - self._works, 0) or slots
-        return first_work(alike, slots, free)
+        return first_work(alike, slots, free, self.batching.work_seconds)
 
     def _ready(self) -> list[tuple[ColumnProgress, Trial, float]]:
         """Flows first, then the trial that is predicted to take longest."""

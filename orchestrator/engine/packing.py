@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from jobs.spec import Problem, SpecError, Trial
+from orchestrator.plan import Batching
 from orchestrator.sweep import Resources
 
 PACKED = ("fcn", "diagonal", "diagonal-difference")
@@ -12,17 +13,21 @@ PACKED = ("fcn", "diagonal", "diagonal-difference")
 networks, and diagonal ones have nothing but fixed costs to share."""
 
 
-def pack_size(trial: Trial, resources: Resources, memory: int | None) -> int:
+def pack_size(
+    trial: Trial, resources: Resources, memory: int | None, batching: Batching | None = None
+) -> int:
     """How many trials of a column a pack holds at most; 0 for a trial that runs by itself.
 
     Whether a trial runs in packs depends on the trial and on what it occupies, so that its bits do
     not depend on what else there is to run. How large the pack may be depends on the ``memory`` of
-    a process too (bytes; None for the default): what fits into it, but at least one trial.
+    a process too (bytes; None for the default): what fits into it, but at least one trial; and on
+    the most that ``batching`` allows.
     """
     occupied = (resources.workers, resources.cpus_per_worker, resources.gpus_per_worker)
     if trial.kind != "gd" or occupied != (1, 1, 0):
         return 0
-    return _most_runs(trial.problem, memory)
+    most, bound = _most_runs(trial.problem, memory), (batching or Batching()).most_runs
+    return most if bound is None else min(most, bound)
 
 
 @functools.cache

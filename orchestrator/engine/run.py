@@ -26,6 +26,7 @@ from orchestrator.engine.snapshot import Snapshot
 from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger, torn_marks
 from orchestrator.ledger.labels import column_labels
 from orchestrator.live import remove_left_behind
+from orchestrator.plan import Batching
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
 from orchestrator.store import (
     Store,
@@ -155,6 +156,7 @@ def execute(
     quiet: bool = True,
     site: Site | None = None,
     log: Sequence[Sink] = (),
+    batching: Batching | None = None,
     executor: Executor = ray_executor,
 ) -> RunOutcome:
     """Compute all that is missing of these columns, sharing them with other runs by claims.
@@ -172,6 +174,8 @@ def execute(
         quiet: whether the messages of Ray and Tune are kept from the user.
         site: where the run happens; this machine unless given.
         log: where trials are logged while they run, besides the tables.
+        batching: how many trials go together; what pays unless given. No number depends on it, up
+            to rounding.
         executor: what carries out the works.
 
     Raises:
@@ -192,6 +196,7 @@ def execute(
         feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
         feed.may_begin, feed.logged, feed.grown = site.may_begin, bool(log), grown
         feed.data = {data: reads[0] for data, reads in data_read(run).items()}
+        feed.batching = batching or feed.batching
         observe(feed.snapshot())
         try:
             _carry_out(feed, interruption, site, observe, quiet, log, executor)

@@ -2,12 +2,13 @@
 
 from orchestrator.plan.column_progress import ColumnProgress, State
 from orchestrator.plan.facts import FlowFacts, SettledTrial, Threshold
-from orchestrator.plan.packs import Ready, first_work
+from orchestrator.plan.packs import Batching, Ready, first_work
 from orchestrator.plan.prediction import Prediction, predict, predict_all, seconds_per_gradient
 from orchestrator.plan.retry import Attempt, FailureClass, Outcome, gives_up
 
 __all__ = [
     "Attempt",
+    "Batching",
     "ColumnProgress",
     "FailureClass",
     "FlowFacts",

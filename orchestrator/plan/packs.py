@@ -8,14 +8,25 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-PACK_SECONDS = 5.0
-"""A work is filled until it is predicted to take this long. That is long beside what a Tune trial
-costs, and longer than a worker takes to start: Tune gives a trial that waits for a new worker the
-first one that becomes free, and drops the new one, so that shorter works would keep a single worker
-busy and all others from starting. Rows are committed every second in any case."""
-
 WORKS_PER_SLOT = 2
 """While tiny trials are scarce, works are made smaller, so that every slot gets this many."""
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How many runs are computed together, and how many trials one worker gets at once.
+
+    Attributes:
+        most_runs: the most runs in a pack; None for as many as pay.
+        work_seconds: a work is filled until it is predicted to take this long. The default is long
+            beside what a Tune trial costs, and longer than a worker takes to start: Tune gives a
+            trial that waits for a new worker the first one that becomes free, and drops the new
+            one, so that shorter works would keep a single worker busy and all others from starting.
+            Rows are committed every second in any case.
+    """
+
+    most_runs: int | None = None
+    work_seconds: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,26 +41,31 @@ class Ready(Generic[T]):
     pack_size: int = 0
 
 
-def first_work(ready: Sequence[Ready[T]], slots: int, free: int | None = None) -> list[T]:
+def first_work(
+    ready: Sequence[Ready[T]],
+    slots: int,
+    free: int | None = None,
+    work_seconds: float = Batching.work_seconds,
+) -> list[T]:
     """The trials that a worker gets together, of those that are ready, the longest first.
 
     The first of them always is one. Where it is computed in packs, others of its column follow, as
     many as a pack holds, but no more than a fair share of all that is ready (in seconds) for each
     of the ``free`` slots; None where all slots are. What is tiny is filled up with whatever else is
-    ready.
+    ready, until the work takes ``work_seconds``.
     """
     first, total = ready[0], sum(one.seconds for one in ready)
     work, filled = [first], first.seconds
     alike = [one for one in ready[1:] if _go_together(first, one)]
     share = total / max(slots if free is None else free, 1)
     for one in alike:
-        full = len(work) >= first.pack_size and filled + one.seconds > PACK_SECONDS
+        full = len(work) >= first.pack_size and filled + one.seconds > work_seconds
         # The one on the border belongs to the share that has more of it.
         if full or filled + one.seconds / 2 > share:
             break
         work.append(one)
         filled += one.seconds
-    target = min(PACK_SECONDS, total / (WORKS_PER_SLOT * max(slots, 1)))
+    target = min(work_seconds, total / (WORKS_PER_SLOT * max(slots, 1)))
     others = [one for one in ready[1:] if not _go_together(first, one)]
     for one in [*alike[len(work) - 1 :], *others]:
         if filled + one.seconds > target:

@@ -10,6 +10,7 @@ from jobs import Problem, models
 from jobs.datasets import Shape
 from jobs.descent import GradientDescent
 from jobs.flow import METHODS
+from jobs.golden import GOLDEN_RUNS, GOLDEN_S_GF
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
 from jobs.measures import sharpness
@@ -39,31 +40,21 @@ def _posed(architecture, x, y, **changes):
 
 
 @pytest.mark.parametrize("block", [1, 16])
-@pytest.mark.parametrize(
-    ("eta", "steps", "s", "edge", "l1", "l2", "risk"),
-    [
-        (0.05, 33, 11.9550, 0.2989, 0.9688, 0.8693, 0.2986),
-        (0.15, 58, 11.9324, 0.8949, 0.9911, 0.8709, 0.2917),
-        (0.18, 1397, 11.0562, 0.9951, 1.2807, 0.9317, 0.0872),
-        (0.20, 611, 9.8797, 0.9880, 1.4244, 1.0075, 0.0011),
-        (0.22, 405, 8.9232, 0.9815, 1.4815, 1.0652, 0.0906),
-        (0.25, 292, 7.7933, 0.9742, 1.4990, 1.1295, 0.3804),
-    ],
-)
-def test_gd_on_a_diagonal_network_to_every_printed_digit(block, eta, steps, s, edge, l1, l2, risk):
+@pytest.mark.parametrize(("eta", "printed"), GOLDEN_RUNS.items())
+def test_gd_on_a_diagonal_network_to_every_printed_digit(block, eta, printed):
     objective, theta = _diagonal()
     method, taken, epsilon = GradientDescent(objective, eta, block), 0, 1e-12
     while method.evaluate(theta) >= epsilon:
         moved = method.move(theta, Bounds(math.nextafter(epsilon, 0), 1e3, 2_000))
         theta, taken = moved.theta, taken + moved.steps
     found = sharpness(objective, theta, rtol=1e-10)
-    assert taken == steps
-    assert found.sharpness == pytest.approx(s, abs=5.1e-5)
-    assert found.sharpness * eta / 2 == pytest.approx(edge, abs=5.1e-5)
-    assert float(theta.abs().sum()) == pytest.approx(l1, abs=5.1e-5)
-    assert float(theta.norm()) == pytest.approx(l2, abs=5.1e-5)
+    assert taken == printed.steps
+    assert found.sharpness == pytest.approx(printed.sharpness, abs=5.1e-5)
+    assert found.sharpness * eta / 2 == pytest.approx(printed.edge_ratio, abs=5.1e-5)
+    assert float(theta.abs().sum()) == pytest.approx(printed.l1_norm, abs=5.1e-5)
+    assert float(theta.norm()) == pytest.approx(printed.l2_norm, abs=5.1e-5)
     error = theta.square() - torch.tensor(TRUTH, dtype=torch.float64)
-    assert float(error @ error) == pytest.approx(risk, abs=5.1e-5)
+    assert float(error @ error) == pytest.approx(printed.risk, abs=5.1e-5)
 
 
 def _flow_end():
@@ -86,11 +77,11 @@ def test_the_flow_of_a_diagonal_network_ends_where_its_closed_form_does(name):
         theta = method.move(theta, Bounds(1e-10, 1e3, 1)).theta
     beta = _flow_end()
     found = sharpness(objective, theta, rtol=1e-9)
-    # On the manifold S = 4 Σ xᵢ² βᵢ. The printed value of S_GF is 11.9655.
+    # On the manifold S = 4 Σ xᵢ² βᵢ.
     assert 4 * sum(b * x * x for b, x in zip(beta, X, strict=True)) == pytest.approx(
-        11.9655, abs=5.1e-5
+        GOLDEN_S_GF, abs=5.1e-5
     )
-    assert found.sharpness == pytest.approx(11.9655, rel=1e-3)
+    assert found.sharpness == pytest.approx(GOLDEN_S_GF, rel=1e-3)
     # Steps of 1/S leave 3·10⁻⁴ of ‖β‖, with either method.
     assert theta.square().tolist() == pytest.approx(beta, abs=5e-4)
 

@@ -29,7 +29,7 @@ def _together(folder, size, *cases, timeout=60):
         subprocess.Popen([sys.executable, SCRIPT, str(rank), *given]) for rank in range(size)
     ]
     for process in processes:
-        process.wait(timeout=120)
+        process.wait(timeout=300)
     files = [folder / f"{rank}.json" for rank in range(size)]
     return [json.loads(file.read_text()) if file.exists() else None for file in files]
 
@@ -181,8 +181,12 @@ def test_more_ranks_than_samples_are_refused(found):
     assert found.refused == [expected, expected]
 
 
-@pytest.mark.parametrize(("way", "most"), [("leaves", 2.5), ("dies", 2.5), ("hangs", 6)])
-def test_a_rank_that_is_gone_fails_the_others_within_a_bounded_time(tmp_path, way, most):
-    (found,) = _together(tmp_path, 2, ("broken", {"way": way}), timeout=3)[0]
-    assert found["error"].startswith("rank 0 of 2 waited for another rank in vain: ")
-    assert found["seconds"] < most
+@pytest.mark.parametrize(("way", "timeout"), [("leaves", 3600), ("dies", 3600), ("hangs", 3)])
+def test_a_rank_that_is_gone_fails_the_others(tmp_path, way, timeout):
+    """At once where it has closed its connections, else when the timeout is over.
+
+    The other rank stays until this one has failed.
+    """
+    case = ("broken", {"way": way, "until": str(tmp_path / "0.json")})
+    (error,) = _together(tmp_path, 2, case, timeout=timeout)[0]
+    assert error.startswith("rank 0 of 2 waited for another rank in vain: ")

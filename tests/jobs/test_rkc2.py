@@ -182,6 +182,24 @@ def test_a_trial_of_the_linear_model_follows_the_exponential(linear_model, trial
         assert row.sharpness == pytest.approx(linear_model.sharpness, rel=1e-3)
 
 
+def test_a_smaller_tolerance_comes_nearer_to_the_exact_flow(linear_model):
+    farthest = []
+    for tolerance in (1e-3, 1e-5):
+        method = RungeKuttaChebyshev2(linear_model.objective, 50, tolerance)
+        theta0 = theta = _random_theta(650)
+        errors, passed = [], 0.0
+        while passed < 100 / linear_model.sharpness:
+            method.evaluate(theta)
+            if method.wants_sharpness:
+                method.see_sharpness(linear_model.sharpness)
+            moved = method.move(theta, Bounds(0.0, math.inf, 1))
+            theta, passed = moved.theta, passed + moved.time
+            exact = linear_model.decayed(theta0, torch.exp(-passed * linear_model.eigenvalues))
+            errors.append(float((theta - exact).norm()))
+        farthest.append(max(errors))
+    assert farthest[1] < farthest[0] / 2  # the steps of RK4 at the start are the same
+
+
 def _finely(objective, theta, epsilons):
     """(time, S, max S) where RK4 with h = 0.25/S first reaches each ε, S measured after 1/S.
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from jobs.diagonal import Flow, OnePoint
+from jobs.golden import GOLDEN_S_GF
 
 CASES = [
     ([2.0, 1.0], 1.5, [0.01, 0.01]),
@@ -104,9 +105,9 @@ def test_the_largest_sharpness_is_that_of_an_integrated_trajectory(x, y, start):
 
 def test_the_printed_values_of_the_example():
     flow = Flow([2.0, 1.0], 1.5, [0.01, 0.01])
-    assert flow.max_sharpness() == pytest.approx(11.9655, abs=5.1e-5)
+    assert flow.max_sharpness() == pytest.approx(GOLDEN_S_GF, abs=5.1e-5)
     assert flow.critical_rate(1e-12) == pytest.approx(0.16715, abs=5.1e-6)
-    assert flow.max_sharpness(1e-12) == pytest.approx(11.9655, abs=1e-4)
+    assert flow.max_sharpness(1e-12) == pytest.approx(GOLDEN_S_GF, abs=1e-4)
 
 
 def test_from_a_small_start_negative_curvature_is_largest_and_s_falls_before_it_rises():

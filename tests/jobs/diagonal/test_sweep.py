@@ -4,18 +4,10 @@ import numpy as np
 import pytest
 
 from jobs.diagonal import Flow, OnePoint, TrainingLoss, descend
+from jobs.golden import GOLDEN_RUNS
 
 X, Y, TRUTH, START = [2.0, 1.0], 1.5, [0.5, 0.5], [0.01, 0.01]
-TABLE = np.array(
-    [
-        (0.05, 33, 11.9550, 0.2989, 0.9688, 0.8693, 0.2986),
-        (0.15, 58, 11.9324, 0.8949, 0.9911, 0.8709, 0.2917),
-        (0.18, 1397, 11.0562, 0.9951, 1.2807, 0.9317, 0.0872),
-        (0.20, 611, 9.8797, 0.9880, 1.4244, 1.0075, 0.0011),
-        (0.22, 405, 8.9232, 0.9815, 1.4815, 1.0652, 0.0906),
-        (0.25, 292, 7.7933, 0.9742, 1.4990, 1.1295, 0.3804),
-    ]
-).T
+TABLE = np.array([(eta, *run) for eta, run in GOLDEN_RUNS.items()]).T
 """η, steps, S, S·η/2, ‖w‖₁, ‖w‖₂, R."""
 
 

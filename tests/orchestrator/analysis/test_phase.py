@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.golden import GOLDEN_RUNS, GOLDEN_S_GF
 from orchestrator.analysis import Measured, PhaseRow, phase_row
 from orchestrator.analysis.grouped import chance_of_rise, median_intervals
 from orchestrator.store import PHASE
@@ -45,30 +46,27 @@ def test_two_exact_regimes() -> None:
 
 
 def test_the_diagonal_network_of_two_weights() -> None:
-    """x = (2, 1), y = 1.5, w0 = 0.01: S_GF = 11.9655, and S and ‖w‖₁ of converged GD."""
-    golden = [
-        (0.05, 11.9550, 0.9688, 0.2986),
-        (0.15, 11.9324, 0.9911, 0.2917),
-        (0.18, 11.0562, 1.2807, 0.0872),
-        (0.20, 9.8797, 1.4244, 0.0011),
-        (0.22, 8.9232, 1.4815, 0.0906),
-        (0.25, 7.7933, 1.4990, 0.3804),
+    """The golden runs: S and ‖w‖₁ of converged GD, and its risk."""
+    rows = [
+        gd(eta, run.sharpness, l1_norm=run.l1_norm, test_loss=run.risk)
+        for eta, run in GOLDEN_RUNS.items()
     ]
-    rows = [gd(eta, s, l1_norm=l1, test_loss=risk) for eta, s, l1, risk in golden]
-    row = phase_row("diagonal", 1e-12, flow(11.9655), rows)
+    below, above = [GOLDEN_RUNS[0.05], GOLDEN_RUNS[0.15]], list(GOLDEN_RUNS)[2:]
+    row = phase_row("diagonal", 1e-12, flow(GOLDEN_S_GF), rows)
     assert row.eta_c == pytest.approx(0.16715, rel=1e-4)
     assert row.eta_c_fitted == pytest.approx(0.16715, rel=0.03)
     assert row.edge_ratio == pytest.approx(0.98, abs=0.01)
     assert row.edge_exponent == pytest.approx(-1, abs=0.1)
-    assert row.flat_spread == pytest.approx((11.9550 - 11.9324) / 11.9437)
+    high, low = (run.sharpness for run in below)
+    assert row.flat_spread == pytest.approx(2 * (high - low) / (high + low), rel=1e-5)
     assert row.l1_slope == pytest.approx(
-        np.polyfit([0.18, 0.20, 0.22, 0.25], [1.2807, 1.4244, 1.4815, 1.4990], 1)[0]
+        np.polyfit(above, [GOLDEN_RUNS[eta].l1_norm for eta in above], 1)[0]
     )
-    assert (row.test_loss_best, row.eta_best) == (0.0011, 0.20)
+    assert (row.test_loss_best, row.eta_best) == (GOLDEN_RUNS[0.20].risk, 0.20)
     assert row.eta_best_over_eta_c == pytest.approx(1.2, rel=0.01)
     assert row.u_shaped is None
-    assert row.u_depth == pytest.approx(1 - 0.0011 / 0.2986)
-    assert row.l1_flat == pytest.approx((0.9688 + 0.9911) / 2)
+    assert row.u_depth == pytest.approx(1 - GOLDEN_RUNS[0.20].risk / below[0].risk)
+    assert row.l1_flat == pytest.approx(sum(run.l1_norm for run in below) / 2)
     assert row.l1_rises is True
     assert row.l1_chance == pytest.approx(1 / 24)
     assert row.transition is True

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.records import Submission, record_submission
 from orchestrator.watch import View, Watcher
 
+PROCESSES = Path(__file__).parent / "processes"
 Eos = Callable[..., Any]
 RUN = [sys.executable, "-c", "from orchestrator.entry import main; main()", "watch"]
 
@@ -186,62 +187,23 @@ def test_columns_are_told_apart_by_what_differs(working: Path) -> None:
     assert one.column == "seed 0"
 
 
-opened: list[tuple[str, str]] | None = None
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-CHANGES = (
-    "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.utime",
-    "os.chmod", "os.chown", "os.truncate",
-)  # fmt: skip
-
-
-def note(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook, which stays for good: it notes what changes files while a list is there."""
-    if opened is None:
-        return
-    if event == "open":
-        path, _, flags = arguments
-        if isinstance(flags, int) and flags & WRITING:
-            opened.append((event, str(path)))
-    elif event in CHANGES:
-        opened.append((event, str(arguments[0])))
-
-
-sys.addaudithook(note)
-
-
-@pytest.fixture
-def written() -> Iterator[list[tuple[str, str]]]:
-    """What this process opens for writing or changes in the file system, as it happens."""
-    global opened
-    opened = []
-    yield opened
-    opened = None
-
-
-def test_the_hook_sees_what_a_run_writes(
-    written: list[tuple[str, str]], working: Path, tmp_path: Path
-) -> None:
-    says(working, next_trial(working), ())
-    assert any(str(working) in path for _, path in written)
-    assert ("open", str(tmp_path / "x")) not in written
-    (tmp_path / "x").touch()
-    assert ("open", str(tmp_path / "x")) in written
-
-
 def test_watching_opens_nothing_for_writing(
-    eos: Eos, working: Path, slurm: FakeSlurm, written: list[tuple[str, str]]
+    working: Path, slurm: FakeSlurm, tmp_path: Path
 ) -> None:
     record_submission(working, Submission("17", job_name(working, "small"), time.time(), "p", None))
     fail(working, next_trial(working), 1, "ValueError: no")
-    before = everything(working)
-    written.clear()
-    for arguments in (("--once",), ("--json",)):
-        assert eos("watch", working, *arguments).status == 0
-    watcher = Watcher(working)
-    for _ in range(3):
-        watcher.look(wait=True)
-    watcher.close()
-    assert [path for _, path in written if str(working) in path] == []
+    says(working, next_trial(working), ())
+    before, seen = everything(working), tmp_path / "seen"
+    ended = subprocess.run(
+        [sys.executable, PROCESSES / "audited.py", working, seen],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    events = json.loads(ended.stdout.splitlines()[-1])
+    assert ["open", str(seen)] in events
+    assert [path for _, path in events if str(working) in path] == []
     assert everything(working) == before
 
 

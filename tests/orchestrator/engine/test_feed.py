@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.work import Report, Running
 from orchestrator.ledger import Claims, Ledger, attempt_row, commit_attempt, rearm, utc
+from orchestrator.plan import Batching
 from orchestrator.sweep import EtaGrid, Resources
 
 ALIKE = tuple(0.05 + 1e-4 * number for number in range(10))
@@ -23,7 +25,7 @@ def make_feed(bench, column):
     """A feed over a column with a settled flow; columns with other resources are the same work."""
     claims = []
 
-    def make(slots, rates=ALIKE, resources=None, seeds=()):
+    def make(slots, rates=ALIKE, resources=None, seeds=(), batching=None):
         mine = dataclasses.replace(
             column,
             etas=(EtaGrid(unit="absolute", rates=rates),),
@@ -38,6 +40,7 @@ def make_feed(bench, column):
             bench.provenance,
             bench.stop_file,
             slots=slots,
+            batching=batching or Batching(),
             warn=lambda message: None,
         )
 
@@ -64,6 +67,16 @@ def test_two_slots_get_half_of_ten_trials_each(make_feed):
     assert rates == sorted(rates)  # the longest first, and neighbours together
     assert all(a.pack_size == 64 for a in first.assignments)
     assert feed.next_work() is None
+
+
+@pytest.mark.parametrize(
+    ("batching", "trials"),
+    [(Batching(3), 3), (Batching(3, math.inf), len(ALIKE)), (Batching(1, 0.0), 1)],
+)
+def test_packs_and_works_may_be_bounded(make_feed, batching, trials):
+    """These trials are predicted to take longer than a work: it holds what fits in one pack."""
+    work = make_feed(slots=1, batching=batching).next_work()
+    assert [a.pack_size for a in work.assignments] == [batching.most_runs] * trials
 
 
 @pytest.mark.parametrize(("share", "size"), [(1.01, 10), (0.99, 5)])

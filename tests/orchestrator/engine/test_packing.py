@@ -9,6 +9,7 @@ import pytest
 from jobs import Problem
 from jobs.problem import parameter_count, working_memory
 from orchestrator.engine.packing import pack_size
+from orchestrator.plan import Batching
 from orchestrator.sweep import Resources
 
 GIB = 2**30
@@ -30,6 +31,13 @@ def test_large_networks_and_flows_go_by_themselves(column):
     assert parameter_count(large.problem) * 1000 * 4 > 16e6
     assert pack_size(large, Resources(), 64 * GIB) == 0
     assert pack_size(column.flow(), Resources(), 8 * GIB) == 0
+
+
+def test_a_bound_on_packs_makes_none_of_what_goes_by_itself(column):
+    one = Batching(most_runs=1)
+    assert pack_size(_gd(column), Resources(), 8 * GIB, one) == 1
+    assert pack_size(_gd(column), Resources(), 8 * GIB, Batching(most_runs=100)) == 64
+    assert pack_size(column.flow(), Resources(), 8 * GIB, one) == 0
 
 
 @pytest.mark.parametrize(

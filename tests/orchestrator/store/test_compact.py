@@ -174,28 +174,32 @@ def test_compacted_files_are_deleted_before_parts(run, monkeypatch) -> None:
     assert deleted == ["compacted", "0.parquet"]
 
 
+def hosts(run) -> set[tuple[str, str]]:
+    """Who computed each trial: what tells two equal attempts apart, whose part has one name."""
+    return {(row["trial_id"], row["hostname"]) for row in Store(run.path).rows("trials")}
+
+
 def test_a_part_replaced_while_it_is_compacted_survives(run, monkeypatch) -> None:
-    run.trial("a", attempt=1)
-    run.trial("b", attempt=1)
+    run.trial("a", hostname="one")
+    run.trial("b", hostname="one")
     merge = compaction._merge
 
     def replace_after_merge(store, table, batch, held):
         path = merge(store, table, batch, held)
-        run.trial("a", attempt=2)
+        run.trial("a", hostname="another")
         return path
 
     monkeypatch.setattr(compaction, "_merge", replace_after_merge)
     compact(run.path, "trials")
-    found = {(row["trial_id"], row["attempt"]) for row in Store(run.path).rows("trials")}
-    assert found == {("a", 2), ("b", 1)}
+    assert hosts(run) == {("a", "another"), ("b", "one")}
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_part_replaced_at_the_last_moment_before_its_deletion_survives(
     run, monkeypatch, is_killed
 ) -> None:
-    run.trial("a", attempt=1)
-    run.trial("b", attempt=1)
+    run.trial("a", hostname="one")
+    run.trial("b", hostname="one")
     checks = []
 
     def replace_after_check(path):
@@ -203,7 +207,7 @@ def test_a_part_replaced_at_the_last_moment_before_its_deletion_survives(
         if path.name == "a.parquet":
             checks.append(path)
             if len(checks) == 2:
-                run.trial("a", attempt=2)
+                run.trial("a", hostname="another")
         elif path.name == ".a.parquet.retired" and is_killed:
             raise KeyboardInterrupt
         return found
@@ -213,14 +217,12 @@ def test_a_part_replaced_at_the_last_moment_before_its_deletion_survives(
         if is_killed:
             with pytest.raises(KeyboardInterrupt):
                 compact(run.path, "trials")
-            found = {(row["trial_id"], row["attempt"]) for row in Store(run.path).rows("trials")}
-            assert found == {("a", 1), ("b", 1)}
+            assert hosts(run) == {("a", "one"), ("b", "one")}
         else:
             compact(run.path, "trials")
     if is_killed:
         compact(run.path, "trials")
-    found = {(row["trial_id"], row["attempt"]) for row in Store(run.path).rows("trials")}
-    assert found == {("a", 2), ("b", 1)}
+    assert hosts(run) == {("a", "another"), ("b", "one")}
     assert not [name for name in names(run) if name.startswith(".")]
 
 
