@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.store.index import KEY_COLUMNS, decode, keys_of
+from orchestrator.store.schema import ADDED
 from orchestrator.store.write import COMPACTED, refusal
 
 CONTAINS = b"eos.contains"
@@ -129,7 +130,7 @@ def check_part(path: Path, schema: pa.Schema) -> None:
 
 
 def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a file.
+    """Some columns of a file; one that is older than a column has NULL in it.
 
     Raises:
         UnreadableError: the file is damaged or has other columns than ``schema``.
@@ -139,10 +140,14 @@ def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table
         _check_columns(file, schema)
         if not columns:
             return schema.empty_table().select([])
+        there = [name for name in columns if name in file.schema_arrow.names]
         try:
-            return file.read(columns=list(columns), use_threads=False)
+            found = file.read(columns=there, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise _judged(path, error) from error
+    for field in (schema.field(name) for name in columns if name not in there):
+        found = found.append_column(field, pa.nulls(len(found), field.type))
+    return found.select(list(columns))
 
 
 def read_keys(path: Path, schema: pa.Schema) -> pa.Table:
@@ -209,8 +214,9 @@ def _judged(path: Path, error: Exception) -> Exception:
 
 def _check_columns(file: pq.ParquetFile, schema: pa.Schema) -> None:
     found = file.schema_arrow.remove_metadata()
-    if not found.equals(schema):
-        raise UnreadableError(_difference(found, schema))
+    expected = pa.schema([f for f in schema if f.name not in ADDED or f.name in found.names])
+    if not found.equals(expected):
+        raise UnreadableError(_difference(found, expected))
 
 
 def _difference(found: pa.Schema, schema: pa.Schema) -> str:

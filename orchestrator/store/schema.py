@@ -208,6 +208,9 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 }
 """The order of rows in a compacted file, so that a filter reads few row groups."""
 
+ADDED: frozenset[str] = frozenset({"data_digest"})
+"""Columns that files written before them lack: readers take each as NULL there."""
+
 PROVENANCE: frozenset[str] = frozenset(
     {
         *("sweep", "attempt", "started_at", "finished_at", "wall_s", "hostname", "device"),
