@@ -134,7 +134,9 @@ def _groups(evidence: Evidence, field: str) -> tuple[list[list[At]], int]:
     columns = evidence.last()
     settled = [at for at in columns if at is not None]
     rows = [vars(at.column.problem) for at in settled]
-    others = [(settled[place], row) for place, row in stand_ins(rows, field)]
+    elsewhere = list(stand_ins(rows, field))
+    others = [(settled[place], row) for place, row in elsewhere]
+    counted = {settled[place].column.column_id for place, _ in elsewhere}
     for at, row in (*zip(settled, rows, strict=True), *others):
         if row[field] is not None:
             alike = (row[name] for name in row if name != field)
@@ -142,6 +144,7 @@ def _groups(evidence: Evidence, field: str) -> tuple[list[list[At]], int]:
     by_value = [
         sorted(group, key=lambda at: float(getattr(at.column.problem, field)))
         for group in groups.values()
+        if len(group) > 1 or group[0].column.column_id not in counted
     ]
     return by_value, len(columns) - len(settled)
 

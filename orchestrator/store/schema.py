@@ -210,7 +210,7 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 }
 """The order of rows in a compacted file, so that a filter reads few row groups."""
 
-ADDED: frozenset[str] = frozenset({"eta_unit", "eta_multiple"})
+ADDED: frozenset[str] = frozenset({"data_digest", "eta_unit", "eta_multiple"})
 """Columns that files written before them lack: readers take each as NULL there."""
 
 PROVENANCE: frozenset[str] = frozenset(

@@ -74,12 +74,14 @@ def test_networks_of_ones_own_and_others_go_the_whole_way(make_run: Callable[...
     own.write_text(MYNET)
     run.run_with_ray()
     rows = {row["architecture"].partition("@")[0]: row for row in run.rows("trials")}
-    assert set(rows) == {"mynet.py:build", "cnn", "diagonal"}
+    assert set(rows) == {"mynet.py:build(width)", "cnn", "diagonal"}
     assert {row["status"] for row in rows.values()} <= {"reached", "max_steps"}
     assert (rows["cnn"]["parameterization"], rows["cnn"]["base_width"]) == ("mup", 2)
     assert len({row["init_hash"] for row in run.rows("trials")}) == 3
     assert {row["measure"] for row in run.rows("measures")} >= {"trace", "l1_norm"}
-    digest = rows["mynet.py:build"]["architecture"].partition("@")[2]
+    own_row = rows["mynet.py:build(width)"]
+    assert (own_row["width"], own_row["depth"], own_row["activation"]) == (6, None, None)
+    digest = own_row["architecture"].partition("@")[2]
     assert (run.path / "models" / f"{digest}.py").read_text() == MYNET
 
     # The run directory has all it needs, and a changed file is another network.

@@ -63,7 +63,7 @@ def _with_stand_ins(columns: pa.Table, field: str) -> tuple[pa.Table, Codes]:
     the columns each of these is.
     """
     origin = np.arange(len(columns))
-    varies = {"width": "parameterization", "depth": "depth"}.get(field)
+    varies = {"width": "parameterization", "depth": field, "architecture": field}.get(field)
     if varies is None or len(columns[varies].unique()) < 2:
         return columns, origin
     added = list(stand_ins(columns.to_pylist(), field))

@@ -1,8 +1,9 @@
 """Columns that stand at a place of an axis under another name.
 
-At the base width ``ntk`` and ``mup`` are the standard parameterization, and a linear model has no
-width: one problem has one name. Among the widths of ``mup``, and among the depths of a network of
-some width, such a column has its place all the same.
+At the base width ``ntk`` and ``mup`` are the standard parameterization, a linear model has no
+width, and other networks have no activation or no seed: one problem has one name. Among the widths
+of ``mup``, the depths of a network of some width, and the architectures of some activation, such a
+column has its place all the same.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jobs.spec import Problem, SpecError
+from orchestrator.analysis.across.groups import COMPANIONS
 from orchestrator.store import PROBLEM_FIELDS
 
 Row = Mapping[str, Any]
@@ -18,6 +20,7 @@ Row = Mapping[str, Any]
 _RENAMED = {
     "width": ("parameterization", "base_width"),
     "depth": ("width", "activation", "parameterization", "base_width"),
+    "architecture": ("activation", "seed"),
 }
 """By axis, the fields that the name of a problem there may lack or have another value of."""
 
@@ -32,7 +35,8 @@ def stand_ins(rows: Sequence[Row], field: str) -> Iterator[tuple[int, dict[str, 
         The place of the row that is said otherwise, and the other way to say it.
     """
     renamed = _RENAMED.get(field, ())
-    fixed = [name for name in PROBLEM_FIELDS if name != field and name not in renamed]
+    free = {field, *renamed, *COMPANIONS.get(field, ())}
+    fixed = [name for name in PROBLEM_FIELDS if name not in free]
     families: dict[tuple[Any, ...], dict[tuple[Any, ...], None]] = {}
     for row in rows if renamed else ():
         its = families.setdefault(tuple(row[name] for name in fixed), {})
@@ -49,9 +53,9 @@ def stand_ins(rows: Sequence[Row], field: str) -> Iterator[tuple[int, dict[str, 
 
 def _may_be_same(row: Row, other: Row) -> bool:
     """What costs little to ask of many columns."""
-    if row["parameterization"] != "standard":
-        return False
-    return bool(row["depth"] == 0 or other["base_width"] == row["width"])
+    lacks = row["activation"] is None or row["seed"] is None
+    at_base = row["parameterization"] == "standard" and other["base_width"] == row["width"]
+    return bool(lacks or at_base)
 
 
 def _same(row: Row, other: Row) -> bool:

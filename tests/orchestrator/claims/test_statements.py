@@ -255,6 +255,17 @@ def test_the_numbers_say_how_many_columns_do_not_decide() -> None:
     assert numbers(s.best_at_the_truth, *point(), *lost).endswith("right in 1 of 1, 3 undecided")
 
 
+def test_the_base_width_is_a_width_of_mup() -> None:
+    """There it is the standard parameterization, and is named so."""
+    at_base = place(s_gf=20.0, width=16, parameterization="mup", base_width=16)
+    assert at_base.column.problem.parameterization == "standard"
+    wider = place(s_gf=24.0, width=32, parameterization="mup", base_width=16)
+    said = numbers(across.same_for_all_widths, at_base, wider)
+    assert said.endswith("widths 1.2; right in 1 of 1")
+    other = place(s_gf=10.0, width=16)
+    assert holds(across.same_for_all_widths, other, wider) is False
+
+
 def test_comparisons_say_how_many_columns_took_no_part() -> None:
     lost = without_flow(width=64)
     said = numbers(across.same_for_all_widths, *widths(20.0, 21.0), lost)

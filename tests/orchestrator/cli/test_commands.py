@@ -67,7 +67,9 @@ def test_a_bad_sweep_is_one_sentence_and_writes_nothing(
 def own(config: Path) -> Path:
     """A sweep file with a network of the user's own that speaks, and cannot be made."""
     path = config.parent / "mynet.py"
-    path.write_text("print('hello')\ndef build(width):\n    raise RuntimeError('boom')\n")
+    path.write_text(
+        "print('hello')\ndef build(width, depth, activation):\n    raise RuntimeError('boom')\n"
+    )
     return config
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobs import datasets
 from jobs.spec import Problem
 from orchestrator.engine import prepare
 from orchestrator.engine.data_read import (
     OtherDataError,
+    Read,
     data_of,
     data_read,
     refuse_mixed_data,
     refuse_other_data,
 )
-from orchestrator.store import create, write_part
+from orchestrator.store import Store, create, write_part
 from orchestrator.sweep import SweepError, parse
 
 PROBLEM = Problem(dataset="digits", n_train=60)
-TEXT = "{name: data, problem: {dataset: digits, n_train: 60}, eta: {values: 1}, stop: {epsilon: 1}}"
+TEXT = "{name: d, problem: {dataset: digits, n_train: 60}, eta: {values: [1]}, stop: {epsilon: 1}}"
 SWEEP = parse(TEXT)
 
 
@@ -77,3 +81,16 @@ def test_nothing_begins_where_two_digests_have_one_name(run: Path) -> None:
         "(--run-dir)"
     )
     refuse_mixed_data(run, parse(TEXT, ["problem.n_train=61"]).columns)
+
+
+def test_rows_say_what_was_read_and_a_trial_that_reads_anything_else_fails(bench: Any) -> None:
+    trial, other = bench.trials()[-2:]
+    bench.carry_out(bench.work([trial]))
+    digest = datasets.load(trial.problem).digest
+    assert {row["data_digest"] for row in bench.science()["trials"]} == {digest}
+    data = {data_of(trial.problem): Read("0" * 16, "trial x on y")}
+    report = bench.carry_out(dataclasses.replace(bench.work([other]), data=data))
+    assert (report.settled, report.failed) == ((), (other.trial_id,))
+    errors = {row["trial_id"]: row["error"] for row in Store(bench.path).rows("attempts")}
+    assert f"has the digest {digest} here; it must be {'0' * 16}" in errors[other.trial_id]
+    assert {row["trial_id"] for row in bench.science()["trials"]} == {trial.trial_id}

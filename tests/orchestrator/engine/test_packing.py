@@ -64,6 +64,6 @@ def test_networks_for_which_nothing_was_measured_go_by_themselves(column, archit
     assert pack_size(_gd(column, architecture=architecture), Resources(), 8 * GIB) == 0
 
 
-def test_a_parameterization_that_cannot_be_is_left_to_the_trial_to_complain_about(column):
-    linear = {"depth": 0, "parameterization": "mup", "base_width": 4}
-    assert pack_size(_gd(column, **linear), Resources(), 8 * GIB) == 0
+def test_a_network_that_cannot_be_is_left_to_the_trial_to_complain_about(column):
+    too_deep = {"architecture": "cnn", "depth": 9}
+    assert pack_size(_gd(column, **too_deep), Resources(), 8 * GIB) == 0

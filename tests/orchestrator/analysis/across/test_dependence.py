@@ -79,6 +79,15 @@ def test_a_linear_model_is_the_least_depth_of_every_network(sweep, rate) -> None
     assert members(tables, "width") == [["16", "32"]] * 2
 
 
+def test_a_network_without_activation_is_compared_under_every_activation(sweep, rate) -> None:
+    own = "net.py:build(width)@0123456789abcdef"
+    problems = [{"activation": name} for name in ("relu", "tanh")]
+    problems.append({"architecture": own, "depth": None, "activation": None})
+    tables = sweep(problems, rate(lambda *_: 0.1))
+    assert members(tables, "architecture") == [["fcn", own]] * 2
+    assert members(tables, "activation") == [["relu", "tanh"]]
+
+
 def test_architectures_may_differ_in_size_as_long_as_each_has_one(sweep, rate) -> None:
     """A channel is no neuron."""
     cnn = {"architecture": "cnn", "width": 8, "depth": 1}
