@@ -34,7 +34,7 @@ def launch(
 ) -> None:
     """Submit SLURM jobs that share what is missing of a sweep, and return.
 
-    Jobs that are in the queue for this run count among --jobs: launching twice adds none.
+    Jobs at work on this run count among --jobs, and take in what is new: launching twice adds none.
 
     Example: eos launch configs/quickstart.yaml --cluster configs/clusters/loopback.yaml --jobs 2
     """

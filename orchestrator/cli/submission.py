@@ -227,6 +227,6 @@ def _say(
         print(f"submitted: {', '.join(submitted)}")
         print(f"logs: {shlex.quote(str(run / 'slurm'))}/JOB/JOB_0_log.out")
     else:
-        print("nothing was submitted: there are as many jobs as asked for")
+        print("nothing was submitted: these are as many as asked for, and take all that is missing")
     named = shlex.quote(str(run))
     print(f"next: {command()} status {named}\n      {command()} cancel {named}")

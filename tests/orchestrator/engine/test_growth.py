@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from orchestrator import sweep as sweeps
-from orchestrator.cluster import Allocation, StartAbandonedError
+from orchestrator.cluster import Allocation
 from orchestrator.engine import Growth, RunOutcome, Site, execute, prepare
+from orchestrator.ledger import Claims
 from orchestrator.sweep import Column, EtaGrid, Resources, Sweep, SweepError
 
 TEXT = """
@@ -59,28 +60,24 @@ def test_a_sweep_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> Non
 
 
 class _Course:
-    """A run of a column that is settled, whose sweep is found to have grown at some looks."""
+    """A run of a column that is settled, whose sweep is found to have grown at some look.
 
-    def __init__(self, bench: Any, column: Column, monkeypatch: pytest.MonkeyPatch) -> None:
+    The column that is new then is held by another run, so that this one has to end idle.
+    """
+
+    def __init__(self, bench: Any, column: Column) -> None:
         self.events: list[str] = []
+        self._run = bench.path
         self._column = dataclasses.replace(
             column, etas=(EtaGrid(unit="absolute", rates=(0.3,)),), resources=Resources()
         )
-        self._bench = bench
+        self._new = dataclasses.replace(
+            self._column, problem=dataclasses.replace(column.problem, seed=7)
+        )
+        self._other = Claims(bench.path)
+        self._other.take(self._new.column_id)
         bench.settle_flow(seconds=1.0)
         bench.carry_out(bench.work([self._column.gd(0.3)]))
-
-        def start(*arguments: Any, **named: Any) -> Any:
-            self.events.append("work")
-            raise StartAbandonedError
-
-        class Abandoned:
-            def __enter__(self) -> None:
-                start()
-
-            def __exit__(self, *error: object) -> None: ...
-
-        monkeypatch.setattr("orchestrator.engine.run.start", lambda *a, **k: Abandoned())
 
     def run(self, *, grown_at: int | None) -> RunOutcome:
         looks = 0
@@ -89,34 +86,33 @@ class _Course:
             nonlocal looks
             looks += 1
             self.events.append("look")
-            problem = dataclasses.replace(self._column.problem, seed=7)
-            new = dataclasses.replace(self._column, problem=problem)
-            return [self._column, new] if looks == grown_at else None
+            return [self._column, self._new] if looks == grown_at else None
 
-        return execute(
-            self._bench.path, "packs", [self._column], grown=look, warn=print,
-            observe=lambda snapshot: None,
-            site=Site(leave=lambda: self.events.append("leave"),
-                      stay=lambda: self.events.append("stay")),
-        )  # fmt: skip
+        try:
+            return execute(
+                self._run, "packs", [self._column], grown=look, warn=print,
+                observe=lambda snapshot: None,
+                site=Site(idle_seconds=0.0, leave=lambda: self.events.append("leave"),
+                          stay=lambda: self.events.append("stay")),
+            )  # fmt: skip
+        finally:
+            self._other.release_all()
 
 
-def test_a_run_says_that_it_ends_and_looks_once_more(
-    bench: Any, column: Column, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    course = _Course(bench, column, monkeypatch)
-    assert course.run(grown_at=None).settled
+def test_a_run_says_that_it_ends_and_looks_once_more(bench: Any, column: Column) -> None:
+    course = _Course(bench, column)
+    outcome = course.run(grown_at=None)
+    assert (outcome.settled, outcome.stop) == (True, None)
     assert course.events == ["look", "leave", "look"]
 
 
-def test_a_run_whose_sweep_has_grown_at_the_last_look_stays(
-    bench: Any, column: Column, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    course = _Course(bench, column, monkeypatch)
+def test_a_run_whose_sweep_has_grown_at_the_last_look_stays(bench: Any, column: Column) -> None:
+    course = _Course(bench, column)
     outcome = course.run(grown_at=2)
-    assert course.events == ["look", "leave", "look", "stay", "work"]
-    assert not outcome.settled
+    assert outcome.stop is not None
+    assert (outcome.settled, outcome.stop.reason) == (False, "idle")
     assert outcome.snapshot.columns == 2
+    assert course.events == ["look", "leave", "look", "stay", "leave", "look"]
 
 
 def test_two_that_add_to_a_sweep_at_once_both_do(

@@ -13,8 +13,10 @@ import pytest
 from jobs.models import own, own_file
 from orchestrator import sweep as sweeps
 from orchestrator.engine import prepare
+from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.networks import find_networks, network_errors
-from orchestrator.sweep import SweepError
+from orchestrator.engine.work import Assignment, Provenance, Work
+from orchestrator.sweep import Column, SweepError
 
 SOURCE = "def build(shape, width, depth, activation):\n    ...\n"
 DIGEST = hashlib.sha256(SOURCE.encode()).hexdigest()[:16]
@@ -94,6 +96,31 @@ def test_other_processes_find_the_copies(config: Path, tmp_path: Path) -> None:
     own.register(DIGEST, Path("nowhere"))
     find_networks(run, (column.problem for column in sweep.columns))
     assert own.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
+
+
+def test_a_worker_that_lives_on_finds_networks_that_came_later(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    builtin = prepare(run, sweeps.load(config, ["problem.architecture=fcn"])).columns[0]
+    worker = TrialActor({"work": _work(run, builtin)})
+    later = prepare(run, sweeps.load(config)).columns[1]
+    monkeypatch.setattr(own_file, "_paths", {})  # as in another process
+    worker.reset_config({"work": _work(run, later)})
+    assert own.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
+
+
+def _work(run: Path, column: Column) -> Work:
+    """The flow of a column, as a worker gets it."""
+    return Work(
+        run=run,
+        assignments=(Assignment(column.flow(), column.column_id, 1, None),),
+        resources=column.resources,
+        provenance=Provenance("own", "0", None, None, None, None),
+        stop_file=run / "claims" / "stop",
+        report_seconds=1.0,
+        memory=None,
+    )
 
 
 def test_a_run_without_networks_of_its_own_keeps_none(config: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine import refuse_unfit
+from orchestrator.engine import fitting, refuse_unfit
 from orchestrator.slurm.folder import private_folder, refuse_odd_path, refuse_shared
 from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.preflight import srun_command
@@ -180,6 +180,16 @@ def test_a_trial_must_fit_the_nodes_of_a_job(
     else:
         with pytest.raises(SweepError, match=said):
             refuse_unfit(columns, profile.allocation)
+
+
+def test_columns_that_do_not_fit_are_told_from_those_that_do() -> None:
+    allocation = parse_profile("nodes: 1\ncpus_per_node: 2").allocation
+    text = SWEEP.replace("WORKERS", "1").replace("GPUS", "0")
+    small, large = (parse(text.replace("CPUS", cpus)).columns[0] for cpus in ("2", "4"))
+    fit, reasons = fitting([small, large, large], allocation)
+    assert fit == (small,)
+    (reason,) = reasons
+    assert reason.startswith("resources.cpus_per_worker is 4; it must be at most 2")
 
 
 def test_what_an_enclosing_job_left_behind_is_not_handed_on(
