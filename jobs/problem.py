@@ -130,7 +130,8 @@ def plan_chunks(problem: Problem, samples: int, device: str, budget: int | None 
 def _vector_bytes(problem: Problem) -> int:
     """The size of θ."""
     network = models.build(problem, datasets.shape(problem.dataset))
-    return Layout.of(network).size * getattr(torch, problem.dtype).itemsize
+    dtype: torch.dtype = getattr(torch, problem.dtype)
+    return Layout.of(network).size * dtype.itemsize
 
 
 def _shape(problem: Problem) -> Problem:
