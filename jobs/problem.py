@@ -119,18 +119,23 @@ def plan_chunks(problem: Problem, samples: int, device: str, budget: int | None 
         MemoryBudgetError: not even one sample fits into the budget.
     """
     budget = budget or memory.default_budget(device)
-    vector = _vector_bytes(_shape(problem))
+    vector = vector_bytes(problem)
     if MEASURED_VECTORS * vector > memory.machine_memory():
         raise memory.MemoryBudgetError(budget, memory.WORKING_VECTORS * vector)
     needed = _footprint(_shape(problem), device)
     return memory.plan(needed, samples, budget, CHUNK_BYTES[torch.device(device).type])
 
 
+def vector_bytes(problem: Problem) -> int:
+    """The size of θ, without making any parameter."""
+    return _vector_bytes(_shape(problem))
+
+
 @functools.cache
 def _vector_bytes(problem: Problem) -> int:
-    """The size of θ."""
     network = models.build(problem, datasets.shape(problem.dataset))
-    return Layout.of(network).size * getattr(torch, problem.dtype).itemsize
+    dtype: torch.dtype = getattr(torch, problem.dtype)
+    return Layout.of(network).size * dtype.itemsize
 
 
 def _shape(problem: Problem) -> Problem:

@@ -10,11 +10,12 @@ import torch
 from jobs import datasets, models
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
+from jobs.memory import WORKING_VECTORS, MemoryBudgetError, default_budget
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.parameterization import initial_parameters, multipliers
 from jobs.parameters import Layout
-from jobs.problem import plan_chunks
+from jobs.problem import plan_chunks, vector_bytes
 from jobs.spec import Problem
 
 FEWEST_SAMPLES = 8
@@ -42,8 +43,11 @@ def time_problem(problem: Problem, seconds: float, threads: int = 1) -> Timing:
 
     Raises:
         DatasetError, NetworkError, SpecError: the problem cannot be computed.
-        MemoryBudgetError: not even one sample fits into the machine's memory.
+        MemoryBudgetError: not even one sample fits into a trial's share of the machine's memory.
     """
+    budget, least = default_budget("cpu"), WORKING_VECTORS * vector_bytes(problem)
+    if least > budget:
+        raise MemoryBudgetError(budget, least)
     with reproducible(threads):
         end = time.monotonic() + seconds
         count = min(FEWEST_SAMPLES, problem.n_train)

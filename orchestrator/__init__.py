@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eos_sweep import refuse_others
+
 if TYPE_CHECKING:
     from orchestrator.reading import Run, open_run
 
 __all__ = ["Run", "open_run"]
+
+refuse_others()  # before an import of a name that somebody else's jobs has not
 
 
 def __getattr__(name: str) -> object:

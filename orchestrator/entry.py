@@ -1,4 +1,4 @@
-"""Where the command ``eos`` begins: in a SLURM job, signals wait until the run heeds them."""
+"""The first thing that the command ``eos`` does: in a SLURM job, signals wait for the run."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def seconds_per_gradient(columns: Iterable[Column]) -> dict[str, float]:
     for work in sorted(alike, key=lambda work: -assumed[work]):
         if time.monotonic() >= end:
             break
-        seconds = _timed(alike[work][0])
+        seconds = _timed(alike[work][0], assumed[work])
         if seconds is not None:
             timed[work] = seconds
     if not timed:
@@ -60,9 +60,14 @@ def _work(column: Column) -> tuple[object, ...]:
     )
 
 
-def _timed(column: Column) -> float | None:
-    from jobs.timing import time_problem  # with torch
+def _timed(column: Column, assumed: float) -> float | None:
+    """Seconds of a gradient; None of a network that cannot be timed or whose first gradients would
+    take too long.
+    """
+    from jobs.timing import FEWEST_SAMPLES, time_problem  # with torch
 
+    if assumed * FEWEST_SAMPLES / column.problem.n_train > SECONDS_EACH:
+        return None
     try:
         found = time_problem(column.problem, SECONDS_EACH, column.resources.cpus_per_worker)
     except (ValueError, RuntimeError):  # whoever asks for the network itself is told

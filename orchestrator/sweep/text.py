@@ -91,9 +91,10 @@ def read_override(override: str, key: str, value: str) -> dict[str, Any]:
         raise wrong(key, value, "a YAML value with balanced brackets and quotes") from None
     if reader.empty:
         raise SweepError(f"the override {shown(override)} has no value; it must be {key}=VALUE")
-    for name in reversed(path):
-        found = {name: found}
-    return found
+    nested: dict[str, Any] = {path[-1]: found}
+    for name in reversed(path[:-1]):
+        nested = {name: nested}
+    return nested
 
 
 class _Reader:
@@ -140,8 +141,9 @@ class _Reader:
                 f"{self._named(path)} is the YAML alias '*{event.anchor}'; it must be written out "
                 "(blocks of grids share what stands outside them)"
             )
-        if event.tag is not None:
-            name = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            name = str(tag).replace("tag:yaml.org,2002:", "!!")
             raise SweepError(
                 f"{self._named(path)} has the YAML tag {shown(name)}; it must be a plain value"
             )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from jobs import memory
+from jobs import Problem, memory
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
 from jobs.memory import Chunks, Footprint, Line, MemoryBudgetError, plan
@@ -165,3 +165,10 @@ def _saved(hessian):
                 if isinstance(value, torch.Tensor):
                     yield value
         todo += [following for following, _ in node.next_functions]
+
+
+def test_a_network_that_cannot_be_measured_is_refused_before_it_is_made():
+    """The largest that a sweep may name would take 40 TB."""
+    spec = Problem(dataset="digits", n_train=100, width=100_000, depth=1_000)
+    with pytest.raises(MemoryBudgetError, match="one sample of this problem"):
+        pose(spec)

@@ -7,6 +7,7 @@ import types
 import pytest
 
 from jobs import Problem, timing
+from jobs.memory import MemoryBudgetError
 
 PROBLEM = Problem(dataset="digits", n_train=1_000, width=8, depth=1)
 SECONDS_A_SAMPLE = 0.01
@@ -38,6 +39,12 @@ def test_all_samples_are_accounted_for_in_the_time_that_is_given(
     assert (found.samples == PROBLEM.n_train) == (seconds == 100.0)
     first = timing.FEWEST_SAMPLES * SECONDS_A_SAMPLE
     assert sum(measured) * SECONDS_A_SAMPLE <= seconds + 2 * first
+
+
+def test_what_could_not_run_here_is_not_even_made() -> None:
+    huge = Problem(dataset="digits", n_train=1_000, width=100_000, depth=1_000)
+    with pytest.raises(MemoryBudgetError):
+        timing.time_problem(huge, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -68,5 +68,7 @@ def test_when_time_runs_out_others_are_as_fast_for_each_operation(
 
 
 def test_of_what_cannot_be_timed_nothing_is_said(asked: list[tuple[int | None, int]]) -> None:
+    assert seconds_per_gradient([column(architecture="cnn", width=20_000, depth=3)]) == {}
+    assert asked == []
     assert seconds_per_gradient([column(architecture="cnn", width=4), column()]) == {}
     assert asked == [(4, 2)]
