@@ -19,7 +19,7 @@ from orchestrator.cli.errors import (
 from orchestrator.cli.output import stderr
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_end, print_summary
-from orchestrator.cluster import Allocation, here, serve
+from orchestrator.cluster import Allocation, end_process, here, serve
 from orchestrator.cluster.folder import usual_root
 from orchestrator.engine import (
     RunOutcome,
@@ -31,7 +31,7 @@ from orchestrator.engine import (
 )
 from orchestrator.ledger.status import sweep_of
 from orchestrator.slurm.job import Job
-from orchestrator.slurm.node_check import check_node
+from orchestrator.slurm.node_check import check_node, gpu_problems
 from orchestrator.slurm.terms import Terms
 from orchestrator.sweep import Sweep
 
@@ -66,6 +66,8 @@ def carry_out(
     refuse_unfit(sweep.columns, allocation)
     prepare(run, sweep)
     if allocation.job_id is None:
+        if problems := gpu_problems(sweep.columns, None):
+            raise UserError(f"this machine cannot run trials: {'; '.join(problems)}")
         outcome = _lead(run, sweep, None, log, debug=debug)
         print_summary(run, sweep, outcome, json=json)
         return _status(outcome)
@@ -93,7 +95,7 @@ def work(run: Path, terms: Terms) -> None:
         status = exit_status(error)
     sys.stdout.flush()
     if status:
-        sys.exit(status)
+        end_process(status)
 
 
 def _lead(
@@ -116,7 +118,9 @@ def _lend(run: Path, allocation: Allocation, terms: Terms) -> int:
     def check(versions: Mapping[str, str]) -> list[str]:
         return _problems(run, terms, versions)
 
-    status, what = serve(allocation, run, root=terms.root, interface=terms.interface, check=check)
+    status, what = serve(
+        allocation, run, root=terms.root, interface=terms.interface, check=check, warn=_warn
+    )
     name = allocation.nodes[allocation.node_id]
     stderr.print(f"node {name}: {what}", highlight=False)
     return status

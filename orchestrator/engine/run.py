@@ -15,7 +15,7 @@ from orchestrator import sweep as sweeps
 from orchestrator.cluster import StartAbandonedError, start
 from orchestrator.cluster.processes import shielded
 from orchestrator.engine.feed import Feed
-from orchestrator.engine.interruption import Interruption, Stop
+from orchestrator.engine.interruption import Interruption, Overdue, Stop
 from orchestrator.engine.networks import keep_networks
 from orchestrator.engine.provenance import provenance
 from orchestrator.engine.sinks import LiveLog, Sink
@@ -40,6 +40,9 @@ WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
 
 WATCH_SECONDS = 1.0
 """Between looks at the clock and at what else may end the run."""
+
+WAIT_FOR_TRIALS_SECONDS = 0.2
+"""Between looks at whether trials still save themselves, once Ray is lost."""
 
 SHOW_SECONDS = 0.25
 """Between two snapshots for those who watch: making one takes longer than booking a tiny trial."""
@@ -151,15 +154,12 @@ def execute(
         observe(feed.snapshot())
         try:
             _run_waves(feed, interruption, site, observe, quiet, log)
-        except SystemExit:
-            # While Ray starts, a SIGTERM outside of a job may meet a handler of Ray's: it raises.
-            interruption.request(Stop("signal", "SIGTERM"))
-            interruption.settle()
-        except BaseException:
-            if not interruption.overdue:
-                raise
-            warn("some trials did not stop in time; they go on from their last checkpoints")
+        except Overdue:
+            if interruption.lost is None:
+                warn("some trials did not stop in time; they go on from their last checkpoints")
         finally:
+            if interruption.lost is not None:
+                feed.take_loss(interruption.lost)
             claims.release_all()
             remove_left_behind(run)
         feed.look_around()
@@ -194,9 +194,10 @@ def _run_waves(
     """Start Ray when there is something to run, and keep it until nothing is left."""
 
     def ended() -> bool:
-        interruption.reinstall()  # Ray and Tune each put handlers of their own in
         if feed.halted is not None:
             interruption.request(Stop("halted", feed.halted))
+        if feed.stranded is not None:
+            interruption.request(Stop("unfit_nodes", feed.stranded))
         return interruption.requested
 
     shown = -SHOW_SECONDS
@@ -228,7 +229,11 @@ def _run_waves(
         return
 
     def lost(trouble: str) -> None:
-        interruption.request(Stop("node_lost", trouble))
+        feed.warn(trouble)
+        interruption.request(Stop("node_lost", trouble.partition("; the last lines")[0]))
+
+    def nothing_to_save() -> bool:
+        return interruption.lost is not None and not feed.at_work()
 
     cluster = start(
         site.allocation,
@@ -246,10 +251,19 @@ def _run_waves(
         from orchestrator.engine.wave import run_wave
 
         live = _live_log(feed, log)
+        wave = (feed, offered, ended, changed, WAVE, live)
         try:
             while work_is_ready():
-                run_wave(feed, offered, ended, changed, WAVE, live)
+                try:
+                    offered.ray.call(run_wave, *wave, given_up=nothing_to_save)
+                except Exception:
+                    offered.look()
+                    if interruption.lost is None:
+                        raise
+                    while not nothing_to_save():  # what Ray says of its loss need not be heard
+                        time.sleep(WAIT_FOR_TRIALS_SECONDS)
         finally:
+            feed.gate.close()
             interruption.settle()
             if live is not None:
                 live.close()

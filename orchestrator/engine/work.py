@@ -44,7 +44,8 @@ class Work:
 
     The actor stops at a step's edge when ``stop_file`` appears, and reports every
     ``report_seconds``, recorded points too if it is ``logged``. Each of its processes may use
-    ``memory`` bytes; None leaves that to the trial.
+    ``memory`` bytes; None leaves that to the trial. None of them runs on a node
+    that is ``avoided``, by Ray's names.
     """
 
     run: Path
@@ -55,6 +56,7 @@ class Work:
     report_seconds: float
     memory: int | None
     logged: bool = False
+    avoided: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.assignments[0].trial.trial_id

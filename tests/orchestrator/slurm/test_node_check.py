@@ -105,3 +105,24 @@ def test_nothing_is_left_behind(run: Path) -> None:
     before = sorted(run.iterdir())
     check_node(run, "/tmp", None, versions())
     assert sorted(run.iterdir()) == before
+
+
+def test_gpus_are_tried_where_trials_ask_for_them_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def broken(least: int | None) -> list[str]:
+        asked.append(least)
+        return ["GPU 1 cannot compute: uncorrectable ECC error encountered"]
+
+    monkeypatch.setattr("orchestrator.slurm.node_check.device_problems", broken)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    for name, resources, problems in (
+        ("cpus", "", []),
+        ("gpus", "resources: {gpus_per_worker: 1}", broken(2)),
+    ):
+        prepare(tmp_path / name, parse(SWEEP + resources))
+        assert check_node(tmp_path / name) == problems
+    assert asked == [2, 2]
