@@ -32,6 +32,10 @@ class PlacementError(ValueError):
     """A problem that cannot be computed where it was put; says what would be right."""
 
 
+class NoDeviceError(PlacementError):
+    """A device that is not there, which is no fault of the problem's."""
+
+
 def check_placement(problem: Problem, device: str, ranks: int = 1) -> None:
     """Make sure that a device is there, computes in the problem's dtype, and no rank is idle.
 
@@ -45,7 +49,7 @@ def check_placement(problem: Problem, device: str, ranks: int = 1) -> None:
     if kind not in CHUNK_BYTES:
         raise PlacementError(f"device is {device!r}; it must be cpu or cuda (float32 and float64)")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise PlacementError(f"device is {device!r}; it must be cpu, for torch finds no GPU here")
+        raise NoDeviceError(f"device is {device!r}; it must be cpu, for torch finds no GPU here")
     if ranks > problem.n_train:
         raise PlacementError(
             f"workers is {ranks}; it must be at most {problem.n_train}, the number of training "

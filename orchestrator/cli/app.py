@@ -22,6 +22,7 @@ from orchestrator.cli import (
 )
 from orchestrator.cli.errors import exit_status, sentence
 from orchestrator.cli.output import stderr
+from orchestrator.cluster import end_process
 
 app = typer.Typer(
     name="eos",
@@ -56,8 +57,10 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     try:
         app(arguments, prog_name="eos", obj=debug)
+    except SystemExit as end:
+        end_process(end.code if isinstance(end.code, int) else int(end.code is not None))
     except Exception as error:
         if debug:
             traceback.print_exc()
         stderr.print(f"eos: {sentence(error)}", style="red", markup=False, highlight=False)
-        sys.exit(exit_status(error))
+        end_process(exit_status(error))

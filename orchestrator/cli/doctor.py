@@ -37,6 +37,9 @@ stop: {epsilon: 0.1}
 """
 """A sweep that asks for nothing but a dataset that comes with the packages."""
 
+GPU_TRIALS = "resources: {gpus_per_worker: 1}\n"
+"""What makes nodes try the GPUs that a profile asks for."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -114,7 +117,7 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
         yield Check("nodes", where, down)
         return
     try:
-        with _run_directory(run_dir) as run:
+        with _run_directory(run_dir, profile.gpus_per_node) as run:
             found = preflight(run, profile, wait)
     except SweepError as error:
         yield Check("nodes", where, str(error))
@@ -132,7 +135,7 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
 
 
 @contextmanager
-def _run_directory(given: Path | None) -> Iterator[Path]:
+def _run_directory(given: Path | None, gpus: int) -> Iterator[Path]:
     """The given run directory, or one that is there for the check only, where runs/ would be."""
     if given is not None:
         refuse_odd_path(given)
@@ -142,7 +145,7 @@ def _run_directory(given: Path | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=".eos-doctor-", dir=Path.cwd()) as folder:
         run = Path(folder)
         refuse_odd_path(run)
-        prepare(run, parse(TINY))
+        prepare(run, parse(TINY + GPU_TRIALS if gpus else TINY))
         yield run
 
 

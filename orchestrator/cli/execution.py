@@ -20,7 +20,7 @@ from orchestrator.cli.errors import (
 from orchestrator.cli.output import stderr
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.summary import print_end, print_summary
-from orchestrator.cluster import Allocation, here, serve
+from orchestrator.cluster import Allocation, end_process, here, serve
 from orchestrator.cluster.folder import usual_root
 from orchestrator.engine import (
     Growth,
@@ -34,7 +34,7 @@ from orchestrator.engine import (
 )
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.job import Job
-from orchestrator.slurm.node_check import check_node
+from orchestrator.slurm.node_check import check_node, gpu_problems
 from orchestrator.slurm.records import has_jobs
 from orchestrator.slurm.terms import Terms
 from orchestrator.store import create
@@ -79,6 +79,9 @@ def carry_out(
         refuse_unfit(sweep.columns, allocation)
         prepare(run, sweep)
     if allocation.job_id is None:
+        columns = (sweep or sweep_of(run)).columns
+        if problems := gpu_problems(columns, None):
+            raise UserError(f"this machine cannot run trials: {'; '.join(problems)}")
         outcome, _ = _lead(run, sweep, None, allocation, log, debug=debug)
         where = " --here" if has_jobs(run) else ""
         print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
@@ -107,7 +110,7 @@ def work(run: Path, terms: Terms) -> None:
         status = exit_status(error)
     sys.stdout.flush()
     if status:
-        sys.exit(status)
+        end_process(status)
 
 
 def _refuse_all_unfit(sweep: Sweep, allocation: Allocation) -> None:
@@ -151,7 +154,9 @@ def _lend(run: Path, allocation: Allocation, terms: Terms) -> int:
     def check(versions: Mapping[str, str]) -> list[str]:
         return _problems(run, terms, versions)
 
-    status, what = serve(allocation, run, root=terms.root, interface=terms.interface, check=check)
+    status, what = serve(
+        allocation, run, root=terms.root, interface=terms.interface, check=check, warn=_warn
+    )
     name = allocation.nodes[allocation.node_id]
     stderr.print(f"node {name}: {what}", highlight=False)
     return status

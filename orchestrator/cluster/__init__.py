@@ -8,10 +8,12 @@ from orchestrator.cluster.allocation import Allocation, AllocationError, here
 from orchestrator.cluster.cluster import (
     Cluster,
     ClusterError,
+    Node,
     StartAbandonedError,
     start,
 )
 from orchestrator.cluster.member import serve
+from orchestrator.cluster.ray_thread import end_process
 from orchestrator.cluster.rendezvous import NoHeadError
 
 __all__ = [
@@ -20,7 +22,9 @@ __all__ = [
     "Cluster",
     "ClusterError",
     "NoHeadError",
+    "Node",
     "StartAbandonedError",
+    "end_process",
     "here",
     "serve",
     "start",

@@ -94,7 +94,7 @@ def here(
         nodes=nodes,
         node_id=node_id,
         cpus=min(cpus, granted or cpus),
-        gpus=_gpus(environment),
+        gpus=gpus_granted(environment),
         memory=_memory(environment, granted or cpus),
         job_id=job_id,
         restart=_number(environment.get("SLURM_RESTART_COUNT")) or 0,
@@ -146,8 +146,10 @@ def _cpus(environment: Mapping[str, str], in_step: bool, node_id: int) -> int | 
     return None
 
 
-def _gpus(environment: Mapping[str, str]) -> int:
-    """GPUs that SLURM granted on this node; they may be named by number, UUID or MIG slice."""
+def gpus_granted(environment: Mapping[str, str] = os.environ) -> int | None:
+    """GPUs that SLURM granted on this node, by number, UUID or MIG slice; None outside of SLURM."""
+    if not environment.get("SLURM_JOB_ID"):
+        return None
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return 0 if visible.strip() in NO_GPUS else len(visible.split(","))
@@ -161,7 +163,7 @@ def _memory(environment: Mapping[str, str], cpus: int) -> int | None:
     if per_cpu := _number(environment.get("SLURM_MEM_PER_CPU")):
         return per_cpu * cpus * 2**20
     if per_gpu := _number(environment.get("SLURM_MEM_PER_GPU")):
-        return per_gpu * _gpus(environment) * 2**20 or None
+        return per_gpu * (gpus_granted(environment) or 0) * 2**20 or None
     return None
 
 

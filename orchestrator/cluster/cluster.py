@@ -6,11 +6,12 @@ import contextlib
 import logging
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.cluster.address import own_address
 from orchestrator.cluster.allocation import Allocation
@@ -22,12 +23,21 @@ from orchestrator.cluster.processes import (
     ended_after,
     guarded,
     handlers_kept,
+    kin,
     mark_of,
-    watched,
 )
+from orchestrator.cluster.ray_thread import GivenUpError, RayThread
 from orchestrator.cluster.rendezvous import Rendezvous, announce, meeting_place
 from orchestrator.cluster.roll import Roll
-from orchestrator.cluster.settings import MEMORY_SHARE, OBJECT_STORE_BYTES, settle
+from orchestrator.cluster.servers import OF_A_HEAD, Servers, watched
+from orchestrator.cluster.settings import (
+    GCS_PATIENCE,
+    GCS_SECONDS,
+    MEMORY_SHARE,
+    OBJECT_STORE_BYTES,
+    STARTS,
+    settle,
+)
 
 START_SECONDS = 600.0
 """How long the other nodes may take to join: a busy file server takes minutes over the imports."""
@@ -35,8 +45,13 @@ START_SECONDS = 600.0
 LEAVE_SECONDS = 10.0
 """How long the other nodes may take to end their processes."""
 
-STARTS = 3
-"""How often Ray is started anew where it does not come up, as when somebody took its port."""
+FAIL_SECONDS = 2.0
+"""How long a start of Ray may take to fail after one of its servers has died."""
+
+END_SECONDS = 10.0
+"""How long Ray's client may take to end."""
+
+Answer = TypeVar("Answer")
 
 
 class ClusterError(RuntimeError):
@@ -48,16 +63,43 @@ class StartAbandonedError(Exception):
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """What a started cluster offers; bytes of memory for each CPU where they are fewest.
+class Node:
+    """A machine of a started cluster: Ray's name for it, and what it lends."""
 
-    ``folder`` is on this machine; Ray and Tune may write to it.
-    """
-
+    node_id: str
     cpus: int
     gpus: int
-    memory_per_cpu: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a started cluster offers.
+
+    ``folder`` is on this machine; Ray and Tune may write to it. All calls of Ray's go through
+    ``ray``; ``look`` looks at once whether a server has died, which is done every now and then
+    anyway.
+    """
+
+    nodes: tuple[Node, ...]
     folder: Path
+    ray: RayThread
+    look: Callable[[], object]
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of all nodes."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all nodes."""
+        return sum(node.gpus for node in self.nodes)
+
+    @property
+    def memory_per_cpu(self) -> int:
+        """Bytes of memory for each CPU, where they are fewest."""
+        return min(node.memory // node.cpus for node in self.nodes)
 
 
 @contextlib.contextmanager
@@ -86,11 +128,11 @@ def start(
         versions: what must be the same on every node, as it is here.
         quiet: whether Ray's own messages are kept from the user.
         abandoned: whether to give up waiting for the other nodes.
-        on_loss: told of a node that is lost later.
+        on_loss: told of a node, or a server of Ray, that is lost later.
         warn: told of starts that had to be repeated.
 
     Raises:
-        ClusterError: a node did not join; the message names it and says why.
+        ClusterError: Ray did not start, or a node did not join; the message names it and says why.
         StartAbandonedError: ``abandoned`` said so.
     """
     alone = len(allocation.nodes) == 1
@@ -99,23 +141,42 @@ def start(
     folder = private_folder(root)
     mark = os.environ[MARK] = mark_of(allocation, folder)
     others = tuple(range(1, len(allocation.nodes)))
-    roll = None if alone else Roll(address, token, others, on_loss)
+
+    def lost(node_id: int, trouble: str) -> None:
+        on_loss(f"node {allocation.nodes[node_id]} was lost: {trouble}")
+
+    roll = None if alone else Roll(address, token, others, lost)
     meeting = meeting_place(run, allocation)
-    with guarded(mark, folder):
+    name = allocation.nodes[allocation.node_id]
+    up = threading.Event()
+
+    def died(what: str) -> None:
+        if up.is_set():  # a start that fails says so itself
+            on_loss(what)
+
+    ray = None
+    with guarded(mark, folder), watched(OF_A_HEAD, mark, folder, name, died) as servers:
         try:
-            ray = _start_ray(allocation, address, folder, quiet, warn)
+            ray = _start_ray(allocation, address, folder, servers, quiet, warn)
+            up.set()
+            if servers.death is not None:
+                on_loss(servers.death)
             if roll is not None:
-                ray_address = str(ray.get_runtime_context().gcs_address)
+                ray_address = _ask(ray, _gcs_address, abandoned)
                 announce(meeting, Rendezvous(ray_address, roll.address, token, versions or {}))
                 _await_nodes(ray, allocation, roll, abandoned)
-            with watched(mark, on_loss):
-                yield _offer(ray, folder)
+            yield Cluster(_nodes(_ask(ray, _listed, abandoned)), folder, ray, servers.look)
         finally:
+            up.clear()
             if roll is not None:
                 meeting.unlink(missing_ok=True)
                 for node_id in sorted(roll.end(LEAVE_SECONDS)):
                     warn(f"node {allocation.nodes[node_id]} did not end its processes in time")
-            _stop_ray(mark)
+            if servers.death is not None:
+                # Ray's client would wait for what is gone: its thread is left to the process's end.
+                end_all(mark, known=kin(mark))
+            elif ray is not None:
+                _stop_ray(ray, mark)
             os.environ.pop(MARK, None)
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -124,9 +185,11 @@ def _start_ray(
     allocation: Allocation,
     address: str,
     folder: Path,
+    servers: Servers,
     quiet: bool,
     warn: Callable[[str], None],
-) -> Any:
+) -> RayThread:
+    """The thread that talks to a Ray that has started."""
     # Ray reads its settings when it is imported: not before settle().
     import ray
 
@@ -136,9 +199,14 @@ def _start_ray(
 
     memory = min(allocation.memory or machine_memory(), machine_memory())
     for number in range(1, STARTS + 1):
+        os.environ[GCS_PATIENCE] = str(GCS_SECONDS[number - 1])
+        servers.expect()
+        thread = RayThread()
         try:
             with handlers_kept():
-                ray.init(
+                thread.call(
+                    ray.init,
+                    given_up=_after(FAIL_SECONDS, lambda: servers.death is not None),
                     num_cpus=allocation.cpus,
                     num_gpus=allocation.gpus,
                     _memory=int(MEMORY_SHARE * memory),
@@ -151,27 +219,54 @@ def _start_ray(
                     _temp_dir=str(folder),
                 )
         except Exception as error:
-            _stop_ray(os.environ[MARK])
+            servers.look()
+            why = servers.death or _first_line(error)
+            _stop_ray(thread, os.environ[MARK])
             if number == STARTS:
-                raise ClusterError(
-                    f"Ray did not start on node {allocation.nodes[allocation.node_id]}: {error}"
-                ) from error
-            warn(f"Ray did not start ({_first_line(error)}); trying again")
+                node = allocation.nodes[allocation.node_id]
+                raise ClusterError(f"Ray did not start on node {node}: {why}") from error
+            warn(f"Ray did not start; trying again: {why}")
         else:
             break
-    return ray
+    return thread
 
 
-def _stop_ray(mark: str) -> None:
+def _stop_ray(thread: RayThread, mark: str) -> None:
+    """End Ray's client, if its thread does not hang, and every process of the cluster."""
     import ray
 
-    with handlers_kept(), ended_after(mark, 0.5):
-        ray.shutdown()
-    end_all(mark)
+    known = kin(mark)
+    if thread.settle(FAIL_SECONDS):
+        with handlers_kept(), ended_after(mark, 0.5), contextlib.suppress(GivenUpError):
+            thread.call(ray.shutdown, given_up=_after(END_SECONDS, lambda: True))
+    end_all(mark, known=known)
+    thread.close()
+
+
+def _after(seconds: float, true: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether something was seen to be true so many seconds ago."""
+    since: float | None = None
+
+    def passed() -> bool:
+        nonlocal since
+        if since is None and true():
+            since = time.monotonic()
+        return since is not None and time.monotonic() - since >= seconds
+
+    return passed
+
+
+def _ask(
+    thread: RayThread, function: Callable[[], Answer], abandoned: Callable[[], bool]
+) -> Answer:
+    try:
+        return thread.call(function, given_up=abandoned)
+    except GivenUpError:
+        raise StartAbandonedError from None
 
 
 def _await_nodes(
-    ray: Any, allocation: Allocation, roll: Roll, abandoned: Callable[[], bool]
+    thread: RayThread, allocation: Allocation, roll: Roll, abandoned: Callable[[], bool]
 ) -> None:
     """Wait until every node has joined Ray with all that it was granted."""
     end = time.monotonic() + START_SECONDS
@@ -179,7 +274,7 @@ def _await_nodes(
     while True:
         for node_id, trouble in roll.troubles.items():
             raise ClusterError(f"node {allocation.nodes[node_id]} did not join: {trouble}")
-        missing = expected - (_living(ray) & roll.joined)
+        missing = expected - (_living(_ask(thread, _listed, abandoned)) & roll.joined)
         if not missing:
             return
         if abandoned():
@@ -193,21 +288,39 @@ def _await_nodes(
         roll.wait(0.2)
 
 
-def _living(ray: Any) -> set[int]:
-    """The numbers of the other nodes that Ray sees alive; it lists dead ones too."""
-    alive: list[Mapping[str, Any]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def _gcs_address() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _listed() -> list[Mapping[str, Any]]:
+    """The nodes that Ray knows; dead ones too."""
+    import ray
+
+    nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
+
+
+def _living(listed: Sequence[Mapping[str, Any]]) -> set[int]:
+    """The numbers of the other nodes that Ray sees alive."""
+    alive = [node["Resources"] for node in listed if node["Alive"]]
     prefix = node_resource(0)[:-1]
     names = {name for resources in alive for name in resources if name.startswith(prefix)}
     return {int(name[len(prefix) :]) for name in names}
 
 
-def _offer(ray: Any, folder: Path) -> Cluster:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return Cluster(
-        cpus=sum(int(node.get("CPU", 0)) for node in nodes),
-        gpus=sum(int(node.get("GPU", 0)) for node in nodes),
-        memory_per_cpu=min(int(node["memory"] / node["CPU"]) for node in nodes),
-        folder=folder,
+def _nodes(listed: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
+    """What the nodes lend that Ray sees alive."""
+    return tuple(
+        Node(
+            node_id=str(node["NodeID"]),
+            cpus=int(node["Resources"].get("CPU", 0)),
+            gpus=int(node["Resources"].get("GPU", 0)),
+            memory=int(node["Resources"]["memory"]),
+        )
+        for node in listed
+        if node["Alive"]
     )
 
 

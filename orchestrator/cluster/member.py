@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -17,10 +18,19 @@ from types import FrameType
 from orchestrator.cluster.address import interface_address, route_to
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.folder import private_folder
-from orchestrator.cluster.processes import MARK, SHIELDED, end_all, guarded, mark_of, shielded
+from orchestrator.cluster.processes import (
+    MARK,
+    SHIELDED,
+    end_all,
+    guarded,
+    kin,
+    mark_of,
+    shielded,
+)
 from orchestrator.cluster.rendezvous import Rendezvous, await_head, meeting_place
 from orchestrator.cluster.roll import Line, join
-from orchestrator.cluster.settings import MEMORY_SHARE, OBJECT_STORE_BYTES, settle
+from orchestrator.cluster.servers import OF_A_MEMBER, Servers, watched
+from orchestrator.cluster.settings import MEMORY_SHARE, OBJECT_STORE_BYTES, STARTS, settle
 
 HEAD_SECONDS = 600.0
 """How long the head may take to start."""
@@ -30,6 +40,9 @@ JOIN_SECONDS = 300.0
 
 LAST_SECONDS = 180.0
 """How long a head that was told of a loss may take to end the run."""
+
+LOOK_SECONDS = 0.2
+"""Between looks at what is started and at Ray's servers, where nothing is heard from the head."""
 
 OVER, HEAD_LOST, TROUBLE = 0, 1, 1
 
@@ -46,12 +59,13 @@ def serve(
     root: Path | None = None,
     interface: str | None = None,
     check: Callable[[Mapping[str, str]], Sequence[str]] = lambda versions: (),
+    warn: Callable[[str], None] = lambda message: None,
 ) -> tuple[int, str]:
     """Lend this node until the head says that it is over.
 
     The job's signals are the head's business: they are not heeded here. ``check`` says what keeps
-    this node from taking part, given the head's versions. Returns the exit status and what
-    happened: 0 only if the head ended the run in order.
+    this node from taking part, given the head's versions; ``warn`` is told what goes wrong. Returns
+    the exit status and what happened: 0 only if the head ended the run in order.
 
     Raises:
         NoHeadError: the head did not start.
@@ -62,54 +76,94 @@ def serve(
     with contextlib.closing(join(head.roll, head.token, allocation.node_id, JOIN_SECONDS)) as line:
         news = _News(line)
         if problems := check(head.versions):
-            return _in_trouble("; ".join(problems), line, news)
+            return _in_trouble("; ".join(problems), line, news, warn)
         own = interface_address(interface) if interface else route_to(head.roll[0])
         settle(alone=False, token=head.token)
         folder = private_folder(root)
         mark = os.environ[MARK] = mark_of(allocation, folder)
-        with guarded(mark, folder):
+        name = allocation.nodes[allocation.node_id]
+        with guarded(mark, folder), watched(OF_A_MEMBER, mark, folder, name) as servers:
             try:
-                return _lend(allocation, head, own, folder, line, news)
+                command = _command(allocation, head, own, folder)
+                if (trouble := _join(command, folder, servers, news, warn)) is not None:
+                    return _in_trouble(f"Ray did not start: {trouble}", line, news, warn)
+                line.send(joined=True)
+                while not news.over.wait(LOOK_SECONDS):
+                    if servers.death is not None:
+                        return _in_trouble(servers.death, line, news, warn)
+                return _end(allocation, news)
             finally:
-                end_all(mark)
+                end_all(mark, known=kin(mark))
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lend(
-    allocation: Allocation, head: Rendezvous, own: str, folder: Path, line: Line, news: _News
-) -> tuple[int, str]:
-    """Join the head's Ray, until it is over."""
-    from jobs.memory import machine_memory  # with torch, which only a run needs
+def _join(
+    command: Sequence[str],
+    folder: Path,
+    servers: Servers,
+    news: _News,
+    warn: Callable[[str], None],
+) -> str | None:
+    """Start Ray here, again where it does not come up; what went wrong the last time if it did not.
 
-    memory = min(allocation.memory or machine_memory(), machine_memory())
-    log = folder / "start.log"
+    The command ends when all is started.
+    """
+    trouble = None
+    for number in range(1, STARTS + 1):
+        if trouble is not None:
+            warn(f"Ray did not start; trying again: {trouble}")
+        servers.expect()
+        trouble = _start(command, folder / f"start-{number}.log", servers, news)
+        if trouble is None or news.over.is_set():
+            return None
+        end_all(os.environ[MARK])
+    return trouble
+
+
+def _start(command: Sequence[str], log: Path, servers: Servers, news: _News) -> str | None:
+    """Start Ray once; what went wrong if it did not come up before the run was over."""
     with shielded(), log.open("wb") as output:
-        node = subprocess.Popen(
-            _command(allocation, head, own, folder, int(MEMORY_SHARE * memory)),
+        process = subprocess.Popen(
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    line.send(joined=True)
-    while not news.over.wait(0.2):
-        if node.poll() is not None:
-            name, why = allocation.nodes[allocation.node_id], _last_words(log) or node.returncode
-            return _in_trouble(f"Ray on node {name} ended ({why})", line, news)
+    end = time.monotonic() + JOIN_SECONDS
+    try:
+        while not news.over.wait(LOOK_SECONDS):
+            if servers.death is not None:
+                return servers.death
+            if (status := process.poll()) is not None:
+                return None if status == 0 else _last_words(log) or f"exit status {status}"
+            if time.monotonic() > end:
+                return f"it took longer than {JOIN_SECONDS:.0f} s: {_last_words(log)}"
+        return None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _end(allocation: Allocation, news: _News) -> tuple[int, str]:
     if news.orderly:
         return OVER, "the run is over"
     return HEAD_LOST, f"the first node, {allocation.nodes[0]}, is gone"
 
 
-def _in_trouble(trouble: str, line: Line, news: _News) -> tuple[int, str]:
-    """Tell the head, and wait for its end.
+def _in_trouble(
+    trouble: str, line: Line, news: _News, warn: Callable[[str], None]
+) -> tuple[int, str]:
+    """Tell the user and the head, and wait for the head's end.
 
     SLURM may end a whole job of which one task fails: a head that ends in order must not be cut
     short, and says itself how the job went.
     """
+    warn(trouble)
     line.send(trouble=trouble)
     news.over.wait(LAST_SECONDS)
-    return (OVER if news.orderly else TROUBLE), trouble
+    return (OVER if news.orderly else TROUBLE), trouble.partition("\n")[0]
 
 
 class _News:
@@ -126,16 +180,17 @@ class _News:
         self.over.set()
 
 
-def _command(
-    allocation: Allocation, head: Rendezvous, own: str, folder: Path, memory: int
-) -> list[str]:
+def _command(allocation: Allocation, head: Rendezvous, own: str, folder: Path) -> list[str]:
     """How Ray is told to join; the token is in the environment, never here."""
+    from jobs.memory import machine_memory  # with torch, which only a run needs
+
+    memory = min(allocation.memory or machine_memory(), machine_memory())
     options = {
         "address": head.ray,
         "node-ip-address": own,
         "num-cpus": allocation.cpus,
         "num-gpus": allocation.gpus or 0,
-        "memory": memory,
+        "memory": int(MEMORY_SHARE * memory),
         "object-store-memory": OBJECT_STORE_BYTES,
         "resources": json.dumps({node_resource(allocation.node_id): 1}),
         # The system chooses: two clusters on one machine never take each other's.
@@ -144,7 +199,7 @@ def _command(
         "temp-dir": folder,
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *flags]
+    return [sys.executable, "-m", "ray.scripts.scripts", "start", *flags]
 
 
 def _last_words(log: Path) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from orchestrator.cluster.allocation import Allocation
@@ -30,8 +31,16 @@ they have when the run, which alone heeds the signal, tells them to."""
 
 PATIENCE_SECONDS = 10.0
 
-SERVERS = {"raylet", "gcs_server"}
-"""The processes without which nothing of Ray works on a machine."""
+LOOK_SECONDS, MOST_LOOK_SECONDS = 2.0, 30.0
+"""Between the guard's looks at which processes descend from those of the cluster; it grows, for
+most start soon, and a look takes time where a machine has many processes."""
+
+
+class Process(NamedTuple):
+    """A process: its number, and when it began, for numbers are used again."""
+
+    pid: int
+    started: int
 
 
 def mark_of(allocation: Allocation, folder: Path) -> str:
@@ -76,30 +85,43 @@ def handlers_kept() -> Iterator[None]:
 
 def marked(mark: str) -> list[int]:
     """The living processes of a cluster, but for this one and those above it."""
-    own, above = os.getpid(), set()
-    while own > 1:
+    return sorted(process.pid for process in kin(mark))
+
+
+def kin(mark: str, known: Iterable[Process] = ()) -> set[Process]:
+    """The living processes of a cluster: the marked, the ``known``, and all that descend from them.
+
+    A process that renames itself may lose its environment, and with it the mark; one whose parent
+    is gone descends from nobody. Who looks again and again, with what is known, misses neither.
+    """
+    table = {process.pid: process for process in _processes()}
+    above, own = set(), os.getpid()
+    while own in table:
         above.add(own)
-        own = _parent(own)
+        own = table[own].parent
     wanted = f"{MARK}={mark}".encode()
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) in above:
-            continue
-        with contextlib.suppress(OSError):
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    return found
+    ours = {pid for pid, started in known if pid in table and table[pid].started == started}
+    ours |= {pid for pid in table if pid not in above and wanted in _environment(pid)}
+    ours -= above
+    while more := {pid for pid in table if table[pid].parent in ours} - ours - above:
+        ours |= more
+    return {Process(pid, table[pid].started) for pid in ours}
 
 
-def end_all(mark: str, seconds: float = PATIENCE_SECONDS) -> list[int]:
-    """End every process of a cluster; returns those that even SIGKILL did not end in time."""
-    end = time.monotonic() + seconds
-    while (left := marked(mark)) and time.monotonic() < end:
-        for pid in left:
+def end_all(
+    mark: str, seconds: float = PATIENCE_SECONDS, known: Iterable[Process] = ()
+) -> list[int]:
+    """End every process of a cluster; returns those that even SIGKILL did not end in time.
+
+    ``known`` is what :func:`kin` said before.
+    """
+    end, left = time.monotonic() + seconds, set(known)
+    while (left := kin(mark, left)) and time.monotonic() < end:
+        for process in left:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(process.pid, signal.SIGKILL)
         time.sleep(0.05)
-    return left
+    return sorted(process.pid for process in left)
 
 
 @contextlib.contextmanager
@@ -108,11 +130,11 @@ def ended_after(mark: str, seconds: float) -> Iterator[None]:
 
     Ray waits a second for each of its processes, one after another, where none heeds a SIGTERM.
     """
-    over = threading.Event()
+    over, known = threading.Event(), kin(mark)
 
     def end() -> None:
         if not over.wait(seconds):
-            end_all(mark)
+            end_all(mark, known=known)
 
     thread = threading.Thread(target=end, daemon=True)
     thread.start()
@@ -127,7 +149,8 @@ def ended_after(mark: str, seconds: float) -> Iterator[None]:
 def guarded(mark: str, folder: Path) -> Iterator[None]:
     """While this context lasts, see to it that the cluster does not outlive this process.
 
-    Should this process be killed, every process of the cluster is ended and its folder removed.
+    At its end, or should this process be killed, every process of the cluster that is left is ended
+    and its folder removed, by another process that has known them all along.
     """
     environment = {key: value for key, value in os.environ.items() if key != MARK}
     with shielded():
@@ -142,52 +165,74 @@ def guarded(mark: str, folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        guard.kill()
-        guard.communicate()
+        try:
+            guard.communicate(timeout=2 * PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            guard.kill()
+            guard.communicate()
 
 
-@contextlib.contextmanager
-def watched(mark: str, on_loss: Callable[[str], None]) -> Iterator[None]:
-    """While this context lasts, tell of a server of Ray on this machine that dies."""
-    over = threading.Event()
-    servers = {pid: name for pid in marked(mark) if (name := _name(pid)) in SERVERS}
+def named(mark: str, names: Collection[str]) -> dict[Process, str]:
+    """The processes of a cluster with one of these names; those too that are dead and not reaped.
 
-    def watch() -> None:
-        while not over.wait(1.0):
-            for pid, name in servers.items():
-                if _name(pid) != name:
-                    on_loss(f"Ray's {name} on this node died")
-                    return
-
-    with shielded():
-        threading.Thread(target=watch, name="servers", daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
+    The dead have no environment any more, but still a parent.
+    """
+    ours = {os.getpid(), *marked(mark)}
+    return {
+        Process(stat.pid, stat.started): stat.name
+        for stat in _processes(dead=True)
+        if stat.name in names and (stat.pid in ours or (not stat.alive and stat.parent in ours))
+    }
 
 
-def _name(pid: int) -> str | None:
-    """The name of a living process."""
+def lives(process: Process) -> bool:
+    """Whether a process is still there."""
+    stat = _stat(process.pid)
+    return stat is not None and stat.alive and stat.started == process.started
+
+
+class _Stat(NamedTuple):
+    pid: int
+    name: str
+    parent: int
+    started: int
+    alive: bool
+
+
+def _processes(*, dead: bool = False) -> Iterator[_Stat]:
+    """All that live; the ``dead`` too that nobody has reaped."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            stat = _stat(int(folder.name))
+            if stat is not None and (stat.alive or dead):
+                yield stat
+
+
+def _stat(pid: int) -> _Stat | None:
+    """What the system says of a process; None where there is none."""
     try:
         name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if rest.split()[0] in "ZX" else name
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
-        return 0
+        return None
+    fields = rest.split()
+    return _Stat(pid, name, int(fields[1]), int(fields[19]), fields[0] not in "ZX")
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _guard() -> None:
     """Wait for the end of the standard input, which is that of the process to watch."""
-    sys.stdin.read()
-    end_all(sys.argv[1])
-    shutil.rmtree(sys.argv[2], ignore_errors=True)
+    mark, folder = sys.argv[1:]
+    known, wait = kin(mark), LOOK_SECONDS
+    while not select.select([sys.stdin], [], [], wait)[0]:
+        known, wait = kin(mark, known), min(1.5 * wait, MOST_LOOK_SECONDS)
+    end_all(mark, known=known)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

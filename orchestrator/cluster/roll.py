@@ -94,11 +94,12 @@ def join(address: tuple[str, int], token: str, node_id: int, seconds: float) -> 
 class Roll:
     """The head's side. ``expected`` are the numbers of the other nodes.
 
-    ``on_loss`` is called, from a thread of its own, with what befell a node that had joined.
+    ``on_loss`` is called, from a thread of its own, with the number of a node that had joined and
+    what befell it.
     """
 
     def __init__(
-        self, address: str, token: str, expected: Sequence[int], on_loss: Callable[[str], None]
+        self, address: str, token: str, expected: Sequence[int], on_loss: Callable[[int, str], None]
     ) -> None:
         self._token, self._expected, self._on_loss = token, set(expected), on_loss
         self._lines: dict[int, Line] = {}
@@ -180,7 +181,7 @@ class Roll:
             joined = node_id in self.joined
             self._changed.notify_all()
         if joined:
-            self._on_loss(trouble)
+            self._on_loss(node_id, trouble)
 
     def wait(self, seconds: float) -> None:
         """Wait for news, at most so long."""

@@ -12,6 +12,14 @@ OBJECT_STORE_BYTES = 100 * 2**20
 MEMORY_SHARE = 0.8
 """Of a machine's memory, for all trials together; the rest is for Ray and for the system."""
 
+STARTS = 3
+"""How often Ray is started where it does not come up, as when somebody took its port."""
+
+GCS_PATIENCE = "RAY_gcs_server_port_wait_time_s"
+GCS_SECONDS = (10, 30, 90)
+"""How long each start waits for the GCS to listen. Meanwhile Ray lets no other thread of the
+process run, so that a GCS which died is noticed only afterwards: the first wait is short."""
+
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
@@ -24,6 +32,11 @@ SETTINGS = {
     # Tune's own state is never restored: the tables are the ledger.
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Processes that give themselves a title keep their environment, by which they are found.
+    "SPT_NOENV": "1",
+    # Ray ends a process whose GCS is gone for so long. Here the run notices it within a second and
+    # ends in order, which must not be cut short.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
     # Trials know what memory they were granted; Ray would judge by the whole machine's.
     "RAY_memory_monitor_refresh_ms": "0",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -14,6 +15,9 @@ from orchestrator.engine.site import Site
 
 WAVE = 1_000
 """Tune trials in one experiment: its state and its bookkeeping grow with their number."""
+
+WAIT_FOR_TRIALS_SECONDS = 0.2
+"""Between looks at whether trials have saved themselves, once Ray is lost."""
 
 CarryOut = Callable[[Callable[[], bool], Callable[[], None], LiveLog | None], None]
 """Carries out works of a feed while there are any. Its arguments are ``ended``, which says that no
@@ -44,12 +48,24 @@ def ray_executor(
     abandoned: Callable[[], bool],
     on_loss: Callable[[str], None],
 ) -> Iterator[CarryOut]:
-    """Start Ray on all machines of the site; each call is one or more Tune experiments.
+    """Start Ray on all machines of the site; each call is a Tune experiment.
+
+    Once a node or a server of Ray is lost, a call ends when no trial is left to save itself: what
+    Ray itself would do or say is not waited for.
 
     Raises:
         ClusterError: not all of the site's machines could be had.
         StartAbandonedError: ``abandoned`` said so.
     """
+    losses: list[str] = []
+
+    def lost(trouble: str) -> None:
+        losses.append(trouble)
+        on_loss(trouble)
+
+    def nothing_to_save() -> bool:
+        return bool(losses) and not feed.at_work()
+
     cluster = start(
         site.allocation,
         feed.run,
@@ -58,7 +74,7 @@ def ray_executor(
         versions=site.versions,
         quiet=quiet,
         abandoned=abandoned,
-        on_loss=on_loss,
+        on_loss=lost,
         warn=feed.warn,
     )
     with _silence(quiet), cluster as offered:
@@ -68,7 +84,15 @@ def ray_executor(
         def carry_out(
             ended: Callable[[], bool], changed: Callable[[], None], log: LiveLog | None
         ) -> None:
-            run_wave(feed, offered, ended, changed, WAVE, log)
+            wave = (feed, offered, ended, changed, WAVE, log)
+            try:
+                offered.ray.call(run_wave, *wave, given_up=nothing_to_save)
+            except Exception:
+                offered.look()
+                if not losses:
+                    raise
+                while not nothing_to_save():
+                    time.sleep(WAIT_FOR_TRIALS_SECONDS)
 
         yield carry_out
 

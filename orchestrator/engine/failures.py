@@ -3,19 +3,92 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+import socket
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from jobs.problem import NoDeviceError
 from jobs.ranks import RankError
 from orchestrator.plan import FailureClass
 
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
+NO_FAULT_OF_THE_TRIAL = re.compile(
+    r"no CUDA-capable device|No CUDA GPUs are available|Found no NVIDIA driver"
+    r"|NVIDIA driver on your system is too old|driver version is insufficient"
+    r"|Torch not compiled with CUDA|CUDA driver initialization failed|cudaGetDeviceCount"
+    r"|CUDA error: (initialization error|unknown error|invalid device ordinal"
+    r"|system not yet initialized|system has unsupported display driver"
+    r"|CUDA-capable device\(s\) is/are busy|all CUDA-capable devices are busy"
+    r"|no kernel image is available|hardware stack error)"
+    r"|CUDA unknown error|uncorrectable (ECC|NVLink) error|GPU is lost|fell off the bus",
+    re.IGNORECASE,
+)
+"""What PyTorch and CUDA say where a node's devices or driver are at fault, whatever is computed. Of
+an illegal access or a failed launch, the trial may be the cause."""
+
+
+class UnfitNodeError(RuntimeError):
+    """A node on which no trial that uses GPUs gets anywhere.
+
+    Attributes:
+        node_id: Ray's name for it.
+        node: its name.
+        reason: what its device said.
+    """
+
+    def __init__(self, node_id: str, node: str, reason: str) -> None:
+        super().__init__(node_id, node, reason)
+        self.node_id, self.node, self.reason = node_id, node, reason
+
+    def __str__(self) -> str:
+        return f"node {self.node} is unfit: {self.reason}"
+
+
+def fault_of_node(error: BaseException) -> str | None:
+    """What is wrong with the node where an exception was raised; None for what trials can cause."""
+    text = str(error)
+    if isinstance(error, NoDeviceError) or NO_FAULT_OF_THE_TRIAL.search(text):
+        return text.strip().partition("\n")[0]
+    return None
+
+
+@contextmanager
+def node_blamed(device: str) -> Iterator[None]:
+    """While this context lasts, what fails for this node on a device is an :class:`UnfitNodeError`.
+
+    A node is not blamed for what fails on a CPU.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = None if device == "cpu" else fault_of_node(error)
+        if reason is None:
+            raise
+        raise UnfitNodeError(_ray_node(), _node_name(), reason) from error
+
+
+def _ray_node() -> str:
+    # Tests use what is here without Ray; a worker has imported it.
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else ""
+
+
+def _node_name() -> str:
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
 
 def classify(error: BaseException) -> FailureClass:
     """The failure class of an exception that a trial raised."""
+    if isinstance(error, UnfitNodeError):
+        return "unfit_node"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "t allocate memory" in str(
         error
     ):

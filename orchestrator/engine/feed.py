@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.spec import Trial
+from orchestrator.cluster import Node
 from orchestrator.engine.data_read import Data, Read
+from orchestrator.engine.failures import UnfitNodeError
+from orchestrator.engine.gate import Gate
 from orchestrator.engine.packing import pack_size
+from orchestrator.engine.places import Places
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
 from orchestrator.ledger import (
@@ -64,6 +68,9 @@ class Feed:
     grown: Callable[[], Sequence[Column] | None] = lambda: None
     progress: dict[str, ColumnProgress] = field(init=False)
     halted: str | None = field(init=False, default=None)
+    stranded: str | None = field(init=False, default=None)
+    places: Places = field(init=False, default_factory=Places)
+    gate: Gate = field(init=False, default_factory=Gate)
     _running: dict[str, Running | None] = field(init=False, default_factory=dict)
     _attempts: dict[str, int] = field(init=False, default_factory=dict)
     _works: int = field(init=False, default=0)
@@ -114,6 +121,8 @@ class Feed:
             )
         if changed:
             self.columns = tuple(progress.column for progress in self.progress.values())
+            if self.places.nodes:
+                self._count_slots()
         return bool(changed)
 
     def next_work(self) -> Work | None:
@@ -125,6 +134,8 @@ class Feed:
         if not ready and self._claim_more():
             ready = self._ready()
         if not ready:
+            return None
+        if not (ready := self._placeable(ready)):
             return None
         slots = self._slots_for(ready)
         if slots <= self._works < self.slots:
@@ -144,11 +155,23 @@ class Feed:
             memory=memory,
             logged=self.logged,
             data=self.data,
+            avoided=tuple(self.places.unfit),
         )
         self._works += 1
         self._workers = min(max(self._workers, self._works), self.slots)
         self._scarce_since = None
         return work
+
+    def use(self, nodes: tuple[Node, ...]) -> None:
+        """Hand out works for these nodes, as many at once as trials of the smallest kind fit."""
+        self.places.nodes = nodes
+        self._count_slots()
+
+    def avoid(self, error: UnfitNodeError) -> None:
+        """Hand out nothing more for a node on which a trial failed for the node."""
+        if self.places.avoid(error):
+            self._count_slots()
+            self.warn(f"{error}; it gets no more trials")
 
     def take_report(self, work: Work, report: Report) -> None:
         """Book what an actor says after a slice of work."""
@@ -200,6 +223,19 @@ class Feed:
             self.progress[assignment.column_id].release(assignment.trial.trial_id)
         self._release_complete()
 
+    def at_work(self) -> bool:
+        """Whether a process has a trial in hand, as far as can be told from here."""
+        marks = read_marks(self.run, list(self._running))
+        return any(mark.owner.is_dead() is not True for mark in marks)
+
+    def take_loss(self, error: str) -> None:
+        """Book the attempts that ended with a server of Ray or a node, for all to be tried again.
+
+        Their processes are gone; of those on other nodes, the next run finds out.
+        """
+        marks = read_marks(self.run, list(self._running))
+        self.ledger.close((m for m in marks if m.owner.is_dead() is True), "node_failure", error)
+
     def look_around(self) -> None:
         """Take in what other runs have settled meanwhile."""
         self.ledger.refresh()
@@ -225,6 +261,22 @@ class Feed:
             running=tuple(running for running in self._running.values() if running is not None),
             remaining_s=self._remaining_seconds(),
         )
+
+    def _count_slots(self) -> None:
+        kinds = {column.resources for column in self.columns}
+        self.slots = max([1, *(self.places.fitting(resources) for resources in kinds)])
+
+    def _placeable(
+        self, ready: list[tuple[ColumnProgress, Trial, float]]
+    ) -> list[tuple[ColumnProgress, Trial, float]]:
+        """Those of the trials for which fit nodes are left; says once why there are none."""
+        if not self.places.unfit:
+            return ready
+        placeable = [item for item in ready if self.places.fitting(item[0].column.resources)]
+        if not placeable and not self._works and self.stranded is None:
+            self.stranded = f"no fit node is left for the trials that remain: {self.places.why()}"
+            self.warn(self.stranded)
+        return placeable
 
     def _memory(self, resources: Resources) -> int | None:
         """Bytes for each process of a trial: what was asked for, or a share by CPUs.

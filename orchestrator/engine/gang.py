@@ -20,6 +20,7 @@ from jobs.listening import LOOPBACK, open_store
 from jobs.ranks import ProcessGroup, RankError
 from jobs.spec import Trial
 from jobs.trial import TrialRun
+from orchestrator.engine.failures import node_blamed
 from orchestrator.engine.networks import find_networks
 from orchestrator.sweep import Resources
 
@@ -158,23 +159,27 @@ class Rank:
         """Run a trial to the end that all ranks agree on; the leader keeps its results."""
         try:
             find_networks(self._run, [trial.problem])
-            run = TrialRun(
-                trial,
-                device=self._device,
-                threads=self._threads,
-                ranks=self._ranks,
-                memory=self._memory,
-            )
-            if checkpoint is not None:
-                with tempfile.TemporaryDirectory() as folder:
-                    path = Path(folder) / "checkpoint"
-                    path.write_bytes(checkpoint)
-                    run.restore(path)
-            run.advance()
+            with node_blamed(self._device):
+                self._compute(trial, checkpoint)
         except Exception:
             self._failed.set()
             self._ranks.leave()  # those who wait for this rank need not wait any longer
             raise
+
+    def _compute(self, trial: Trial, checkpoint: bytes | None) -> None:
+        run = TrialRun(
+            trial,
+            device=self._device,
+            threads=self._threads,
+            ranks=self._ranks,
+            memory=self._memory,
+        )
+        if checkpoint is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "checkpoint"
+                path.write_bytes(checkpoint)
+                run.restore(path)
+        run.advance()
 
     def _watch(self) -> None:
         """End a leader that hangs. One that works ends when this rank fails, and this rank too."""

@@ -25,7 +25,7 @@ WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 LISTEN_SECONDS = 0.2
 """How soon the thread that takes a job's signals sees that the run is over."""
 
-Reason = Literal["signal", "time_limit", "node_lost", "superseded", "idle", "halted"]
+Reason = Literal["signal", "time_limit", "node_lost", "unfit_nodes", "superseded", "idle", "halted"]
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,6 @@ class Interruption:
     Attributes:
         stop_file: appears when the run is to end.
         stop: why the run is to end, if it is.
-        overdue: whether the run was ended by force. Compiled code that was waiting then may have
-            made another exception of :class:`Overdue`.
     """
 
     def __init__(
@@ -67,7 +65,6 @@ class Interruption:
     ) -> None:
         self.stop_file = temporary_name(run / "claims" / f"stop-{token[:16]}")
         self.stop: Stop | None = None
-        self.overdue = False
         self._patient, self._grace = patient, max(grace, GRACE_SECONDS)
         self._settled = False
         self._over = threading.Event()
@@ -79,6 +76,12 @@ class Interruption:
     def requested(self) -> bool:
         """Whether the run is to end."""
         return self.stop is not None
+
+    @property
+    def lost(self) -> str | None:
+        """What the run has lost, if that is why it is to end."""
+        stop = self.stop
+        return stop.detail if stop is not None and stop.reason == "node_lost" else None
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
@@ -102,12 +105,6 @@ class Interruption:
         if self._listener is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         self.stop_file.unlink(missing_ok=True)
-
-    def reinstall(self) -> None:
-        """Take the signals back from a library that has put its own handlers in."""
-        for number in SIGNALS:
-            if number in self._before:
-                signal.signal(number, self._on_signal)
 
     def request(self, stop: Stop, grace: float | None = None) -> None:
         """Ask every trial to save itself and end; the first to ask says why."""
@@ -154,7 +151,5 @@ class Interruption:
         self._end()
 
     def _end(self) -> None:
-        if self._settled:
-            return
-        self.overdue = True
-        raise Overdue
+        if not self._settled:
+            raise Overdue

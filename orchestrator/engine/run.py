@@ -17,7 +17,7 @@ from orchestrator.cluster.processes import shielded
 from orchestrator.engine.data_read import data_read, refuse_mixed_data
 from orchestrator.engine.executor import Executor, ray_executor
 from orchestrator.engine.feed import Feed
-from orchestrator.engine.interruption import Interruption, Stop
+from orchestrator.engine.interruption import Interruption, Overdue, Stop
 from orchestrator.engine.networks import keep_networks
 from orchestrator.engine.provenance import provenance
 from orchestrator.engine.sinks import LiveLog, Sink
@@ -200,15 +200,12 @@ def execute(
         observe(feed.snapshot())
         try:
             _carry_out(feed, interruption, site, observe, quiet, log, executor)
-        except SystemExit:
-            # While Ray starts, a SIGTERM outside of a job may meet a handler of Ray's: it raises.
-            interruption.request(Stop("signal", "SIGTERM"))
-            interruption.settle()
-        except BaseException:
-            if not interruption.overdue:
-                raise
-            warn("some trials did not stop in time; they go on from their last checkpoints")
+        except Overdue:
+            if interruption.lost is None:
+                warn("some trials did not stop in time; they go on from their last checkpoints")
         finally:
+            if interruption.lost is not None:
+                feed.take_loss(interruption.lost)
             claims.release_all()
             remove_left_behind(run)
         feed.look_around()
@@ -253,9 +250,10 @@ def _carry_out(
     """Open the executor when there is something to run, and keep it until nothing is left."""
 
     def ended() -> bool:
-        interruption.reinstall()  # Ray and Tune each put handlers of their own in
         if feed.halted is not None:
             interruption.request(Stop("halted", feed.halted))
+        if feed.stranded is not None:
+            interruption.request(Stop("unfit_nodes", feed.stranded))
         return interruption.requested
 
     shown = -SHOW_SECONDS
@@ -305,7 +303,8 @@ def _carry_out(
         return
 
     def lost(trouble: str) -> None:
-        interruption.request(Stop("node_lost", trouble))
+        feed.warn(trouble)
+        interruption.request(Stop("node_lost", trouble.partition("; the last lines")[0]))
 
     opened = executor(feed, site, quiet=quiet, abandoned=ended, on_loss=lost)
     with suppress(StartAbandonedError), opened as carry_out:
@@ -314,6 +313,7 @@ def _carry_out(
             while work_is_ready():
                 carry_out(ended, changed, live)
         finally:
+            feed.gate.close()
             interruption.settle()
             if live is not None:
                 live.close()

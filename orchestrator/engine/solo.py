@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from orchestrator.engine.books import Books
-from orchestrator.engine.failures import full_storage
+from orchestrator.engine.failures import UnfitNodeError, full_storage, node_blamed
 from orchestrator.engine.gang import Gang
 from orchestrator.engine.in_hand import InHand
 from orchestrator.engine.work import Assignment, Work
@@ -42,24 +42,19 @@ class Solo:
             Exception: the trial failed, and this process with it.
         """
         try:
-            if not self._begun:
-                self._begin()
-            start = time.monotonic()
-            finished = self._hand.run.advance(until)
-            self._hand.seconds += time.monotonic() - start
-            if finished:
-                self._finish()
-            else:
-                self._hand.save_when_due()
+            with node_blamed(self._hand.device):
+                self._advance(until)
         except Exception as error:
             if full_storage(error):
                 raise
-            self._fail(error)
+            cause = self._fail(error)
             if self._hand.device != "cpu" or self._gang is not None:
                 # A CUDA error can poison the process, and ranks that lost one cannot go on: let it
                 # end, and the other ranks with it.
                 self._books.commit()
-                raise
+                if cause is error:
+                    raise
+                raise cause from error
 
     def stop(self) -> None:
         """Save the trial, so that whoever takes it up next goes on from here."""
@@ -74,6 +69,17 @@ class Solo:
         self._hand.save()
         self._hand.end("preempted")
         self._begun = False
+
+    def _advance(self, until: Callable[[], bool]) -> None:
+        if not self._begun:
+            self._begin()
+        start = time.monotonic()
+        finished = self._hand.run.advance(until)
+        self._hand.seconds += time.monotonic() - start
+        if finished:
+            self._finish()
+        else:
+            self._hand.save_when_due()
 
     def _begin(self) -> None:
         self._hand.mark()  # what is lost with its process while the ranks start is this trial
@@ -90,8 +96,10 @@ class Solo:
         self.done = True
         self._books.settle(self._hand)
 
-    def _fail(self, error: Exception) -> None:
-        if self._gang is not None:
+    def _fail(self, error: Exception) -> Exception:
+        """Book that the trial failed; returns why."""
+        if self._gang is not None and not isinstance(error, UnfitNodeError):
             error = self._gang.cause(error)
         self.done = True
         self._books.fail(self._hand, error)
+        return error

@@ -22,7 +22,7 @@ from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.searcher import FeedSearcher
 from orchestrator.engine.sinks import LiveLog
-from orchestrator.sweep import Resources
+from orchestrator.engine.work import Work
 
 
 class _Errors(Callback):
@@ -34,7 +34,7 @@ class _Errors(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = trial.get_pickled_error()
         if error is not None:
-            self._searcher.errors[trial.trial_id] = str(error)
+            self._searcher.errors[trial.trial_id] = error
 
 
 class _Live(Callback):
@@ -65,7 +65,7 @@ def run_wave(
 
     What trials record goes to ``log``.
     """
-    feed.slots = _slots(feed, cluster)
+    feed.use(cluster.nodes)
     feed.memory_per_cpu = cluster.memory_per_cpu
     searcher = FeedSearcher(feed, ended, changed)
     tuner = Tuner(
@@ -93,20 +93,15 @@ def run_wave(
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
     """What a work occupies: a bundle for each of its processes, on as few nodes as possible."""
-    needed = config["work"].resources
-    bundle = {"CPU": needed.cpus_per_worker}
+    work: Work = config["work"]
+    needed = work.resources
+    bundle: dict[str, int | float] = {"CPU": needed.cpus_per_worker}
     if needed.gpus_per_worker:
         bundle["GPU"] = needed.gpus_per_worker
-    return PlacementGroupFactory([bundle] * needed.workers, strategy="PACK")
-
-
-def _slots(feed: Feed, cluster: Cluster) -> int:
-    """How many trials of the smallest kind run at once."""
-    return max(_fitting(column.resources, cluster) for column in feed.columns)
-
-
-def _fitting(resources: Resources, cluster: Cluster) -> int:
-    by_cpus = cluster.cpus // (resources.workers * resources.cpus_per_worker)
-    if not resources.gpus_per_worker:
-        return by_cpus
-    return min(by_cpus, cluster.gpus // (resources.workers * resources.gpus_per_worker))
+    bundles = [bundle] * needed.workers
+    if not work.avoided:
+        return PlacementGroupFactory(bundles, strategy="PACK")
+    elsewhere = {"ray.io/node-id": f"!in({','.join(work.avoided)})"}
+    return PlacementGroupFactory(
+        bundles, strategy="PACK", bundle_label_selector=[elsewhere] * needed.workers
+    )

@@ -48,7 +48,8 @@ class Work:
 
     The actor stops at a step's edge when ``stop_file`` appears, and reports every
     ``report_seconds``, recorded points too if it is ``logged``. Each of its processes may use
-    ``memory`` bytes; None leaves that to the trial. ``data`` is what trials before it read.
+    ``memory`` bytes; None leaves that to the trial. ``data`` is what trials before it read. None of
+    them runs on a node that is ``avoided``, by Ray's names.
     """
 
     run: Path
@@ -60,6 +61,7 @@ class Work:
     memory: int | None
     logged: bool = False
     data: Mapping[Data, Read] = field(default_factory=dict)
+    avoided: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.assignments[0].trial.trial_id

@@ -139,12 +139,15 @@ class Ledger:
         return max([*numbers, settled])
 
     def suspect(self, trial_id: str) -> bool:
-        """Whether the last attempt of a trial in this run failed, or ended with its process."""
+        """Whether the last attempt of a trial in this run failed, or ended with its process.
+
+        On an unfit node any trial fails.
+        """
         tried = self._history.get(trial_id, [])
         last = max(tried, key=lambda attempt: attempt.attempt, default=None)
         return (
             last is not None
-            and last.failure_class is not None
+            and last.failure_class not in (None, "unfit_node")
             and last.attempt > self._before.get(trial_id, 0)
         )
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["settled", "failed", "preempted", "lost"]
-FailureClass = Literal["out_of_memory", "time_limit", "node_failure", "numerics", "exception"]
+FailureClass = Literal[
+    "out_of_memory", "time_limit", "node_failure", "unfit_node", "numerics", "exception"
+]
 
 MOST_TRIES: dict[str | None, int] = {"exception": 2, "out_of_memory": 1, "numerics": 1}
 """How often a trial may end in a failure of a class before it counts as failed. What would end the
 same way again is not repeated; an exception gets one more try, for the transient ones. A time limit
-says nothing about the trial, and never counts."""
+and a node that is unfit say nothing about the trial, and never count."""
 
 MOST_DEATHS = 3
 """How often in a row the process of a trial may die within one run. An attempt that was preempted,

@@ -128,7 +128,9 @@ class Job:
 
     def fail(self, error: BaseException) -> None:
         """Note that the run ended with an error of its own."""
-        self._write(end="error", detail=f"{type(error).__name__}: {error}".strip())
+        self._write(
+            end="error", detail=f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+        )
 
     def _judge(self, outcome: RunOutcome) -> tuple[End, str, bool | None]:
         """How the run ended and why; and whether the job still lives, so that it can be put back.
@@ -144,6 +146,8 @@ class Job:
             return "superseded", stop.detail, False
         if stop.reason == "idle":
             return "idle", stop.detail, True
+        if stop.reason == "unfit_nodes":
+            return "error", stop.detail, True  # SLURM would start it on the same nodes again
         try:
             now = controller.own_state(self._id)
         except SlurmUnavailable as error:

@@ -15,18 +15,20 @@ import platform
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jobs import datasets
 from orchestrator.cluster.address import interfaces
+from orchestrator.cluster.allocation import gpus_granted
+from orchestrator.cluster.devices import device_problems
 from orchestrator.cluster.folder import LONGEST_ROOT
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.file_systems import file_system, is_shared
 from orchestrator.store import write_bytes_whole
 from orchestrator.store.clock import seconds_ahead
-from orchestrator.sweep import SweepError
+from orchestrator.sweep import Column, SweepError
 
 PACKAGES = ("torch", "ray", "eos-sweep")
 SIGN = "eos-node-check "
@@ -93,6 +95,8 @@ def check_node(
     ``expected`` has the versions that must be the same here; None leaves them unchecked.
     """
     problems = _run_directory(run) + temp_root_problems(temp_root)
+    if not problems:
+        problems = gpu_problems(sweep_of(run).columns, gpus_granted())
     if interface is not None:
         problems += interface_problems(interface)
     for name, here in versions().items() if expected is not None else ():
@@ -100,6 +104,18 @@ def check_node(
         if wanted is not None and wanted != here:
             problems.append(f"{name} is {here}; it must be {wanted}, as where it was launched")
     return problems
+
+
+def gpu_problems(columns: Iterable[Column], granted: int | None) -> list[str]:
+    """What keeps the GPUs here from computing the trials that ask for GPUs, if any do.
+
+    Args:
+        columns: those of the sweep.
+        granted: how many GPUs this process may use; None for those that the machine has.
+    """
+    if not any(column.resources.gpus_per_worker for column in columns):
+        return []
+    return device_problems(granted)
 
 
 def temp_root_problems(temp_root: str) -> list[str]:

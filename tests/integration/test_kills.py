@@ -129,9 +129,10 @@ def test_a_run_that_is_told_to_end_while_ray_starts_ends_in_order(
 def _children(pid: int) -> set[str]:
     """The names of a process's children."""
     names = set()
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        with contextlib.suppress(FileNotFoundError):
-            names.add(Path(f"/proc/{child}/comm").read_text().strip())
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            with contextlib.suppress(FileNotFoundError):
+                names.add(Path(f"/proc/{child}/comm").read_text().strip())
     return names
 
 

@@ -21,6 +21,7 @@ from ray.tune.search import Searcher
 
 from jobs.memory import machine_memory
 from orchestrator.cli import execution, main
+from orchestrator.cluster import Node
 from orchestrator.engine import execute
 from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.executor import CarryOut
@@ -31,7 +32,8 @@ from orchestrator.engine.searcher import FeedSearcher
 @contextmanager
 def one_actor(feed: Feed, site: Any, **_: Any) -> Iterator[CarryOut]:
     """An executor with one slot: an actor in this process carries out one work after another."""
-    feed.slots, feed.memory_per_cpu = 1, int(0.8 * machine_memory())
+    feed.use((Node("here", cpus=1, gpus=0, memory=machine_memory()),))
+    feed.memory_per_cpu = int(0.8 * machine_memory())
 
     def carry_out(ended: Callable[[], bool], changed: Callable[[], None], log: Any) -> None:
         searcher, actor = FeedSearcher(feed, ended, changed), None
@@ -49,7 +51,7 @@ def one_actor(feed: Feed, site: Any, **_: Any) -> Iterator[CarryOut]:
                 while not (result := actor.step())["done"]:
                     searcher.on_trial_result(name, result)
             except Exception as error:  # its process would have died
-                actor, searcher.errors[name] = None, repr(error)
+                actor, searcher.errors[name] = None, error
                 searcher.on_trial_complete(name, error=True)
             else:
                 searcher.on_trial_complete(name, result)

@@ -18,9 +18,9 @@ TOKEN = "t" * 64
 
 
 @contextmanager
-def a_roll(*expected: int) -> Iterator[tuple[Roll, list[str]]]:
-    losses: list[str] = []
-    roll = Roll("127.0.0.1", TOKEN, expected, losses.append)
+def a_roll(*expected: int) -> Iterator[tuple[Roll, list[tuple[int, str]]]]:
+    losses: list[tuple[int, str]] = []
+    roll = Roll("127.0.0.1", TOKEN, expected, lambda *loss: losses.append(loss))
     try:
         yield roll, losses
     finally:
@@ -62,7 +62,7 @@ def test_a_node_says_what_befell_it() -> None:
         line = join(roll.address, TOKEN, 1, 10)
         line.send(joined=True)
         line.send(trouble="its disk is full")
-        wait_for(lambda: losses == ["its disk is full"], 10)
+        wait_for(lambda: losses == [(1, "its disk is full")], 10)
 
 
 def test_a_stranger_is_not_let_in() -> None:

@@ -12,8 +12,19 @@ import pytest
 
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.work import Report, Running
-from orchestrator.ledger import Claims, Ledger, attempt_row, commit_attempt, rearm, utc
+from orchestrator.ledger import (
+    Claims,
+    Ledger,
+    attempt_row,
+    commit_attempt,
+    mark_running,
+    read_marks,
+    rearm,
+    unmark,
+    utc,
+)
 from orchestrator.plan import Batching
+from orchestrator.store import Store
 from orchestrator.sweep import EtaGrid, Resources
 
 ALIKE = tuple(0.05 + 1e-4 * number for number in range(10))
@@ -175,6 +186,29 @@ def test_a_trial_that_failed_is_tried_again_by_itself(make_feed, bench):
     again = [feed.next_work(), feed.next_work()]
     assert sorted(map(len, map(_names, again))) == [1, 9]
     assert [guilty] in map(_names, again)
+
+
+def test_what_was_at_work_when_ray_was_lost_is_booked_for_all_to_be_tried_again(make_feed, bench):
+    feed = make_feed(slots=2)
+    work, other = feed.next_work(), feed.next_work()
+    assert not feed.at_work()  # nothing has begun
+    alive = other.assignments[0]
+    mark_running(bench.path, alive.trial.trial_id, alive.column_id, alive.attempt)
+    assert feed.at_work()
+    _mark_and_die(bench, work, _names(work)[:2])
+    unmark(bench.path, alive.trial.trial_id)  # it has saved itself
+    assert not feed.at_work()
+    feed.take_loss("Ray's raylet on node n1 died")
+    rows = Store(bench.path).rows("attempts")
+    lost = {row["trial_id"]: row for row in rows if row["outcome"] == "lost"}
+    assert lost.keys() == set(_names(work)[:2])
+    for row in lost.values():
+        assert (row["failure_class"], row["error"]) == (
+            "node_failure",
+            "Ray's raylet on node n1 died",
+        )
+    assert list(read_marks(bench.path)) == []
+    assert feed.ledger.failed == set()
 
 
 def _mark_and_die(bench, work, names):

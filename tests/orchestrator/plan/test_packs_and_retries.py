@@ -124,8 +124,9 @@ def test_every_run_counts_deaths_anew_but_not_failures() -> None:
     assert gives_up(attempts(failed), run_began_after=1)
 
 
-def test_preempted_and_lost_runs_never_count() -> None:
+def test_preempted_and_lost_runs_and_unfit_nodes_never_count() -> None:
     history = [("preempted", None), ("lost", None), ("failed", "time_limit")] * 20
+    history += [("failed", "unfit_node")] * 20
     assert not gives_up(attempts(*history))
 
 

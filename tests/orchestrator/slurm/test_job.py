@@ -130,6 +130,27 @@ def test_what_slurm_has_put_back_itself_is_not_put_back_twice(
     assert last(tmp_path / "run").requeued is True
 
 
+def test_a_job_without_a_fit_node_does_not_go_back_to_the_same_nodes(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    says(slurm, "RUNNING")
+    why = "no fit node is left for the trials that remain: node n1 is unfit: no CUDA device"
+    assert begun().end(outcome(Stop("unfit_nodes", why))) == "error"
+    record = last(tmp_path / "run")
+    assert (record.detail, record.requeued) == (why, False)
+    assert not any("requeue" in call for call in slurm.calls("scontrol"))
+
+
+def test_a_job_that_lost_a_server_of_ray_goes_back(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    says(slurm, "RUNNING")
+    why = "Ray's gcs_server on node n1 died"
+    assert begun().end(outcome(Stop("node_lost", why))) == "node_failure"
+    record = last(tmp_path / "run")
+    assert (record.detail, record.requeued) == (why, True)
+
+
 def test_ctrl_c_is_no_preemption(begun: Callable[..., Job], slurm: FakeSlurm) -> None:
     says(slurm, "RUNNING")
     assert begun().end(outcome(Stop("signal", "SIGINT"))) == "interrupted"

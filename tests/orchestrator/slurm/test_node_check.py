@@ -136,3 +136,24 @@ def test_a_clock_that_is_wrong_is_told_in_seconds_and_keeps_nobody_from_running(
     found = preflight.preflight(run, parse_profile("cpus_per_node: 1"))
     assert (found.nodes, found.problems) == (("n1",), ())
     assert [warning.partition(";")[0] for warning in found.warnings] == ([said] if said else [])
+
+
+def test_gpus_are_tried_where_trials_ask_for_them_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def broken(least: int | None) -> list[str]:
+        asked.append(least)
+        return ["GPU 1 cannot compute: uncorrectable ECC error encountered"]
+
+    monkeypatch.setattr("orchestrator.slurm.node_check.device_problems", broken)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    for name, resources, problems in (
+        ("cpus", "", []),
+        ("gpus", "resources: {gpus_per_worker: 1}", broken(2)),
+    ):
+        prepare(tmp_path / name, parse(SWEEP + resources))
+        assert check_node(tmp_path / name) == problems
+    assert asked == [2, 2]

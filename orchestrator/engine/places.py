@@ -1,0 +1,37 @@
+"""Where works run: the nodes of the cluster, but for those that turned out unfit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.cluster import Node
+from orchestrator.engine.failures import UnfitNodeError
+from orchestrator.sweep import Resources
+
+
+@dataclass
+class Places:
+    """The ``nodes`` of a cluster, and what is wrong with the ``unfit``, by Ray's names."""
+
+    nodes: tuple[Node, ...] = ()
+    unfit: dict[str, UnfitNodeError] = field(default_factory=dict)
+
+    def avoid(self, error: UnfitNodeError) -> bool:
+        """Use a node no more; whether that is new."""
+        new = error.node_id not in self.unfit
+        self.unfit.setdefault(error.node_id, error)
+        return new
+
+    def fitting(self, resources: Resources) -> int:
+        """How many trials with such resources run on the fit nodes at once."""
+        processes = 0
+        for node in self.nodes:
+            if node.node_id not in self.unfit:
+                by_cpus = node.cpus // resources.cpus_per_worker
+                gpus = resources.gpus_per_worker
+                processes += min(by_cpus, node.gpus // gpus) if gpus else by_cpus
+        return processes // resources.workers
+
+    def why(self) -> str:
+        """What is wrong with the unfit nodes."""
+        return "; ".join(str(error) for error in self.unfit.values())

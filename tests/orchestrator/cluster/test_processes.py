@@ -1,0 +1,100 @@
+"""Which processes are a cluster's, also those that have lost what they are known by."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.waiting import wait_for
+
+from orchestrator.cluster.processes import MARK, end_all, kin, lives, marked, named
+from orchestrator.cluster.settings import SETTINGS
+
+WITHOUT_A_MARK = "env -i sleep 60 & echo $!; wait"
+"""What a raylet starts, once it has overwritten its environment."""
+
+
+@contextmanager
+def parent_and_child(mark: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A marked process, and one that it has started, whose environment is empty."""
+    parent = subprocess.Popen(
+        ["sh", "-c", WITHOUT_A_MARK],
+        env={**os.environ, MARK: mark},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    wait_for(lambda: _command(child).startswith(b"sleep"), 10)
+    both = kin(mark)
+    try:
+        yield parent, child
+    finally:
+        end_all(mark, known=both)
+        parent.communicate(timeout=10)
+
+
+def test_what_a_marked_process_starts_is_the_clusters_too() -> None:
+    with parent_and_child("test.kin") as (parent, child):
+        assert marked("test.kin") == sorted([parent.pid, child])
+        assert end_all("test.kin") == []
+        assert not _command(child)
+
+
+def test_what_was_known_is_ended_after_its_parent_and_its_mark_are_gone() -> None:
+    with parent_and_child("test.known") as (parent, child):
+        known = kin("test.known")
+        parent.kill()
+        parent.wait(10)
+        assert marked("test.known") == []  # an orphan without a mark
+        assert [process.pid for process in kin("test.known", known)] == [child]
+        assert end_all("test.known", known=known) == []
+        assert not _command(child)
+
+
+def test_a_number_that_is_used_again_is_not_taken_for_what_was_known() -> None:
+    with parent_and_child("test.again") as (_, child):
+        (known,) = (process for process in kin("test.again") if process.pid == child)
+        earlier = known._replace(started=known.started - 1)
+        assert kin("test.other", [earlier]) == set()
+        assert kin("test.other", [known]) == {known}
+
+
+def test_rays_processes_keep_their_mark_when_they_give_themselves_a_title() -> None:
+    code = (
+        "import ray._raylet; from pathlib import Path\n"
+        "ray._raylet.setproctitle('ray::DashboardAgent')\n"
+        "print('EOS_CLUSTER=test.title' in Path('/proc/self/environ').read_text())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **SETTINGS, MARK: "test.title"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert ended.stdout == "True\n"
+
+
+def test_a_child_that_died_at_once_is_still_known_by_its_name() -> None:
+    process = subprocess.Popen(["true"])
+    wait_for(lambda: not _command(process.pid), 10)  # dead, and not reaped
+    ((found, name),) = (
+        (one, name) for one, name in named("test.dead", {"true"}).items() if one.pid == process.pid
+    )
+    assert (name, lives(found)) == ("true", False)
+    process.wait(10)
+    assert not [one for one in named("test.dead", {"true"}) if one.pid == process.pid]
+
+
+def _command(pid: int) -> bytes:
+    """The command line of a process; nothing once it is dead."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,224 @@
+"""A trial that failed for its node has not failed: the node gets no more, another node gets it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from types import SimpleNamespace
+
+import pytest
+import torch
+from ray.tune.search import Searcher
+
+from jobs.problem import NoDeviceError, PlacementError
+from orchestrator.cluster import Node
+from orchestrator.engine.actor import TrialActor
+from orchestrator.engine.failures import (
+    UnfitNodeError,
+    classify,
+    fault_of_node,
+    node_blamed,
+)
+from orchestrator.engine.feed import Feed
+from orchestrator.engine.gate import GateClosed
+from orchestrator.engine.in_hand import InHand
+from orchestrator.engine.places import Places
+from orchestrator.engine.searcher import FeedSearcher
+from orchestrator.engine.wave import _resources
+from orchestrator.ledger import Claims, Ledger
+from orchestrator.store import Store
+from orchestrator.sweep import Resources
+
+GPU = Resources(gpus_per_worker=1)
+N1, N2 = Node("id1", cpus=4, gpus=2, memory=8), Node("id2", cpus=4, gpus=2, memory=8)
+
+FAULTS = [
+    "CUDA error: no CUDA-capable device is detected\nCUDA kernel errors might be reported later",
+    "No CUDA GPUs are available",
+    "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU",
+    "The NVIDIA driver on your system is too old (found version 11040).",
+    "Torch not compiled with CUDA enabled",
+    "CUDA error: initialization error",
+    "CUDA error: uncorrectable ECC error encountered",
+    "CUDA error: no kernel image is available for execution on the device",
+    "CUDA error: all CUDA-capable devices are busy or unavailable",
+    "CUDA unknown error - this may be due to an incorrectly set up environment",
+    "Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions before",
+]
+"""As PyTorch and the driver say it."""
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_what_the_driver_says_of_a_device_is_the_nodes_fault(text):
+    assert fault_of_node(RuntimeError(text)) == text.partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        PlacementError("workers is 9; it must be at most 8, the number of training samples"),
+        ValueError("the loss is not finite"),
+    ],
+)
+def test_what_a_trial_can_cause_is_not_the_nodes_fault(error):
+    assert fault_of_node(error) is None
+
+
+def test_a_node_is_blamed_for_its_devices_but_not_for_what_fails_on_its_cpus(monkeypatch):
+    monkeypatch.setenv("SLURMD_NODENAME", "n7")
+    with (
+        pytest.raises(UnfitNodeError, match="node n7 is unfit: no GPU") as seen,
+        node_blamed("cuda"),
+    ):
+        raise NoDeviceError("no GPU")
+    assert classify(seen.value) == "unfit_node"
+    again = pickle.loads(pickle.dumps(seen.value))  # as it goes through Ray
+    assert (again.node, again.reason, str(again)) == ("n7", "no GPU", str(seen.value))
+    with pytest.raises(NoDeviceError), node_blamed("cpu"):
+        raise NoDeviceError("no GPU")
+    with pytest.raises(KeyError), node_blamed("cuda"):
+        raise KeyError("a fault of the trial's")
+
+
+def test_an_actor_without_a_gpu_books_a_fault_of_its_node_and_ends(bench, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("SLURMD_NODENAME", "n7")
+    trial = bench.trials()[0]
+    actor = TrialActor({"work": bench.work([trial], resources=GPU)})
+    with pytest.raises(UnfitNodeError, match="torch finds no GPU here"):
+        actor.step()
+    (row,) = Store(bench.path).rows("attempts")
+    assert (row["outcome"], row["failure_class"]) == ("failed", "unfit_node")
+    assert "node n7 is unfit" in row["error"]
+    ledger = Ledger(bench.path)
+    assert ledger.failed == set()
+    assert not ledger.suspect(trial.trial_id)
+
+
+@pytest.fixture
+def make_feed(bench, column):
+    """A feed over a column of GPU trials whose flow is settled, on two nodes."""
+    claims = []
+
+    def make(nodes=(N1, N2)):
+        claims.append(Claims(bench.path, None))
+        feed = Feed(
+            bench.path,
+            [bench.gpu_column],
+            claims[-1],
+            Ledger(bench.path, new_run=True),
+            bench.provenance,
+            bench.stop_file,
+            warn=said.append,
+        )
+        feed.use(nodes)
+        return feed
+
+    said = []
+    bench.gpu_column = dataclasses.replace(column, resources=GPU)
+    bench.settle_flow(seconds=60.0)
+    make.said = said
+    yield make
+    for claim in claims:
+        claim.release_all()
+
+
+def unfit(node):
+    return UnfitNodeError(node.node_id, f"host of {node.node_id}", "its GPU fell off the bus")
+
+
+def fail(bench, searcher, tune_id, work, node):
+    """Let the first trial of a work fail on a node, as an actor there and Tune would."""
+    name = work.assignments[0].trial.trial_id
+    hand_over(bench, work, unfit(node))
+    searcher.errors[tune_id] = SimpleNamespace(cause=unfit(node))  # as Ray wraps it
+    searcher.on_trial_complete(tune_id, error=True)
+    return name
+
+
+def hand_over(bench, work, error):
+    hand = InHand(work, work.assignments[0])
+    hand.mark()
+    hand.end("failed", error)
+
+
+def test_a_trial_that_failed_for_its_node_goes_to_another(make_feed, bench):
+    feed = make_feed()
+    searcher = FeedSearcher(feed, lambda: False, lambda: None)
+    assert feed.slots == 4
+    work = searcher.suggest("t1")["work"]
+    assert work.avoided == ()
+    for attempt in range(1, 4):  # no number of unfit nodes makes a trial fail
+        name = fail(bench, searcher, f"t{attempt}", work, N1)
+        work = searcher.suggest(f"t{attempt + 1}")["work"]
+        assert work.assignments[0].trial.trial_id == name
+        assert work.assignments[0].attempt == attempt + 1
+        assert work.avoided == ("id1",)
+    assert feed.slots == 2
+    assert feed.ledger.failed == set()
+    assert feed.stranded is None
+    assert [text for text in make_feed.said if "unfit" in text] == [
+        "node host of id1 is unfit: its GPU fell off the bus; it gets no more trials"
+    ]
+
+
+def test_without_a_fit_node_the_run_ends_with_one_sentence_and_nothing_spent(make_feed, bench):
+    feed = make_feed()
+    searcher = FeedSearcher(feed, lambda: feed.stranded is not None, lambda: None)
+    first, second = searcher.suggest("t1")["work"], searcher.suggest("t2")["work"]
+    fail(bench, searcher, "t1", first, N1)
+    fail(bench, searcher, "t2", second, N2)
+    assert searcher.suggest("t3") == Searcher.FINISHED
+    assert feed.stranded == (
+        "no fit node is left for the trials that remain: node host of id1 is unfit: its GPU fell "
+        "off the bus; node host of id2 is unfit: its GPU fell off the bus"
+    )
+    assert feed.snapshot().failed == 0
+    assert feed.snapshot().to_do == len(bench.trials())
+    assert make_feed.said[-1] == feed.stranded
+
+
+def test_what_still_runs_goes_on_when_no_fit_node_is_left(make_feed, bench):
+    feed = make_feed(nodes=(N1,))
+    searcher = FeedSearcher(feed, lambda: False, lambda: None)
+    first, second = searcher.suggest("t1")["work"], searcher.suggest("t2")["work"]
+    fail(bench, searcher, "t1", first, N1)
+    assert searcher.suggest("t3") is None
+    assert feed.stranded is None
+    fail(bench, searcher, "t2", second, N1)
+    assert searcher.suggest("t3") == Searcher.FINISHED
+    assert feed.stranded is not None
+
+
+def test_trials_fit_where_each_of_their_processes_has_its_own_share_of_a_node():
+    both = Places((N1, N2))
+    assert both.fitting(GPU) == 4
+    assert both.fitting(Resources(cpus_per_worker=3)) == 2
+    assert both.fitting(Resources(workers=3, gpus_per_worker=1)) == 1
+    assert both.fitting(Resources(workers=3, gpus_per_worker=2)) == 0
+    assert Places().fitting(GPU) == 0
+
+
+def test_a_work_is_placed_on_no_node_that_it_avoids(make_feed, bench):
+    feed = make_feed()
+    anywhere = _resources({"work": feed.next_work()})
+    feed.avoid(unfit(N1))
+    elsewhere = _resources({"work": feed.next_work()})
+    assert anywhere.bundles == elsewhere.bundles == [{"CPU": 1.0, "GPU": 1.0}]
+    # Tune keeps an actor for the next work only where both ask for the same.
+    assert anywhere != elsewhere
+    assert elsewhere._bound.arguments["bundle_label_selector"] == [{"ray.io/node-id": "!in(id1)"}]
+
+
+def test_a_feed_that_is_closed_hands_nothing_out_and_books_nothing(make_feed):
+    feed = make_feed()
+    searcher = FeedSearcher(feed, lambda: False, lambda: None)
+    searcher.suggest("t1")
+    feed.gate.close()
+    with pytest.raises(GateClosed):
+        searcher.suggest("t2")
+    with pytest.raises(GateClosed):
+        searcher.on_trial_complete("t1", error=True)
