@@ -67,3 +67,11 @@ def test_a_column_that_failed_in_part_says_nothing() -> None:
     for trial in broken.ready():
         broken.fail(trial.trial_id)
     assert predict_all([broken, fresh])[1] == predict(fresh)
+
+
+def test_where_every_flow_has_run_each_column_is_predicted_by_its_own() -> None:
+    done, begun = progress(0), progress(1)
+    finish(done, 8.0)
+    reached = Threshold(0.1, "reached", time=10.0, max_sharpness=50.0)
+    begun.settle(SettledTrial(begun.flow_trial.trial_id, (reached,), 400, 100, wall_s=5.0))
+    assert predict_all([done, begun]) == [predict(done), predict(begun)]
