@@ -265,7 +265,8 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
         ("relu", "ce", 6.0),
     ):
         build = partial(mnist, options.samples, options.width, activation, loss)
-        yield f"mnist-mini, n = {options.samples}, {activation}, {loss}", build, until
+        end = until if options.until is None else options.until
+        yield f"mnist-mini, n = {options.samples}, {activation}, {loss}", build, end
     if options.cifar:
         for activation, loss in itertools.product(("tanh", "relu"), ("mse", "ce")):
             build = partial(cifar_10, options.cifar, activation, loss)
@@ -281,10 +282,11 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=["cases", "whole"], default=["cases"])
     parser.add_argument("--only", default="", help="the cases whose name contains this")
     parser.add_argument("--samples", type=int, default=1000, help="of mnist-mini")
+    parser.add_argument("--until", type=float, help="T on mnist-mini; else each case's own")
     parser.add_argument("--width", type=int, default=64, help="of the networks on mnist-mini")
     parser.add_argument("--threads", type=int)
-    smallest = {"parts": ["cases", "whole"], "only": "tanh, ce", "samples": 20, "width": 4}
-    options = parse(parser, **smallest)
+    smallest = {"only": "tanh, ce", "samples": 20, "until": 1.0, "width": 4}
+    options = parse(parser, parts=["cases", "whole"], **smallest)
     with reproducible(options.threads):
         for name, build, end in cases(options) if "cases" in options.parts else ():
             if options.only in name:

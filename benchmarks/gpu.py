@@ -43,7 +43,7 @@ PARTS = {
         "Gradients, products and eigenvalues",
         "Relative differences from the CPU in float64; the CPU in float32 is the yardstick.",
         ["network", "device", "dtype", "gradient", "product", "dominant λ", "same bits twice"],
-        lambda bench: {name: (name,) for name in exactness.SAMPLES},
+        lambda bench: {case.name: (case.name,) for case in bench.cases},
         exactness.differences,
     ),
     "costs": Part(
@@ -111,8 +111,8 @@ def report(options: argparse.Namespace) -> None:
     print(f"- float32 matrix products: {found.flops / 1e12:.2f} Tflop/s")
     print(f"- copying: {found.nbytes / 1e9:.0f} GB/s, read and written", flush=True)
     cases = []
-    for name, samples in SAMPLES.items():
-        case = networks.case(name, samples[options.smallest], options.cifar)
+    for name in options.networks.split(","):
+        case = networks.case(name, SAMPLES[name][options.smallest], options.cifar)
         cases.append(case.at(case.theta.to(device)))
     bench = Bench(device, options.smallest, cases, found, options.cifar)
     for name in options.parts.split(","):
@@ -125,9 +125,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--networks", default=",".join(SAMPLES))
     parser.add_argument("--cifar", type=Path, help="folder of CIFAR-10's official binary files")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parse(parser, device="cpu")
+    options = parse(parser, device="cpu", networks="cnn")
     with reproducible(options.threads), exact_attention():
         report(options)
 

@@ -55,14 +55,16 @@ SOURCES = (
 )
 TESTS = tuple(f"tests/{source}" for source in SOURCES)
 
-HEAVY = ("torch", "scipy.optimize", "scipy.sparse.linalg", "scipy.stats", "sklearn.datasets")
-HEAVY += ("pandas", "pyarrow.parquet", "duckdb", "pydantic", "omegaconf", "hypothesis", "pytest")
-"""What is imported once, before any fork."""
+HEAVY = {
+    "jobs": ("pytest", "hypothesis", "torch", "scipy.optimize", "scipy.sparse.linalg"),
+    "orchestrator": ("scipy.stats", "pandas", "pyarrow.parquet", "duckdb", "pydantic", "omegaconf"),
+}
+"""What is imported once, before any fork, where there are mutants of a package."""
 
 FILES = 3
 """A mutant is given at most so many times the seconds of one test file."""
 
-CPU, WALL = 3, 20
+CPU, WALL = 3, 60
 """A mutant is endless after so many times the CPU that its tests take; for one that waits, in
 seconds of the clock."""
 
@@ -301,7 +303,9 @@ def run_tests(file: Path, prefix: _Prefix) -> int:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # to look for them takes as long as a test
+    options = ["-x", "-q", "-p", "no:cacheprovider"]
+    options += ["-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         options += [f"--basetemp={folder}/tests", "--hypothesis-profile=ci"]
         return int(pytest.main([*options, str(file)], plugins=[prefix]))
@@ -400,11 +404,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="MUTANT", help="these instead of a sample")
     parser.add_argument("--seconds", type=float, default=15.0, help="of CPU for each test file")
     smallest = ["jobs/spec/dataset_name.py"], ["tests/jobs/test_dataset_name.py"]
-    options = parse(parser, sources=smallest[0], tests=smallest[1], sample=3)
+    options = parse(parser, sources=smallest[0], tests=smallest[1], sample=2)
     os.environ["OMP_NUM_THREADS"] = "1"
     trials = chosen(options)
-    for name in HEAVY:
-        importlib.import_module(name)
+    for name in {mutant.path.partition("/")[0] for mutant in trials}:
+        for heavy in HEAVY["jobs"] + HEAVY[name]:
+            importlib.import_module(heavy)
     tests = files(options.tests, "test_*.py")
     counts: dict[str, Counter[str]] = {}
     for mutant in trials:

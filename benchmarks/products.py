@@ -169,16 +169,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cifar", type=Path, help="folder of CIFAR-10's official binary files")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--networks", default="fc,cnn")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--samples", type=int, help="instead of those of each part")
     parser.add_argument("--backend", default="inductor", help="of torch.compile")
-    options = parse(parser, samples=4, backend="aot_eager")
+    options = parse(parser, networks="cnn", samples=4, backend="aot_eager")
     warnings.filterwarnings("ignore", message="Attempted to insert a get_attr Node")
     print(f"torch {torch.__version__}, {options.threads} threads")
     with reproducible(options.threads), exact_attention():
         for part in options.parts.split(","):
             measure, cases = PARTS[part]
             for name, sizes in cases.items():
+                if name not in options.networks.split(","):
+                    continue
                 for samples in sizes if options.samples is None else (options.samples,):
                     case = networks.case(name, samples, options.cifar)
                     plan = case.planned()

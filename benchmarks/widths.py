@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=50, help="steps between two measurements")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--figure", type=Path, help="where to write the figure")
-    options = parse(parser, samples=20, widths=[4, 8], steps=8, every=2)
+    options = parse(parser, samples=20, widths=[4, 8], steps=4, every=1)
     curves: Curves = {}
     for parameterization in PARAMETERIZATIONS:
         for width in options.widths:

@@ -79,3 +79,11 @@ def test_a_gradient_that_was_timed_counts_until_trials_were() -> None:
     assert of_other == predict(other)
     finish(done, 8.0)
     assert predict_all([done, fresh], gradient_seconds=timed)[1].seconds == pytest.approx(8.0)
+
+
+def test_where_every_flow_has_run_each_column_is_predicted_by_its_own() -> None:
+    done, begun = progress(0), progress(1)
+    finish(done, 8.0)
+    reached = Threshold(0.1, "reached", time=10.0, max_sharpness=50.0)
+    begun.settle(SettledTrial(begun.flow_trial.trial_id, (reached,), 400, 100, wall_s=5.0))
+    assert predict_all([done, begun]) == [predict(done), predict(begun)]
