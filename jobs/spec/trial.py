@@ -17,7 +17,7 @@ from jobs.spec.problem import Problem
 from jobs.spec.protocol import Protocol, check_reachable
 from jobs.spec.values import SpecError, positive
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Part of every hash: raised when the meaning of a field or of a computed number changes."""
 
 Kind = Literal["gd", "flow"]

@@ -30,6 +30,8 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_NUMBER, "time train_loss train_accuracy test_loss test_accuracy"),
         *_columns(_NUMBER, "sharpness lambda_max lambda_min sharpness_residual"),
         *_columns(_FLAG, "sharpness_converged"),
+        *_columns(_NUMBER, "lambda_min_residual"),
+        *_columns(_FLAG, "lambda_min_converged"),
         *_columns(_NUMBER, "sharpness_mid max_sharpness"),
         *_columns(_COUNT, "hvps gradients"),
         *_columns(_NUMBER, "l1_norm l2_norm distance_from_init distance_from_flow"),

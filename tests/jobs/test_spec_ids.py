@@ -24,13 +24,13 @@ ROOT = Path(jobs.__file__).parent.parent
 GOLDEN = """\
 from jobs.spec import Problem, Protocol, Trial
 trials = {
-    ("2511f40443dd1af3", "9fe992ee15d832c1"): Trial(
+    ("a6a4aa178766b40a", "864ed18434dec196"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=4000),
         protocol=Protocol(epsilons=(0.1,)),
         kind="gd",
         learning_rate=0.1,
     ),
-    ("b46b4d475c65a0f8", "1dff718f9092b79a"): Trial(
+    ("6bb56a81a0a62530", "ad8eb59d1c22e884"): Trial(
         problem=Problem(
             dataset="digits", n_train=50, width=8, depth=0, activation="gelu", loss="ce",
             init_scale=1 / 3, seed=7, dtype="float64",
@@ -42,17 +42,17 @@ trials = {
         kind="gd",
         learning_rate=1e-3,
     ),
-    ("607aa06c70ff41c3", "cea347f7c3ad0285"): Trial(
+    ("23e3494f338ebe1e", "5027e0805dcc354c"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=1, activation="tanh", init_scale=5e-324),
         protocol=Protocol(epsilons=(0.1 + 0.2, 1e300)),
         kind="flow",
     ),
-    ("a04fdd9e4d3ed29a", "c0704e157585b121"): Trial(
+    ("9ad01d86d2a790b3", "f371b003dd0371a6"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=1, activation="tanh", init_scale=5e-324),
         protocol=Protocol(epsilons=(0.1 + 0.2, 1e300), flow_method="rk4"),
         kind="flow",
     ),
-    ("40263e5404db6ea4", "4ebebbb529b42473"): Trial(
+    ("79fcd1e8b0cd2a82", "e9cae70a0cae5afd"): Trial(
         problem=Problem(dataset="Ziffern-\\u00c4", n_train=3),
         protocol=Protocol(epsilons=(2,)),
         kind="gd",
@@ -92,6 +92,7 @@ OTHER_PROTOCOL = {
     "divergence_factor": 1001.0,
     "trajectory_every": 51,
     "sharpness_rtol": 2e-3,
+    "lambda_min_rtol": 1e-2,
     "flow_method": "other",
     "also": ("trace", "average_sharpness"),
     "eigenvalues": 1,
