@@ -90,14 +90,14 @@ def cifar_10(folder: Path, activation: str, loss: str) -> tuple[Objective, Tenso
 
 
 def ours(
-    build: Callable[[Objective, int], Integrator],
+    build: Callable[[Objective], Integrator],
     objective: Objective,
     theta: Tensor,
     epsilon: float,
 ) -> Iterator[Point]:
     """The looks of one of our methods until the loss is ε."""
     objective.gradients = objective.hvps = 0
-    method, meter = build(objective, 50), SharpnessMeter(objective, RTOL)
+    method, meter = build(objective), SharpnessMeter(objective, RTOL)
     passed, start = 0.0, time.perf_counter()
     while True:
         loss = method.evaluate(theta)
@@ -241,7 +241,7 @@ def whole(objective: Objective, theta: Tensor) -> None:
 
 def accurate_loss(objective: Objective, theta: Tensor) -> float:
     """The loss where the flow has just reached 99 % training accuracy, to one part in 500."""
-    method, meter = METHODS["rkc2"](objective, 50), SharpnessMeter(objective, RTOL)
+    method, meter = METHODS["rkc2"](objective), SharpnessMeter(objective, RTOL)
     loss = method.evaluate(theta)
     while True:
         if method.wants_sharpness:

@@ -175,7 +175,7 @@ def difference(one: TrialResult, other: TrialResult) -> float:
             if not (isinstance(a, float) and isinstance(b, float)):
                 if a != b:
                     return math.inf
-            elif field.name != "sharpness_residual":
+            elif not field.name.endswith("_residual"):
                 largest = max(largest, abs(a - b) / max(abs(a), abs(b), 1e-300))
     return largest
 

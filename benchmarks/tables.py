@@ -54,8 +54,8 @@ result = rows[first & (rows.kind == "gd")].sort_values("eta")""",
     "eigenvalues": """
 columns = ["kind", "epsilon", "sharpness", "sharpness_residual", "sharpness_converged"]
 rows = pandas.read_parquet(run / "trials", columns=columns)
-rows["residual"] = rows.sharpness_residual / rows.sharpness
-result = rows.groupby(["kind", "epsilon"])["residual"].agg(["size", "count", "median", "max"])""",
+groups = rows.groupby(["kind", "epsilon"])["sharpness_residual"]
+result = groups.agg(["size", "count", "median", "max"])""",
     "trajectories of a column": f"""
 columns = ["trial_id", "step", "sharpness", "train_loss"]
 rows = pandas.read_parquet(run / "trajectories", columns=columns,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jobs.basis import Basis, Products
+from jobs.spec import LEAST_RTOL
 
 Ends = Literal["both", "dominant"]
 
@@ -36,16 +37,21 @@ class ExtremalEigenvalues:
     """λ_max and λ_min, and how good they are.
 
     ``residual_max`` and ``residual_min`` are ‖Hv − λv‖ (‖v‖ = 1) at the two ends, divided by the
-    operator norm: the operator has an eigenvalue within ``residual · sharpness`` of each.
-    ``converged`` says that the ends that were asked for satisfy the tolerance. ``products`` counts
-    the operator's applications. ``vectors`` are approximate eigenvectors, shape (k, P), with which
-    the measurement of a slightly different operator can begin.
+    operator norm: the operator has an eigenvalue within ``residual · sharpness`` of each. Both
+    values are Rayleigh quotients: λ_max is never too large and λ_min never too small, but for
+    rounding. ``sharpness_converged`` says that the end that gives the sharpness satisfies the
+    tolerance and that the other one cannot overtake it, ``lambda_min_converged`` that λ_min
+    satisfies its own, relative to itself, and ``converged`` that all does that was asked for.
+    ``products`` counts the operator's applications. ``vectors`` are approximate eigenvectors, shape
+    (k, P), with which the measurement of a slightly different operator can begin.
     """
 
     lambda_max: float
     lambda_min: float
     residual_max: float
     residual_min: float
+    sharpness_converged: bool
+    lambda_min_converged: bool
     converged: bool
     products: int
     vectors: Tensor | None = field(default=None, repr=False, compare=False)
@@ -60,6 +66,13 @@ class ExtremalEigenvalues:
         """The residual at the end that gives the sharpness."""
         top = abs(self.lambda_max) >= abs(self.lambda_min)
         return self.residual_max if top else self.residual_min
+
+    @property
+    def lambda_min_residual(self) -> float:
+        """‖Hv − λv‖ / |λ| at λ_min; not finite where λ_min is 0 and its residual is not."""
+        if self.lambda_min == 0:
+            return math.inf if self.residual_min > 0 else 0.0
+        return self.residual_min * (self.sharpness / abs(self.lambda_min))
 
 
 def start_vector(size: int, like: Tensor, number: int = 0) -> Tensor:
@@ -79,6 +92,7 @@ def extremal_eigenvalues(
     *,
     rtol: float,
     ends: Ends = "both",
+    lambda_min_rtol: float | None = None,
     keep: int = 0,
     max_products: int = 300,
     most_vectors: int = 40,
@@ -95,9 +109,10 @@ def extremal_eigenvalues(
     (thick restart: Wu and Simon, SIAM J. Matrix Anal. Appl. 22 (2000)).
 
     The process ends when both ends satisfy ``rtol``, relative to the operator norm; or, with
-    ``ends="dominant"``, when the end of larger |λ| does and the other cannot overtake it. It also
-    ends when the space is invariant, when rounding keeps the residual from falling, and after
-    ``max_products``. Eigenvalues are Rayleigh quotients accumulated in float64.
+    ``ends="dominant"``, when the end of larger |λ| does and the other cannot overtake it. With
+    ``lambda_min_rtol``, λ_min must satisfy that as well, relative to |λ_min|. It also ends when the
+    space is invariant, when rounding keeps the residual from falling, and after ``max_products``.
+    Eigenvalues are Rayleigh quotients accumulated in float64.
 
     A residual proves that an eigenvalue is near, not that no larger one is: where the start has
     next to nothing of the extreme eigenvector, a lower eigenvalue may be found, and ``converged``
@@ -108,6 +123,10 @@ def extremal_eigenvalues(
         start: shape (P,), or (k, P); dependent rows and rows that are not finite do no harm.
         rtol: the relative residual asked for; :data:`jobs.spec.LEAST_RTOL` is in reach.
         ends: which ends must satisfy it.
+        lambda_min_rtol: the residual asked of λ_min relative to |λ_min|, where both ends are asked
+            for. Of a λ_min that is 0 within rounding nothing more than that can be known: a
+            residual of :data:`jobs.spec.LEAST_RTOL` times the operator norm is always enough. With
+            None nothing is asked for, and ``lambda_min_converged`` is about ``rtol``.
         keep: how many Ritz vectors to return.
         max_products: applications of H at most.
         most_vectors: vectors in the basis at most.
@@ -118,32 +137,73 @@ def extremal_eigenvalues(
     """
     rows = start.reshape(-1, start.shape[-1])[:max_products]
     basis = Basis(products, rows, agree)
-    space = _Space(basis, max(most_vectors, len(rows) + 2, 8), agree)
+    floor = LEAST_RTOL[str(start.dtype).removeprefix("torch.")]
+    demand = _Demand(rtol, ends, lambda_min_rtol, floor)
+    space = _Space(basis, demand, max(most_vectors, len(rows) + 2, 8), agree)
     while True:
-        found = space.judge(rtol, ends)
-        over = space.exhausted or not math.isfinite(found.sharpness) or space.stagnates(found, ends)
+        found = space.judge()
+        over = space.exhausted or not math.isfinite(found.sharpness) or space.stagnates(found)
         if found.converged or over or basis.count >= max_products:
             finite = keep > 0 and math.isfinite(found.sharpness)
-            return replace(found, vectors=space.best(keep, ends)) if finite else found
-        space.expand(found, rtol, ends)
+            return replace(found, vectors=space.best(keep)) if finite else found
+        space.expand(found)
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """What is asked of the two ends; residuals are relative to the operator norm."""
+
+    rtol: float
+    ends: Ends
+    lambda_min_rtol: float | None
+    floor: float
+
+    def of_lambda_min(self, low: float, high: float) -> float:
+        """The residual at which λ_min is known to its own tolerance."""
+        norm = max(abs(low), abs(high))
+        rtol = self.rtol if self.lambda_min_rtol is None else self.lambda_min_rtol
+        return max(rtol * abs(low) / norm if norm > 0 else 0.0, self.floor)
+
+    def tolerances(self, low: float, high: float) -> tuple[float, float]:
+        """What the residuals of λ_max and λ_min must come to where both are asked for."""
+        if self.lambda_min_rtol is None:
+            return self.rtol, self.rtol
+        return self.rtol, min(self.rtol, self.of_lambda_min(low, high))
+
+    def is_met_by_sharpness(self, low: float, high: float, at_low: float, at_high: float) -> bool:
+        """Whether the end of larger |λ| is known, and the other cannot overtake it."""
+        dominant, other = (at_high, at_low) if abs(high) >= abs(low) else (at_low, at_high)
+        norm = max(abs(high), abs(low))
+        settled = other <= self.rtol or min(abs(low), abs(high)) + other * norm < norm
+        return dominant <= self.rtol and settled
+
+    def is_met(self, low: float, high: float, at_low: float, at_high: float) -> bool:
+        """Whether all is known that was asked for."""
+        if self.ends == "dominant":
+            return self.is_met_by_sharpness(low, high, at_low, at_high)
+        of_max, of_min = self.tolerances(low, high)
+        return at_high <= of_max and at_low <= of_min
 
 
 class _Space:
     """The Ritz pairs of a growing subspace, and how it grows and is compressed."""
 
-    def __init__(self, basis: Basis, most_vectors: int, agree: Callable[[Tensor], Tensor]) -> None:
-        self._basis, self._most, self._agree = basis, most_vectors, agree
+    def __init__(
+        self, basis: Basis, demand: _Demand, most: int, agree: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._basis, self._demand, self._most, self._agree = basis, demand, most, agree
         self._history: list[float] = []
         self._least = max(LEAST_PRODUCTS, basis.count + LEAST_GROWTH)
         self._probes = 0
         self._settled = False
         self.exhausted = False
 
-    def judge(self, rtol: float, ends: Ends) -> ExtremalEigenvalues:
+    def judge(self) -> ExtremalEigenvalues:
         """The extremal Ritz pairs: Rayleigh quotients and residuals, accumulated in float64."""
         if not torch.isfinite(self._basis.projected).all():
             nan = math.nan
-            return ExtremalEigenvalues(nan, nan, nan, nan, False, self._basis.count)
+            flags = (False, False, False)
+            return ExtremalEigenvalues(nan, nan, nan, nan, *flags, self._basis.count)
         self._values, self._vectors = torch.linalg.eigh(self._basis.projected)
         pairs, images = self._basis.combined(self._vectors[:, [-1, 0]])
         quotients = _dots(pairs, images) / _dots(pairs, pairs)
@@ -158,19 +218,25 @@ class _Space:
         exact = max(at_high, at_low) <= 10 * self._basis.rounding
         self.exhausted = invariant = exact and self._basis.is_invariant(norm)
         enough = invariant or (self._basis.count >= self._least and self._probes >= PROBES)
-        self._settled = _accurate(low, high, at_low, at_high, rtol, ends)
-        converged = enough and self._settled
-        return ExtremalEigenvalues(high, low, at_high, at_low, converged, self._basis.count)
+        demand, ends = self._demand, (low, high, at_low, at_high)
+        self._settled = demand.is_met(*ends)
+        flags = (
+            enough and demand.is_met_by_sharpness(*ends),
+            enough and at_low <= demand.of_lambda_min(low, high),
+            enough and self._settled,
+        )
+        return ExtremalEigenvalues(high, low, at_high, at_low, *flags, self._basis.count)
 
-    def stagnates(self, found: ExtremalEigenvalues, ends: Ends) -> bool:
+    def stagnates(self, found: ExtremalEigenvalues) -> bool:
         """Whether the residual asked for is near the rounding of the products, and stays there."""
-        worst = max(found.residual_max, found.residual_min)
-        self._history.append(worst if ends == "both" else found.residual)
+        residuals = (found.residual_max, found.residual_min)
+        both = self._demand.ends == "both"
+        self._history.append(residuals[self._worse(found)] if both else found.residual)
         recent, earlier = self._history[-PATIENCE:], self._history[:-PATIENCE]
         least = min(recent)
         return bool(earlier) and 0.9 * min(earlier) < least <= 1e3 * self._basis.rounding
 
-    def expand(self, found: ExtremalEigenvalues, rtol: float, ends: Ends) -> None:
+    def expand(self, found: ExtremalEigenvalues) -> None:
         """Add the residual of the Ritz pair that needs it most; at first, and where none does but
         the space is too small to be believed, the image of the newest vector.
         """
@@ -180,18 +246,23 @@ class _Space:
                 return
         top = abs(found.lambda_max) >= abs(found.lambda_min)
         dominant, other = (0, 1) if top else (1, 0)
-        residuals = (found.residual_max, found.residual_min)
-        if ends == "both":
-            chosen = 0 if residuals[0] >= residuals[1] else 1
+        both = self._demand.ends == "both"
+        if both:
+            chosen = self._worse(found)
         else:
-            chosen = dominant if residuals[dominant] > rtol else other
+            chosen = dominant if found.residual > self._demand.rtol else other
         direction = self._residuals[chosen]
         if self._basis.dimension >= self._most:
-            many, few = (self._most // 4,) * 2 if ends == "both" else (self._most // 2 - 2, 2)
+            many, few = (self._most // 4,) * 2 if both else (self._most // 2 - 2, 2)
             self._compress(*((few, many) if top else (many, few)))
         self.exhausted = not self._basis.append(direction[None])
 
-    def best(self, keep: int, ends: Ends) -> Tensor:
+    def _worse(self, found: ExtremalEigenvalues) -> int:
+        """The end that is farther from its tolerance: 0 for λ_max, 1 for λ_min."""
+        of_max, of_min = self._demand.tolerances(found.lambda_min, found.lambda_max)
+        return 0 if found.residual_max * of_min >= found.residual_min * of_max else 1
+
+    def best(self, keep: int) -> Tensor:
         """The Ritz vectors of largest |θ| at the dominant end; at both, one of the other end too.
 
         Where both ends are asked for, the other end's values lie far below those of the dominant
@@ -199,7 +270,7 @@ class _Space:
         """
         order = sorted(range(self._basis.dimension), key=lambda i: -abs(float(self._values[i])))
         other = self._basis.dimension - 1 - order[0]
-        if ends == "dominant":
+        if self._demand.ends == "dominant":
             sign = float(self._values[order[0]]) >= 0
             order = [i for i in order if (float(self._values[i]) >= 0) == sign]
         elif keep > 1 and other not in order[:keep]:
@@ -211,18 +282,6 @@ class _Space:
         last = self._basis.dimension
         pairs = [*range(low), *range(last - high, last)]
         self._basis.compress(self._vectors[:, pairs], self._values[pairs])
-
-
-def _accurate(
-    low: float, high: float, at_low: float, at_high: float, rtol: float, ends: Ends
-) -> bool:
-    """Whether the ends that were asked for satisfy the tolerance."""
-    if ends == "both":
-        return max(at_high, at_low) <= rtol
-    dominant, other = (at_high, at_low) if abs(high) >= abs(low) else (at_low, at_high)
-    norm = max(abs(high), abs(low))
-    settled = other <= rtol or min(abs(low), abs(high)) + other * norm < norm
-    return dominant <= rtol and settled
 
 
 def _dots(left: Tensor, right: Tensor) -> Tensor:

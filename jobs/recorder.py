@@ -12,6 +12,7 @@ from jobs.eigenvalues import Ends, ExtremalEigenvalues
 from jobs.measures import FlowReference, further_measures, l1_norm, l2_norm
 from jobs.objective import Evaluation, Objective
 from jobs.records import Crossing, Measured, Point, Status, finite
+from jobs.schedule import is_recorded
 from jobs.sharpness import SharpnessMeter
 from jobs.spec import Trial
 from jobs.stepper import Stepper
@@ -41,7 +42,9 @@ class Recorder:
         self._train, self._test, self._theta0 = train, test, theta0
         self._method, self._eta = method, trial.learning_rate or 0.0
         self._classifies = datasets.shape(trial.problem.dataset).kind != "numbers"
-        self.meter = SharpnessMeter(train, trial.protocol.sharpness_rtol)
+        self.meter = SharpnessMeter(
+            train, trial.protocol.sharpness_rtol, trial.protocol.lambda_min_rtol
+        )
         self.flow: FlowReference | None = None
         if trial.kind == "gd" and "distance_from_flow" in trial.protocol.also:
             self.flow = FlowReference(train, theta0, trial.protocol)
@@ -68,7 +71,8 @@ class Recorder:
             return
         crossed = [epsilon for epsilon in self.pending if loss <= epsilon]
         last = step >= protocol.max_steps or self._flow_is_spent()
-        recorded = step % protocol.trajectory_every == 0 or bool(crossed) or last
+        due = is_recorded(step, protocol.trajectory_every)
+        recorded = due or bool(crossed) or last
         measured = None
         if recorded or self._method.wants_sharpness:
             measured = self._measure(of_row=bool(crossed) or last)
@@ -201,12 +205,19 @@ def _distance_from_flow(further: tuple[Measured, ...]) -> float | None:
 def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:
     """The columns of a row that come from the spectrum; None where it was not measured."""
     if measured is None:
-        names = ("sharpness", "lambda_max", "lambda_min", "sharpness_residual")
-        return {**dict.fromkeys(names), "sharpness_converged": None}
+        return dict.fromkeys(_OF_THE_SPECTRUM)
     return {
         "sharpness": finite(measured.sharpness),
         "lambda_max": finite(measured.lambda_max),
         "lambda_min": finite(measured.lambda_min),
-        "sharpness_residual": finite(max(measured.residual_max, measured.residual_min)),
-        "sharpness_converged": measured.converged,
+        "sharpness_residual": finite(measured.residual),
+        "sharpness_converged": measured.sharpness_converged,
+        "lambda_min_residual": finite(measured.lambda_min_residual),
+        "lambda_min_converged": measured.lambda_min_converged,
     }
+
+
+_OF_THE_SPECTRUM = (
+    *("sharpness", "lambda_max", "lambda_min", "sharpness_residual", "sharpness_converged"),
+    *("lambda_min_residual", "lambda_min_converged"),
+)

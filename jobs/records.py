@@ -43,8 +43,12 @@ class Crossing:
     """The state where the training loss first reached ``epsilon``, or at the stop if it did not.
 
     ``steps`` counts updates of θ; ``time`` is η·steps, or the flow's time. Accuracies are
-    fractions. ``sharpness_residual`` is the larger of the residuals at the two ends of the
-    spectrum, relative to the sharpness. ``sharpness_mid`` is measured at the mean of the last two
+    fractions. ``sharpness_residual`` is ‖Hv − λv‖ / |λ| (‖v‖ = 1) at the end of the spectrum that
+    gives the sharpness, and ``sharpness_converged`` says that it satisfies ``sharpness_rtol`` and
+    that the other end cannot be larger in magnitude. ``lambda_min_residual`` is ‖Hv − λv‖ / |λ| at
+    λ_min, and ``lambda_min_converged`` says that it satisfies ``lambda_min_rtol`` or, where that is
+    None, ``sharpness_rtol``; or that ‖Hv − λv‖ is at most ``LEAST_RTOL`` of the sharpness, so that
+    λ_min is 0 within rounding. ``sharpness_mid`` is measured at the mean of the last two
     iterates of GD. ``max_sharpness`` is the largest sharpness measured up to here. ``hvps`` and
     ``gradients`` count the evaluations that the trial needed up to here: the products of further
     measures are among them, the gradients of these are not. ``distance_from_flow`` is
@@ -64,6 +68,8 @@ class Crossing:
     lambda_min: float | None
     sharpness_residual: float | None
     sharpness_converged: bool | None
+    lambda_min_residual: float | None
+    lambda_min_converged: bool | None
     sharpness_mid: float | None
     max_sharpness: float | None
     hvps: int

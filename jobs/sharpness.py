@@ -27,11 +27,15 @@ class SharpnessMeter:
 
     Args:
         objective: L.
-        rtol: the relative residual asked of every eigenpair.
+        rtol: the residual asked of every eigenpair, relative to the sharpness.
+        lambda_min_rtol: the residual asked of λ_min besides, relative to |λ_min|, where both ends
+            are measured.
     """
 
-    def __init__(self, objective: Objective, rtol: float) -> None:
-        self._objective, self._rtol = objective, rtol
+    def __init__(
+        self, objective: Objective, rtol: float, lambda_min_rtol: float | None = None
+    ) -> None:
+        self._objective, self._rtol, self._lambda_min_rtol = objective, rtol, lambda_min_rtol
         self._vectors: Tensor | None = None
         self._since_audit = 0
 
@@ -56,6 +60,7 @@ class SharpnessMeter:
             start,
             rtol=self._rtol,
             ends=ends,
+            lambda_min_rtol=self._lambda_min_rtol,
             keep=WARM_VECTORS,
             agree=self._objective.agree,
         )

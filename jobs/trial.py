@@ -23,6 +23,7 @@ from jobs.problem import pose
 from jobs.ranks import Alone, Ranks
 from jobs.recorder import Recorder
 from jobs.records import Crossing, Point
+from jobs.schedule import steps_to_record
 from jobs.spec import Trial
 from jobs.spec.digest import digest_of
 from jobs.stepper import Bounds, Stepper
@@ -171,7 +172,7 @@ class TrialRun:
     def bounds(self) -> Bounds:
         """How far the run may go before it must be looked at again."""
         protocol = self.trial.protocol
-        to_record = protocol.trajectory_every - self._step % protocol.trajectory_every
+        to_record = steps_to_record(self._step, protocol.trajectory_every)
         return Bounds(
             threshold=self._recorder.pending[0],
             divergence=self._recorder.divergence,
@@ -273,5 +274,4 @@ class TrialRun:
 def _method(trial: Trial, objective: Objective) -> Stepper:
     if trial.learning_rate is not None:
         return GradientDescent(objective, trial.learning_rate)
-    protocol = trial.protocol
-    return METHODS[protocol.flow_method](objective, protocol.trajectory_every)
+    return METHODS[trial.protocol.flow_method](objective)

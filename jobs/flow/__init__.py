@@ -13,7 +13,7 @@ from jobs.objective import Objective
 
 __all__ = ["METHODS", "Integrator", "RungeKutta4", "RungeKuttaChebyshev2"]
 
-METHODS: dict[str, Callable[[Objective, int], Integrator]] = {
+METHODS: dict[str, Callable[[Objective], Integrator]] = {
     "rk4": RungeKutta4,
     "rkc2": RungeKuttaChebyshev2,
 }

@@ -19,7 +19,7 @@ LARGEST_STEP = 1e3
 SMALLEST_STEP = 1e-3
 """In units of 1/S: a step this short is taken whatever it does to the loss."""
 
-CROSSING_RTOL = 1e-3
+CROSSING_RTOL = 1e-4
 """How far below its threshold the loss may be at a crossing, as a fraction of the threshold."""
 
 CROSSING_TRIES = 20
@@ -42,13 +42,12 @@ class Candidate:
 class Integrator(Stepper):
     """Advances θ along the flow in steps whose length follows the sharpness S.
 
-    S is measured again when :class:`~jobs.flow.looks.Looks` asks for it, after at most
-    ``measure_every`` steps.
+    S is measured again when :class:`~jobs.flow.looks.Looks` asks for it.
     """
 
-    def __init__(self, objective: Objective, measure_every: int) -> None:
+    def __init__(self, objective: Objective) -> None:
         super().__init__(objective)
-        self._looks = Looks(measure_every)
+        self._looks = Looks()
 
     @property
     def wants_sharpness(self) -> bool:

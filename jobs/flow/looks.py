@@ -14,6 +14,9 @@ DRIFT = 0.1
 SPREAD = 2.0
 """How much longer one stretch between looks may be than the one before."""
 
+MOST_STEPS = 50
+"""Between two looks."""
+
 GROWTH = 1.5
 """The most that S is taken to have grown by since a look."""
 
@@ -25,12 +28,8 @@ class Looks:
     Between two looks that are Δ apart, a parabola exceeds the higher of them by at most κΔ²/8, κ
     its second derivative. The next Δ keeps that below ``MISSED`` of S with the κ of the last three
     looks. S may bend twice as much as it did before an interior maximum is off by 0.5 %.
-
-    Args:
-        most_steps: the most steps between two looks.
     """
 
-    most_steps: int
     sharpness: float | None = None
     slope: float | None = None
     span: float = 0.0
@@ -43,7 +42,7 @@ class Looks:
         """Whether S must be measured before the next step."""
         if self.sharpness is None:
             return True
-        return self.steps > 0 and (self.left <= 0 or self.steps >= self.most_steps)
+        return self.steps > 0 and (self.left <= 0 or self.steps >= MOST_STEPS)
 
     @property
     def left(self) -> float:

@@ -53,6 +53,23 @@ class RungeKuttaChebyshev2(Integrator):
     2, 4 … ``LONGEST_WAIT`` steps of RK4, so that refusals cost a few per cent at most. The error of
     RK4 is estimated too, by h/10 ‖k₄ − ∇L(θ₁)‖, the distance to an embedded method of third order.
 
+    What is promised at a crossing of ε, as a fraction of each value:
+
+    =================  ========  ================  =================
+    at a crossing      smooth    ReLU with ``ce``  ReLU with ``mse``
+    =================  ========  ================  =================
+    time               10⁻³      5·10⁻³            2·10⁻²
+    largest S so far   5·10⁻³    10⁻²              5·10⁻²
+    ‖θ‖₁ and ‖θ‖₂      2·10⁻⁴    10⁻³              2·10⁻³
+    ‖θ − θ0‖₂          5·10⁻⁴    10⁻³              5·10⁻³
+    =================  ========  ================  =================
+
+    Nothing proves it: the estimate bounds the error of a step, and not what the flow makes of it
+    later. It is what was measured, rounded up, against RK4 with h between 0.025/S and 0.1/S, on
+    networks of 16 units and 100 or 200 samples. S of ReLU jumps wherever a sample passes a kink;
+    with more samples each jump is smaller. The loss at a crossing is at most
+    :data:`~jobs.flow.integrator.CROSSING_RTOL` below ε.
+
     RK4 with h = 1/S, the usual way, needs 4 ∫S dt gradients. Those that were saved are counted, and
     steps of RK4 may be shorter than 1/S only as long as they are paid for by them, or by an advance
     of ``ADVANCE`` gradients at the start.
@@ -60,10 +77,8 @@ class RungeKuttaChebyshev2(Integrator):
     ``tolerance`` is of the estimated error of a Chebyshev step, relative to ‖θ‖.
     """
 
-    def __init__(
-        self, objective: Objective, measure_every: int, tolerance: float = TOLERANCE
-    ) -> None:
-        super().__init__(objective, measure_every)
+    def __init__(self, objective: Objective, tolerance: float = TOLERANCE) -> None:
+        super().__init__(objective)
         self._tolerance = tolerance
         self._chebyshev_h, self._rk4_h = -1.0, 0.0  # not known
         self._wait, self._refusals = 0, 0

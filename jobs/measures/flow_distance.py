@@ -51,7 +51,7 @@ class FlowReference:
 
     def __init__(self, objective: Objective, theta0: Tensor, protocol: Protocol) -> None:
         self._objective = copy.copy(objective)
-        self._method = METHODS[protocol.flow_method](self._objective, protocol.trajectory_every)
+        self._method = METHODS[protocol.flow_method](self._objective)
         self._meter = SharpnessMeter(self._objective, protocol.sharpness_rtol)
         self._theta = self._previous = theta0
         self._time = self._previous_time = 0.0

@@ -26,14 +26,19 @@ MOST_PRODUCTS = 100
 
 
 def sharpness(
-    objective: Objective, theta: Tensor, *, rtol: float, ends: Ends = "both"
+    objective: Objective,
+    theta: Tensor,
+    *,
+    rtol: float,
+    ends: Ends = "both",
+    lambda_min_rtol: float | None = None,
 ) -> ExtremalEigenvalues:
     """The ends of the spectrum of ∇²L(θ); see :func:`jobs.eigenvalues.extremal_eigenvalues`.
 
     The start vector is always the same, so that a measurement depends on θ alone and not on what
     was measured before it.
     """
-    return SharpnessMeter(objective, rtol).measure(theta, ends)
+    return SharpnessMeter(objective, rtol, lambda_min_rtol).measure(theta, ends)
 
 
 def adaptive_sharpness(

@@ -44,8 +44,11 @@ class Protocol:
     in which a run crosses them. ``max_steps`` bounds the steps of GD and of the flow alike, and the
     flow's gradients to ten times as many. A trial has diverged when its loss is not finite or above
     ``divergence_factor`` times the initial loss.
-    ``trajectory_every`` is in steps. ``sharpness_rtol`` is the residual ‖Hv − λv‖ asked of every
-    eigenpair, relative to the operator norm of H.
+    ``trajectory_every`` is the number of steps between two points of a trajectory; with None they
+    are those of :func:`jobs.schedule.is_recorded`, which suit runs of any length.
+    ``sharpness_rtol`` is the residual ‖Hv − λv‖ asked of every eigenpair, relative to the operator
+    norm of H, and ``lambda_min_rtol`` that asked of λ_min in a row besides, relative to |λ_min|;
+    with None none is.
 
     ``also`` names further measures, to be taken at every crossing (``docs/measures.md``), and
     ``eigenvalues`` is how many of the largest in magnitude are wanted; ``midpoint`` asks for all of
@@ -61,8 +64,9 @@ class Protocol:
     epsilons: tuple[float, ...]
     max_steps: int = 100_000
     divergence_factor: float = 1e3
-    trajectory_every: int = 50
+    trajectory_every: int | None = None
     sharpness_rtol: float = 1e-3
+    lambda_min_rtol: float | None = None
     flow_method: str = "rkc2"
     also: tuple[str, ...] = ()
     eigenvalues: int = 0
@@ -85,11 +89,11 @@ class Protocol:
         if factor <= 1:
             raise SpecError("divergence_factor", self.divergence_factor, "a finite number above 1")
         object.__setattr__(self, "divergence_factor", factor)
-        whole("trajectory_every", self.trajectory_every, 1)
-        rtol = positive("sharpness_rtol", self.sharpness_rtol)
-        if rtol >= 1:
-            raise SpecError("sharpness_rtol", self.sharpness_rtol, "between 0 and 1")
-        object.__setattr__(self, "sharpness_rtol", rtol)
+        if self.trajectory_every is not None:
+            whole("trajectory_every", self.trajectory_every, 1)
+        self._set("sharpness_rtol", _fraction("sharpness_rtol", self.sharpness_rtol))
+        if self.lambda_min_rtol is not None:
+            self._set("lambda_min_rtol", _fraction("lambda_min_rtol", self.lambda_min_rtol))
         one_of("flow_method", self.flow_method, FLOW_METHODS)
         self._settle_further_measures()
 
@@ -117,6 +121,18 @@ class Protocol:
         object.__setattr__(self, field, value)
 
 
+def _fraction(field: str, value: object) -> float:
+    """The value as a float.
+
+    Raises:
+        SpecError: it is not between 0 and 1.
+    """
+    number = positive(field, value)
+    if number >= 1:
+        raise SpecError(field, value, "between 0 and 1")
+    return number
+
+
 def _measure(field: str, value: object) -> None:
     """Make sure that a value names a further measure.
 
@@ -137,13 +153,14 @@ diagonal operators of 10⁶ entries."""
 
 
 def check_reachable(problem: Problem, protocol: Protocol) -> None:
-    """Make sure that the problem's dtype can meet the protocol's tolerance.
+    """Make sure that the problem's dtype can meet the protocol's tolerances.
 
     Raises:
-        SpecError: ``sharpness_rtol`` is below the dtype's rounding.
+        SpecError: ``sharpness_rtol`` or ``lambda_min_rtol`` is below the dtype's rounding.
     """
     least = LEAST_RTOL[problem.dtype]
-    if protocol.sharpness_rtol < least:
-        wider = "" if problem.dtype == "float64" else ", or dtype float64"
-        expected = f"at least {least:g} in {problem.dtype}{wider}"
-        raise SpecError("sharpness_rtol", protocol.sharpness_rtol, expected)
+    for field in ("sharpness_rtol", "lambda_min_rtol"):
+        asked = getattr(protocol, field)
+        if asked is not None and asked < least:
+            wider = "" if problem.dtype == "float64" else ", or dtype float64"
+            raise SpecError(field, asked, f"at least {least:g} in {problem.dtype}{wider}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.multiplications import multiplications
+from jobs.schedule import points
 from orchestrator.plan.facts import FlowFacts
 from orchestrator.sweep import Column
 
@@ -10,11 +11,14 @@ MEASUREMENT = 20
 """Gradients that one measurement of the sharpness is worth: the products that Lanczos typically
 needs at a relative residual of 1e-3."""
 
+LAMBDA_MIN = 50
+"""Products that λ_min takes besides at a ``lambda_min_rtol`` of 1e-3: 47 with 13,002 parameters."""
+
 PRODUCTS_PER_EIGENVALUE = 10
 EVALUATION = 1 / 3
 """Gradients that a leading eigenvalue takes, and an evaluation of the loss."""
 
-PRIOR_FLOW_GRADIENTS = {"rkc2": 1_000, "rk4": 13_000}
+PRIOR_FLOW_GRADIENTS = {"rkc2": 1_500, "rk4": 13_000}
 PRIOR_DESCENT_STEPS = 2_000
 """Assumed of a column whose flow has not run: the gradients and products of its flow, by method,
 and the steps of GD at η_c. MNIST with 1,000 samples and ε = 0.02 needs about as many; what rests on
@@ -45,23 +49,24 @@ def descent_gradients(column: Column, learning_rate: float, flow: FlowFacts | No
         steps = min(flow.time / learning_rate, limit)
     else:
         steps = min(PRIOR_DESCENT_STEPS / learning_rate, limit)
-    gradients = steps * (1 + MEASUREMENT / column.protocol.trajectory_every)
-    gradients += further_gradients(column, points=2 if column.protocol.midpoint else 1)
+    gradients = steps + MEASUREMENT * points(steps, column.protocol.trajectory_every)
+    gradients += further_gradients(column, places=2 if column.protocol.midpoint else 1)
     if "distance_from_flow" in column.protocol.also:
         prior = PRIOR_FLOW_GRADIENTS[column.protocol.flow_method]
         gradients += prior if flow is None else flow.gradients + flow.hvps
     return gradients
 
 
-def further_gradients(column: Column, points: int = 1) -> float:
-    """What the measures cost that are asked for at every threshold, at so many points each."""
+def further_gradients(column: Column, places: int = 1) -> float:
+    """What the measures cost that are asked for at every threshold, in so many places each."""
     protocol = column.protocol
     also, probes = set(protocol.also), protocol.probes or 0
     each = float(PRODUCTS_PER_EIGENVALUE * protocol.eigenvalues)
     each += probes if also & {"trace", "frobenius"} else 0
     each += MEASUREMENT if "adaptive_sharpness" in also else 0
     each += 2 * probes * EVALUATION if "average_sharpness" in also else 0
-    return len(protocol.epsilons) * points * each
+    once = LAMBDA_MIN if protocol.lambda_min_rtol is not None else 0
+    return len(protocol.epsilons) * (places * each + once)
 
 
 def unknown_gradients(column: Column) -> float:

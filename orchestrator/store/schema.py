@@ -32,6 +32,8 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_NUMBER, "time train_loss train_accuracy test_loss test_accuracy"),
         *_columns(_NUMBER, "sharpness lambda_max lambda_min sharpness_residual"),
         *_columns(_FLAG, "sharpness_converged"),
+        *_columns(_NUMBER, "lambda_min_residual"),
+        *_columns(_FLAG, "lambda_min_converged"),
         *_columns(_NUMBER, "sharpness_mid max_sharpness"),
         *_columns(_COUNT, "hvps gradients"),
         *_columns(_NUMBER, "l1_norm l2_norm distance_from_init distance_from_flow"),
@@ -210,7 +212,9 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 }
 """The order of rows in a compacted file, so that a filter reads few row groups."""
 
-ADDED: frozenset[str] = frozenset({"data_digest", "eta_unit", "eta_multiple"})
+ADDED: frozenset[str] = frozenset(
+    {"data_digest", "eta_unit", "eta_multiple", "lambda_min_residual", "lambda_min_converged"}
+)
 """Columns that files written before them lack: readers take each as NULL there."""
 
 PROVENANCE: frozenset[str] = frozenset(

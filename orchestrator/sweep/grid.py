@@ -22,6 +22,7 @@ PROTOCOL_FIELDS = {
     "flow.method": "flow_method",
     "measure.trajectory_every": "trajectory_every",
     "measure.sharpness_rtol": "sharpness_rtol",
+    "measure.lambda_min_rtol": "lambda_min_rtol",
     "measure.also": "also",
     "measure.eigenvalues": "eigenvalues",
     "measure.midpoint": "midpoint",

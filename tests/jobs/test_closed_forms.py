@@ -70,7 +70,7 @@ def _flow_end():
 @pytest.mark.parametrize("name", list(METHODS))
 def test_the_flow_of_a_diagonal_network_ends_where_its_closed_form_does(name):
     objective, theta = _diagonal()
-    method = METHODS[name](objective, 50)
+    method = METHODS[name](objective)
     while method.evaluate(theta) > 1e-10:
         if method.wants_sharpness:
             method.see_sharpness(sharpness(objective, theta, rtol=1e-6).sharpness)

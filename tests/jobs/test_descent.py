@@ -122,7 +122,7 @@ def test_a_gd_trial_follows_the_closed_form(linear_model, trial, tmp_path):
 
 def _fine_flow(objective, theta, steps):
     """θ after so many steps of RK4 with h = 1/(10 S), and the time that passed."""
-    method, time = RungeKutta4(objective, 50), 0.0
+    method, time = RungeKutta4(objective), 0.0
     for _ in range(steps):
         method.evaluate(theta)
         if method.wants_sharpness:

@@ -83,10 +83,10 @@ def test_spectra(spectrum, lowest, highest, ends):
 
 
 def test_sharpness_is_the_larger_magnitude_and_residual_belongs_to_it():
-    found = ExtremalEigenvalues(1.0, -3.0, 0.5, 0.25, True, 2)
+    found = ExtremalEigenvalues(1.0, -3.0, 0.5, 0.25, True, True, True, 2)
     assert found.sharpness == 3.0
     assert found.residual == 0.25
-    found = ExtremalEigenvalues(3.0, -1.0, 0.5, 0.25, True, 2)
+    found = ExtremalEigenvalues(3.0, -1.0, 0.5, 0.25, True, True, True, 2)
     assert found.sharpness == 3.0
     assert found.residual == 0.5
 
@@ -113,7 +113,7 @@ def test_one_by_one_takes_one_product(value):
 @pytest.mark.parametrize("size", [1, 50])
 def test_the_zero_matrix_takes_one_product(size, ends):
     found = ends_of(torch.zeros(size, size), 1e-3, ends=ends)
-    assert found == ExtremalEigenvalues(0.0, 0.0, 0.0, 0.0, True, 1)
+    assert found == ExtremalEigenvalues(0.0, 0.0, 0.0, 0.0, True, True, True, 1)
     assert found.sharpness == 0
 
 

@@ -49,7 +49,7 @@ def _step(method, theta, threshold=0.0):
 @pytest.mark.parametrize("steps", [1, 7, 100])
 def test_rk4_is_the_fourth_order_polynomial_of_the_exponential(linear_model, steps):
     theta = theta0 = _random_theta(650)
-    method, h = RungeKutta4(linear_model.objective, 50), 1 / linear_model.sharpness
+    method, h = RungeKutta4(linear_model.objective), 1 / linear_model.sharpness
     for _ in range(steps):
         method.evaluate(theta)
         if method.wants_sharpness:
@@ -99,7 +99,7 @@ def test_a_step_of_rk4_that_is_too_long_is_halved_until_the_loss_does_not_rise(
 ):
     # Along the sharpest mode alone RK4 shrinks the distance where h S < 2.785, and nowhere else.
     theta = _along_the_sharpest_mode(linear_model)
-    method = RungeKutta4(linear_model.objective, 50)
+    method = RungeKutta4(linear_model.objective)
     before = method.evaluate(theta)
     method.see_sharpness(linear_model.sharpness / too_small)
     theta, h = _step(method, theta)
@@ -123,7 +123,7 @@ def test_a_step_that_raised_the_loss_is_shortened_and_s_measured_again(
     linear_model, name, too_small
 ):
     theta = _along_the_sharpest_mode(linear_model)
-    method = METHODS[name](linear_model.objective, 50)
+    method = METHODS[name](linear_model.objective)
     # Of two steps the first gives rkc2 its own length; both begin with a sharpness too small.
     for _ in range(2):
         before = method.evaluate(theta)
@@ -149,7 +149,7 @@ def test_where_the_loss_is_flat_the_step_is_bounded(name):
         def gradient(self, theta):
             return 0.5, torch.zeros_like(theta)
 
-    method, theta, lengths = METHODS[name](Plain(), 50), _random_theta(9), []
+    method, theta, lengths = METHODS[name](Plain()), _random_theta(9), []
     for _ in range(12):
         method.evaluate(theta)
         method.see_sharpness(0.0)
@@ -164,7 +164,7 @@ def test_where_the_loss_is_flat_the_step_is_bounded(name):
 @NAMES
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_sharpness_that_is_not_finite_is_an_error_by_name(linear_model, name, bad):
-    method, theta = METHODS[name](linear_model.objective, 50), _random_theta(650)
+    method, theta = METHODS[name](linear_model.objective), _random_theta(650)
     method.evaluate(theta)
     method.see_sharpness(bad)
     with pytest.raises(ValueError, match=f"sharpness is {bad}"):
@@ -173,7 +173,7 @@ def test_a_sharpness_that_is_not_finite_is_an_error_by_name(linear_model, name, 
 
 @NAMES
 def test_a_step_before_any_measurement_is_an_error_by_name(linear_model, name):
-    method, theta = METHODS[name](linear_model.objective, 50), _random_theta(650)
+    method, theta = METHODS[name](linear_model.objective), _random_theta(650)
     method.evaluate(theta)
     with pytest.raises(ValueError, match="sharpness is None"):
         _step(method, theta)
@@ -192,7 +192,7 @@ def test_a_loss_that_is_not_a_number_anywhere_brings_the_step_to_an_end(name):
             return (1.0 if self.calls == 1 else math.nan), torch.full_like(theta, math.nan)
 
     theta = torch.ones(3)
-    method = METHODS[name](Exploded(), 50)
+    method = METHODS[name](Exploded())
     method.evaluate(theta)
     method.see_sharpness(1.0)
     theta, _ = _step(method, theta)
@@ -248,7 +248,7 @@ def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, 
         measured = sharpness(objective, start, rtol=1e-3).sharpness
 
         def taken(threshold, state=state, start=start, objective=objective, measured=measured):
-            method = METHODS[name](objective, 1)
+            method = METHODS[name](objective)
             method.restore(state)
             before = method.evaluate(start)
             method.see_sharpness(measured)
@@ -271,7 +271,7 @@ def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8, 0.97])
 def test_within_a_step_theta_is_as_accurate_as_at_its_end(linear_model, share):
     theta, h = _random_theta(650), 1 / linear_model.sharpness
-    method = RungeKutta4(linear_model.objective, 50)
+    method = RungeKutta4(linear_model.objective)
     method.evaluate(theta)
     end, _ = method._runge_kutta_4(theta, h)
     point = method._within(theta, end, share)
@@ -288,7 +288,7 @@ def test_a_crossing_takes_a_few_gradients(trial, name):
     objective, start = run._train, run.theta
 
     def gradients_until(threshold):
-        method = METHODS[name](objective, 50)
+        method = METHODS[name](objective)
         method.restore(run.method.state())
         before = method.evaluate(start)
         method.see_sharpness(sharpness(objective, start, rtol=1e-3).sharpness)
@@ -298,7 +298,7 @@ def test_a_crossing_takes_a_few_gradients(trial, name):
 
     whole, before, after = gradients_until(0.0)
     for share in (0.05, 0.5, 0.95):
-        assert 1 <= gradients_until(before + share * (after - before))[0] - whole <= 4
+        assert 1 <= gradients_until(before + share * (after - before))[0] - whole <= 8
 
 
 @NAMES

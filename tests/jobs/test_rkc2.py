@@ -90,7 +90,7 @@ def test_the_estimate_of_the_error_is_never_below_the_error_of_a_linear_mode():
 
 def test_a_step_takes_the_fewest_stages_that_are_stable_and_a_gradient_for_each(linear_model):
     objective = linear_model.objective
-    method, theta = RungeKuttaChebyshev2(objective, 50), _random_theta(650)
+    method, theta = RungeKuttaChebyshev2(objective), _random_theta(650)
     method.evaluate(theta)
     method.see_sharpness(linear_model.sharpness)
     for product in (1e-3, 0.5, 1.0, 1.9, 2.0, 7.3, 100.0, 5_000.0):
@@ -112,7 +112,7 @@ def _random_theta(size, seed=0):
 def _fixed(objective, theta, time, steps, stages):
     """Steps of one length, each of as many stages."""
     for _ in range(steps):
-        method = RungeKuttaChebyshev2(objective, 50)
+        method = RungeKuttaChebyshev2(objective)
         method.evaluate(theta)
         theta = method._chebyshev(theta, time / steps, stages).theta
     return theta
@@ -138,7 +138,7 @@ def test_on_the_linear_model_it_is_of_second_order(linear_model, stages):
 def test_on_a_tanh_network_it_is_of_second_order(random_objective, stages):
     objective, theta = random_objective(activation="tanh", depth=2)
     time = 4 / sharpness(objective, theta, rtol=1e-6).sharpness
-    exact, method = theta.clone(), RungeKutta4(objective, 50)
+    exact, method = theta.clone(), RungeKutta4(objective)
     for _ in range(200):  # an error of (1/50)⁴ /120 or so
         method.restore(method.state())
         method.evaluate(exact)
@@ -282,7 +282,7 @@ def test_where_the_flow_is_stiff_it_takes_a_quarter_of_the_evaluations(trial):
 
 
 def test_a_step_with_too_large_an_error_is_taken_again_and_shorter(linear_model):
-    method, theta = RungeKuttaChebyshev2(linear_model.objective, 50), _random_theta(650)
+    method, theta = RungeKuttaChebyshev2(linear_model.objective), _random_theta(650)
     wished = 300 / linear_model.sharpness
     method.restore({**method.state(), "h": wished})
     loss = method.evaluate(theta)
@@ -314,7 +314,7 @@ class Jumping:
 
 def test_s_that_grew_unseen_is_looked_at_again_after_few_gradients():
     objective = Jumping(200)
-    method, theta = RungeKuttaChebyshev2(objective, 50), torch.ones(2, dtype=torch.float64)
+    method, theta = RungeKuttaChebyshev2(objective), torch.ones(2, dtype=torch.float64)
     looks, spent = 0, []
     while objective.gradients <= 200:
         method.evaluate(theta)
@@ -349,7 +349,7 @@ def test_where_no_step_is_good_enough_it_costs_no_more_than_rk4_by_a_few_per_cen
             return values
 
     objective, theta = Kinked(), torch.linspace(1, 2, 50, dtype=torch.float64)
-    method, time = RungeKuttaChebyshev2(objective, 50), 0.0
+    method, time = RungeKuttaChebyshev2(objective), 0.0
     while time < 100:
         method.evaluate(theta)
         if method.wants_sharpness:

@@ -52,14 +52,19 @@ def test_the_divergence_factor_must_be_above_one(value):
     _refused(lambda: Protocol(epsilons=(0.1,), divergence_factor=value), "divergence_factor", value)
 
 
+@pytest.mark.parametrize("field", ["sharpness_rtol", "lambda_min_rtol"])
 @pytest.mark.parametrize("value", [*NOT_POSITIVE, 1, 1.5])
-def test_the_tolerance_must_lie_between_zero_and_one(value):
-    _refused(lambda: Protocol(epsilons=(0.1,), sharpness_rtol=value), "sharpness_rtol", value)
+def test_a_tolerance_must_lie_between_zero_and_one(field, value):
+    if (field, value) == ("lambda_min_rtol", None):
+        return  # nothing is asked of λ_min
+    _refused(lambda: Protocol(epsilons=(0.1,), **{field: value}), field, value)
 
 
 @pytest.mark.parametrize("field", ["max_steps", "trajectory_every"])
 @pytest.mark.parametrize("value", [0, *NOT_COUNTS])
 def test_counts_of_steps_must_be_whole_and_positive(field, value):
+    if (field, value) == ("trajectory_every", None):
+        return  # the points are those that suit runs of any length
     _refused(lambda: Protocol(epsilons=(0.1,), **{field: value}), field, value)
 
 

@@ -24,13 +24,13 @@ ROOT = Path(jobs.__file__).parent.parent
 GOLDEN = """\
 from jobs.spec import Problem, Protocol, Trial
 trials = {
-    ("d28c97584a263967", "279dd4b4534de00b"): Trial(
+    ("a6a4aa178766b40a", "864ed18434dec196"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=4000),
         protocol=Protocol(epsilons=(0.1,)),
         kind="gd",
         learning_rate=0.1,
     ),
-    ("9abefad2bc35bc2d", "5b59f110b40da827"): Trial(
+    ("d18ca653af089e82", "f0b6c19fe951cb25"): Trial(
         problem=Problem(
             dataset="digits", n_train=50, width=8, depth=0, activation="gelu", loss="ce",
             init_scale=1 / 3, seed=7, dtype="float64",
@@ -42,17 +42,17 @@ trials = {
         kind="gd",
         learning_rate=1e-3,
     ),
-    ("d417b702e4f45f3f", "0a93e9ecbc38bb96"): Trial(
+    ("23e3494f338ebe1e", "5027e0805dcc354c"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=1, activation="tanh", init_scale=5e-324),
         protocol=Protocol(epsilons=(0.1 + 0.2, 1e300)),
         kind="flow",
     ),
-    ("590e6cd0c3b320de", "e7cfac8835e1ed0c"): Trial(
+    ("9ad01d86d2a790b3", "f371b003dd0371a6"): Trial(
         problem=Problem(dataset="mnist-mini", n_train=1, activation="tanh", init_scale=5e-324),
         protocol=Protocol(epsilons=(0.1 + 0.2, 1e300), flow_method="rk4"),
         kind="flow",
     ),
-    ("0957b151da0f5518", "52afb8d2f4fb7903"): Trial(
+    ("79fcd1e8b0cd2a82", "e9cae70a0cae5afd"): Trial(
         problem=Problem(dataset="Ziffern-\\u00c4", n_train=3),
         protocol=Protocol(epsilons=(2,)),
         kind="gd",
@@ -92,6 +92,7 @@ OTHER_PROTOCOL = {
     "divergence_factor": 1001.0,
     "trajectory_every": 51,
     "sharpness_rtol": 2e-3,
+    "lambda_min_rtol": 1e-2,
     "flow_method": "other",
     "also": ("trace", "average_sharpness"),
     "eigenvalues": 1,

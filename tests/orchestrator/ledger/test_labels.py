@@ -73,9 +73,9 @@ DIGITS = "digits-60 fcn 2×200 relu mse standard seed 0"
         (
             [{"max_steps": 500}, {"trajectory_every": 10}, {"max_steps": 200}],
             [
-                " max_steps 500 trajectory_every 50",
+                " max_steps 500",
                 " max_steps 100000 trajectory_every 10",
-                " max_steps 200 trajectory_every 50",
+                " max_steps 200",
             ],
         ),
         ([{}, {"also": ("norms",), "midpoint": True}], ["", " also norms midpoint"]),

@@ -21,7 +21,8 @@ subset normalization base_width init_hash data_digest init_sharpness
 eta eta_unit eta_multiple eta_over_eta_c eta_c s_gf
 epsilon status steps time
 train_loss train_accuracy test_loss test_accuracy
-sharpness lambda_max lambda_min sharpness_residual sharpness_converged sharpness_mid max_sharpness
+sharpness lambda_max lambda_min sharpness_residual sharpness_converged
+lambda_min_residual lambda_min_converged sharpness_mid max_sharpness
 hvps gradients
 l1_norm l2_norm distance_from_init distance_from_flow
 attempt started_at finished_at wall_s hostname device world_size slurm_job_id git_commit git_dirty
@@ -69,7 +70,7 @@ def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -
     ("type_", "columns"),
     [
         (pa.int64(), "n_train width depth base_width seed steps hvps gradients attempt world_size"),
-        (pa.bool_(), "sharpness_converged git_dirty"),
+        (pa.bool_(), "sharpness_converged lambda_min_converged git_dirty"),
         (pa.timestamp("us", tz="UTC"), "started_at finished_at"),
         (
             pa.string(),
