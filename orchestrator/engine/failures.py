@@ -15,6 +15,7 @@ import torch
 
 from jobs.problem import NoDeviceError
 from jobs.ranks import RankError
+from orchestrator.engine.places import UnfitNodeError
 from orchestrator.plan import FailureClass
 
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -32,23 +33,6 @@ NO_FAULT_OF_THE_TRIAL = re.compile(
 )
 """What PyTorch and CUDA say where a node's devices or driver are at fault, whatever is computed. Of
 an illegal access or a failed launch, the trial may be the cause."""
-
-
-class UnfitNodeError(RuntimeError):
-    """A node on which no trial that uses GPUs gets anywhere.
-
-    Attributes:
-        node_id: Ray's name for it.
-        node: its name.
-        reason: what its device said.
-    """
-
-    def __init__(self, node_id: str, node: str, reason: str) -> None:
-        super().__init__(node_id, node, reason)
-        self.node_id, self.node, self.reason = node_id, node, reason
-
-    def __str__(self) -> str:
-        return f"node {self.node} is unfit: {self.reason}"
 
 
 def fault_of_node(error: BaseException) -> str | None:

@@ -11,10 +11,9 @@ from pathlib import Path
 from jobs.spec import Trial
 from orchestrator.cluster import Node
 from orchestrator.engine.data_read import Data, Read
-from orchestrator.engine.failures import UnfitNodeError
 from orchestrator.engine.gate import Gate
 from orchestrator.engine.packing import pack_size
-from orchestrator.engine.places import Places
+from orchestrator.engine.places import Places, UnfitNodeError
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
 from orchestrator.ledger import (

@@ -5,8 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.cluster import Node
-from orchestrator.engine.failures import UnfitNodeError
 from orchestrator.sweep import Resources
+
+
+class UnfitNodeError(RuntimeError):
+    """A node on which no trial that uses GPUs gets anywhere.
+
+    Attributes:
+        node_id: Ray's name for it.
+        node: its name.
+        reason: what its device said.
+    """
+
+    def __init__(self, node_id: str, node: str, reason: str) -> None:
+        super().__init__(node_id, node, reason)
+        self.node_id, self.node, self.reason = node_id, node, reason
+
+    def __str__(self) -> str:
+        return f"node {self.node} is unfit: {self.reason}"
 
 
 @dataclass

@@ -7,8 +7,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from orchestrator.engine.failures import UnfitNodeError
 from orchestrator.engine.feed import Feed
+from orchestrator.engine.places import UnfitNodeError
 from orchestrator.engine.work import Work
 
 DIED = RuntimeError("its worker process died")

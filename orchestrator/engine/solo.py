@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 
 from orchestrator.engine.books import Books
-from orchestrator.engine.failures import UnfitNodeError, full_storage, node_blamed
+from orchestrator.engine.failures import full_storage, node_blamed
 from orchestrator.engine.gang import Gang
 from orchestrator.engine.in_hand import InHand
+from orchestrator.engine.places import UnfitNodeError
 from orchestrator.engine.work import Assignment, Work
 
 
