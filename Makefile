@@ -10,7 +10,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-UNIT := OMP_NUM_THREADS=1 nice -n 10 $(PYTEST) -m 'not integration'
+UNIT := OMP_NUM_THREADS=1 nice -n 19 $(PYTEST) -m 'not integration'
 TESTS ?=
 INTEGRATION := tests/integration tests/slurm tests/orchestrator/report/test_page_in_browser.py
 NODES ?= 2

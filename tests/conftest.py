@@ -18,6 +18,9 @@ if os.environ.get("EOS_REQUIRE_ALL"):
 
 TESTS = Path(__file__).parent
 
+# Ray gives its workers a low priority, at which tests beside them would starve them.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 REAL = [TESTS / name for name in ("integration", "slurm")]
 """Folders of tests that start processes of their own."""
 

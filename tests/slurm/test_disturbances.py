@@ -29,7 +29,9 @@ def test_a_job_of_two_nodes_is_preempted_and_then_loses_a_raylet(
     wait_for(lambda: list((here.run / "claims").glob(".stop-*")), 60)
     os.kill(here.driver(), signal.SIGTERM)  # one more, while it saves
     first = here.ended(job)
-    assert (first.end, first.requeued, first.detail) == ("preempted", True, "SIGTERM")
+    assert (first.end, first.requeued) == ("preempted", True)
+    # SLURM may have put it back by itself before it asks for that.
+    assert first.detail in ("SIGTERM", "SIGTERM; put back by SLURM")
     until_gone(lambda: here.processes_of(job), 15)
     wait_for(lambda: urgent not in here.queue(), 60)
 

@@ -35,7 +35,7 @@ partition: main
 cpus_per_node: 1
 time: 10:00
 interface: lo
-setup: [export PYTHONPATH={shlex.quote(str(SOURCE))}]
+setup: [export PYTHONPATH={shlex.quote(str(SOURCE))} RAY_worker_niceness=0]
 """
 
 

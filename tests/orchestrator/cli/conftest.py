@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ name: small
 problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
 eta: {values: [0.5, 1.0, 1.5]}
 stop: {epsilon: [0.3, 0.2], max_steps: 2000}
+measure: {trajectory_every: 50}
 """
 
 
@@ -54,18 +56,27 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def half_done(tmp_path: Path, config: Path) -> Path:
+def half_done(compute: Callable[..., Path], tmp_path: Path, config: Path) -> Path:
     """A run directory with the flow and one of three GD trials in it."""
-    return _compute(tmp_path / "run", config, trials=2)
+    return compute(tmp_path / "run", config, trials=2)
 
 
-@pytest.fixture
-def compute() -> Callable[..., Path]:
-    """Puts the first trials of each column of a sweep file into a run directory."""
-    return _compute
+@pytest.fixture(scope="session")
+def compute(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Puts the first trials of each column of a sweep file into a new run directory."""
+    computed: dict[tuple[bytes, int], Path] = {}
+
+    def copied(run: Path, config: Path, *, trials: int) -> Path:
+        key = config.read_bytes(), trials
+        if key not in computed:
+            computed[key] = _compute(tmp_path_factory.mktemp("computed") / "run", config, trials)
+        shutil.copytree(computed[key], run, dirs_exist_ok=True)
+        return run
+
+    return copied
 
 
-def _compute(run: Path, config: Path, *, trials: int) -> Path:
+def _compute(run: Path, config: Path, trials: int) -> Path:
     sweep = prepare(run, sweeps.load(config))
     origin = provenance(sweep.name)
     for column in sweep.columns:

@@ -172,9 +172,7 @@ def test_a_sweep_that_grows_is_read_again(eos: Eos, half_done: Path) -> None:
     watcher = Watcher(half_done)
     assert watcher.look().columns.total == 1
     path = half_done / "sweep.yaml"
-    text = path.read_text()
-    assert "seed:" in text
-    path.write_text(text.replace("seed: 0", "seed: [0, 1]"))
+    path.write_text(path.read_text().replace("problem:", "problem:\n  seed: [0, 1]"))
     view = watcher.look()
     assert view.columns.total == 2
     assert view.trials.settled == 2
@@ -182,7 +180,7 @@ def test_a_sweep_that_grows_is_read_again(eos: Eos, half_done: Path) -> None:
 
 def test_columns_are_told_apart_by_what_differs(working: Path) -> None:
     path = working / "sweep.yaml"
-    path.write_text(path.read_text().replace("seed: 0", "seed: [0, 1]"))
+    path.write_text(path.read_text().replace("problem:", "problem:\n  seed: [0, 1]"))
     (one,) = Watcher(working).look().running
     assert one.column == "seed 0"
 
