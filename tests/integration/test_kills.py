@@ -66,7 +66,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     assert run.kill_worker()
     process.kill()
     process.wait(30)
-    run.run("--log", "tensorboard")
+    run.run_with_ray("--log", "tensorboard")
     (resumed,) = {row["trial_id"] for row in run.rows("attempts") if row["outcome"] == "lost"}
     log = run.eos("logs", str(run.path), resumed)
     assert "attempt 2 resumes at step " in log

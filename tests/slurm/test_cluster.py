@@ -100,8 +100,9 @@ def test_a_trial_over_two_nodes_of_two_ranks_in_a_cluster_closed_to_strangers(
     here = place("run")
     profile = PROFILE.replace("cpus_per_node: 1", "cpus_per_node: 2\nnodes: 2\ngpus_per_node: 2")
     (job,) = here.submitted(profile, sweep=TOGETHER)
-    meeting = here.run / "slurm" / "rendezvous" / f"{job}.0.0.json"
-    wait_for(meeting.exists, 90)
+    (meeting,) = wait_for(
+        lambda: list((here.run / "slurm" / "rendezvous").glob(f"{job}.0.0-*.json")), 90
+    )
     head = await_head(meeting, 1)
 
     # Only who has the token gets in; who does sees every CPU and GPU of both nodes.

@@ -29,6 +29,7 @@ document.addEventListener("securitypolicyviolation",
 POINTS = """
 (plot) => (plot.data || []).flatMap((trace) => trace.y).filter((y) => y !== null).length
 """
+FRAMES = "requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(seen)))"
 DRAWN = """
 (figure) => figure.querySelector(".plot").data || !figure.querySelector(".empty").hidden
 """
@@ -242,6 +243,7 @@ def test_an_open_box_of_filters_closes_when_the_page_scrolls_under_it(visit, gri
     assert covered["height"] < 80
     # Opened again where it sticks, it stays until the page scrolls on.
     opened.page.locator("#choices summary").click()
+    opened.page.evaluate(f"new Promise((seen) => {FRAMES})")
     opened.page.evaluate("scrollBy(0, 20)")
     assert box.get_attribute("open") is not None
     opened.page.evaluate("scrollBy(0, 200)")

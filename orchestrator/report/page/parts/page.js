@@ -213,13 +213,16 @@ function closeWhenLeft(box) {
   const place = element("div"); // where the box is unless it sticks to the window
   form.before(place);
   let opened = scrollY;
-  box.addEventListener("toggle", () => {
-    opened = scrollY;
-  });
+  const settle = () => {
+    opened = NaN; // the browser scrolls by itself to make room for the box
+    requestAnimationFrame(() => requestAnimationFrame(() => (opened = scrollY)));
+  };
+  box.querySelector("summary").addEventListener("click", settle); // before the browser scrolls
+  box.addEventListener("toggle", settle);
   addEventListener("scroll", () => {
     const before = form.getBoundingClientRect();
     const under = Math.min(before.top - place.getBoundingClientRect().top, Math.abs(scrollY - opened));
-    if (!box.open || under < LEFT) return;
+    if (!box.open || !(under >= LEFT)) return;
     box.open = false;
     scrollBy(0, form.getBoundingClientRect().height - before.height);
   }, { passive: true });
