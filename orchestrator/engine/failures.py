@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from jobs.memory import MemoryBudgetError
 from jobs.problem import NoDeviceError
 from jobs.ranks import RankError
 from orchestrator.engine.places import UnfitNodeError
@@ -73,9 +74,8 @@ def classify(error: BaseException) -> FailureClass:
     """The failure class of an exception that a trial raised."""
     if isinstance(error, UnfitNodeError):
         return "unfit_node"
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "t allocate memory" in str(
-        error
-    ):
+    no_memory = (MemoryError, MemoryBudgetError, torch.OutOfMemoryError)
+    if isinstance(error, no_memory) or "t allocate memory" in str(error):
         return "out_of_memory"
     if isinstance(error, RankError):
         return "node_failure"

@@ -185,7 +185,7 @@ def test_a_trial_of_the_linear_model_follows_the_exponential(linear_model, trial
 def test_a_smaller_tolerance_comes_nearer_to_the_exact_flow(linear_model):
     farthest = []
     for tolerance in (1e-3, 1e-5):
-        method = RungeKuttaChebyshev2(linear_model.objective, 50, tolerance)
+        method = RungeKuttaChebyshev2(linear_model.objective, tolerance)
         theta0 = theta = _random_theta(650)
         errors, passed = [], 0.0
         while passed < 100 / linear_model.sharpness:

@@ -107,7 +107,7 @@ def test_a_trial_of_a_pack_that_cannot_start_fails_alone(make_run: Callable[...,
 
 def test_a_column_that_does_not_fit_in_memory_fails_alone(make_run: Callable[..., Any]) -> None:
     run = make_run()
-    text = run.run("problem.width=[8,3000000]", "eta.values=[1.0]", "stop.epsilon=0.2", expect=3)
+    text = run.run("problem.width=[8,100000]", "eta.values=[1.0]", "stop.epsilon=0.2", expect=3)
     assert {row["width"] for row in run.rows("trials")} == {8}
     assert len(run.rows("trials")) == 2
     (failed,) = [row for row in run.rows("attempts") if row["outcome"] == "failed"]

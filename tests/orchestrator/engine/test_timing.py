@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from jobs import Problem, Protocol
@@ -58,7 +60,7 @@ def test_when_time_runs_out_others_are_as_fast_for_each_operation(
 ) -> None:
     small, large = (column(architecture="cnn", width=width) for width in (8, 16))
     clock = iter([0.0, 0.0, timing.SECONDS])
-    monkeypatch.setattr(timing.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     found = seconds_per_gradient([small, large])
     assert asked == [(16, 2)]
     ratio = found[small.column_id] / found[large.column_id]
