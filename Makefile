@@ -45,7 +45,7 @@ test: .venv/installed-dev
 
 # What a newcomer changes first: the trial's mathematics, sweep files, tables, the analysis.
 test-quick: .venv/installed-dev
-	@$(UNIT) -m 'not integration and not slow' -n auto --dist worksteal $(TESTS)
+	@OMP_NUM_THREADS=1 $(PYTEST) -m 'not integration and not slow' -n auto --dist worksteal $(TESTS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

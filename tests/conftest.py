@@ -18,6 +18,21 @@ if os.environ.get("EOS_REQUIRE_ALL"):
 
 TESTS = Path(__file__).parent
 
+SLOW = {
+    *(
+        "test_scripts",
+        "test_ranks",
+        "test_listening",
+        "test_checkpoint",
+        "test_pack",
+        "test_golden",
+    ),
+    *("test_rkc2", "test_flow", "test_trial", "test_parameterization", "test_second_library"),
+    *("test_runs", "test_damage", "test_actor", "test_compact", "test_query", "test_valleys"),
+    *("test_transition", "test_draw", "test_figures", "test_page", "test_notebook", "test_run"),
+}
+"""Files of unit tests that take more than a few seconds; `make test-quick` leaves them out."""
+
 # Ray gives its workers a low priority, at which tests beside them would starve them.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
@@ -32,6 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in REAL):
             item.add_marker(pytest.mark.integration)
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
         # The tests of a group run in one process, and share what its fixtures bring up.
         if item.get_closest_marker("integration") and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
