@@ -10,9 +10,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-UNIT := OMP_NUM_THREADS=1 nice -n 19 $(PYTEST) -m 'not integration'
+UNIT := OMP_NUM_THREADS=1 $(PYTEST) -n auto --dist worksteal
 TESTS ?=
-INTEGRATION := tests/integration tests/slurm tests/orchestrator/report/test_page_in_browser.py
+INTEGRATION := tests/integration tests/slurm tests/benchmarks tests/orchestrator/report/test_page_in_browser.py
 NODES ?= 2
 GPUS ?= 2
 CPUS ?= 4
@@ -30,22 +30,21 @@ export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 quickstart: .venv/installed
 	$(BIN)/eos run configs/quickstart.yaml
 
-# Two tiers at once. What starts processes of its own (Ray, SLURM, a browser) waits half of its time,
-# and has limits of time: it goes first, and the unit tests at a lower priority fill the gaps.
-# Status 5: none of TESTS is of that tier.
+# Two tiers, one after the other: unit tests on all CPUs with a thread for each, then what starts
+# processes of its own (Ray, SLURM, a browser) and has limits of time: three groups of it at a time
+# keep two CPUs busy. Status 5: none of TESTS is of that tier.
 test: .venv/installed-dev
-	@log=.venv/unit-tests.log; unit=0; real=0; \
-	$(UNIT) -n auto --dist worksteal $(TESTS) >$$log 2>&1 & background=$$!; \
-	trap 'kill $$background 2>/dev/null' EXIT; \
+	@unit=0; real=0; \
+	$(UNIT) -m 'not integration' $(TESTS) || unit=$$?; \
+	case $$unit in 0|1|5) ;; *) exit $$unit;; esac; \
 	$(PYTEST) -m integration -n 3 --dist loadgroup --no-loadscope-reorder --durations=15 $(or $(TESTS),$(INTEGRATION)) || real=$$?; \
-	wait $$background || unit=$$?; cat $$log; \
-	case $$unit in 0|5) ;; *) exit $$unit;; esac; \
-	case $$real in 0|5) ;; *) exit $$real;; esac; \
-	if [ $$unit = 5 ]; then exit $$real; fi
+	if [ $$unit = 5 ]; then exit $$real; fi; \
+	if [ $$unit = 0 ] && [ $$real != 5 ]; then exit $$real; fi; \
+	exit $$unit
 
 # What a newcomer changes first: the trial's mathematics, sweep files, tables, the analysis.
 test-quick: .venv/installed-dev
-	@OMP_NUM_THREADS=1 $(PYTEST) -m 'not integration and not slow' -n auto --dist worksteal $(TESTS)
+	@$(UNIT) -m 'not integration and not slow' $(TESTS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
