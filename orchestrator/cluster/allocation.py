@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -144,6 +145,11 @@ def _cpus(environment: Mapping[str, str], in_step: bool, node_id: int) -> int | 
         counts = expand_counts(listed)
         return counts[min(node_id, len(counts) - 1)]
     return None
+
+
+def node_name(environment: Mapping[str, str] = os.environ) -> str:
+    """SLURM's name for this node; the machine's own outside of SLURM."""
+    return environment.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def gpus_granted(environment: Mapping[str, str] = os.environ) -> int | None:

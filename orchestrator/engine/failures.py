@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import torch
 from jobs.memory import MemoryBudgetError
 from jobs.problem import NoDeviceError
 from jobs.ranks import RankError
+from orchestrator.cluster.allocation import node_name
 from orchestrator.engine.places import UnfitNodeError
 from orchestrator.plan import FailureClass
 
@@ -56,7 +55,7 @@ def node_blamed(device: str) -> Iterator[None]:
         reason = None if device == "cpu" else fault_of_node(error)
         if reason is None:
             raise
-        raise UnfitNodeError(_ray_node(), _node_name(), reason) from error
+        raise UnfitNodeError(_ray_node(), node_name(), reason) from error
 
 
 def _ray_node() -> str:
@@ -64,10 +63,6 @@ def _ray_node() -> str:
     import ray
 
     return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else ""
-
-
-def _node_name() -> str:
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def classify(error: BaseException) -> FailureClass:

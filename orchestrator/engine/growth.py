@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator import sweep as sweeps
 from orchestrator.cluster import Allocation
 from orchestrator.engine.fitting import fitting
+from orchestrator.run_directory import SWEEP, sweep_of
 from orchestrator.store import Identity, identity
 from orchestrator.sweep import Column, SweepError
 
@@ -35,14 +35,14 @@ class Growth:
 
         One that cannot be used is warned of, and what was read before counts on.
         """
-        path = self._run / "sweep.yaml"
+        path = self._run / SWEEP
         os.listdir(self._run)  # noqa: PTH208 (has a network file system look afresh)
         found = identity(path)
         if found is None or found == self._identity:
             return None
         self._identity = found
         try:
-            columns = sweeps.load(path).columns
+            columns = sweep_of(self._run).columns
         except (SweepError, ValueError) as error:
             self._tell(f"{path} has changed and cannot be used ({error}); what it was counts on")
             return None

@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from jobs import datasets
 from orchestrator.cluster.address import interfaces
-from orchestrator.cluster.allocation import gpus_granted
+from orchestrator.cluster.allocation import gpus_granted, node_name
 from orchestrator.cluster.devices import device_problems
 from orchestrator.cluster.folder import LONGEST_ROOT
 from orchestrator.run_directory import sweep_of
@@ -195,7 +194,7 @@ def _answer(run: Path, node: str) -> Answer:
 def main() -> None:
     """Answer the question of a run, on standard output and in a file."""
     run = Path(sys.argv[1])
-    node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    node = node_name()
     print(SIGN + json.dumps(asdict(_answer(run, node))), flush=True)
 
 

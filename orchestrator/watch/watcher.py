@@ -14,7 +14,7 @@ from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.ledger.status import marks_at_work
 from orchestrator.live import LiveTrial, read_live
 from orchestrator.plan import ColumnProgress, State, predict_all
-from orchestrator.run_directory import sweep_of
+from orchestrator.run_directory import SWEEP, sweep_of
 from orchestrator.store import Identity, identity
 from orchestrator.sweep import Column, Sweep
 from orchestrator.watch.changes import Changes
@@ -60,7 +60,7 @@ class Watcher:
         Raises:
             StoreError: the tables cannot be read.
         """
-        if identity(self._run / "sweep.yaml") != self._sweep_file:
+        if identity(self._run / SWEEP) != self._sweep_file:
             self._sweep = self._load_sweep()
         self._read_tables()
         claims = {claim.column_id: claim for claim in read_claims(self._run)}
@@ -93,7 +93,7 @@ class Watcher:
         self._jobs.close()
 
     def _load_sweep(self) -> Sweep:
-        self._sweep_file = identity(self._run / "sweep.yaml")
+        self._sweep_file = identity(self._run / SWEEP)
         sweep = sweep_of(self._run)
         self._columns: Sequence[Column] = sweep.columns
         self._places = {column.column_id: i for i, column in enumerate(self._columns)}

@@ -21,6 +21,7 @@ from orchestrator.report.page.findings import findings, phases
 from orchestrator.report.page.software import software
 from orchestrator.report.tables import Tables
 from orchestrator.report.words import shown
+from orchestrator.run_directory import SWEEP
 from orchestrator.store import write_bytes_whole
 from orchestrator.store.write import file_errors
 
@@ -145,7 +146,7 @@ def _in_own_scope(scripts: Sequence[str]) -> str:
 def _sweep_file(run: Path) -> str | None:
     """The text of the run's sweep file, None where it has not got one that can be read."""
     try:
-        return (run / "sweep.yaml").read_text(encoding="utf-8")
+        return (run / SWEEP).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
 
