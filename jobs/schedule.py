@@ -7,7 +7,7 @@ import math
 DENSE = 100
 """Unless a number of steps is given, every step up to this one is recorded."""
 
-PER_DOUBLING = 20
+PER_DOUBLING = 10
 """And from there on so many, equally spaced, each time that their number doubles."""
 
 
@@ -15,9 +15,9 @@ def is_recorded(step: int, every: int | None) -> bool:
     """Whether a step is recorded.
 
     With a number, each ``every``-th step is. With None, the points suit runs of any length: every
-    step up to ``DENSE``, then ``PER_DOUBLING`` of each doubling: 105, 110, …, 200, 210, …, 400,
-    420, …. A run of N ≥ 100 steps then has 100 + 20 log₂(N/100) points after θ0: 166 for 1,000
-    steps and 299 for 100,000. The rule knows the number of the step alone, so that a resumed run
+    step up to ``DENSE``, then ``PER_DOUBLING`` of each doubling: 110, 120, …, 200, 220, …, 400,
+    440, …. A run of N ≥ 100 steps then has 100 + 10 log₂(N/100) points after θ0: 133 for 1,000
+    steps and 200 for 100,000. The rule knows the number of the step alone, so that a resumed run
     records what an undisturbed one does.
     """
     return step % _gap(step, every) == 0
