@@ -37,6 +37,8 @@ SETTINGS = {
     # Ray ends a process whose GCS is gone for so long. Here the run notices it within a second and
     # ends in order, which must not be cut short.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+    # Workers are started when there is work; Ray would start an idle process for each CPU.
+    "RAY_prestart_worker_first_driver": "0",
     # Trials know what memory they were granted; Ray would judge by the whole machine's.
     "RAY_memory_monitor_refresh_ms": "0",
 }

@@ -15,6 +15,7 @@ import pytest
 from loopback.processes import Process, descendants
 from support.launching import SOURCE
 from support.listeners import listeners
+from support.processes import started_with
 
 LEADER = """
 import sys
@@ -95,6 +96,15 @@ def listening(pid: int) -> set[str]:
     return {address for one in family for address, _ in listeners(one)}
 
 
+def idle_workers(home: Path) -> list[str]:
+    """The commands of Ray's idle workers in this home."""
+    return [
+        one.command
+        for one in started_with(HOME=str(home))
+        if ("default_worker.py" in one.command and one.name != "raylet") or "IDLE" in one.command
+    ]
+
+
 def only_here(address: str) -> bool:
     """Whether an address is of the loopback interface."""
     parsed = ipaddress.ip_address(address)
@@ -122,6 +132,8 @@ def test_clusters_that_start_at_once_on_one_node_do_not_meet(tmp_path: Path) -> 
             assert address.startswith("127.0.0.1:")
             assert {only_here(address) for address in listening(process.pid)} == {True}
         first, *others = four
+        # An idle worker for each of a node's 128 CPUs would take long to start.
+        assert idle_workers(tmp_path) == []
         first.communicate(timeout=60)
         assert first.returncode == 0
         for process in others:

@@ -17,7 +17,7 @@ import pytest
 from support.tensorboard import scalars
 from support.waiting import wait_for
 
-KILLED = ("a driver that starts", "a worker", "both", "a driver", "a worker", "both")
+KILLED = ("a driver that starts", "a worker", "both", "a worker", "a driver")
 
 
 @pytest.mark.timeout(1200)
@@ -83,23 +83,19 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     assert logged[-1] == recorded[-1]
 
 
-def test_interruptions_are_orderly_and_a_damaged_checkpoint_is_set_aside(
+def test_an_interruption_is_orderly_and_a_damaged_checkpoint_is_set_aside(
     make_run: Callable[..., Any],
 ) -> None:
-    run, rates = make_run(), "eta.values=[0.1,0.7,1.8]"  # the smallest lasts beyond both signals
-    for times, number in enumerate((signal.SIGINT, signal.SIGUSR1), start=1):
-        process = run.start_run(rates)
-        wait_for(lambda: run.path.exists() and run.worker() is not None, seconds=120)
-        saved_before = _checkpoints(run)
-        os.kill(process.pid, number)
-        assert process.wait(60) == 130
-        text = run.output(process)
-        assert "trials settled" in text
-        assert f"eos resume {run.path}" in text
-        outcomes = [row["outcome"] for row in run.rows("attempts")]
-        assert outcomes.count("preempted") >= times
-        assert _checkpoints(run) - saved_before
-        assert not list((run.path / "claims").glob("*.claim"))
+    run, rates = make_run(), "eta.values=[0.1,0.7,1.8]"  # the smallest lasts beyond the signal
+    process = run.start_run(rates)
+    wait_for(lambda: run.path.exists() and run.worker() is not None, seconds=120)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    text = run.output(process)
+    assert "trials settled" in text
+    assert f"eos resume {run.path}" in text
+    assert "preempted" in {row["outcome"] for row in run.rows("attempts")}
+    assert not list((run.path / "claims").glob("*.claim"))
     checkpoint = min((run.path / "checkpoints").glob("*.safetensors"))
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     run.eos("resume", str(run.path))
@@ -136,12 +132,6 @@ def _children(pid: int) -> set[str]:
             with contextlib.suppress(FileNotFoundError):
                 names.add(Path(f"/proc/{child}/comm").read_text().strip())
     return names
-
-
-def _checkpoints(run: Any) -> set[tuple[str, int]]:
-    """The checkpoints and when each was written."""
-    files = (run.path / "checkpoints").glob("*.safetensors")
-    return {(path.name, path.stat().st_mtime_ns) for path in files}
 
 
 def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(

@@ -29,7 +29,7 @@ TOGETHER = """
 name: together
 problem:
   {dataset: digits, n_train: 203, width: 16, depth: 2, activation: tanh, loss: mse, dtype: float64}
-eta: {unit: absolute, values: [0.05]}
+eta: {unit: absolute, values: [0.2]}
 stop: {epsilon: [0.3, 0.15], max_steps: 4000}
 resources: {workers: 4, cpus_per_worker: 1}
 """
@@ -132,7 +132,7 @@ def test_a_trial_over_two_nodes_of_two_ranks_in_a_cluster_closed_to_strangers(
     (column,) = sweep_of(here.run).columns
     rows = {(row["trial_id"], row["epsilon"]): row for row in here.rows("trials")}
     assert {row["world_size"] for row in rows.values()} == {4}
-    for trial in (column.flow(), column.gd(0.05)):
+    for trial in (column.flow(), column.gd(0.2)):
         run = TrialRun(trial)
         run.advance()
         for alone in run.result().crossings:
