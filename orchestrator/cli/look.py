@@ -69,7 +69,8 @@ def status(run: RunArgument, json: Json = False) -> None:
     print_table(rows, list(rows[0]))
     done = sum(column.settled for column in state.columns)
     left = sum(column.running + column.to_do for column in state.columns)
-    go = f", about {duration(state.remaining_s)} of one worker to go" if left else ""
+    seconds = state.remaining_s if left else None
+    go = "" if seconds is None else f", about {duration(seconds)} of one worker to go"
     print(f"{done} trials settled, {left} left{go}")
     if state.slurm_jobs and not seen.jobs:
         print(f"SLURM jobs at work: {', '.join(state.slurm_jobs)}")

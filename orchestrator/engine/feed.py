@@ -31,9 +31,10 @@ from orchestrator.plan import (
     ColumnProgress,
     Ready,
     State,
+    Timed,
     first_work,
-    predict_all,
     seconds_per_gradient,
+    seconds_to_go,
 )
 from orchestrator.sweep import Column, Resources
 
@@ -61,6 +62,7 @@ class Feed:
     memory_per_cpu: int | None = None
     logged: bool = False
     data: Mapping[Data, Read] = field(default_factory=dict)
+    timed: Timed = field(default_factory=dict)
     batching: Batching = field(default_factory=Batching)
     warn: Callable[[str], None] = print
     may_begin: Callable[[], bool] = lambda: True
@@ -410,12 +412,10 @@ class Feed:
                 self.claims.release(column_id)
 
     def _remaining_seconds(self) -> float | None:
-        """The predicted time to go; None before the first flow is timed."""
-        if all(progress.flow is None for progress in self.progress.values()):
-            return None
+        """The predicted time to go; None before anything was timed that it could rest on."""
         done = {name: running.step for name, running in self._running.items() if running}
-        total = sum(left.seconds for left in predict_all(self.progress.values(), done))
-        return total / max(self.slots, 1)
+        total = seconds_to_go(self.progress.values(), done, self.timed)
+        return None if total is None else total / max(self.slots, 1)
 
 
 def _first_line(text: str) -> str:

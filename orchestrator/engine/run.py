@@ -23,8 +23,10 @@ from orchestrator.engine.provenance import provenance
 from orchestrator.engine.sinks import LiveLog, Sink
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
+from orchestrator.engine.timing import timed_for
 from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger, torn_marks
 from orchestrator.ledger.labels import column_labels
+from orchestrator.ledger.timed import keep_timed
 from orchestrator.live import remove_left_behind
 from orchestrator.plan import Batching
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
@@ -197,6 +199,8 @@ def execute(
         feed.may_begin, feed.logged, feed.grown = site.may_begin, bool(log), grown
         feed.data = {data: reads[0] for data, reads in data_read(run).items()}
         feed.batching = batching or feed.batching
+        feed.timed = timed_for(run, list(feed.progress.values()), lambda: interruption.requested)
+        keep_timed(run, feed.timed)
         observe(feed.snapshot())
         try:
             _carry_out(feed, interruption, site, observe, quiet, log, executor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,9 @@ from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import Mark, read_marks
 from orchestrator.ledger.process import ProcessIdentity
-from orchestrator.plan import ColumnProgress, State, predict_all
+from orchestrator.ledger.timed import read_timed
+from orchestrator.live import read_live
+from orchestrator.plan import ColumnProgress, State, seconds_to_go
 from orchestrator.run_directory import sweep_of
 from orchestrator.sweep import Sweep
 
@@ -40,11 +42,15 @@ class ColumnStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run directory of a sweep; ``remaining_s`` is predicted, of one worker."""
+    """A run directory of a sweep.
+
+    ``remaining_s`` is predicted, of one worker; None before anything was timed that it
+    could rest on.
+    """
 
     sweep: str
     columns: tuple[ColumnStatus, ...]
-    remaining_s: float
+    remaining_s: float | None
     slurm_jobs: tuple[str, ...]
     damaged: tuple[str, ...]
 
@@ -84,10 +90,21 @@ def read_status(run: Path) -> RunStatus:
     return RunStatus(
         sweep=sweep.name,
         columns=tuple(columns),
-        remaining_s=sum(left.seconds for left in predict_all(found)),
+        remaining_s=seconds_to_go(found, _steps_done(run, marks), read_timed(run)),
         slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims.values() if c.slurm_job_id})),
         damaged=tuple(str(path) for path in ledger.store.damaged()),
     )
+
+
+def _steps_done(run: Path, marks: Iterable[Mark]) -> dict[str, int]:
+    """The steps of the attempts that run, as far as their processes say them."""
+    run_now = {(mark.trial_id, mark.attempt, mark.owner) for mark in marks}
+    return {
+        trial.trial_id: trial.step
+        for process in read_live(run)
+        for trial in process.trials
+        if (trial.trial_id, trial.attempt, process.owner) in run_now
+    }
 
 
 def marks_at_work(run: Path, claims: Mapping[str, Claim], settled: Container[str]) -> list[Mark]:
