@@ -24,6 +24,7 @@ from orchestrator.cli.slurm_jobs import (
     print_jobs,
     with_evidence,
 )
+from orchestrator.first_line import first_line
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.status import attributes, read_status
 from orchestrator.logs import read_log
@@ -103,7 +104,7 @@ def why(
             return
         if rows:
             print_table(
-                [{**row, "error": str(row["error"]).partition("\n")[0]} for row in rows],
+                [{**row, "error": first_line(row["error"])} for row in rows],
                 [
                     "trial_id",
                     "kind",

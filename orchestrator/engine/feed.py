@@ -16,6 +16,7 @@ from orchestrator.engine.packing import pack_size
 from orchestrator.engine.places import Places, UnfitNodeError
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
+from orchestrator.first_line import first_line
 from orchestrator.ledger import (
     Claims,
     Ledger,
@@ -217,7 +218,7 @@ class Feed:
                 elif name in tried - set(lost):
                     self._judge(progress, name)  # it failed, said so, and took its process with it
                 elif name in lost:
-                    self.warn(f"the process of trial {name} died: {_first_line(error)}")
+                    self.warn(f"the process of trial {name} died: {first_line(error)}")
                     self._judge(progress, name)
         for assignment in work.assignments:
             self._running.pop(assignment.trial.trial_id, None)
@@ -416,8 +417,3 @@ class Feed:
         done = {name: running.step for name, running in self._running.items() if running}
         total = seconds_to_go(self.progress.values(), done, self.timed)
         return None if total is None else total / max(self.slots, 1)
-
-
-def _first_line(text: str) -> str:
-    """What an error says first."""
-    return text.strip().partition("\n")[0]
