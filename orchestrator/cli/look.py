@@ -13,7 +13,7 @@ import typer
 from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import command, duration, print_json, print_table, shown
 from orchestrator.cli.plain_text import plain
-from orchestrator.cli.run import Json, RunArgument
+from orchestrator.cli.run import Json, RunArgument, of_older_version
 from orchestrator.cli.slurm_jobs import (
     bad_ends_as_rows,
     ends_of,
@@ -78,6 +78,10 @@ def status(run: RunArgument, json: Json = False) -> None:
     for column in state.columns:
         if column.blocked:
             print(f"{column.label}: {column.blocked}")
+    if state.older:
+        print(of_older_version(state.older))
+    if state.older:
+        print(of_older_version(state.older))
     for path in state.damaged:
         print(f"damaged: {path}")
     print_jobs(run, seen)

@@ -25,7 +25,7 @@ from orchestrator.engine import (
 )
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.status import attributes
+from orchestrator.ledger.status import attributes, older_trials
 from orchestrator.ledger.timed import read_timed
 from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
 from orchestrator.run_directory import sweep_of
@@ -95,6 +95,7 @@ def plan(
         for progress in columns
     ]
     total = {key: sum(row[key] for row in rows) for key in ("trials", "settled", "to do", "failed")}
+    older = 0 if ledger is None else older_trials(ledger.store, sweep)
     gradients = sum(cost.gradients for cost in costs)
     hours = sum(cost.seconds for cost in costs) / 3600
     files = sum(row["files"] for row in rows)
@@ -105,6 +106,7 @@ def plan(
                 "run": str(run),
                 "columns": rows,
                 **total,
+                "older": older,
                 "gradients": gradients,
                 "device_hours": hours,
                 "files": files,
@@ -130,6 +132,8 @@ def plan(
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command()} compact merges them"
     )
+    if older:
+        print(of_older_version(older))
     _warn_of_missing(sweep)
 
 
@@ -243,6 +247,14 @@ def _checked(sweep: Sweep, *, unseen: bool = False) -> Sweep:
     for unusable, _ in () if unseen else network_errors(sweep.columns):
         raise unusable
     return sweep
+
+
+def of_older_version(trials: int) -> str:
+    """Why so many trials of a run directory do not count."""
+    return (
+        f"{trials} settled trials of an older version do not count, because trials have other "
+        "names now: their rows stay, and what the sweep asks for is computed again"
+    )
 
 
 def _warn_of_missing(sweep: Sweep) -> None:

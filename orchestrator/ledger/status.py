@@ -20,6 +20,7 @@ from orchestrator.ledger.timed import read_timed
 from orchestrator.live import read_live
 from orchestrator.plan import ColumnProgress, State, seconds_to_go
 from orchestrator.run_directory import sweep_of
+from orchestrator.store import Store
 from orchestrator.sweep import Sweep
 
 
@@ -45,7 +46,7 @@ class RunStatus:
     """A run directory of a sweep.
 
     ``remaining_s`` is predicted, of one worker; None before anything was timed that it
-    could rest on.
+    could rest on. ``older`` is how many trials there are besides, of :func:`older_trials`.
     """
 
     sweep: str
@@ -53,6 +54,7 @@ class RunStatus:
     remaining_s: float | None
     slurm_jobs: tuple[str, ...]
     damaged: tuple[str, ...]
+    older: int
 
 
 def read_status(run: Path) -> RunStatus:
@@ -65,7 +67,8 @@ def read_status(run: Path) -> RunStatus:
     claims = {claim.column_id: claim for claim in read_claims(run)}
     marks = marks_at_work(run, claims, ledger.settled)
     running = Counter(mark.column_id for mark in marks)
-    last, labels = _last_results(ledger), column_labels(sweep.columns)
+    rows = ledger.store.table("trials", [*_OF_OLDER, "finished_at"]).to_pylist()
+    last, labels = _last_results(rows), column_labels(sweep.columns)
     found = [ColumnProgress(column, ledger.settled, ledger.failed) for column in sweep.columns]
     columns = []
     for progress in found:
@@ -93,7 +96,25 @@ def read_status(run: Path) -> RunStatus:
         remaining_s=seconds_to_go(found, _steps_done(run, marks), read_timed(run)),
         slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims.values() if c.slurm_job_id})),
         damaged=tuple(str(path) for path in ledger.store.damaged()),
+        older=_count_older(rows, sweep),
     )
+
+
+_OF_OLDER = ("trial_id", "column_id", "data_digest")
+
+
+def older_trials(store: Store, sweep: Sweep) -> int:
+    """How many trials have rows of a version that named trials otherwise, and do not count.
+
+    Such rows have no digest of their data, and are of columns that the sweep does not have.
+    """
+    return _count_older(store.table("trials", _OF_OLDER).to_pylist(), sweep)
+
+
+def _count_older(rows: Iterable[Row], sweep: Sweep) -> int:
+    columns = {column.column_id for column in sweep.columns}
+    undigested = (row for row in rows if row["data_digest"] is None)
+    return len({row["trial_id"] for row in undigested if row["column_id"] not in columns})
 
 
 def _steps_done(run: Path, marks: Iterable[Mark]) -> dict[str, int]:
@@ -163,10 +184,9 @@ def _holder(claim: Claim | None) -> dict[str, Any]:
     return {"claimed_by": owner, "heartbeat_s": claim.age}
 
 
-def _last_results(ledger: Ledger) -> dict[str, float]:
+def _last_results(rows: Iterable[Row]) -> dict[str, float]:
     """The age of the newest row of each column, in seconds."""
     now, ages = datetime.now(UTC), {}
-    rows = ledger.store.table("trials", ["column_id", "finished_at"]).to_pylist()
     for row in sorted(rows, key=lambda row: row["finished_at"]):
         ages[row["column_id"]] = max((now - row["finished_at"]).total_seconds(), 0.0)
     return ages

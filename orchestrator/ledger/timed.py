@@ -18,11 +18,14 @@ FILE = "timed.json"
 def read_timed(run: Path) -> dict[Gradient, float]:
     """Seconds of each gradient that was timed; none where the file is not there or is damaged."""
     path = run / FILE
-    if not path.is_file():
-        return {}
     try:
+        if (reason := left_out.why_no_file(path)) is not None:
+            left_out.say(path, reason)
+            return {}
         entries = json.loads(path.read_bytes())
         found = {Gradient(**entry["gradient"]): float(entry["seconds"]) for entry in entries}
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         left_out.say(path, "it is cut or damaged")
         return {}
