@@ -125,6 +125,35 @@ def test_a_network_of_the_users_own_is_timed_before_its_cost_is_said(
     assert "was never timed" not in said
 
 
+CONFIGS = Path(__file__).parents[3] / "configs"
+SHIPPED = [
+    *sorted((CONFIGS / "paper" / "small").glob("e*.yaml")),
+    *(CONFIGS / "paper" / "full.yaml", CONFIGS / "quickstart.yaml"),
+]
+
+
+@pytest.mark.parametrize("config", SHIPPED, ids=lambda path: path.stem)
+def test_every_sweep_that_is_shipped_can_be_planned_without_data_and_lacks_official_files_alone(
+    eos: Eos, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``full.yaml`` has the columns of all files beside it."""
+    monkeypatch.setenv("EOS_DATA", str(tmp_path))
+    monkeypatch.setattr("orchestrator.engine.timing.SECONDS", 0.0)
+    sweep = sweeps.load(config)
+    files = {"mnist", "cifar10"} & {c.problem.dataset.partition("(")[0] for c in sweep.columns}
+    planned = eos("plan", config, "--run-dir", tmp_path / "run")
+    assert planned.status == 0
+    assert "not predicted" not in planned.out  # every network can be made
+    said = [line for line in planned.out.splitlines() if line.startswith("warning: ")]
+    assert sorted(line.split()[2].partition("(")[0] for line in said) == sorted(files)
+    assert all(line.count("data fetch") == 1 for line in said)
+    assert json.loads(_without_warnings(eos("plan", config, "--json").out))["to do"] > 10
+
+
+def _without_warnings(out: str) -> str:
+    return "".join(line for line in out.splitlines(True) if not line.startswith("warning: "))
+
+
 def test_plan_status_watch_and_run_say_the_same_time_to_go_before_a_flow_has_ended(
     eos: Eos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
