@@ -95,6 +95,15 @@ def test_what_is_no_name_of_a_dataset_is_refused(name, words):
     assert refused.value.value == name
 
 
+def test_a_seed_of_a_name_has_63_bits():
+    """As the seed of a problem, and 2⁶³ − 1 is the largest whole number of a table."""
+    name = "regression(features=4, informative=2, seed={})"
+    assert parse(name.format(2**63 - 1)).options["seed"] == 2**63 - 1
+    for seed in (-1, 2**63):
+        with pytest.raises(SpecError, match=r"with a whole number .* for seed"):
+            parse(name.format(seed))
+
+
 def test_the_examples_are_names():
     for base, example in EXAMPLES.items():
         assert str(parse(example)) == example

@@ -137,6 +137,34 @@ def test_a_failed_flow_blocks_the_column() -> None:
     assert progress.complete
 
 
+def test_a_trial_that_failed_settled_or_was_released_runs_no_longer() -> None:
+    progress = with_flow((0.5, 1.0, 1.5))
+    first, second, third = progress.trials[1:]
+    for trial in (first, second, third):
+        progress.start(trial.trial_id)
+    assert progress.ready() == []
+    progress.fail(first.trial_id)
+    progress.settle(settled(second))
+    progress.release(third.trial_id)
+    states = [progress.states()[trial.trial_id] for trial in (first, second, third)]
+    assert states == [State.FAILED, State.SETTLED, State.TO_DO]
+    assert progress.ready() == [third]
+    progress.start(third.trial_id)
+    progress.fail(third.trial_id)
+    assert progress.complete
+
+
+def test_a_trial_that_settled_after_all_has_not_failed() -> None:
+    """Another run has tried it again."""
+    progress = with_flow((0.5,))
+    (trial,) = progress.trials[1:]
+    progress.fail(trial.trial_id)
+    assert progress.has_failures
+    progress.settle(settled(trial))
+    assert not progress.has_failures
+    assert progress.flawless
+
+
 def test_after_two_neighbouring_divergences_larger_rates_are_skipped() -> None:
     progress = with_flow((1.0, 2.5, 3.0, 3.5, 4.0))
     for trial, status in zip(

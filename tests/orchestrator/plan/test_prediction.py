@@ -8,6 +8,7 @@ from jobs.spec import Problem, Protocol
 from orchestrator.plan import (
     ColumnProgress,
     Gradient,
+    Prediction,
     SettledTrial,
     Threshold,
     predict,
@@ -77,6 +78,32 @@ def test_a_column_that_failed_in_part_says_nothing() -> None:
     for trial in broken.ready():
         broken.fail(trial.trial_id)
     assert predict_all([broken, fresh])[1] == predict(fresh)
+
+
+def test_nothing_is_left_of_a_column_that_is_complete_or_blocked() -> None:
+    done, blocked = progress(0), progress(1)
+    finish(done, 8.0)
+    blocked.fail(blocked.flow_trial.trial_id)
+    for one in predict_all([done, blocked]):
+        assert one == Prediction(gradients=0.0, seconds=0.0, guess=False, timed=True)
+
+
+def test_what_is_left_of_a_column_whose_flow_has_run_is_its_trials_and_no_more() -> None:
+    """Less the steps that were done; one that takes longer than predicted has a twentieth left."""
+    begun = progress(0)
+    reached = Threshold(0.1, "reached", time=10.0, max_sharpness=50.0)
+    begun.settle(SettledTrial(begun.flow_trial.trial_id, (reached,), 400, 100, wall_s=5.0))
+    trials = begun.trials[1:]
+    each = [begun.gradients_of(trial) for trial in trials]
+    left = predict(begun)
+    assert left.gradients == pytest.approx(sum(each), rel=1e-12)
+    assert left.seconds == pytest.approx(0.01 * sum(each), rel=1e-12)
+    assert (left.guess, left.timed) == (False, True)
+    done = {trials[0].trial_id: 100, trials[1].trial_id: 10**9}
+    for trial in trials[:2]:
+        begun.start(trial.trial_id)
+    expected = each[0] - 100 + each[1] / 20 + each[2]
+    assert predict(begun, done).gradients == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_gradient_that_was_timed_counts_until_trials_were() -> None:
