@@ -16,6 +16,7 @@ from jobs.spec.dataset_name import EXAMPLES, OPTIONS, parse
         ("point(x=[-0.0, 1e20], truth=[1, 1])", "point(x=[0, 1e+20], truth=[1, 1])"),
         ("points(x=[[1]], y=[2], truth=[3])", "points(x=[[1]], truth=[3], y=[2])"),
         ("signs(x=[[1]], truth=[3], y=[-1.0])", "signs(x=[[1]], truth=[3], y=[-1])"),
+        ("signs(x=[[1]], truth=[3], y=[1.0])", "signs(x=[[1]], truth=[3], y=[1])"),
         (
             "regression(seed=0, informative=2, features=4)",
             "regression(features=4, informative=2, seed=0)",

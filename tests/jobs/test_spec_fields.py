@@ -70,7 +70,8 @@ def test_counts_of_steps_must_be_whole_and_positive(field, value):
 
 @pytest.mark.parametrize("field", ["max_steps", "trajectory_every"])
 def test_counts_of_steps_are_whole_numbers_of_a_table(field):
-    most = 2**63 - 1
+    least, most = 1, 2**63 - 1
+    assert getattr(Protocol(epsilons=(0.1,), **{field: least}), field) == least
     assert getattr(Protocol(epsilons=(0.1,), **{field: most}), field) == most
     _refused(lambda: Protocol(epsilons=(0.1,), **{field: most + 1}), field, most + 1)
     with pytest.raises(SpecError, match=f"a whole number of at most {most}"):
