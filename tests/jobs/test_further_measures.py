@@ -325,3 +325,13 @@ def test_what_is_not_asked_for_costs_no_products(random_objective):
     found = further_measures(protocol, objective, theta, point="end")
     assert {one.measure for one in found} == {"l1_norm", "l2_norm", "linf_norm"}
     assert objective.hvps == before
+
+
+def test_a_hessian_counts_as_one_gradient_and_each_product_as_one(random_objective):
+    objective, theta = random_objective()
+    gradients, hvps = objective.gradients, objective.hvps
+    hessian = Hessian(objective, theta)
+    assert (objective.gradients, objective.hvps) == (gradients + 1, hvps)
+    hessian.products(torch.eye(3, len(theta), dtype=theta.dtype))
+    hessian @ theta
+    assert (objective.gradients, objective.hvps) == (gradients + 1, hvps + 4)

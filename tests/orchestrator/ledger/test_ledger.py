@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, part_name, utc
 from orchestrator.store import compact, create, write_part
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
@@ -150,3 +150,15 @@ def test_a_trial_whose_last_attempt_in_this_run_failed_is_suspect(
     record(run, "a", 3, "stopped")
     ledger.refresh()
     assert not ledger.suspect("a")
+
+
+def test_the_parts_of_different_attempts_have_different_names() -> None:
+    """Equal ones replace each other: of one attempt, and of several that end together."""
+    assert part_name([("a", 1)]) == "a-1"
+    several = [[("a", 1), ("b", 1)], [("a", 1), ("b", 2)], [("b", 1), ("a", 1)], [("a", 1)]]
+    assert len({part_name(one) for one in several}) == len(several)
+    assert part_name(several[0]) == part_name(list(several[0]))
+
+
+def test_times_are_in_utc() -> None:
+    assert utc(86_400.5) == datetime.datetime(1970, 1, 2, 0, 0, 0, 500_000, datetime.UTC)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.spec import Problem, Protocol, Trial
-from orchestrator.plan import ColumnProgress, SettledTrial, State, Threshold
+from orchestrator.plan import ColumnProgress, FlowFacts, SettledTrial, State, Threshold
 from orchestrator.sweep import Column, EtaGrid, Resources, parse
 
 EPSILONS = (0.1, 0.02)
@@ -55,6 +55,20 @@ def test_rates_are_laid_out_by_the_smallest_threshold() -> None:
     assert rates == [0.5 * 2 / 50, 2.0 * 2 / 50]
     assert progress.flow is not None
     assert progress.flow.critical_rate(0.1) == 2 / 40
+
+
+def test_the_time_of_a_flow_is_that_to_the_smallest_threshold_that_it_reached() -> None:
+    thresholds = (
+        *(Threshold(0.2, "reached", 3.0, 40.0), Threshold(0.1, "reached", 7.0, 45.0)),
+        Threshold(0.02, "max_steps", 10.0, 50.0),
+    )
+    flow = SettledTrial("flow", thresholds, gradients=400, hvps=100, wall_s=5.0)
+    facts = FlowFacts.of(flow)
+    assert facts.time == 7.0
+    assert facts.sharpness == {0.2: 40.0, 0.1: 45.0}
+    assert facts.seconds_per_gradient == 5.0 / 500
+    nothing = dataclasses.replace(flow, thresholds=thresholds[2:])
+    assert FlowFacts.of(nothing).time is None
 
 
 def test_columns_of_one_grid_have_bit_equal_multiples_at_their_different_rates() -> None:
