@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Hashable
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 _said: set[tuple[Path, Hashable]] = set()
 
@@ -16,3 +25,22 @@ def say(path: Path, reason: str, version: Hashable = None) -> None:
     if (path, version) not in _said:
         _said.add((path, version))
         log.warning("%s is left out: %s", path, reason)
+
+
+def why_no_file(path: Path) -> str | None:
+    """What a path is that is no file, in a sentence; None for a file, and where there is nothing.
+
+    It is asked before a path is opened: who opens a named pipe waits until somebody writes to it.
+
+    Raises:
+        OSError: the system does not say.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "it is a link to nothing" if path.is_symlink() else None
+    except OSError:
+        if path.is_symlink():  # to itself
+            return "it is a link to nothing"
+        raise
+    return next((f"it is {kind}" for is_kind, kind in _KINDS if is_kind(mode)), None)

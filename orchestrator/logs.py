@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator import left_out
+
 NAME = "eos.trial"
 
 
@@ -40,6 +42,9 @@ def read_log(run: Path, trial_id: str) -> Iterator[str]:
     """The lines of one trial, from all processes that worked on it, in the order of time."""
     lines = []
     for path in sorted((run / "logs").glob("*.log")):
+        if (reason := left_out.why_no_file(path)) is not None:
+            left_out.say(path, reason)
+            continue
         with path.open(encoding="utf-8", errors="replace") as file:
             lines += [line.rstrip("\n") for line in file if f" {trial_id} " in line]
     yield from sorted(lines, key=lambda line: line[:23])

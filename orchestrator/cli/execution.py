@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 from orchestrator.cli.errors import (
@@ -32,6 +33,7 @@ from orchestrator.engine import (
     refuse_missing,
     refuse_unfit,
 )
+from orchestrator.engine.data_read import DataRead, data_read
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node, gpu_problems
@@ -72,17 +74,18 @@ def carry_out(
         return _lend(run, allocation, terms)
     log = tuple(Sink(name) for name in terms.log)
     refuse_missing(log)
+    read = cache(partial(data_read, run))
     if sweep is None:
         _refuse_all_unfit(sweep_of(run), allocation)
         create(run)
     else:
         refuse_unfit(sweep.columns, allocation)
-        prepare(run, sweep)
+        prepare(run, sweep, read)
     if allocation.job_id is None:
         columns = (sweep or sweep_of(run)).columns
         if problems := gpu_problems(columns, None):
             raise UserError(f"this machine cannot run trials: {'; '.join(problems)}")
-        outcome, _ = _lead(run, sweep, None, allocation, log, debug=debug)
+        outcome, _ = _lead(run, sweep, None, allocation, log, read, debug=debug)
         where = " --here" if has_jobs(run) else ""
         print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
         return _status(outcome)
@@ -91,7 +94,7 @@ def carry_out(
     try:
         if problems := _problems(run, terms):
             raise UserError(f"this node cannot run trials: {'; '.join(problems)}")
-        outcome, left = _lead(run, sweep, job, allocation, log, debug=debug)
+        outcome, left = _lead(run, sweep, job, allocation, log, read, debug=debug)
         print_end(run, outcome)
     except BaseException as error:
         job.fail(error)
@@ -129,6 +132,7 @@ def _lead(
     job: Job | None,
     allocation: Allocation,
     log: Sequence[Sink],
+    read: Callable[[], DataRead],
     *,
     debug: bool,
 ) -> tuple[RunOutcome, str]:
@@ -146,6 +150,7 @@ def _lead(
             quiet=not debug,
             site=None if job is None else job.site(),
             log=log,
+            read=read,
         )
     return outcome, "" if growth is None else "; ".join(growth.left)
 

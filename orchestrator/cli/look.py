@@ -13,7 +13,7 @@ import typer
 from orchestrator.cli.errors import UserError
 from orchestrator.cli.output import command, duration, print_json, print_table, shown
 from orchestrator.cli.plain_text import plain
-from orchestrator.cli.run import Json, RunArgument
+from orchestrator.cli.run import Json, RunArgument, of_older_version
 from orchestrator.cli.slurm_jobs import (
     bad_ends_as_rows,
     ends_of,
@@ -24,6 +24,7 @@ from orchestrator.cli.slurm_jobs import (
     print_jobs,
     with_evidence,
 )
+from orchestrator.first_line import first_line
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.status import attributes, read_status
 from orchestrator.logs import read_log
@@ -69,13 +70,18 @@ def status(run: RunArgument, json: Json = False) -> None:
     print_table(rows, list(rows[0]))
     done = sum(column.settled for column in state.columns)
     left = sum(column.running + column.to_do for column in state.columns)
-    go = f", about {duration(state.remaining_s)} of one worker to go" if left else ""
+    seconds = state.remaining_s if left else None
+    go = "" if seconds is None else f", about {duration(seconds)} of one worker to go"
     print(f"{done} trials settled, {left} left{go}")
     if state.slurm_jobs and not seen.jobs:
         print(f"SLURM jobs at work: {', '.join(state.slurm_jobs)}")
     for column in state.columns:
         if column.blocked:
             print(f"{column.label}: {column.blocked}")
+    if state.older:
+        print(of_older_version(state.older))
+    if state.older:
+        print(of_older_version(state.older))
     for path in state.damaged:
         print(f"damaged: {path}")
     print_jobs(run, seen)
@@ -102,7 +108,7 @@ def why(
             return
         if rows:
             print_table(
-                [{**row, "error": str(row["error"]).partition("\n")[0]} for row in rows],
+                [{**row, "error": first_line(row["error"])} for row in rows],
                 [
                     "trial_id",
                     "kind",

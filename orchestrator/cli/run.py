@@ -21,11 +21,12 @@ from orchestrator.engine import (
     network_errors,
     refuse_missing,
     refuse_unfit_directory,
-    seconds_per_gradient,
+    timed_for,
 )
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.status import attributes
+from orchestrator.ledger.status import attributes, older_trials
+from orchestrator.ledger.timed import read_timed
 from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.preflight import WAIT_SECONDS
@@ -82,7 +83,7 @@ def plan(
     columns = [ColumnProgress(column, settled, failed) for column in sweep.columns]
     refused = _refused(sweep)
     sound = [progress for progress in columns if progress.column_id not in refused]
-    costs, here = _predicted(sound)
+    costs, timed = _predicted(run, sound)
     by_column = dict(zip((progress.column_id for progress in sound), costs, strict=True))
     rows = [
         _planned(
@@ -94,6 +95,7 @@ def plan(
         for progress in columns
     ]
     total = {key: sum(row[key] for row in rows) for key in ("trials", "settled", "to do", "failed")}
+    older = 0 if ledger is None else older_trials(ledger.store, sweep)
     gradients = sum(cost.gradients for cost in costs)
     hours = sum(cost.seconds for cost in costs) / 3600
     files = sum(row["files"] for row in rows)
@@ -104,6 +106,7 @@ def plan(
                 "run": str(run),
                 "columns": rows,
                 **total,
+                "older": older,
                 "gradients": gradients,
                 "device_hours": hours,
                 "files": files,
@@ -124,11 +127,13 @@ def plan(
         f"{len(rows)} columns, {total['trials']} trials: {total['settled']} settled, "
         f"{total['to do']} to do\n"
         f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
-        f"worker{_reservation(sound, costs, here)}\n"
+        f"worker{_reservation(sound, costs, timed)}\n"
         f"{_left_out(len(refused))}"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command()} compact merges them"
     )
+    if older:
+        print(of_older_version(older))
     _warn_of_missing(sweep)
 
 
@@ -244,6 +249,14 @@ def _checked(sweep: Sweep, *, unseen: bool = False) -> Sweep:
     return sweep
 
 
+def of_older_version(trials: int) -> str:
+    """Why so many trials of a run directory do not count."""
+    return (
+        f"{trials} settled trials of an older version do not count, because trials have other "
+        "names now: their rows stay, and what the sweep asks for is computed again"
+    )
+
+
 def _warn_of_missing(sweep: Sweep) -> None:
     """A plan needs no data; a run does."""
     for name in sorted({column.problem.dataset for column in sweep.columns}):
@@ -264,12 +277,12 @@ def _refused(sweep: Sweep) -> dict[str, str]:
     return {column.column_id: str(error) for error, columns in found for column in columns}
 
 
-def _predicted(columns: Sequence[ColumnProgress]) -> tuple[list[Prediction], bool]:
-    """The cost of columns, and whether gradients were timed here for it."""
-    costs = predict_all(columns)
-    untimed = [p.column for p, cost in zip(columns, costs, strict=True) if not cost.timed]
-    seconds = seconds_per_gradient(untimed)
-    return (predict_all(columns, gradient_seconds=seconds), True) if seconds else (costs, False)
+def _predicted(run: Path, columns: Sequence[ColumnProgress]) -> tuple[list[Prediction], str | None]:
+    """The cost of columns, and where gradients were timed for it."""
+    timed = timed_for(run, columns)
+    here = timed.keys() - read_timed(run).keys()
+    where = "on a CPU of this machine" if here else "when a run began" if timed else None
+    return predict_all(columns, timed=timed), where
 
 
 def _left_out(refused: int) -> str:
@@ -279,13 +292,15 @@ def _left_out(refused: int) -> str:
     return f"not predicted: {refused} columns whose network cannot be made, which eos run refuses\n"
 
 
-def _reservation(columns: Sequence[ColumnProgress], costs: Sequence[Prediction], here: bool) -> str:
+def _reservation(
+    columns: Sequence[ColumnProgress], costs: Sequence[Prediction], timed: str | None
+) -> str:
     """What a prediction rests on, as long as that is not what was measured."""
     if not any(cost.guess for cost in costs):
         return ""
     said = "a guess until each column's flow has run"
-    if here:
-        said += "; a gradient and a Hessian product were timed on a CPU of this machine"
+    if timed is not None:
+        said += f"; a gradient and a Hessian product were timed {timed}"
     pairs = zip(columns, costs, strict=True)
     untimed = [progress.column.resources for progress, cost in pairs if not cost.timed]
     if untimed:

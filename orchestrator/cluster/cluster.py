@@ -38,6 +38,7 @@ from orchestrator.cluster.settings import (
     STARTS,
     settle,
 )
+from orchestrator.first_line import first_line
 
 START_SECONDS = 600.0
 """How long the other nodes may take to join: a busy file server takes minutes over the imports."""
@@ -220,7 +221,7 @@ def _start_ray(
                 )
         except Exception as error:
             servers.look()
-            why = servers.death or _first_line(error)
+            why = servers.death or first_line(error)
             _stop_ray(thread, os.environ[MARK])
             if number == STARTS:
                 node = allocation.nodes[allocation.node_id]
@@ -322,7 +323,3 @@ def _nodes(listed: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
         for node in listed
         if node["Alive"]
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from orchestrator.first_line import first_line
+
 if TYPE_CHECKING:
     import torch
 
@@ -55,7 +57,7 @@ def wrong_product(device: torch.device) -> str | None:
         try:
             product = (left.to(device) @ right.to(device)).cpu()
         except (RuntimeError, AssertionError) as error:
-            return f"cannot compute: {_first_line(error)}"
+            return f"cannot compute: {first_line(error)}"
         if not torch.equal(product, left @ right):
             return f"computes a wrong product in {str(dtype).partition('.')[2]}"
     return None
@@ -85,12 +87,8 @@ def _why_none() -> str:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
-        return _first_line(error)
+        return first_line(error)
     return "there is none"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from orchestrator.cluster.rendezvous import Rendezvous, await_head, meeting_plac
 from orchestrator.cluster.roll import Line, join
 from orchestrator.cluster.servers import OF_A_MEMBER, Servers, watched
 from orchestrator.cluster.settings import MEMORY_SHARE, OBJECT_STORE_BYTES, STARTS, settle
+from orchestrator.first_line import first_line
 
 HEAD_SECONDS = 600.0
 """How long the head may take to start."""
@@ -163,7 +164,7 @@ def _in_trouble(
     warn(trouble)
     line.send(trouble=trouble)
     news.over.wait(LAST_SECONDS)
-    return (OVER if news.orderly else TROUBLE), trouble.partition("\n")[0]
+    return (OVER if news.orderly else TROUBLE), first_line(trouble)
 
 
 class _News:

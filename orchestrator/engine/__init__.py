@@ -8,7 +8,7 @@ from orchestrator.engine.run import RunOutcome, execute, prepare, refuse_unfit_d
 from orchestrator.engine.sinks import MissingPackageError, Sink, refuse_missing
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
-from orchestrator.engine.timing import seconds_per_gradient
+from orchestrator.engine.timing import timed_for
 from orchestrator.engine.work import Running
 
 __all__ = [
@@ -27,5 +27,5 @@ __all__ = [
     "refuse_missing",
     "refuse_unfit",
     "refuse_unfit_directory",
-    "seconds_per_gradient",
+    "timed_for",
 ]

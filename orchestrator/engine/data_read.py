@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,10 @@ class Read:
     origin: str
 
 
+DataRead = Mapping[Data, Sequence[Read]]
+"""The different digests that trials read, by what they read under, the first one first."""
+
+
 class OtherDataError(ValueError):
     """Data that is not what earlier trials of the run directory read under the same name."""
 
@@ -32,7 +36,7 @@ def data_of(problem: Problem) -> Data:
     return problem.dataset, problem.n_train, problem.subset, problem.normalization
 
 
-def data_read(run: Path) -> dict[Data, list[Read]]:
+def data_read(run: Path) -> DataRead:
     """The different digests in the rows of a run directory, those of before digests left out."""
     found: dict[Data, list[Read]] = {}
     if not (run / "trials").is_dir():
@@ -55,13 +59,12 @@ GROUP BY ALL ORDER BY finished_at
 """
 
 
-def refuse_mixed_data(run: Path, columns: Iterable[Column]) -> None:
-    """Make sure that trials of a run directory read the same under each name that columns have.
+def refuse_mixed_data(run: Path, columns: Iterable[Column], read: DataRead) -> None:
+    """Make sure that trials ``read`` the same under each name that columns have.
 
     Raises:
         SweepError: they did not.
     """
-    read = data_read(run)
     for data in dict.fromkeys(data_of(column.problem) for column in columns):
         if len(reads := read.get(data, [])) > 1:
             one, other = reads[:2]

@@ -16,6 +16,7 @@ from jobs.problem import NoDeviceError
 from jobs.ranks import RankError
 from orchestrator.cluster.allocation import node_name
 from orchestrator.engine.places import UnfitNodeError
+from orchestrator.first_line import first_line
 from orchestrator.plan import FailureClass
 
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -39,7 +40,7 @@ def fault_of_node(error: BaseException) -> str | None:
     """What is wrong with the node where an exception was raised; None for what trials can cause."""
     text = str(error)
     if isinstance(error, NoDeviceError) or NO_FAULT_OF_THE_TRIAL.search(text):
-        return text.strip().partition("\n")[0]
+        return first_line(text)
     return None
 
 

@@ -16,6 +16,7 @@ from orchestrator.engine.packing import pack_size
 from orchestrator.engine.places import Places, UnfitNodeError
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
+from orchestrator.first_line import first_line
 from orchestrator.ledger import (
     Claims,
     Ledger,
@@ -31,9 +32,10 @@ from orchestrator.plan import (
     ColumnProgress,
     Ready,
     State,
+    Timed,
     first_work,
-    predict_all,
     seconds_per_gradient,
+    seconds_to_go,
 )
 from orchestrator.sweep import Column, Resources
 
@@ -61,6 +63,7 @@ class Feed:
     memory_per_cpu: int | None = None
     logged: bool = False
     data: Mapping[Data, Read] = field(default_factory=dict)
+    timed: Timed = field(default_factory=dict)
     batching: Batching = field(default_factory=Batching)
     warn: Callable[[str], None] = print
     may_begin: Callable[[], bool] = lambda: True
@@ -215,7 +218,7 @@ class Feed:
                 elif name in tried - set(lost):
                     self._judge(progress, name)  # it failed, said so, and took its process with it
                 elif name in lost:
-                    self.warn(f"the process of trial {name} died: {_first_line(error)}")
+                    self.warn(f"the process of trial {name} died: {first_line(error)}")
                     self._judge(progress, name)
         for assignment in work.assignments:
             self._running.pop(assignment.trial.trial_id, None)
@@ -410,14 +413,7 @@ class Feed:
                 self.claims.release(column_id)
 
     def _remaining_seconds(self) -> float | None:
-        """The predicted time to go; None before the first flow is timed."""
-        if all(progress.flow is None for progress in self.progress.values()):
-            return None
+        """The predicted time to go; None before anything was timed that it could rest on."""
         done = {name: running.step for name, running in self._running.items() if running}
-        total = sum(left.seconds for left in predict_all(self.progress.values(), done))
-        return total / max(self.slots, 1)
-
-
-def _first_line(text: str) -> str:
-    """What an error says first."""
-    return text.strip().partition("\n")[0]
+        total = seconds_to_go(self.progress.values(), done, self.timed)
+        return None if total is None else total / max(self.slots, 1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
-from orchestrator.engine.data_read import data_read, refuse_mixed_data
+from orchestrator.engine.data_read import DataRead, data_read, refuse_mixed_data
 from orchestrator.engine.executor import Executor, ray_executor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Overdue, Stop
@@ -23,8 +23,10 @@ from orchestrator.engine.provenance import provenance
 from orchestrator.engine.sinks import LiveLog, Sink
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
+from orchestrator.engine.timing import timed_for
 from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger, torn_marks
 from orchestrator.ledger.labels import column_labels
+from orchestrator.ledger.timed import keep_timed
 from orchestrator.live import remove_left_behind
 from orchestrator.plan import Batching
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
@@ -72,11 +74,12 @@ class RunOutcome:
         return self.stop is not None
 
 
-def prepare(run: Path, sweep: Sweep) -> Sweep:
+def prepare(run: Path, sweep: Sweep, read: Callable[[], DataRead] | None = None) -> Sweep:
     """Make the run directory ready for a sweep; returns all that the directory now stands for.
 
     ``sweep.yaml`` keeps what earlier sweeps of the same name asked for and adds this one; networks
-    of the user's own are copied to ``models``.
+    of the user's own are copied to ``models``. ``read`` says what its trials read; the
+    tables do unless it is given.
 
     Raises:
         SweepError: the directory cannot be one, belongs to a sweep of another name, the two do not
@@ -84,7 +87,7 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
         StoreError: the directory cannot be written to.
     """
     _, whole = _extended(run, sweep)  # refused before anything is made
-    refuse_mixed_data(run, whole.columns)
+    refuse_mixed_data(run, whole.columns, data_read(run) if read is None else read())
     create(run)
     with _alone(run):
         old, whole = _extended(run, sweep)
@@ -126,7 +129,7 @@ def refuse_unfit_directory(run: Path, sweep: Sweep) -> None:
         SweepError: as there.
     """
     _, whole = _extended(run, sweep)
-    refuse_mixed_data(run, whole.columns)
+    refuse_mixed_data(run, whole.columns, data_read(run))
 
 
 def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:
@@ -156,6 +159,7 @@ def execute(
     quiet: bool = True,
     site: Site | None = None,
     log: Sequence[Sink] = (),
+    read: Callable[[], DataRead] | None = None,
     batching: Batching | None = None,
     executor: Executor = ray_executor,
 ) -> RunOutcome:
@@ -174,6 +178,7 @@ def execute(
         quiet: whether the messages of Ray and Tune are kept from the user.
         site: where the run happens; this machine unless given.
         log: where trials are logged while they run, besides the tables.
+        read: says what earlier trials read; the tables do unless it is given.
         batching: how many trials go together; what pays unless given. No number depends on it, up
             to rounding.
         executor: what carries out the works.
@@ -195,8 +200,11 @@ def execute(
         ledger = Ledger(run, new_run=True)
         feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
         feed.may_begin, feed.logged, feed.grown = site.may_begin, bool(log), grown
-        feed.data = {data: reads[0] for data, reads in data_read(run).items()}
+        earlier = data_read(run) if read is None else read()
+        feed.data = {data: reads[0] for data, reads in earlier.items()}
         feed.batching = batching or feed.batching
+        feed.timed = timed_for(run, list(feed.progress.values()), lambda: interruption.requested)
+        keep_timed(run, feed.timed)
         observe(feed.snapshot())
         try:
             _carry_out(feed, interruption, site, observe, quiet, log, executor)

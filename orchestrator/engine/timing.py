@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-from orchestrator.plan import cost
+from orchestrator.ledger.timed import read_timed
+from orchestrator.plan import ColumnProgress, Gradient, predict_all
+from orchestrator.plan.cost import prior_seconds_per_gradient
+from orchestrator.plan.timed import may_be_timed
 from orchestrator.sweep import Column
 
 SECONDS, SECONDS_EACH = 20.0, 3.0
@@ -16,48 +18,41 @@ SECONDS, SECONDS_EACH = 20.0, 3.0
 PRODUCTS_PER_GRADIENT = 0.4
 """Of a GD trial: a measurement of the sharpness in every fifty steps."""
 
-COUNTED = ("fcn", "diagonal", "diagonal-difference")
-"""Networks of matrix products alone: the number of these says enough."""
 
+def timed_for(
+    run: Path, columns: Sequence[ColumnProgress], abandoned: Callable[[], bool] = lambda: False
+) -> dict[Gradient, float]:
+    """The gradients that a prediction of these columns rests on.
 
-def seconds_per_gradient(columns: Iterable[Column]) -> dict[str, float]:
-    """Seconds of a gradient on this machine's CPU, by column_id, of those not of :data:`COUNTED`.
-
-    Of each distinct network one gradient and one Hessian product are timed, the largest first.
-    Where time runs out, the others are taken to be as fast as those that were timed, for each
-    operation. Of a network that cannot be timed nothing is said.
+    Those that a run timed when it began are in its directory; others are timed here, of columns of
+    which neither they nor trials say anything. Nothing is written.
     """
-    alike: dict[tuple[object, ...], list[Column]] = defaultdict(list)
-    for column in columns:
-        if column.problem.architecture not in COUNTED:
-            alike[_work(column)].append(column)
-    if not alike:
-        return {}
-    assumed = {work: cost.prior_seconds_per_gradient(some[0]) for work, some in alike.items()}
-    end, timed = time.monotonic() + SECONDS, dict[tuple[object, ...], float]()
+    known = read_timed(run)
+    costs = predict_all(columns, timed=known)
+    untimed = [p.column for p, cost in zip(columns, costs, strict=True) if not cost.timed]
+    return known | time_gradients(untimed, abandoned)
+
+
+def time_gradients(
+    columns: Iterable[Column], abandoned: Callable[[], bool] = lambda: False
+) -> dict[Gradient, float]:
+    """Seconds of a gradient on this machine's CPU, of networks of more than matrix products.
+
+    Of each distinct network one gradient and one Hessian product are timed, the largest first,
+    until time runs out or that is ``abandoned``. Of a network that cannot be timed nothing is said.
+    """
+    alike: dict[Gradient, Column] = {}
+    for column in filter(may_be_timed, columns):
+        alike.setdefault(Gradient.of(column), column)
+    assumed = {work: prior_seconds_per_gradient(column) for work, column in alike.items()}
+    end, timed = time.monotonic() + SECONDS, dict[Gradient, float]()
     for work in sorted(alike, key=lambda work: -assumed[work]):
-        if time.monotonic() >= end:
+        if abandoned() or time.monotonic() >= end:
             break
-        seconds = _timed(alike[work][0], assumed[work])
+        seconds = _timed(alike[work], assumed[work])
         if seconds is not None:
             timed[work] = seconds
-    if not timed:
-        return {}
-    ratio = statistics.median(seconds / assumed[work] for work, seconds in timed.items())
-    return {
-        column.column_id: timed.get(work, ratio * assumed[work])
-        for work, some in alike.items()
-        for column in some
-    }
-
-
-def _work(column: Column) -> tuple[object, ...]:
-    """What the time of a gradient depends on."""
-    problem = column.problem
-    return (
-        *(problem.dataset, problem.n_train, problem.dtype, column.resources.cpus_per_worker),
-        *(problem.architecture, problem.width, problem.depth, problem.activation),
-    )
+    return timed
 
 
 def _timed(column: Column, assumed: float) -> float | None:

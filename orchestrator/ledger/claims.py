@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.whole_file import temporary_name
+from orchestrator import left_out
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.store.clock import FileClock, seconds_since_boot
 
@@ -283,6 +284,9 @@ def read_claim(path: Path, now: float | None = None) -> Claim | None:
     ``now`` is the time by the file server's clock; without it, who only looks takes this machine's.
     """
     try:
+        if (reason := left_out.why_no_file(path)) is not None:
+            left_out.say(path, reason)
+            return None
         content = json.loads(path.read_text())
         beat_at = path.stat().st_mtime
     except (FileNotFoundError, json.JSONDecodeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,11 @@ from orchestrator.ledger.labels import column_labels
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import Mark, read_marks
 from orchestrator.ledger.process import ProcessIdentity
-from orchestrator.plan import ColumnProgress, State, predict_all
+from orchestrator.ledger.timed import read_timed
+from orchestrator.live import read_live
+from orchestrator.plan import ColumnProgress, State, seconds_to_go
 from orchestrator.run_directory import sweep_of
+from orchestrator.store import Store
 from orchestrator.sweep import Sweep
 
 
@@ -40,13 +43,18 @@ class ColumnStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run directory of a sweep; ``remaining_s`` is predicted, of one worker."""
+    """A run directory of a sweep.
+
+    ``remaining_s`` is predicted, of one worker; None before anything was timed that it
+    could rest on. ``older`` is how many trials there are besides, of :func:`older_trials`.
+    """
 
     sweep: str
     columns: tuple[ColumnStatus, ...]
-    remaining_s: float
+    remaining_s: float | None
     slurm_jobs: tuple[str, ...]
     damaged: tuple[str, ...]
+    older: int
 
 
 def read_status(run: Path) -> RunStatus:
@@ -59,7 +67,8 @@ def read_status(run: Path) -> RunStatus:
     claims = {claim.column_id: claim for claim in read_claims(run)}
     marks = marks_at_work(run, claims, ledger.settled)
     running = Counter(mark.column_id for mark in marks)
-    last, labels = _last_results(ledger), column_labels(sweep.columns)
+    rows = ledger.store.table("trials", [*_OF_OLDER, "finished_at"]).to_pylist()
+    last, labels = _last_results(rows), column_labels(sweep.columns)
     found = [ColumnProgress(column, ledger.settled, ledger.failed) for column in sweep.columns]
     columns = []
     for progress in found:
@@ -84,10 +93,39 @@ def read_status(run: Path) -> RunStatus:
     return RunStatus(
         sweep=sweep.name,
         columns=tuple(columns),
-        remaining_s=sum(left.seconds for left in predict_all(found)),
+        remaining_s=seconds_to_go(found, _steps_done(run, marks), read_timed(run)),
         slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims.values() if c.slurm_job_id})),
         damaged=tuple(str(path) for path in ledger.store.damaged()),
+        older=_count_older(rows, sweep),
     )
+
+
+_OF_OLDER = ("trial_id", "column_id", "data_digest")
+
+
+def older_trials(store: Store, sweep: Sweep) -> int:
+    """How many trials have rows of a version that named trials otherwise, and do not count.
+
+    Such rows have no digest of their data, and are of columns that the sweep does not have.
+    """
+    return _count_older(store.table("trials", _OF_OLDER).to_pylist(), sweep)
+
+
+def _count_older(rows: Iterable[Row], sweep: Sweep) -> int:
+    columns = {column.column_id for column in sweep.columns}
+    undigested = (row for row in rows if row["data_digest"] is None)
+    return len({row["trial_id"] for row in undigested if row["column_id"] not in columns})
+
+
+def _steps_done(run: Path, marks: Iterable[Mark]) -> dict[str, int]:
+    """The steps of the attempts that run, as far as their processes say them."""
+    run_now = {(mark.trial_id, mark.attempt, mark.owner) for mark in marks}
+    return {
+        trial.trial_id: trial.step
+        for process in read_live(run)
+        for trial in process.trials
+        if (trial.trial_id, trial.attempt, process.owner) in run_now
+    }
 
 
 def marks_at_work(run: Path, claims: Mapping[str, Claim], settled: Container[str]) -> list[Mark]:
@@ -146,10 +184,9 @@ def _holder(claim: Claim | None) -> dict[str, Any]:
     return {"claimed_by": owner, "heartbeat_s": claim.age}
 
 
-def _last_results(ledger: Ledger) -> dict[str, float]:
+def _last_results(rows: Iterable[Row]) -> dict[str, float]:
     """The age of the newest row of each column, in seconds."""
     now, ages = datetime.now(UTC), {}
-    rows = ledger.store.table("trials", ["column_id", "finished_at"]).to_pylist()
     for row in sorted(rows, key=lambda row: row["finished_at"]):
         ages[row["column_id"]] = max((now - row["finished_at"]).total_seconds(), 0.0)
     return ages

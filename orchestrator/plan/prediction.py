@@ -11,13 +11,13 @@ from types import MappingProxyType
 
 from orchestrator.plan.column_progress import ColumnProgress, State
 from orchestrator.plan.cost import flow_gradients, prior_seconds_per_gradient, unknown_gradients
+from orchestrator.plan.timed import NONE_TIMED, Timed, gradient_seconds
 from orchestrator.sweep import Resources
 
 LEAST_LEFT = 1 / 20
 """Of a running trial, as a fraction of what was predicted for it."""
 
 NONE_DONE: Mapping[str, int] = MappingProxyType({})
-NONE_TIMED: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def seconds_per_gradient(progress: ColumnProgress) -> float:
 def predict_all(
     columns: Iterable[ColumnProgress],
     steps_done: Mapping[str, int] = NONE_DONE,
-    gradient_seconds: Mapping[str, float] = NONE_TIMED,
+    timed: Timed = NONE_TIMED,
 ) -> list[Prediction]:
     """The cost of what is left of each column, in their order.
 
     A column whose flow has not run is reckoned with the seconds that others turned out to take, in
     units of what was assumed of them: with the median over those of the same resources. Where there
-    are none, with ``gradient_seconds``, by column_id, as far as they were timed.
+    are none, with the gradients that were ``timed``.
     """
     columns = list(columns)
     predictions = [predict(progress, steps_done) for progress in columns]
@@ -65,14 +65,28 @@ def predict_all(
         if ratio is not None:
             measured[progress.column.resources].append(ratio)
     ratios = {resources: statistics.median(several) for resources, several in measured.items()}
+    seconds = gradient_seconds((progress.column for progress in columns), timed)
     return [
         _timed(
             prediction,
             ratios.get(progress.column.resources),
-            gradient_seconds.get(progress.column_id),
+            seconds.get(progress.column_id),
         )
         for progress, prediction in zip(columns, predictions, strict=True)
     ]
+
+
+def seconds_to_go(
+    columns: Iterable[ColumnProgress],
+    steps_done: Mapping[str, int] = NONE_DONE,
+    timed: Timed = NONE_TIMED,
+) -> float | None:
+    """What is left of all columns, in seconds of one worker, by :func:`predict_all`.
+
+    None as long as it would rest on what was assumed of a column, and nothing that was timed.
+    """
+    left = predict_all(columns, steps_done, timed)
+    return sum(one.seconds for one in left) if all(one.timed for one in left) else None
 
 
 def predict(progress: ColumnProgress, steps_done: Mapping[str, int] = NONE_DONE) -> Prediction:

@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestrator.cluster import Allocation
 from orchestrator.engine import RunOutcome, Site, Stop
 from orchestrator.engine.interruption import GRACE_SECONDS
+from orchestrator.first_line import first_line
 from orchestrator.ledger import JobStart
 from orchestrator.slurm import controller, records
 from orchestrator.slurm.command import SlurmUnavailable
@@ -128,9 +129,7 @@ class Job:
 
     def fail(self, error: BaseException) -> None:
         """Note that the run ended with an error of its own."""
-        self._write(
-            end="error", detail=f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-        )
+        self._write(end="error", detail=first_line(f"{type(error).__name__}: {error}"))
 
     def _judge(self, outcome: RunOutcome) -> tuple[End, str, bool | None]:
         """How the run ended and why; and whether the job still lives, so that it can be put back.

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator import left_out
 from orchestrator.store import write_bytes_whole
 
 End = Literal[
@@ -193,6 +194,9 @@ def _read_all(run: Path) -> Iterator[tuple[dict[str, Any], float]]:
     """What each record says, and when it was last changed by the file server's clock."""
     for path in sorted(jobs_folder(run).glob(f"*{SUFFIX}")):
         try:
+            if (reason := left_out.why_no_file(path)) is not None:
+                left_out.say(path, reason)
+                continue
             yield json.loads(path.read_text()), path.stat().st_mtime
         except (FileNotFoundError, json.JSONDecodeError):
             continue

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.left_out import why_no_file
 from orchestrator.store.index import KEY_COLUMNS, decode, keys_of
 from orchestrator.store.schema import ADDED
 from orchestrator.store.write import COMPACTED, refusal
@@ -204,6 +205,8 @@ def count_rows(path: Path, schema: pa.Schema) -> int:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
+        if (reason := why_no_file(path)) is not None:
+            raise UnreadableError(reason)
         return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise _judged(path, error) from error
@@ -211,10 +214,6 @@ def _open(path: Path) -> pq.ParquetFile:
 
 def _judged(path: Path, error: Exception) -> Exception:
     """A refusal of the system is no sign of damage; any other error of a reader is."""
-    if path.is_symlink() and not path.exists():
-        return UnreadableError("it is a link to nothing")
-    if path.is_dir():
-        return UnreadableError("it is a folder")
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in _GONE:
             return VanishedError(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+from orchestrator.first_line import first_line
 from orchestrator.ledger import Row
 
 _COLUMNS = (
@@ -80,4 +81,4 @@ class Attempts:
 
 def in_one_line(error: str) -> str:
     """What an error says first; the traceback stands below."""
-    return " ".join(error.strip().partition("\n")[0].split())[:MOST_CHARACTERS] or "no details"
+    return " ".join(first_line(error).split())[:MOST_CHARACTERS] or "no details"

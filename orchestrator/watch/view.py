@@ -100,7 +100,8 @@ class View:
         until: when the last attempt ended that is on record; None before.
         columns: how many are in which state.
         trials: how many are in which state.
-        remaining_s: predicted seconds for one process; None before the first flow is timed.
+        remaining_s: predicted seconds for one process; None before anything was timed that
+            they could rest on.
         processes: how many compute now.
         held: whether somebody works on it.
         lines: the columns that are worked on or have failures, the former first.

@@ -12,8 +12,9 @@ from orchestrator.ledger.labels import column_labels, short_labels
 from orchestrator.ledger.marks import read_rearmed
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.ledger.status import marks_at_work
+from orchestrator.ledger.timed import read_timed
 from orchestrator.live import LiveTrial, read_live
-from orchestrator.plan import ColumnProgress, State, predict_all
+from orchestrator.plan import ColumnProgress, State, seconds_to_go
 from orchestrator.run_directory import SWEEP, sweep_of
 from orchestrator.store import Identity, identity
 from orchestrator.sweep import Column, Sweep
@@ -206,12 +207,9 @@ class Watcher:
         return tuple(found)
 
     def _remaining(self, live: Live) -> float | None:
-        """The predicted seconds of one process to the end; None before the first flow is timed."""
-        columns = self._progress.values()
-        if all(progress.flow is None for progress in columns):
-            return None
+        """The predicted seconds of one process to the end; None before anything was timed."""
         done = {name: said.step for (name, _, _), (said, _) in live.items()}
-        return sum(left.seconds for left in predict_all(columns, done))
+        return seconds_to_go(self._progress.values(), done, read_timed(self._run))
 
 
 def _live(run: Path) -> Live:

@@ -16,6 +16,7 @@ from jobs.spec.dataset_name import EXAMPLES, OPTIONS, parse
         ("point(x=[-0.0, 1e20], truth=[1, 1])", "point(x=[0, 1e+20], truth=[1, 1])"),
         ("points(x=[[1]], y=[2], truth=[3])", "points(x=[[1]], truth=[3], y=[2])"),
         ("signs(x=[[1]], truth=[3], y=[-1.0])", "signs(x=[[1]], truth=[3], y=[-1])"),
+        ("signs(x=[[1]], truth=[3], y=[1.0])", "signs(x=[[1]], truth=[3], y=[1])"),
         (
             "regression(seed=0, informative=2, features=4)",
             "regression(features=4, informative=2, seed=0)",
@@ -93,6 +94,15 @@ def test_what_is_no_name_of_a_dataset_is_refused(name, words):
         Problem(dataset=name, n_train=1)
     assert refused.value.field == "dataset"
     assert refused.value.value == name
+
+
+def test_a_seed_of_a_name_has_63_bits():
+    """As the seed of a problem, and 2⁶³ − 1 is the largest whole number of a table."""
+    name = "regression(features=4, informative=2, seed={})"
+    assert parse(name.format(2**63 - 1)).options["seed"] == 2**63 - 1
+    for seed in (-1, 2**63):
+        with pytest.raises(SpecError, match=r"with a whole number .* for seed"):
+            parse(name.format(seed))
 
 
 def test_the_examples_are_names():

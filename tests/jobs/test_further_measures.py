@@ -15,7 +15,9 @@ from jobs.measures import (
     leading_eigenvalues,
     sharpness,
 )
+from jobs.measures.further import further_measures
 from jobs.measures.stochastic import Estimate
+from jobs.spec import Protocol
 
 
 def _dense(objective, theta):
@@ -280,3 +282,56 @@ def test_measures_depend_on_theta_alone(random_objective):
     torch.manual_seed(99)
     torch.randn(3)
     assert all_of_them() == first
+
+
+# --- what a protocol asks for -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", ["trace", "frobenius", "adaptive_sharpness", "average_sharpness"])
+def test_a_measure_that_is_asked_for_is_there_with_its_error_and_no_other(random_objective, asked):
+    objective, theta = random_objective()
+    protocol = Protocol(epsilons=(0.1,), also=(asked,), probes=5, perturbation=0.1)
+    products = Hessian(objective, theta).products
+    trace, frobenius = hutchinson(products, theta, 5)
+    adaptive = adaptive_sharpness(products, theta, rtol=protocol.sharpness_rtol)
+    average = average_sharpness(objective, theta, radius=0.1, probes=5)
+    expected = {
+        "trace": (trace.value, trace.standard_error, None),
+        "frobenius": (frobenius.value, frobenius.standard_error, None),
+        "adaptive_sharpness": (adaptive.sharpness, None, adaptive.residual),
+        "average_sharpness": (average.value, average.standard_error, None),
+    }
+    (found,) = further_measures(protocol, objective, theta, point="end")
+    assert (found.measure, found.point) == (asked, "end")
+    assert (found.value, found.standard_error, found.residual) == expected[asked]
+
+
+def test_eigenvalues_that_are_asked_for_come_in_order_with_their_residuals(random_objective):
+    objective, theta = random_objective()
+    protocol = Protocol(epsilons=(0.1,), eigenvalues=3)
+    found = further_measures(protocol, objective, theta, point="end")
+    leading = leading_eigenvalues(
+        Hessian(objective, theta).products, theta, 3, rtol=protocol.sharpness_rtol
+    )
+    assert [(one.measure, one.rank) for one in found] == [("eigenvalue", n) for n in (1, 2, 3)]
+    assert [one.value for one in found] == list(leading.values)
+    assert [one.residual for one in found] == list(leading.residuals)
+
+
+def test_what_is_not_asked_for_costs_no_products(random_objective):
+    objective, theta = random_objective()
+    before = objective.hvps
+    protocol = Protocol(epsilons=(0.1,), also=("norms",))
+    found = further_measures(protocol, objective, theta, point="end")
+    assert {one.measure for one in found} == {"l1_norm", "l2_norm", "linf_norm"}
+    assert objective.hvps == before
+
+
+def test_a_hessian_counts_as_one_gradient_and_each_product_as_one(random_objective):
+    objective, theta = random_objective()
+    gradients, hvps = objective.gradients, objective.hvps
+    hessian = Hessian(objective, theta)
+    assert (objective.gradients, objective.hvps) == (gradients + 1, hvps)
+    hessian.products(torch.eye(3, len(theta), dtype=theta.dtype))
+    hessian @ theta
+    assert (objective.gradients, objective.hvps) == (gradients + 1, hvps + 4)

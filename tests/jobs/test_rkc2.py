@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from jobs import TrialRun, checkpoint, run_trial
 from jobs.flow import RungeKutta4, RungeKuttaChebyshev2
-from jobs.flow.chebyshev import DAMPING, MOST_STAGES, coefficients
+from jobs.flow.chebyshev import DAMPING, MOST_STAGES, REACH, coefficients
 from jobs.flow.rkc2 import ADVANCE, RADIUS_MARGIN, RK4_LONGEST, TOLERANCE
 from jobs.measures import sharpness
 from jobs.sharpness import SharpnessMeter
@@ -102,6 +102,18 @@ def test_a_step_takes_the_fewest_stages_that_are_stable_and_a_gradient_for_each(
         method._chebyshev(theta, h, stages)
         assert objective.gradients == before + stages
     assert method._stages(1e9) == MOST_STAGES
+
+
+def test_no_step_is_longer_than_the_most_stages_are_stable_for(linear_model):
+    """However small its error is: of a longer one, the steepest mode would grow."""
+    method = RungeKuttaChebyshev2(linear_model.objective)
+    method.evaluate(_random_theta(650))
+    method.see_sharpness(linear_model.sharpness)
+    method._chebyshev_h = 1e9
+    h = method._wanted()
+    product = RADIUS_MARGIN * h * linear_model.sharpness
+    assert product == pytest.approx(REACH * (MOST_STAGES**2 - 1), rel=1e-12)
+    assert _reach(MOST_STAGES) >= product * (1 - 1e-12)
 
 
 def _random_theta(size, seed=0):

@@ -68,6 +68,16 @@ def test_counts_of_steps_must_be_whole_and_positive(field, value):
     _refused(lambda: Protocol(epsilons=(0.1,), **{field: value}), field, value)
 
 
+@pytest.mark.parametrize("field", ["max_steps", "trajectory_every"])
+def test_counts_of_steps_are_whole_numbers_of_a_table(field):
+    least, most = 1, 2**63 - 1
+    assert getattr(Protocol(epsilons=(0.1,), **{field: least}), field) == least
+    assert getattr(Protocol(epsilons=(0.1,), **{field: most}), field) == most
+    _refused(lambda: Protocol(epsilons=(0.1,), **{field: most + 1}), field, most + 1)
+    with pytest.raises(SpecError, match=f"a whole number of at most {most}"):
+        Protocol(epsilons=(0.1,), **{field: most + 1})
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -200,14 +210,26 @@ def test_a_parameterization_that_scales_with_width_needs_a_width_to_compare_with
     _refused(lambda: Problem(**named, base_width=0), "base_width", 0)
 
 
-def test_what_is_not_said_is_usual_for_the_architecture_and_the_dataset():
-    assert Problem(dataset="cifar10", n_train=1) == Problem(
-        dataset="cifar10", n_train=1, width=200, depth=2, activation="relu", normalization="feature"
-    )
-    assert Problem(dataset="mnist", n_train=1, architecture="vit") == Problem(
-        dataset="mnist", n_train=1, architecture="vit", width=64, depth=4, activation="gelu",
-        normalization="scalar",
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("architecture", "width", "depth", "activation"),
+    [
+        ("fcn", 200, 2, "relu"),
+        ("cnn", 32, 2, "relu"),
+        ("resnet", 16, 3, "relu"),
+        ("vit", 64, 4, "gelu"),
+        ("diagonal", None, 2, None),
+        ("diagonal-difference", None, 2, None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("dataset", "normalization"), [("cifar10", "feature"), ("mnist", "scalar")]
+)
+def test_what_is_not_said_is_usual_for_the_architecture_and_the_dataset(
+    architecture, width, depth, activation, dataset, normalization
+):
+    found = Problem(dataset=dataset, n_train=1, architecture=architecture)
+    assert (found.width, found.depth, found.activation) == (width, depth, activation)
+    assert found.normalization == normalization
 
 
 def test_what_a_problem_has_no_use_for_makes_no_other_problem():

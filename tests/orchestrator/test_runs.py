@@ -12,6 +12,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from orchestrator.engine import data_read
+from orchestrator.store import query
+
 
 def test_a_run_settles_every_trial_and_the_tables_say_so(undisturbed: Any) -> None:
     trials = undisturbed.rows("trials")
@@ -58,6 +61,15 @@ def test_running_again_computes_nothing(undisturbed: Any, second_run: Any) -> No
     key = lambda row: (row["trial_id"], row["epsilon"])  # noqa: E731
     assert sorted(undisturbed.rows("trials"), key=key) == sorted(before, key=key)
     assert len(undisturbed.rows("attempts")) == len(attempts)
+
+
+def test_what_earlier_trials_read_is_asked_of_the_tables_once(
+    make_run: Callable[..., Any], two_rates: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = make_run(like=two_rates), []
+    monkeypatch.setattr(data_read, "query", lambda *some: asked.append(some) or query(*some))
+    run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
+    assert [path for path, _ in asked] == [run.path]
 
 
 def test_every_reader_opens_the_tables_as_they_are(undisturbed: Any) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestrator.analysis.across.same_problem import stand_ins
 from orchestrator.report.groups import values
 from orchestrator.report.look import look, sequence
 from orchestrator.report.marks import MARKS
@@ -36,13 +37,15 @@ def curves(tables: Tables, phases: Phases) -> dict[str, Any]:
 
     ``phases`` are the rows of the analysis by column_id and ε. Of the result, ``axes`` are the
     fields with several values; ``columns`` the columns, each with the number of its value on every
-    axis; ``marks`` say how runs of each fate are drawn; ``places`` are pairs of a column and a
-    threshold with their flow and what the analysis says; ``runs`` GD at a place, column by column;
-    ``paths`` runs in time.
+    axis, and those of the other parameterizations under which it is the same problem; ``marks`` say
+    how runs of each fate are drawn; ``places`` are pairs of a column and a threshold with their
+    flow and what the analysis says; ``runs`` GD at a place, column by column; ``paths`` runs in
+    time.
     """
     columns = tables.shown
     tables.read(columns)
     axes = _axes(columns)
+    also = _stand_ins(columns, axes.get("parameterization", []))
     epsilons = sorted({row["epsilon"] for one in columns for row in tables.trials(one)})
     places, runs = _places(tables, columns, epsilons, phases)
     return {
@@ -56,8 +59,9 @@ def curves(tables: Tables, phases: Phases) -> dict[str, Any]:
                 "id": column["column_id"],
                 "title": in_one_line(title(column)),
                 "at": [found.index(column[field]) for field, found in axes.items()],
+                "also": also[number],
             }
-            for column in columns
+            for number, column in enumerate(columns)
         ],
         "marks": [
             {"drawn": mark.drawn, "label": mark.label, "symbol": mark.symbol}
@@ -82,6 +86,14 @@ def _axes(columns: Sequence[Column]) -> dict[str, list[Any]]:
         for field in several
         if field in PROBLEM or not any(_implies(columns, other, field) for other in named)
     }
+
+
+def _stand_ins(columns: Sequence[Column], parameterizations: Sequence[Any]) -> list[list[int]]:
+    """The other parameterizations of each column: at the base width, the standard one is each."""
+    found: list[set[int]] = [set() for _ in columns]
+    for place, other in stand_ins(columns, "width") if parameterizations else ():
+        found[place].add(parameterizations.index(other["parameterization"]))
+    return [sorted(its) for its in found]
 
 
 def _implies(columns: Sequence[Column], field: str, other: str) -> bool:

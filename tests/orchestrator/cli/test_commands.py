@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.store import create, write_part
@@ -129,6 +131,34 @@ def test_plan_counts_what_is_done_and_to_do(eos: Eos, config: Path, half_done: P
     assert "2 settled, 2 to do" in eos("plan", config, "--run-dir", half_done).out
 
 
+@pytest.mark.timeout(120)  # who opens a pipe waits until somebody writes to it
+def test_pipes_in_a_run_directory_stop_no_command(
+    eos: Eos, half_done: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = json.loads(eos("query", half_done, "SELECT trial_id FROM trials", "--json").out)[0]
+    logged = eos("logs", half_done, trial["trial_id"]).out
+    pipes = [
+        *("trials/odd.parquet", "attempts/odd.parquet", "claims/odd.claim", "claims/odd.running"),
+        *(
+            "claims/odd.rearmed",
+            "live/odd.json",
+            "logs/odd.log",
+            "slurm/jobs/odd.json",
+            "timed.json",
+        ),
+    ]
+    for name in pipes:
+        (half_done / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(half_done / name)
+    status = json.loads(eos("status", half_done, "--json").out)
+    assert sum(column["settled"] for column in status["columns"]) == 2
+    assert eos("logs", half_done, trial["trial_id"]).out == logged
+    said = [record.getMessage() for record in caplog.records]
+    for name in set(pipes) - {"live/odd.json"}:
+        assert said.count(f"{half_done / name} is left out: it is a named pipe") == 1
+    assert any(f"{half_done / 'live/odd.json'} is left out" in one for one in said)
+
+
 def test_looking_never_writes(eos: Eos, config: Path, half_done: Path) -> None:
     before = everything(half_done)
     trial = json.loads(eos("query", half_done, "SELECT trial_id FROM trials", "--json").out)[0]
@@ -143,6 +173,28 @@ def test_looking_never_writes(eos: Eos, config: Path, half_done: Path) -> None:
     ):
         assert eos(*arguments).status == 0, arguments
     assert everything(half_done) == before
+
+
+def test_trials_that_an_older_version_has_named_are_counted_apart(
+    eos: Eos, config: Path, half_done: Path
+) -> None:
+    """Its names of columns and trials were others, and its rows had no digest of their data."""
+    assert json.loads(eos("status", half_done, "--json").out)["older"] == 0
+    for path in (half_done / "trials").glob("*.parquet"):
+        older = pq.read_table(path).drop_columns("data_digest")
+        for name in ("trial_id", "column_id"):
+            names = [value[::-1] for value in older.column(name).to_pylist()]
+            older = older.set_column(older.schema.get_field_index(name), name, [names])
+        pq.write_table(older, path)
+    said = (
+        "2 settled trials of an older version do not count, because trials have other names now: "
+        "their rows stay, and what the sweep asks for is computed again"
+    )
+    for command in (("status", half_done), ("plan", config, "--run-dir", half_done)):
+        assert said in eos(*command).out
+        answer = json.loads(eos(*command, "--json").out)
+        assert answer["older"] == 2
+    assert answer["settled"] == 0
 
 
 def test_status_tells_settled_from_to_do(eos: Eos, half_done: Path) -> None:

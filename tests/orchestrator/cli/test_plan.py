@@ -11,6 +11,9 @@ import pytest
 
 from jobs import Problem, timing
 from jobs.timing import Timing
+from orchestrator import sweep as sweeps
+from orchestrator.engine import Site, Snapshot, execute, prepare
+from orchestrator.watch import Watcher
 
 Eos = Callable[..., Any]
 
@@ -120,6 +123,67 @@ def test_a_network_of_the_users_own_is_timed_before_its_cost_is_said(
     said = eos("plan", config, network).out
     assert "a gradient and a Hessian product were timed on a CPU of this machine" in said
     assert "was never timed" not in said
+
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+SHIPPED = [
+    *sorted((CONFIGS / "paper" / "small").glob("e*.yaml")),
+    *(CONFIGS / "paper" / "full.yaml", CONFIGS / "quickstart.yaml"),
+]
+
+
+@pytest.mark.parametrize("config", SHIPPED, ids=lambda path: path.stem)
+def test_every_sweep_that_is_shipped_can_be_planned_without_data_and_lacks_official_files_alone(
+    eos: Eos, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``full.yaml`` has the columns of all files beside it."""
+    monkeypatch.setenv("EOS_DATA", str(tmp_path))
+    monkeypatch.setattr("orchestrator.engine.timing.SECONDS", 0.0)
+    sweep = sweeps.load(config)
+    files = {"mnist", "cifar10"} & {c.problem.dataset.partition("(")[0] for c in sweep.columns}
+    planned = eos("plan", config, "--run-dir", tmp_path / "run")
+    assert planned.status == 0
+    assert "not predicted" not in planned.out  # every network can be made
+    said = [line for line in planned.out.splitlines() if line.startswith("warning: ")]
+    assert sorted(line.split()[2].partition("(")[0] for line in said) == sorted(files)
+    assert all(line.count("data fetch") == 1 for line in said)
+    assert json.loads(_without_warnings(eos("plan", config, "--json").out))["to do"] > 10
+
+
+def _without_warnings(out: str) -> str:
+    return "".join(line for line in out.splitlines(True) if not line.startswith("warning: "))
+
+
+def test_plan_status_watch_and_run_say_the_same_time_to_go_before_a_flow_has_ended(
+    eos: Eos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run times a gradient when it begins, and keeps that; who reads it times nothing again."""
+    (tmp_path / "own.py").write_text(NETWORKS)
+    config, run = tmp_path / "own.yaml", tmp_path / "run"
+    config.write_text(OWN.replace("digits,", f"digits, architecture: '{tmp_path}/own.py:fine',"))
+    timed: list[Problem] = []
+
+    def slow(problem: Problem, limit: float, threads: int) -> Timing:
+        timed.append(problem)
+        return Timing(gradient=7.0, product=7.0, samples=problem.n_train)
+
+    monkeypatch.setattr(timing, "time_problem", slow)
+    sweep = prepare(run, sweeps.load(config))
+    assert json.loads(eos("status", run, "--json").out)["remaining_s"] is None
+    snapshots: list[Snapshot] = []
+    too_late = Site(stop_at=lambda: 0.0)
+    outcome = execute(
+        run, sweep.name, sweep.columns, observe=snapshots.append, warn=print, site=too_late
+    )
+    assert (outcome.snapshot.settled, len(timed)) == (0, 1)
+    planned = json.loads(eos("plan", config, "--run-dir", run, "--json").out)
+    seconds = 7.0 * planned["gradients"]
+    assert 3600 * planned["device_hours"] == pytest.approx(seconds, rel=1e-12)
+    assert snapshots[0].remaining_s == pytest.approx(seconds, rel=1e-12)
+    assert json.loads(eos("status", run, "--json").out)["remaining_s"] == snapshots[0].remaining_s
+    assert Watcher(run).look().remaining_s == snapshots[0].remaining_s
+    assert "were timed when a run began" in eos("plan", config, "--run-dir", run).out
+    assert len(timed) == 1
 
 
 def test_a_network_that_a_run_refuses_has_no_cost(eos: Eos, tmp_path: Path) -> None:

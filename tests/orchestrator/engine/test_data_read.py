@@ -80,7 +80,7 @@ def test_nothing_begins_where_two_digests_have_one_name(run: Path) -> None:
         "(trial b on node-b, 2026-01-02 02:00); each must have a run directory of its own "
         "(--run-dir)"
     )
-    refuse_mixed_data(run, parse(TEXT, ["problem.n_train=61"]).columns)
+    refuse_mixed_data(run, parse(TEXT, ["problem.n_train=61"]).columns, data_read(run))
 
 
 def test_rows_say_what_was_read_and_a_trial_that_reads_anything_else_fails(bench: Any) -> None:

@@ -9,8 +9,10 @@ import pytest
 from jobs import Problem, Protocol
 from jobs import timing as of_jobs
 from orchestrator.engine import timing
-from orchestrator.engine.timing import PRODUCTS_PER_GRADIENT, seconds_per_gradient
+from orchestrator.engine.timing import PRODUCTS_PER_GRADIENT, time_gradients
+from orchestrator.plan import Gradient
 from orchestrator.plan.cost import prior_seconds_per_gradient
+from orchestrator.plan.timed import gradient_seconds
 from orchestrator.sweep import Column, EtaGrid, Resources
 
 
@@ -48,9 +50,10 @@ def test_each_distinct_network_is_timed_once_the_largest_first(
     asked: list[tuple[int | None, int]],
 ) -> None:
     columns = [column(architecture="cnn", width=w, seed=seed) for w in (8, 16) for seed in (0, 1)]
-    found = seconds_per_gradient([*columns, column(width=8)])
+    fcn = column(width=8)
+    timed = time_gradients([*columns, fcn])
     assert asked == [(16, 2), (8, 2)]
-    assert found == {
+    assert gradient_seconds([*columns, fcn], timed) == {
         one.column_id: pytest.approx(per_gradient(one.problem.width)) for one in columns
     }
 
@@ -61,7 +64,8 @@ def test_when_time_runs_out_others_are_as_fast_for_each_operation(
     small, large = (column(architecture="cnn", width=width) for width in (8, 16))
     clock = iter([0.0, 0.0, timing.SECONDS])
     monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    found = seconds_per_gradient([small, large])
+    timed = time_gradients([small, large])
+    found = gradient_seconds([small, large], timed)
     assert asked == [(16, 2)]
     ratio = found[small.column_id] / found[large.column_id]
     assert ratio == pytest.approx(
@@ -70,7 +74,15 @@ def test_when_time_runs_out_others_are_as_fast_for_each_operation(
 
 
 def test_of_what_cannot_be_timed_nothing_is_said(asked: list[tuple[int | None, int]]) -> None:
-    assert seconds_per_gradient([column(architecture="cnn", width=20_000, depth=3)]) == {}
+    assert time_gradients([column(architecture="cnn", width=20_000, depth=3)]) == {}
     assert asked == []
-    assert seconds_per_gradient([column(architecture="cnn", width=4), column()]) == {}
+    assert time_gradients([column(architecture="cnn", width=4), column()]) == {}
     assert asked == [(4, 2)]
+
+
+def test_timing_ends_between_two_networks_when_it_is_abandoned(
+    asked: list[tuple[int | None, int]],
+) -> None:
+    columns = [column(architecture="cnn", width=width) for width in (8, 16)]
+    assert list(time_gradients(columns, lambda: bool(asked))) == [Gradient.of(columns[1])]
+    assert asked == [(16, 2)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, part_name, utc
 from orchestrator.store import compact, create, write_part
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
@@ -29,10 +29,14 @@ def settle(run: Path, trial: str, attempt: int = 1, gradients: int = 10, part: s
     return write_part(run, "trials", part or f"{trial}-{attempt}", rows)
 
 
-def record(run: Path, trial: str, attempt: int, outcome: str) -> None:
+def record(
+    run: Path, trial: str, attempt: int, outcome: str, failure_class: str | None = None
+) -> None:
     """Write the row of an attempt."""
-    failed = {"failure_class": "exception"} if outcome == "failed" else {}
-    row = {"trial_id": trial, "attempt": attempt, "outcome": outcome, **failed}
+    if outcome == "failed":
+        failure_class = failure_class or "exception"
+    row = {"trial_id": trial, "attempt": attempt, "outcome": outcome}
+    row["failure_class"] = failure_class
     write_part(run, "attempts", f"{trial}-{attempt}", [row])
 
 
@@ -119,3 +123,42 @@ def test_a_trial_that_was_given_up_and_settled_later_has_not_failed(run: Path) -
     settle(run, "a", attempt=4)
     assert knows_what_a_first_look_tells(ledger)
     assert ledger.failed == set()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure_class", "suspect"),
+    [
+        ("failed", "exception", True),
+        ("failed", "out_of_memory", True),
+        ("lost", "node_failure", True),
+        ("failed", "unfit_node", False),
+        ("lost", None, False),
+        ("stopped", None, False),
+    ],
+)
+def test_a_trial_whose_last_attempt_in_this_run_failed_is_suspect(
+    run: Path, outcome: str, failure_class: str | None, suspect: bool
+) -> None:
+    """It goes by itself. What happened in earlier runs does not count."""
+    record(run, "a", 1, outcome, failure_class)
+    ledger = Ledger(run, new_run=True)
+    assert not ledger.suspect("a")
+    assert not ledger.suspect("never tried")
+    record(run, "a", 2, outcome, failure_class)
+    ledger.refresh()
+    assert ledger.suspect("a") is suspect
+    record(run, "a", 3, "stopped")
+    ledger.refresh()
+    assert not ledger.suspect("a")
+
+
+def test_the_parts_of_different_attempts_have_different_names() -> None:
+    """Equal ones replace each other: of one attempt, and of several that end together."""
+    assert part_name([("a", 1)]) == "a-1"
+    several = [[("a", 1), ("b", 1)], [("a", 1), ("b", 2)], [("b", 1), ("a", 1)], [("a", 1)]]
+    assert len({part_name(one) for one in several}) == len(several)
+    assert part_name(several[0]) == part_name(list(several[0]))
+
+
+def test_times_are_in_utc() -> None:
+    assert utc(86_400.5) == datetime.datetime(1970, 1, 2, 0, 0, 0, 500_000, datetime.UTC)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.spec import Problem, Protocol, Trial
-from orchestrator.plan import ColumnProgress, SettledTrial, State, Threshold
+from orchestrator.plan import ColumnProgress, FlowFacts, SettledTrial, State, Threshold
 from orchestrator.sweep import Column, EtaGrid, Resources, parse
 
 EPSILONS = (0.1, 0.02)
@@ -55,6 +55,20 @@ def test_rates_are_laid_out_by_the_smallest_threshold() -> None:
     assert rates == [0.5 * 2 / 50, 2.0 * 2 / 50]
     assert progress.flow is not None
     assert progress.flow.critical_rate(0.1) == 2 / 40
+
+
+def test_the_time_of_a_flow_is_that_to_the_smallest_threshold_that_it_reached() -> None:
+    thresholds = (
+        *(Threshold(0.2, "reached", 3.0, 40.0), Threshold(0.1, "reached", 7.0, 45.0)),
+        Threshold(0.02, "max_steps", 10.0, 50.0),
+    )
+    flow = SettledTrial("flow", thresholds, gradients=400, hvps=100, wall_s=5.0)
+    facts = FlowFacts.of(flow)
+    assert facts.time == 7.0
+    assert facts.sharpness == {0.2: 40.0, 0.1: 45.0}
+    assert facts.seconds_per_gradient == 5.0 / 500
+    nothing = dataclasses.replace(flow, thresholds=thresholds[2:])
+    assert FlowFacts.of(nothing).time is None
 
 
 def test_columns_of_one_grid_have_bit_equal_multiples_at_their_different_rates() -> None:
@@ -135,6 +149,34 @@ def test_a_failed_flow_blocks_the_column() -> None:
     assert progress.blocked == "its flow failed"
     assert progress.ready() == []
     assert progress.complete
+
+
+def test_a_trial_that_failed_settled_or_was_released_runs_no_longer() -> None:
+    progress = with_flow((0.5, 1.0, 1.5))
+    first, second, third = progress.trials[1:]
+    for trial in (first, second, third):
+        progress.start(trial.trial_id)
+    assert progress.ready() == []
+    progress.fail(first.trial_id)
+    progress.settle(settled(second))
+    progress.release(third.trial_id)
+    states = [progress.states()[trial.trial_id] for trial in (first, second, third)]
+    assert states == [State.FAILED, State.SETTLED, State.TO_DO]
+    assert progress.ready() == [third]
+    progress.start(third.trial_id)
+    progress.fail(third.trial_id)
+    assert progress.complete
+
+
+def test_a_trial_that_settled_after_all_has_not_failed() -> None:
+    """Another run has tried it again."""
+    progress = with_flow((0.5,))
+    (trial,) = progress.trials[1:]
+    progress.fail(trial.trial_id)
+    assert progress.has_failures
+    progress.settle(settled(trial))
+    assert not progress.has_failures
+    assert progress.flawless
 
 
 def test_after_two_neighbouring_divergences_larger_rates_are_skipped() -> None:

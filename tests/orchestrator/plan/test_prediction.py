@@ -5,15 +5,26 @@ from __future__ import annotations
 import pytest
 
 from jobs.spec import Problem, Protocol
-from orchestrator.plan import ColumnProgress, SettledTrial, Threshold, predict, predict_all
+from orchestrator.plan import (
+    ColumnProgress,
+    Gradient,
+    Prediction,
+    SettledTrial,
+    Threshold,
+    predict,
+    predict_all,
+    seconds_to_go,
+)
 from orchestrator.sweep import Column, EtaGrid, Resources
 
 ONE_GPU = Resources(gpus_per_worker=1)
 
 
-def progress(seed: int, resources: Resources | None = None) -> ColumnProgress:
+def progress(
+    seed: int, resources: Resources | None = None, architecture: str = "fcn"
+) -> ColumnProgress:
     column = Column(
-        problem=Problem(dataset="digits", n_train=100, seed=seed),
+        problem=Problem(dataset="digits", n_train=100, seed=seed, architecture=architecture),
         protocol=Protocol(epsilons=(0.1,)),
         etas=(EtaGrid(unit="eta_c", rates=(0.5, 1.0, 1.5)),),
         stop_after_divergences=None,
@@ -69,16 +80,43 @@ def test_a_column_that_failed_in_part_says_nothing() -> None:
     assert predict_all([broken, fresh])[1] == predict(fresh)
 
 
+def test_nothing_is_left_of_a_column_that_is_complete_or_blocked() -> None:
+    done, blocked = progress(0), progress(1)
+    finish(done, 8.0)
+    blocked.fail(blocked.flow_trial.trial_id)
+    for one in predict_all([done, blocked]):
+        assert one == Prediction(gradients=0.0, seconds=0.0, guess=False, timed=True)
+
+
+def test_what_is_left_of_a_column_whose_flow_has_run_is_its_trials_and_no_more() -> None:
+    """Less the steps that were done; one that takes longer than predicted has a twentieth left."""
+    begun = progress(0)
+    reached = Threshold(0.1, "reached", time=10.0, max_sharpness=50.0)
+    begun.settle(SettledTrial(begun.flow_trial.trial_id, (reached,), 400, 100, wall_s=5.0))
+    trials = begun.trials[1:]
+    each = [begun.gradients_of(trial) for trial in trials]
+    left = predict(begun)
+    assert left.gradients == pytest.approx(sum(each), rel=1e-12)
+    assert left.seconds == pytest.approx(0.01 * sum(each), rel=1e-12)
+    assert (left.guess, left.timed) == (False, True)
+    done = {trials[0].trial_id: 100, trials[1].trial_id: 10**9}
+    for trial in trials[:2]:
+        begun.start(trial.trial_id)
+    expected = each[0] - 100 + each[1] / 20 + each[2]
+    assert predict(begun, done).gradients == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_gradient_that_was_timed_counts_until_trials_were() -> None:
     """Of this column: what is known of whole trials says more, and other columns stay a guess."""
-    done, fresh, other = progress(0), progress(1), progress(2, ONE_GPU)
-    timed = {fresh.column_id: 0.25}
-    of_fresh, of_other = predict_all([fresh, other], gradient_seconds=timed)
+    done, fresh = progress(0, architecture="cnn"), progress(1, architecture="cnn")
+    other = progress(2, ONE_GPU)
+    timed = {Gradient.of(fresh.column): 0.25}
+    of_fresh, of_other = predict_all([fresh, other], timed=timed)
     assert of_fresh.seconds == pytest.approx(0.25 * predict(fresh).gradients, rel=1e-12)
     assert (of_fresh.guess, of_fresh.timed) == (True, True)
     assert of_other == predict(other)
     finish(done, 8.0)
-    assert predict_all([done, fresh], gradient_seconds=timed)[1].seconds == pytest.approx(8.0)
+    assert predict_all([done, fresh], timed=timed)[1].seconds == pytest.approx(8.0)
 
 
 def test_where_every_flow_has_run_each_column_is_predicted_by_its_own() -> None:
@@ -87,3 +125,16 @@ def test_where_every_flow_has_run_each_column_is_predicted_by_its_own() -> None:
     reached = Threshold(0.1, "reached", time=10.0, max_sharpness=50.0)
     begun.settle(SettledTrial(begun.flow_trial.trial_id, (reached,), 400, 100, wall_s=5.0))
     assert predict_all([done, begun]) == [predict(done), predict(begun)]
+
+
+def test_the_time_to_go_rests_on_what_was_timed_and_never_on_what_was_assumed() -> None:
+    """A gradient of one column says nothing of another one, until that has been timed, too."""
+    timed, assumed = progress(0, architecture="cnn"), progress(1)
+    seconds = {Gradient.of(timed.column): 0.25}
+    assert seconds_to_go([timed]) is None
+    assert seconds_to_go([timed, assumed], timed=seconds) is None
+    alone = seconds_to_go([timed], timed=seconds)
+    assert alone == pytest.approx(0.25 * predict(timed).gradients, rel=1e-12)
+    finish(assumed, 8.0)
+    of_trials = seconds_to_go([timed, assumed], timed=seconds)
+    assert of_trials == predict_all([timed, assumed])[0].seconds != alone

@@ -292,6 +292,21 @@ def test_axes_that_another_one_implies_are_no_filters(run, column) -> None:
     assert [axis["field"] for axis in read(run).data["axes"]] == ["parameterization"]
 
 
+def test_a_column_at_the_base_width_is_the_same_under_the_other_parameterizations(
+    run, column
+) -> None:
+    """As in the drawing of widths: of three networks two have a name of their own under mup."""
+    for width in (16, 32):
+        run.add(column(column_id=f"s{width}", width=width))
+    for width in (32, 64):
+        values = {"parameterization": "mup", "base_width": 16}
+        run.add(column(column_id=f"m{width}", width=width, **values))
+    data = read(run).data
+    (names,) = [axis["values"] for axis in data["axes"] if axis["field"] == "parameterization"]
+    also = {one["id"]: [names[n] for n in one["also"]] for one in data["columns"]}
+    assert also == {"s16": ["mup"], "s32": [], "m32": [], "m64": []}
+
+
 def test_values_that_read_alike_are_told_apart(run, column) -> None:
     for number in range(2):
         run.add(column(column_id=f"c{number}", dataset=f"{'x' * 30}{number}{'y' * 30}"))

@@ -226,6 +226,45 @@ def test_excluded_runs_are_hollow_and_the_others_without_a_point_are_marks(
     assert opened.said == []
 
 
+PANELS = """
+(plot) => plot.data.filter((trace) => trace.name.startsWith("width = "))
+  .map((trace) => [trace.yaxis, trace.name, trace.showlegend])
+"""
+
+
+@pytest.mark.parametrize(("chosen", "standard"), [("", True), ("#parameterization=mup", False)])
+def test_the_base_width_is_in_the_panel_of_every_parameterization(
+    visit, run, column, tmp_path, chosen, standard
+) -> None:
+    """And in the legend each width once, also one that the first panel lacks."""
+    for width in (16, 32):
+        run.add(column(RATES, (0.1,), column_id=f"s{width}", width=width))
+    for width in (32, 64):
+        values = {"parameterization": "mup", "base_width": 16}
+        run.add(column(RATES, (0.1,), column_id=f"m{width}", width=width, **values))
+    opened = visit(write_page(run.path, tmp_path / "page"), fragment=chosen)
+    opened.figures()
+    found = opened.page.locator("#widths .plot").evaluate(PANELS)
+    panels: dict[str, list[str]] = {}
+    for axis, name, _ in found:
+        panels.setdefault(axis, []).append(name.removeprefix("width = "))
+    expected = [["16", "32", "64"], ["16", "32"]] if standard else [["16", "32", "64"]]
+    assert list(panels.values()) == expected
+    in_legend = sorted(name for _, name, shown in found if shown)
+    assert in_legend == ["width = 16", "width = 32", "width = 64"]
+    assert opened.said == []
+
+
+def test_parameterizations_of_one_width_each_have_no_figure_of_widths(
+    visit, run, column, tmp_path
+) -> None:
+    for width, name in ((16, "standard"), (32, "ntk")):
+        run.add(column(RATES, (0.1,), column_id=name, width=width, parameterization=name))
+    opened = visit(write_page(run.path, tmp_path / "page"))
+    assert "widths" not in opened.figures()
+    assert opened.said == []
+
+
 def test_an_open_box_of_filters_closes_when_the_page_scrolls_under_it(visit, grid) -> None:
     opened = visit(grid)
     box = opened.page.locator("#choices")

@@ -1,7 +1,10 @@
 """Readers see each key once, from one attempt, and go around what is damaged."""
 
+import contextlib
 import itertools
+import os
 import random
+import socket
 
 import duckdb
 import numpy as np
@@ -153,16 +156,30 @@ def test_a_part_older_than_a_column_has_null_in_it_wherever_it_is_read(run) -> N
     assert pq.read_schema(list_parts(run.path / "trials").live[0]).equals(TRIALS)
 
 
-@pytest.mark.parametrize("where", ["nothing", "itself", "folder"])
+def _make_socket(path) -> None:
+    """By a name relative to its folder: that of a socket is short."""
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as one:
+        one.bind(path.name)
+
+
+NO_FILES = {
+    "nothing": (lambda path: path.symlink_to("nowhere"), "it is a link to nothing"),
+    "itself": (lambda path: path.symlink_to(path.name), "it is a link to nothing"),
+    "folder": (lambda path: path.mkdir(), "it is a folder"),
+    "pipe": (os.mkfifo, "it is a named pipe"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
+    "socket": (_make_socket, "it is a socket"),
+}
+
+
+@pytest.mark.timeout(60)  # who opens a pipe waits until somebody writes to it
+@pytest.mark.parametrize("where", NO_FILES)
 @pytest.mark.parametrize("name", ["odd.parquet", "compacted-odd.parquet"])
 def test_what_is_no_file_is_left_out_by_name(run, where, name, caplog) -> None:
+    make, reason = NO_FILES[where]
     run.trial("a")
     for table in ("trials", "trajectories", "attempts"):
-        odd = run.path / table / name
-        if where == "folder":
-            odd.mkdir()
-        else:
-            odd.symlink_to("nowhere" if where == "nothing" else name)
+        make(run.path / table / name)
     store = Store(run.path)
     assert {row["trial_id"] for row in store.rows("trials")} == {"a"}
     news = store.news("attempts", ["trial_id", "attempt"], {})
@@ -171,7 +188,6 @@ def test_what_is_no_file_is_left_out_by_name(run, where, name, caplog) -> None:
     assert query(run.path, "SELECT count(*) AS n FROM trajectories").to_pylist() == [{"n": 3}]
     compact(run.path)
     assert Store(run.path).settled() == {"a"}
-    reason = "it is a folder" if where == "folder" else "it is a link to nothing"
     said = [record.getMessage() for record in caplog.records if "is left out" in record.message]
     assert sorted(said) == [
         f"{run.path / table / name} is left out: {reason}"

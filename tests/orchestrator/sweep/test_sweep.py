@@ -368,3 +368,11 @@ def test_the_package_stands_alone_without_the_heavy_libraries() -> None:
     code = f"import sys, orchestrator.sweep; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("spacing", [geometric, linear])
+@pytest.mark.parametrize("ends", [(0.0, 0.0, 1), (-1.0, -1.0, 1), (1.0, 2.0, 1), (2.0, 1.0, 3)])
+def test_rates_lie_between_two_different_ends_above_0_or_there_is_one(spacing, ends):
+    assert spacing(0.5, 0.5, 1) == (0.5,)
+    with pytest.raises(ValueError, match="lie evenly"):
+        spacing(*ends)

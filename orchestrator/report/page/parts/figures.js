@@ -376,42 +376,60 @@ const FEW_POINTS = 60; // of a line that is drawn with its points
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779",
   "#6ece58", "#a5cc28"];
 
+const [WIDTH, PARAMETERIZATION] = ["width", "parameterization"].map((field) =>
+  axes.findIndex((axis) => axis.field === field));
+const widthOf = (column) => (WIDTH < 0 ? 0 : columns[column].at[WIDTH]);
+
+// The parameterizations under which some columns have more than one width.
+function panelsOf(some) {
+  const names = PARAMETERIZATION < 0 ? [0] : axes[PARAMETERIZATION].values.map((_, name) => name);
+  return names.filter((name) => {
+    const its = some.filter((column) => under(column, name)).map(widthOf);
+    return new Set(its).size > 1;
+  });
+}
+
+const under = (column, name) => PARAMETERIZATION < 0 || standsAt(column, PARAMETERIZATION, name);
+
 // Panels by parameterization, colours by width.
-function widths(some) {
-  const [width, other] = ["width", "parameterization"].map((field) =>
-    axes.findIndex((axis) => axis.field === field));
-  const at = (place, axis) => (axis < 0 ? 0 : columns[places.column[place]].at[axis]);
-  const names = [...new Set(some.map((place) => at(place, other)))].sort((a, b) => a - b);
-  const used = [...new Set(some.map((place) => at(place, width)))].sort((a, b) => a - b);
+function widths() {
+  const some = chosenPlaces(standsAt);
+  const names = panelsOf(some.map((place) => places.column[place])).filter((name) =>
+    PARAMETERIZATION < 0 || [-1, name].includes(chosen.at[PARAMETERIZATION]));
+  if (!names.length) return { points: 0, table: () => runTable(some) };
+  const used = [...new Set(some.map((place) => widthOf(places.column[place])))]
+    .sort((a, b) => a - b);
   const each = 1 / names.length;
   const layout = { annotations: [] };
-  const named = new Set(); // outcomes that have a place in the legend
+  const named = new Set(); // widths and outcomes that have a place in the legend
+  const first = (one) => ({ ...one,
+    showlegend: one.showlegend !== false && !named.has(one.name) && Boolean(named.add(one.name)) });
   const traces = names.flatMap((name, row) => {
     const suffix = row ? String(row + 1) : "";
     const groups = used.map((value) => ({
-      name: `width = ${axes[width].values[value]}`,
-      color: axes[width].colors[value],
+      name: `width = ${axes[WIDTH].values[value]}`,
+      color: axes[WIDTH].colors[value],
       symbol: SYMBOLS[value % SYMBOLS.length],
-      places: some.filter((place) => at(place, width) === value && at(place, other) === name),
+      places: some.filter((place) => widthOf(places.column[place]) === value
+        && under(places.column[place], name)),
     })).filter((group) => group.places.length);
     const here = groups.flatMap((group) => group.places);
     const found = curvesOf(groups, (run) => runs.eta[run], (run) => runs.sharpness[run],
-      { yaxis: `y${suffix}`, showlegend: row === 0 });
-    const without = lost(here, `y${names.length + row + 1}`, (run) => runs.eta[run])
-      .map((one) => ({ ...one, showlegend: !named.has(one.name) && Boolean(named.add(one.name)) }));
+      { yaxis: `y${suffix}` }).map(first);
+    const without = lost(here, `y${names.length + row + 1}`, (run) => runs.eta[run]).map(first);
     layout[`yaxis${names.length + row + 1}`] = overlay(`y${suffix}`);
     const top = 1 - row * each;
     const [low, high] = span(known(found, "y"), 1).map((end) => 10 ** end);
     layout[`yaxis${suffix}`] = logAxis("S", [low, high * (without.length ? ROOM : 1)],
       { domain: [top - each + (names.length > 1 ? 0.12 * each : 0), top - 0.08 * each] });
-    if (other >= 0) {
-      layout.annotations.push({ text: plain(axes[other].values[name]), x: 0, xref: "paper",
+    if (PARAMETERIZATION >= 0) {
+      layout.annotations.push({ text: plain(axes[PARAMETERIZATION].values[name]), x: 0, xref: "paper",
         xanchor: "left", y: top - 0.08 * each, yref: "paper", yanchor: "bottom", showarrow: false,
         font: { size: 14 } });
     }
     return [...found, ...without];
   });
-  const points = used.length > 1 ? pointsOf(traces) : 0;
+  const points = pointsOf(traces);
   const rates = known(traces, "x");
   layout.shapes = frames(...names.slice(1).map((_, row) => `y${row ? row + 1 : ""}`));
   layout.xaxis = acrossAxis("learning rate η", rates,
@@ -431,7 +449,7 @@ function widths(some) {
 }
 
 // In pixels, and before a figure is drawn, so that nothing moves when it is.
-const panels = axes.find((axis) => axis.field === "parameterization")?.values.length ?? 1;
+const panels = panelsOf(columns.map((_, column) => column)).length;
 const HEIGHTS = { transition: 620, loss: 400, time: 580, agreement: 440, trade: 420,
   widths: 150 + 230 * panels };
 

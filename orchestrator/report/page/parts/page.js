@@ -203,7 +203,7 @@ function hasData(name) {
   if (name === "agreement") return any(places.eta_c_fitted, (value, n) => value && places.eta_c[n]);
   if (name === "loss") return any(runs.test_loss, (value, n) => value !== null && rest(0, n));
   if (name === "trade") return any(runs.l1_norm, (value, n) => value !== null && rest(0, n));
-  if (name === "widths" && !axes.some((axis) => axis.field === "width")) return false;
+  if (name === "widths" && !panels) return false;
   return any(runs.eta, rest);
 }
 

@@ -73,14 +73,21 @@ function writeFragment() {
   history.replaceState(null, "", said.size ? `#${said}` : location.pathname + location.search);
 }
 
-function chosenColumns() {
+const isAt = (column, axis, value) => columns[column].at[axis] === value;
+
+// Whether a column stands at a value of an axis, be it under another name: at the base width, the
+// standard parameterization is each of the others.
+const standsAt = (column, axis, value) => isAt(column, axis, value)
+  || (axes[axis].field === "parameterization" && columns[column].also.includes(value));
+
+function chosenColumns(test = isAt) {
   const numbers = columns.map((_, number) => number);
   return numbers.filter((number) =>
-    chosen.at.every((value, axis) => value < 0 || columns[number].at[axis] === value));
+    chosen.at.every((value, axis) => value < 0 || test(number, axis, value)));
 }
 
-function chosenPlaces() {
-  return chosenColumns().flatMap((column) => placesOf[column]).filter(
+function chosenPlaces(test = isAt) {
+  return chosenColumns(test).flatMap((column) => placesOf[column]).filter(
     (place) => chosen.epsilon < 0 || places.epsilon[place] === chosen.epsilon);
 }
 

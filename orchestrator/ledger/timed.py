@@ -1,0 +1,49 @@
+"""The gradients that runs timed when they began: a file of the run directory, for predictions."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from orchestrator import left_out
+from orchestrator.plan import Gradient, Timed
+from orchestrator.store import StoreError, write_bytes_whole
+
+FILE = "timed.json"
+
+
+def read_timed(run: Path) -> dict[Gradient, float]:
+    """Seconds of each gradient that was timed; none where the file is not there or is damaged."""
+    path = run / FILE
+    try:
+        if (reason := left_out.why_no_file(path)) is not None:
+            left_out.say(path, reason)
+            return {}
+        entries = json.loads(path.read_bytes())
+        found = {Gradient(**entry["gradient"]): float(entry["seconds"]) for entry in entries}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        left_out.say(path, "it is cut or damaged")
+        return {}
+    return {gradient: seconds for gradient, seconds in found.items() if 0 < seconds < math.inf}
+
+
+def keep_timed(run: Path, timed: Timed) -> None:
+    """Let later readers of a run directory have these times, besides those that it has.
+
+    Of two runs that do so at once, the times of one may be lost. What keeps the file from being
+    written is passed over: no trial depends on it.
+    """
+    known = read_timed(run)
+    if known.items() >= timed.items():
+        return
+    entries = [
+        {"gradient": asdict(gradient), "seconds": seconds}
+        for gradient, seconds in (known | dict(timed)).items()
+    ]
+    with suppress(StoreError):
+        write_bytes_whole(run / FILE, json.dumps(entries, indent=1).encode())
