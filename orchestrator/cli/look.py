@@ -80,8 +80,6 @@ def status(run: RunArgument, json: Json = False) -> None:
             print(f"{column.label}: {column.blocked}")
     if state.older:
         print(of_older_version(state.older))
-    if state.older:
-        print(of_older_version(state.older))
     for path in state.damaged:
         print(f"damaged: {path}")
     print_jobs(run, seen)
