@@ -25,7 +25,5 @@ class Digits(EmbeddedImages):
 
 @functools.cache
 def _read() -> Images:
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    return Images(pixels.astype(np.uint8), labels.astype(np.int64))
+    rows = Digits().rows_of("datasets/data/digits.csv.gz")
+    return Images(rows[:, :-1].astype(np.uint8), rows[:, -1].astype(np.int64))

