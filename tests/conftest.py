@@ -30,6 +30,8 @@ SLOW = {
     *("test_rkc2", "test_flow", "test_trial", "test_parameterization", "test_second_library"),
     *("test_runs", "test_damage", "test_actor", "test_compact", "test_query", "test_valleys"),
     *("test_transition", "test_draw", "test_figures", "test_page", "test_notebook", "test_run"),
+    *("test_flow_tolerance", "test_flow_distance", "test_edge_of_stability"),
+    *("test_diagonal_guide",),
 }
 """Files of unit tests that take more than a few seconds; `make test-quick` leaves them out."""
 
