@@ -28,8 +28,7 @@ def start(tmp_path):
 
     def rank_of_two(number, store, *cases, timeout=20, **environment):
         given = [str(number), "2", str(store.port), str(timeout), str(tmp_path), json.dumps(cases)]
-        stderr = tmp_path / f"{len(started)}.err"
-        process = Forked(PROCESSES / "rank.py", *given, stderr=stderr, **environment)
+        process = Forked(PROCESSES / "rank.py", *given, folder=tmp_path, **environment)
         started.append(process)
         return process
 

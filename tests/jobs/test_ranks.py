@@ -30,7 +30,7 @@ def _together(folder, size, *cases, timeout=60, fresh=False):
     if fresh:
         processes = [subprocess.Popen([sys.executable, SCRIPT, *one]) for one in ranks]
     else:
-        processes = [Forked(SCRIPT, *one, stderr=folder / f"{one[0]}.err") for one in ranks]
+        processes = [Forked(SCRIPT, *one, folder=folder) for one in ranks]
     for process in processes:
         process.wait(timeout=300)
     files = [folder / f"{rank}.json" for rank in range(size)]
