@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from jobs import Trial, TrialResult
 from jobs.trial import run_trial
 from orchestrator import sweep as sweeps
 from orchestrator.cli.app import app
@@ -25,7 +27,7 @@ TEXT = """
 name: small
 problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
 eta: {values: [0.5, 1.0, 1.5]}
-stop: {epsilon: [0.3, 0.2], max_steps: 2000}
+stop: {epsilon: [0.4, 0.3], max_steps: 2000}
 measure: {trajectory_every: 50}
 """
 
@@ -76,6 +78,13 @@ def compute(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return copied
 
 
+@functools.cache
+def _result(trial: Trial) -> tuple[TrialResult, float, float]:
+    """What a trial finds, and when it began and ended."""
+    began = time.time()
+    return run_trial(trial, threads=1), began, time.time()
+
+
 def _compute(run: Path, config: Path, trials: int) -> Path:
     sweep = prepare(run, sweeps.load(config))
     origin = provenance(sweep.name)
@@ -83,13 +92,10 @@ def _compute(run: Path, config: Path, trials: int) -> Path:
         progress = ColumnProgress(column, {})
         for _ in range(trials):
             trial = progress.ready()[0]
-            began = time.time()
-            result = run_trial(trial, threads=1)
+            result, began, ended = _result(trial)
             asked = progress.asked_rate(trial)
             assignment = Assignment(trial, column.column_id, 1, progress.flow, asked=asked)
-            finished = Finished(
-                assignment, result, "cpu", 1, began, time.time(), time.time() - began
-            )
+            finished = Finished(assignment, result, "cpu", 1, began, ended, ended - began)
             (settled,) = commit(run, [finished], origin)
             progress.settle(settled)
     return run
