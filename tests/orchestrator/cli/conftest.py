@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.computed import computed
 from typer.testing import CliRunner
 
-from jobs import Trial, TrialResult
-from jobs.trial import run_trial
 from orchestrator import sweep as sweeps
 from orchestrator.cli.app import app
 from orchestrator.cli.errors import exit_status, sentence
@@ -78,13 +75,6 @@ def compute(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return copied
 
 
-@functools.cache
-def _result(trial: Trial) -> tuple[TrialResult, float, float]:
-    """What a trial finds, and when it began and ended."""
-    began = time.time()
-    return run_trial(trial, threads=1), began, time.time()
-
-
 def _compute(run: Path, config: Path, trials: int) -> Path:
     sweep = prepare(run, sweeps.load(config))
     origin = provenance(sweep.name)
@@ -92,10 +82,11 @@ def _compute(run: Path, config: Path, trials: int) -> Path:
         progress = ColumnProgress(column, {})
         for _ in range(trials):
             trial = progress.ready()[0]
-            result, began, ended = _result(trial)
+            its = computed(trial)
             asked = progress.asked_rate(trial)
             assignment = Assignment(trial, column.column_id, 1, progress.flow, asked=asked)
-            finished = Finished(assignment, result, "cpu", 1, began, ended, ended - began)
+            seconds = its.ended - its.began
+            finished = Finished(assignment, its.result, "cpu", 1, its.began, its.ended, seconds)
             (settled,) = commit(run, [finished], origin)
             progress.settle(settled)
     return run

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import pytest
+from support.computed import computed
 
-from jobs import Trial, TrialResult
-from jobs.trial import run_trial
 from orchestrator import sweep as sweeps
 from orchestrator.analysis import analyze
 from orchestrator.engine import prepare
@@ -27,11 +25,6 @@ stop: {epsilon: [0.4, 0.3], max_steps: 2000}
 """
 
 
-@functools.cache
-def _result(trial: Trial) -> TrialResult:
-    return run_trial(trial, threads=1)
-
-
 class Writer:
     """Computes the trials of a sweep one by one and commits them, as a worker does."""
 
@@ -47,7 +40,7 @@ class Writer:
         trial = self._progress.ready()[0]
         its = self._progress
         assignment = Assignment(trial, its.column_id, 1, its.flow, asked=its.asked_rate(trial))
-        finished = Finished(assignment, _result(trial), "cpu", 1, 1.0, 2.0, 1.0)
+        finished = Finished(assignment, computed(trial).result, "cpu", 1, 1.0, 2.0, 1.0)
         (settled,) = commit(self.run, [finished], self._provenance)
         self._progress.settle(settled)
         return trial.trial_id
