@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="of the timing of bare steps")
     parser.add_argument("--whole", type=int, default=len(WHOLE), help="networks of whole trials")
     parser.add_argument("--steps", type=int, default=2000, help="of whole trials, at most")
-    options = parse(parser, networks=1, repeats=1, whole=1, steps=100)
+    options = parse(parser, networks=1, repeats=1, whole=1, steps=5)
     print("ms a step of a run: alone, and in packs of K (relative to alone)\n")
     heads = ["dataset, n, width, depth", "dtype", "P n", "alone"]
     heads += [f"K = {runs}" for runs in PACK_SIZES]

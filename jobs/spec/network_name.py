@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class NetworkName:
         return self.asked is not None and self.digest is not None
 
 
+@functools.lru_cache(maxsize=1024)
 def network_name(architecture: str) -> NetworkName | None:
     """The network of a user's own that a text names; None where it names none.
 

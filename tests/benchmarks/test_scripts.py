@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from support.forked import Forked
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RUN_BY_ANOTHER = {"allocators.py"}
@@ -250,20 +251,33 @@ def test_the_smallest_size_runs_to_its_end_and_prints_what_can_be_true(
         pytest.skip(f"{name} compares with packages that are not installed: {', '.join(absent)}")
     # Ray's sockets need a short name.
     temporary = tempfile.gettempdir() if name in STARTS_RAY else str(tmp_path)
+    status, printed, said = _run(BENCHMARKS / name, tmp_path, TMPDIR=temporary)
+    assert status == 0, said
+    assert "failed" not in printed
+    found = _tables(printed)
+    assert len(found) == len(script.tables), printed
+    for (heads, rows), expected in zip(found, script.tables, strict=True):
+        _compare(heads, rows, expected)
+
+
+def _run(script: Path, folder: Path, **environment: str) -> tuple[int, str, str]:
+    """The exit status of a script at its smallest size, what it printed, and its errors."""
+    environment["OMP_NUM_THREADS"] = "1"
+    if "\nimport torch" in script.read_text():
+        forked = Forked(script, "--smallest", folder=folder, **environment)
+        try:
+            return forked.wait(500), forked.printed, forked.said
+        finally:
+            forked.kill()
     ended = subprocess.run(
-        [sys.executable, BENCHMARKS / name, "--smallest"],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": temporary},
+        [sys.executable, script, "--smallest"],
+        cwd=folder,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=500,
     )
-    assert ended.returncode == 0, ended.stderr
-    assert "failed" not in ended.stdout
-    found = _tables(ended.stdout)
-    assert len(found) == len(script.tables), ended.stdout
-    for (heads, rows), expected in zip(found, script.tables, strict=True):
-        _compare(heads, rows, expected)
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 def _tables(text: str) -> list[tuple[list[str], list[list[str]]]]:

@@ -1,7 +1,10 @@
 import dataclasses
+import functools
 import json
 import os
 import pickle
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +19,21 @@ GD = {"learning_rate": 0.08}
 RK4, RKC2 = ({"learning_rate": None, "flow_method": name} for name in ("rk4", "rkc2"))
 KINDS = pytest.mark.parametrize("kind", [GD, RK4, RKC2], ids=["gd", "rk4", "rkc2"])
 SEVERAL = {"n_train": 20, "epsilons": (0.4, 0.3, 0.2), "trajectory_every": 7}
+
+
+@functools.cache
+def _whole(spec):
+    """What a trial finds that nothing interrupts."""
+    return run_trial(spec, threads=1)
+
+
+@functools.cache
+def _content(spec, step):
+    """The checkpoint of a trial at a step."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "checkpoint")
+        _advanced(spec, step).save(path)
+        return path.read_bytes()
 
 
 def _advanced(spec, step):
@@ -37,12 +55,13 @@ def _restored(spec, path):
 )
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(trial, tmp_path, kind, dtype):
     spec = trial(**kind, dtype=dtype, **SEVERAL)
-    whole = run_trial(spec, threads=1)
+    whole = _whole(spec)
     crossed = [crossing.steps for crossing in whole.crossings]
     assert len(set(crossed)) == 3
     around = {step + shift for step in crossed for shift in (-1, 0, 1)}
+    run = TrialRun(spec, threads=1)
     for step in sorted({0, 1, 7} | around):
-        run = _advanced(spec, step)
+        run.advance(lambda step=step: run.step >= step)
         run.save(tmp_path / "checkpoint")
         again = _restored(spec, tmp_path / "checkpoint")
         assert again.step == run.step
@@ -63,10 +82,12 @@ MEASURED = {
 @KINDS
 def test_a_run_that_was_interrupted_has_the_same_further_measures(trial, tmp_path, kind):
     spec = trial(**kind, **SEVERAL, **MEASURED)
-    whole = run_trial(spec, threads=1)
+    whole = _whole(spec)
     crossed = [crossing.steps for crossing in whole.crossings]
-    for step in (0, 1, crossed[0], crossed[0] + 1, crossed[1] - 1, crossed[2]):
-        _advanced(spec, step).save(tmp_path / "checkpoint")
+    run = TrialRun(spec, threads=1)
+    for step in sorted({0, 1, crossed[0], crossed[0] + 1, crossed[1] - 1, crossed[2]}):
+        run.advance(lambda step=step: run.step >= step)
+        run.save(tmp_path / "checkpoint")
         again = _restored(spec, tmp_path / "checkpoint")
         again.advance()
         assert again.result() == whole
@@ -100,7 +121,7 @@ def test_saving_does_not_change_the_run_itself(trial, tmp_path, kind):
         run.save(tmp_path / "checkpoint")
         goal = run.step + 6
         run.advance(lambda goal=goal: run.step >= goal)
-    assert run.result() == run_trial(spec, threads=1)
+    assert run.result() == _whole(spec)
 
 
 @KINDS
@@ -115,7 +136,7 @@ def test_a_run_may_be_interrupted_many_times(trial, tmp_path, kind):
         run.advance(lambda run=run, goal=goal: run.step >= goal)
         interruptions += 1
     assert interruptions > 5
-    assert run.result() == run_trial(spec, threads=1)
+    assert run.result() == _whole(spec)
 
 
 @KINDS
@@ -137,7 +158,7 @@ def test_a_run_can_go_back_to_its_own_checkpoint(trial, tmp_path, kind):
     run.restore(tmp_path / "checkpoint")
     assert run.step == 9
     run.advance()
-    assert run.result() == run_trial(spec, threads=1)
+    assert run.result() == _whole(spec)
 
 
 def test_the_length_of_the_next_step_is_kept(trial, tmp_path):
@@ -198,7 +219,7 @@ def test_without_a_checkpoint_the_run_stays_as_it_was(trial, tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         run.restore(tmp_path / "nothing")
     run.advance()
-    assert run.result() == run_trial(trial(), threads=1)
+    assert run.result() == _whole(trial())
 
 
 def _rewritten(path, change):
@@ -232,7 +253,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_file_with_other_contents_is_refused_by_name(trial, tmp_path, damage):
     path = tmp_path / "checkpoint"
-    _advanced(trial(), 25).save(path)
+    path.write_bytes(_content(trial(), 25))
     _rewritten(path, DAMAGES[damage])
     _refused(trial(), path)
 
@@ -244,14 +265,13 @@ def _refused(spec, path, match=None):
     assert str(path) in str(caught.value)
     # Nothing of the file was taken up.
     run.advance()
-    assert run.result() == run_trial(spec, threads=1)
+    assert run.result() == _whole(spec)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 7, 8, 9, 100, 0.3, 0.5, 0.9, -1])
 def test_a_truncated_file_is_refused(trial, tmp_path, kept):
     path = tmp_path / "checkpoint"
-    _advanced(trial(), 25).save(path)
-    content = path.read_bytes()
+    content = _content(trial(), 25)
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
     _refused(trial(), path, "damaged")
 
@@ -259,8 +279,7 @@ def test_a_truncated_file_is_refused(trial, tmp_path, kept):
 @pytest.mark.parametrize("position", [0, 3, 7, 8, 20])
 def test_a_damaged_header_is_refused(trial, tmp_path, position):
     path = tmp_path / "checkpoint"
-    _advanced(trial(), 25).save(path)
-    content = bytearray(path.read_bytes())
+    content = bytearray(_content(trial(), 25))
     content[position] ^= 0xFF
     path.write_bytes(content)
     _refused(trial(), path)
@@ -316,7 +335,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(trial, tmp_path, monkeypat
     assert _restored(spec, path).step == 10
     # The run itself goes on unharmed.
     run.advance()
-    assert run.result() == run_trial(spec, threads=1)
+    assert run.result() == _whole(spec)
 
 
 def test_a_folder_that_is_not_there_is_an_error(trial, tmp_path):

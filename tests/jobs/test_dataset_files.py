@@ -423,9 +423,10 @@ def test_each_normalization_is_by_the_moments_of_the_pool(
     # numpy's own moments in floating point.
     mean, deviation = plain.train.inputs.mean(axis=0), plain.train.inputs.std(axis=0)
     expected = (plain.test.inputs - mean) / np.where(deviation == 0, 1, deviation)
-    assert np.allclose(load("feature").test.inputs, expected, rtol=1e-9, atol=1e-9)
+    by_feature = load("feature")
+    assert np.allclose(by_feature.test.inputs, expected, rtol=1e-9, atol=1e-9)
     # A subset is standardised by the moments of the pool, not by its own.
-    few, all_of_it = load("feature", 10).train.inputs, load("feature").train.inputs
+    few, all_of_it = load("feature", 10).train.inputs, by_feature.train.inputs
     assert np.array_equal(few, all_of_it[:10])
     assert np.allclose(all_of_it.mean(axis=0), 0, atol=1e-9)
     assert (all_of_it[:, deviation == 0] == 0).all()

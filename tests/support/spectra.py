@@ -1,5 +1,7 @@
 """Matrices with a prescribed spectrum, and the eigenvalues that the solver finds of them."""
 
+import functools
+
 import numpy as np
 import torch
 from hypothesis import strategies as st
@@ -9,6 +11,11 @@ from jobs.eigenvalues import extremal_eigenvalues, start_vector
 
 def rotated(eigenvalues, seed=0):
     """A dense float64 matrix with these eigenvalues in a random basis."""
+    return _rotated(tuple(eigenvalues), seed).clone()
+
+
+@functools.lru_cache(maxsize=4)
+def _rotated(eigenvalues, seed):
     values = torch.as_tensor(eigenvalues, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     random = torch.randn(len(values), len(values), generator=generator, dtype=torch.float64)

@@ -98,6 +98,12 @@ def meeting(ranks):
     return float(ranks.sum_(torch.tensor([float(ranks.rank)])))
 
 
+def held(ranks, until):
+    """Nothing, until a file is there."""
+    while not Path(until).exists():
+        time.sleep(0.01)
+
+
 def broken(ranks, way, until):
     """What rank 0 says of a rank that leaves, dies or hangs, and is there until a file is."""
     pose(Problem(**PROBLEM, n_train=7), ranks=ranks)  # with all that it imports
@@ -107,9 +113,7 @@ def broken(ranks, way, until):
             ranks.leave()
         if way == "dies":
             os._exit(9)
-        while not Path(until).exists():
-            time.sleep(0.05)
-        return None
+        return held(ranks, until)
     try:
         ranks.sum_(torch.ones(1))
     except RankError as error:

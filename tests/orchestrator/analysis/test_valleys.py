@@ -111,9 +111,10 @@ def test_a_seed_without_a_critical_rate_does_not_change_the_units_of_the_others(
 def test_noise_alone_is_seldom_a_valley(run) -> None:
     """The least of seven is interior in five of seven; the others do not confirm it."""
     random = np.random.default_rng(0)
-    for width in range(40):
-        for seed in range(5):
-            add(run, seed, 1 + 0.05 * random.standard_normal(7), width=width)
+    with run.pack():
+        for width in range(40):
+            for seed in range(5):
+                add(run, seed, 1 + 0.05 * random.standard_normal(7), width=width)
     rows = analyze(run.path).tables["valleys"].to_pylist()
     assert len(rows) == 40
     assert sum(row["u_shaped"] is True for row in rows) <= 2
@@ -121,14 +122,11 @@ def test_noise_alone_is_seldom_a_valley(run) -> None:
 
 def test_a_fall_to_a_plateau_is_seldom_a_valley_of_two_seeds(run) -> None:
     random = np.random.default_rng(1)
-    for width in range(60):
-        for seed in range(2):
-            add(
-                run,
-                seed,
-                np.fmax(1.0, 1.6 - 0.2 * np.arange(7)) + 0.05 * random.standard_normal(7),
-                width=width,
-            )
+    plateau = np.fmax(1.0, 1.6 - 0.2 * np.arange(7))
+    with run.pack():
+        for width in range(60):
+            for seed in range(2):
+                add(run, seed, plateau + 0.05 * random.standard_normal(7), width=width)
     rows = analyze(run.path).tables["valleys"].to_pylist()
     assert sum(row["u_shaped"] is True for row in rows) <= 6
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.computed import computed
 from typer.testing import CliRunner
 
-from jobs.trial import run_trial
 from orchestrator import sweep as sweeps
 from orchestrator.cli.app import app
 from orchestrator.cli.errors import exit_status, sentence
@@ -25,7 +24,7 @@ TEXT = """
 name: small
 problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
 eta: {values: [0.5, 1.0, 1.5]}
-stop: {epsilon: [0.3, 0.2], max_steps: 2000}
+stop: {epsilon: [0.4, 0.3], max_steps: 2000}
 measure: {trajectory_every: 50}
 """
 
@@ -83,13 +82,11 @@ def _compute(run: Path, config: Path, trials: int) -> Path:
         progress = ColumnProgress(column, {})
         for _ in range(trials):
             trial = progress.ready()[0]
-            began = time.time()
-            result = run_trial(trial, threads=1)
+            its = computed(trial)
             asked = progress.asked_rate(trial)
             assignment = Assignment(trial, column.column_id, 1, progress.flow, asked=asked)
-            finished = Finished(
-                assignment, result, "cpu", 1, began, time.time(), time.time() - began
-            )
+            seconds = its.ended - its.began
+            finished = Finished(assignment, its.result, "cpu", 1, its.began, its.ended, seconds)
             (settled,) = commit(run, [finished], origin)
             progress.settle(settled)
     return run

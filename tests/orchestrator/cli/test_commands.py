@@ -250,11 +250,11 @@ def test_an_example_that_cannot_be_run_is_one_sentence(
 
 def test_query_gives_every_format(eos: Eos, half_done: Path, tmp_path: Path) -> None:
     sql = "SELECT kind, epsilon FROM trials ORDER BY kind, epsilon"
-    rows = [{"kind": kind, "epsilon": eps} for kind in ("flow", "gd") for eps in (0.2, 0.3)]
+    rows = [{"kind": kind, "epsilon": eps} for kind in ("flow", "gd") for eps in (0.3, 0.4)]
     assert json.loads(eos("query", half_done, sql, "--format", "json").out) == rows
     assert eos("query", half_done, sql, "--format", "csv").out.splitlines()[:2] == [
         "kind,epsilon",
-        "flow,0.2",
+        "flow,0.3",
     ]
     assert "epsilon" in eos("query", half_done, sql).out
     path = tmp_path / "out.parquet"
@@ -334,7 +334,7 @@ def test_report_names_a_figure_and_a_place_that_are_not_there(
 
 def test_analyze_prints_a_row_per_threshold(eos: Eos, half_done: Path) -> None:
     rows = json.loads(eos("analyze", half_done, "--json").out)
-    assert [row["epsilon"] for row in rows] == [0.2, 0.3]
+    assert [row["epsilon"] for row in rows] == [0.3, 0.4]
     assert all(row["n_gd"] == 1 for row in rows)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.computed import computed
 
-from jobs import Trial, run_trial
+from jobs import Trial
 from orchestrator import sweep
 from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.commit import commit
@@ -59,9 +59,8 @@ class Bench:
     def settle_flow(self, seconds: float) -> None:
         """Compute the flow and commit it, as if it had taken so long."""
         flow = Assignment(self.column.flow(), self.column.column_id, 1, None)
-        start = time.time()
-        result = run_trial(flow.trial, threads=1)
-        finished = Finished(flow, result, "cpu", 1, start, time.time(), seconds)
+        its = computed(flow.trial)
+        finished = Finished(flow, its.result, "cpu", 1, its.began, its.ended, seconds)
         commit(self.path, [finished], PROVENANCE_OF_TESTS)
 
     def work(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -199,9 +200,9 @@ def test_a_heartbeat_keeps_a_claim_fresh_and_sees_that_it_was_lost(run: Path) ->
     assert [claim.token for claim in read_claims(run)] == [other.token]
 
 
-def _race(run: Path, start: float, taken: multiprocessing.Queue[int]) -> None:
+def _race(run: Path, start: Barrier, taken: multiprocessing.Queue[int]) -> None:
     claims = Claims(run)
-    time.sleep(max(start - time.time(), 0))
+    start.wait(60)
     taken.put(sum(claims.take(f"c{i}") for i in range(30)))
     time.sleep(600)
 
@@ -211,9 +212,8 @@ def test_many_processes_never_share_a_column(run: Path, left_by_the_dead: bool) 
     if left_by_the_dead:
         for i in range(30):
             _left_by_the_dead(run, f"c{i}.claim")
-    context = multiprocessing.get_context("spawn")
-    taken = context.Queue()
-    start = time.time() + 3
+    context = multiprocessing.get_context("fork")
+    taken, start = context.Queue(), context.Barrier(4)
     racers = [context.Process(target=_race, args=(run, start, taken)) for _ in range(4)]
     for racer in racers:
         racer.start()

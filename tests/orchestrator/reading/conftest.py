@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.computed import computed
 
-from jobs.trial import run_trial
 from orchestrator import sweep as sweeps
 from orchestrator.analysis import analyze
 from orchestrator.engine import prepare
@@ -21,7 +21,7 @@ TEXT = """
 name: small
 problem: {dataset: digits, n_train: 60, width: 8, depth: 1, loss: mse}
 eta: {values: [0.5, 1.5]}
-stop: {epsilon: [0.3, 0.2], max_steps: 2000}
+stop: {epsilon: [0.4, 0.3], max_steps: 2000}
 """
 
 
@@ -40,7 +40,7 @@ class Writer:
         trial = self._progress.ready()[0]
         its = self._progress
         assignment = Assignment(trial, its.column_id, 1, its.flow, asked=its.asked_rate(trial))
-        finished = Finished(assignment, run_trial(trial, threads=1), "cpu", 1, 1.0, 2.0, 1.0)
+        finished = Finished(assignment, computed(trial).result, "cpu", 1, 1.0, 2.0, 1.0)
         (settled,) = commit(self.run, [finished], self._provenance)
         self._progress.settle(settled)
         return trial.trial_id

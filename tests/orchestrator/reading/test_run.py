@@ -59,13 +59,13 @@ def test_rows_have_the_multiple_of_eta_c_that_the_sweep_file_asks_for(small: Pat
 
 def test_columns_come_in_the_order_asked_for_and_a_filter_chooses_rows(small: Path) -> None:
     run = open_run(small)
-    rows = run.arrow("trials", ["steps", "eta"], filter="kind = 'gd' AND epsilon = 0.2")
+    rows = run.arrow("trials", ["steps", "eta"], filter="kind = 'gd' AND epsilon = 0.3")
     assert rows.column_names == ["steps", "eta"]
     assert [str(type_) for type_ in rows.schema.types] == ["int64", "double"]
     wanted = [
         {"steps": row["steps"], "eta": row["eta"]}
         for row in Store(small).rows("trials")
-        if row["kind"] == "gd" and row["epsilon"] == 0.2
+        if row["kind"] == "gd" and row["epsilon"] == 0.3
     ]
     key = lambda row: row["eta"]  # noqa: E731
     assert sorted(rows.to_pylist(), key=key) == sorted(wanted, key=key)
@@ -92,7 +92,7 @@ def test_whole_numbers_stay_whole_beside_null(small: Path) -> None:
 
 def test_a_relation_goes_on_after_others_were_made(small: Path) -> None:
     with open_run(small) as run:
-        gd = run.sql("SELECT eta, sharpness FROM trials WHERE kind = 'gd' AND epsilon = 0.2")
+        gd = run.sql("SELECT eta, sharpness FROM trials WHERE kind = 'gd' AND epsilon = 0.3")
         assert run.sql("SELECT 1 AS one").fetchall() == [(1,)]
         largest = gd.order("eta DESC").limit(1).project("eta * sharpness / 2 AS edge")
         ((edge,),) = largest.fetchall()

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from jobs.diagonal import PlaneSweep, sweep_plane
@@ -18,14 +19,18 @@ def sweep() -> PlaneSweep:
     return sweep_plane(rates=np.linspace(0.03, 0.37, 120), max_steps=2_000)
 
 
+@pytest.fixture(scope="module")
+def figure(sweep) -> Figure:
+    return diagonal_figure(sweep)
+
+
 def points_of(axes) -> list[np.ndarray]:
     """What is drawn as points in a panel: (η, value), the series in the order of drawing."""
     lines = [line for line in axes.lines if line.get_rasterized() and line.get_marker() == "o"]
     return [line.get_xydata() for line in lines]
 
 
-def test_the_points_are_the_runs_and_the_line_is_theory(sweep) -> None:
-    figure = diagonal_figure(sweep)
+def test_the_points_are_the_runs_and_the_line_is_theory(sweep, figure) -> None:
     _, curvature, norms, risks, _ = figure.axes
     runs, stable = sweep.runs, sweep.stable
     assert stable.sum() > 50
@@ -41,8 +46,8 @@ def test_the_points_are_the_runs_and_the_line_is_theory(sweep) -> None:
     assert value[-1] == pytest.approx(1.25)
 
 
-def test_the_rates_of_theory_are_named_in_every_panel_that_has_eta(sweep) -> None:
-    for axes in diagonal_figure(sweep).axes[1:4]:
+def test_the_rates_of_theory_are_named_in_every_panel_that_has_eta(sweep, figure) -> None:
+    for axes in figure.axes[1:4]:
         named = {text.get_text(): text.xy[0] for text in axes.texts}
         assert named == {
             r"$\eta_c$": sweep.critical_rate,
@@ -51,8 +56,8 @@ def test_the_rates_of_theory_are_named_in_every_panel_that_has_eta(sweep) -> Non
         }
 
 
-def test_runs_without_a_solution_have_marks_and_no_point(sweep) -> None:
-    curvature = diagonal_figure(sweep).axes[1]
+def test_runs_without_a_solution_have_marks_and_no_point(sweep, figure) -> None:
+    curvature = figure.axes[1]
     marks = {line.get_marker(): len(line.get_xdata()) for line in curvature.lines}
     assert marks["|"] == (sweep.runs.status == "max_steps").sum() > 0
     assert marks["x"] == (sweep.runs.status == "diverged").sum() > 0

@@ -155,12 +155,12 @@ def test_seeds_are_repeated_from_a_first_one() -> None:
 
 
 def test_a_sweep_of_very_many_columns_is_written_in_few_lines() -> None:
-    sweep = parse(POINT, ["problem.seed={repeat: 20000, from: 1}", "problem.width=[1, 2, 3, 4, 5]"])
+    sweep = parse(POINT, ["problem.seed={repeat: 2000, from: 1}", "problem.width=[1, 2, 3, 4, 5]"])
     text = dump(sweep)
     assert len(text) < 1000
     again = parse(text)
     assert again == sweep
-    assert len(again.columns) == 100_000
+    assert len(again.columns) == 10_000
 
 
 @pytest.mark.parametrize(

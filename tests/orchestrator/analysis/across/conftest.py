@@ -1,5 +1,6 @@
 """Small sweeps as the tables that the comparison of columns reads, with η_c by a known law."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
@@ -44,7 +45,12 @@ class Tables:
         if valleys is None:
             rows = [{name: row.get(name) for name in VALLEYS.names} for row in phase]
             valleys = pa.Table.from_pylist(rows, schema=VALLEYS)
-        self.tables = across(self.trials, self.phase, valleys)
+        self._valleys = valleys
+
+    @functools.cached_property
+    def tables(self) -> dict[str, pa.Table]:
+        """All of them."""
+        return across(self.trials, self.phase, self._valleys)
 
     def rows(self, table: str, **chosen: object) -> list[dict[str, object]]:
         """The rows of a table that have these values."""
