@@ -41,8 +41,13 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 REAL = [TESTS / name for name in ("integration", "slurm")]
 """Folders of tests that start processes of their own."""
 
-FIRST = ("test_time_limit", "test_disturbances", "test_kills")
-"""Files that take longest: they begin first, so that none of them runs alone at the end."""
+FIRST = (
+    *("test_disturbances", "test_kills", "test_ranks", "test_loopback", "test_time_limit"),
+    *("test_scripts", "test_ray_deaths"),
+)
+"""Files in the order in which they begin: the longest first, so that none of them runs alone at the
+end. A process that has two tests left is given one more file, which waits for these: behind the
+first, which has two, comes a short one."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -59,9 +64,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
         if item.path.stem in SLOW:
             item.add_marker(pytest.mark.slow)
-        # The tests of a group run in one process, and share what its fixtures bring up.
-        if item.get_closest_marker("integration") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
     def turn(item: pytest.Item) -> tuple[int, bool]:
         stem = item.path.stem

@@ -21,7 +21,6 @@ KILLED = ("a driver that starts", "a worker", "both", "a worker", "a driver")
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.xdist_group("random-kills")  # as long as all others of this file together
 def test_kills_at_random_moments_change_no_number(
     make_run: Callable[..., Any], undisturbed: Any
 ) -> None:

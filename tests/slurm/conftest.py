@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -77,9 +80,27 @@ def place(idle_cluster: Loopback, short_folder: Callable[[], Path]) -> Callable[
 
 
 @pytest.fixture(scope="session")
-def undisturbed_tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    """The tables of the sweep whose jobs are disturbed."""
-    return undisturbed(tmp_path_factory.mktemp("undisturbed"))
+def undisturbed_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Tables]:
+    """Gives the tables of the sweep whose jobs are disturbed.
+
+    They are computed when they are first asked for, once for all processes that run tests.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    kept = shared / "undisturbed.pickle"
+
+    def tables() -> Tables:
+        with (shared / "undisturbed.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                found = undisturbed(tmp_path_factory.mktemp("undisturbed"))
+                kept.write_bytes(pickle.dumps(found))
+        found = pickle.loads(kept.read_bytes())
+        assert isinstance(found, Tables)
+        return found
+
+    return tables
 
 
 @pytest.fixture

@@ -21,8 +21,6 @@ from jobs.trial import TrialRun
 from orchestrator.cluster.rendezvous import await_head
 from orchestrator.run_directory import sweep_of
 
-pytestmark = pytest.mark.xdist_group("accounted")
-
 NOBODY = 65_534
 
 TOGETHER = """
@@ -46,12 +44,6 @@ else:
         time.sleep(0.2)
     print("joined:", resources["CPU"], resources["GPU"])
 """
-
-
-@pytest.fixture(scope="session")
-def cluster(accounted_cluster: Loopback) -> Loopback:
-    """One SLURM for all tests here."""
-    return accounted_cluster
 
 
 def asking(address: str, token: str | None) -> subprocess.Popen[str]:

@@ -13,7 +13,7 @@ from support.waiting import until_gone, wait_for
 
 
 def test_a_job_of_two_nodes_is_preempted_and_then_loses_a_raylet(
-    place: Callable[[str], Place], undisturbed_tables: Tables
+    place: Callable[[str], Place], undisturbed_tables: Callable[[], Tables]
 ) -> None:
     here = place("run")
     cluster = here.cluster
@@ -45,11 +45,11 @@ def test_a_job_of_two_nodes_is_preempted_and_then_loses_a_raylet(
 
     assert here.ended(job, 2, 180).end == "settled"
     assert {"preempted", "lost"} & {row["outcome"] for row in here.rows("attempts")}
-    assert_undisturbed(here, undisturbed_tables)
+    assert_undisturbed(here, undisturbed_tables())
 
 
 def test_two_jobs_are_put_back_at_once_one_is_cancelled_and_one_loses_its_node(
-    place: Callable[[str], Place], undisturbed_tables: Tables
+    place: Callable[[str], Place], undisturbed_tables: Callable[[], Tables]
 ) -> None:
     here = place("run")
     # Of four CPUs on a node, two jobs of three do not fit on one.
@@ -83,7 +83,7 @@ def test_two_jobs_are_put_back_at_once_one_is_cancelled_and_one_loses_its_node(
     assert [one.end for one in here.starts(stays)] == ["preempted", None, "settled"]
     assert [one.end for one in here.starts(gone)] == ["preempted", "cancelled"]
     assert "lost" in {row["outcome"] for row in here.rows("attempts")}
-    assert_undisturbed(here, undisturbed_tables)
+    assert_undisturbed(here, undisturbed_tables())
     assert {row["slurm_job_id"] for row in here.rows("trials")} >= {stays}
     wait_for(lambda: here.queue() == [stranger], 30)
     here.eos("cancel", str(here.run))

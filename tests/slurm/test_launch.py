@@ -17,8 +17,6 @@ from support.waiting import wait_for
 
 from orchestrator.store import Store
 
-pytestmark = pytest.mark.xdist_group("accounted")
-
 NOBODY = 65_534
 
 

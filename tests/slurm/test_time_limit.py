@@ -14,7 +14,7 @@ from support.waiting import until_gone, wait_for
 
 
 def test_a_time_limit_and_a_lost_controller_lose_nothing(
-    place: Callable[[str], Place], undisturbed_tables: Tables
+    place: Callable[[str], Place], undisturbed_tables: Callable[[], Tables]
 ) -> None:
     here = place("run")
     profile = PROFILE.replace("time: 10:00", "time: 2")
@@ -52,7 +52,7 @@ def test_a_time_limit_and_a_lost_controller_lose_nothing(
     )  # fmt: skip
     (job,) = json.loads(resumed.stdout)["submitted"]
     assert here.ended(job, 0, 180).end == "settled"
-    assert_undisturbed(here, undisturbed_tables)
+    assert_undisturbed(here, undisturbed_tables())
     files = (str(here.folder / "sweep.yaml"), "--cluster", str(here.folder / "site.yaml"))
     again = here.eos("launch", *files, "--run-dir", str(here.run))
     assert "nothing is missing" in again.stdout

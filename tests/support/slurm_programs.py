@@ -16,7 +16,7 @@ printf '%s\\n' "$*" >> "{folder}/{program}.calls"
 printf '%s %s %s\\n' "$LC_ALL" "$TZ" "$SQUEUE_FORMAT" > "{folder}/{program}.environment"
 if [ -e "{folder}/{program}.hangs" ]; then
   echo $$ > "{folder}/{program}.pid"
-  /bin/sleep 600
+  exec /bin/sleep 600
 fi
 if [ "$*" = "show config" ]; then
   /bin/cat "{folder}/clock.out"
