@@ -26,7 +26,7 @@ TEXT = f"""
 name: packs
 problem: {{dataset: digits, n_train: 40, width: 8, depth: 1, activation: tanh, loss: mse}}
 eta: {{unit: absolute, values: {list(RATES)}, stop_after_divergences: null}}
-stop: {{epsilon: [0.3, 0.1], max_steps: 600}}
+stop: {{epsilon: [0.3, 0.2], max_steps: 600}}
 measure:
   trajectory_every: 20
   also: [trace, norms, distance_from_flow]
