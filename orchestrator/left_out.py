@@ -27,6 +27,18 @@ def say(path: Path, reason: str, version: Hashable = None) -> None:
         log.warning("%s is left out: %s", path, reason)
 
 
+def is_no_file(path: Path) -> bool:
+    """Whether a path is something else than a file, which is said once.
+
+    Raises:
+        OSError: the system does not say.
+    """
+    if (reason := why_no_file(path)) is None:
+        return False
+    say(path, reason)
+    return True
+
+
 def why_no_file(path: Path) -> str | None:
     """What a path is that is no file, in a sentence; None for a file, and where there is nothing.
 

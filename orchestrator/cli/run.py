@@ -279,8 +279,9 @@ def _refused(sweep: Sweep) -> dict[str, str]:
 
 def _predicted(run: Path, columns: Sequence[ColumnProgress]) -> tuple[list[Prediction], str | None]:
     """The cost of columns, and where gradients were timed for it."""
-    timed = timed_for(run, columns)
-    here = timed.keys() - read_timed(run).keys()
+    known = read_timed(run)
+    timed = timed_for(columns, known)
+    here = timed.keys() - known.keys()
     where = "on a CPU of this machine" if here else "when a run began" if timed else None
     return predict_all(columns, timed=timed), where
 

@@ -26,7 +26,7 @@ from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.timing import timed_for
 from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger, torn_marks
 from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.timed import keep_timed
+from orchestrator.ledger.timed import keep_timed, read_timed
 from orchestrator.live import remove_left_behind
 from orchestrator.plan import Batching
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
@@ -203,7 +203,9 @@ def execute(
         earlier = data_read(run) if read is None else read()
         feed.data = {data: reads[0] for data, reads in earlier.items()}
         feed.batching = batching or feed.batching
-        feed.timed = timed_for(run, list(feed.progress.values()), lambda: interruption.requested)
+        feed.timed = timed_for(
+            list(feed.progress.values()), read_timed(run), lambda: interruption.requested
+        )
         keep_timed(run, feed.timed)
         observe(feed.snapshot())
         try:

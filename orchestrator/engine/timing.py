@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
-from orchestrator.ledger.timed import read_timed
-from orchestrator.plan import ColumnProgress, Gradient, predict_all
+from orchestrator.plan import ColumnProgress, Gradient, Timed, predict_all
 from orchestrator.plan.cost import prior_seconds_per_gradient
 from orchestrator.plan.timed import may_be_timed
 from orchestrator.sweep import Column
@@ -20,17 +18,18 @@ PRODUCTS_PER_GRADIENT = 0.4
 
 
 def timed_for(
-    run: Path, columns: Sequence[ColumnProgress], abandoned: Callable[[], bool] = lambda: False
+    columns: Sequence[ColumnProgress],
+    known: Timed,
+    abandoned: Callable[[], bool] = lambda: False,
 ) -> dict[Gradient, float]:
     """The gradients that a prediction of these columns rests on.
 
-    Those that a run timed when it began are in its directory; others are timed here, of columns of
-    which neither they nor trials say anything. Nothing is written.
+    Those that are ``known``, and of columns of which neither they nor trials say anything, others
+    that are timed here.
     """
-    known = read_timed(run)
     costs = predict_all(columns, timed=known)
     untimed = [p.column for p, cost in zip(columns, costs, strict=True) if not cost.timed]
-    return known | time_gradients(untimed, abandoned)
+    return {**known, **time_gradients(untimed, abandoned)}
 
 
 def time_gradients(

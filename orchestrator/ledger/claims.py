@@ -284,8 +284,7 @@ def read_claim(path: Path, now: float | None = None) -> Claim | None:
     ``now`` is the time by the file server's clock; without it, who only looks takes this machine's.
     """
     try:
-        if (reason := left_out.why_no_file(path)) is not None:
-            left_out.say(path, reason)
+        if left_out.is_no_file(path):
             return None
         content = json.loads(path.read_text())
         beat_at = path.stat().st_mtime

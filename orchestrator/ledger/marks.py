@@ -104,8 +104,7 @@ def read_rearmed(run: Path) -> dict[str, int]:
 def _read(path: Path, read: Callable[[str], Content]) -> Content | None:
     """What a file says; None where it is gone, or torn, or no file, which is said once."""
     try:
-        if (reason := left_out.why_no_file(path)) is not None:
-            left_out.say(path, reason)
+        if left_out.is_no_file(path):
             return None
         return read(path.read_text())
     except FileNotFoundError:

@@ -19,8 +19,7 @@ def read_timed(run: Path) -> dict[Gradient, float]:
     """Seconds of each gradient that was timed; none where the file is not there or is damaged."""
     path = run / FILE
     try:
-        if (reason := left_out.why_no_file(path)) is not None:
-            left_out.say(path, reason)
+        if left_out.is_no_file(path):
             return {}
         entries = json.loads(path.read_bytes())
         found = {Gradient(**entry["gradient"]): float(entry["seconds"]) for entry in entries}

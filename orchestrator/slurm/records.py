@@ -194,8 +194,7 @@ def _read_all(run: Path) -> Iterator[tuple[dict[str, Any], float]]:
     """What each record says, and when it was last changed by the file server's clock."""
     for path in sorted(jobs_folder(run).glob(f"*{SUFFIX}")):
         try:
-            if (reason := left_out.why_no_file(path)) is not None:
-                left_out.say(path, reason)
+            if left_out.is_no_file(path):
                 continue
             yield json.loads(path.read_text()), path.stat().st_mtime
         except (FileNotFoundError, json.JSONDecodeError):
