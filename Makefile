@@ -22,6 +22,10 @@ ACCOUNTING ?=
 # PyTorch's build in a new .venv: TORCH=cpu or TORCH=cuda; else what fits this machine.
 TORCH ?=
 
+# Where Python is told to keep no compiled files, each of the many processes of a run or a test would
+# compile all of this project again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Nothing outside of this folder is written to, not even a cache of fonts.
 export MPLCONFIGDIR := $(CURDIR)/.venv/matplotlib
 

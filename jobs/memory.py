@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from jobs.machine import machine_memory
 
 Graph = TypeVar("Graph")
 
@@ -90,16 +90,6 @@ def default_budget(device: str) -> int:
     if torch.device(device).type == "cuda":
         return int(0.8 * torch.cuda.get_device_properties(device).total_memory)
     return machine_memory() // 2
-
-
-def machine_memory() -> int:
-    """Bytes that this process may use on this machine: its control group's limit, or all."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):
-        return physical
-    return min(limit, physical)
 
 
 def footprint(

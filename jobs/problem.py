@@ -12,6 +12,7 @@ from torch import Tensor
 from jobs import datasets, memory, models
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
+from jobs.machine import machine_memory
 from jobs.memory import Chunks, Footprint
 from jobs.objective import Objective
 from jobs.parameterization import initial_parameters, multipliers
@@ -124,7 +125,7 @@ def plan_chunks(problem: Problem, samples: int, device: str, budget: int | None 
     """
     budget = budget or memory.default_budget(device)
     vector = vector_bytes(problem)
-    if MEASURED_VECTORS * vector > memory.machine_memory():
+    if MEASURED_VECTORS * vector > machine_memory():
         raise memory.MemoryBudgetError(budget, memory.WORKING_VECTORS * vector)
     needed = _footprint(_shape(problem), device)
     return memory.plan(needed, samples, budget, CHUNK_BYTES[torch.device(device).type])

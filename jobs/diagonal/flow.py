@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its solvers are imported when they are named: a run's figure can do without
 from numpy.typing import ArrayLike
-from scipy.integrate import quad
-from scipy.optimize import brentq, minimize_scalar
 
 from jobs.diagonal.loss import Array, TrainingLoss, finite
 
@@ -103,7 +102,9 @@ class Flow:
             return abs(distance) / float((np.abs(self.x) * beta * apart).sum())
 
         last = -math.log1p(-s / end)
-        return float(quad(integrand, 0.0, last, epsabs=0.0, epsrel=1e-11, limit=500)[0])
+        return float(
+            scipy.integrate.quad(integrand, 0.0, last, epsabs=0.0, epsrel=1e-11, limit=500)[0]
+        )
 
     def sharpness(self, s: ArrayLike) -> Array:
         """S = max|λ| along the flow, of shape (...).
@@ -121,7 +122,7 @@ class Flow:
         around = sorted((nodes[max(best - 1, 0)], nodes[min(best + 1, _NODES - 1)]))
         if around[0] == around[1]:
             return float(values[best])
-        found = minimize_scalar(
+        found = scipy.optimize.minimize_scalar(
             lambda s: -float(self.sharpness(s)),
             bounds=around,
             method="bounded",
@@ -154,7 +155,7 @@ class Flow:
                 "weight that is not 0 has an entry of x of the sign that it needs"
             )
         bound *= 1 + 1e-12
-        root = brentq(
+        root = scipy.optimize.brentq(
             lambda s: float((x * squares * np.exp(4 * x * s)).sum()) - target,
             0.0,
             bound,

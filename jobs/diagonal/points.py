@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import linprog
 
 from jobs.diagonal.loss import Array, finite
 
@@ -104,7 +104,7 @@ def _points(inputs: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
 
 def _least(x: Array, y: Array, costs: Array) -> Minimum:
     """The least ⟨costs, β⟩ over M, for costs that are not negative."""
-    found = linprog(costs, A_eq=x, b_eq=y, bounds=(0, None), method="highs")
+    found = scipy.optimize.linprog(costs, A_eq=x, b_eq=y, bounds=(0, None), method="highs")
     if found.status == 2:
         raise ValueError(f"targets are {y.tolist()}; no β ≥ 0 fits them all")
     if found.status != 0:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jobs.diagonal import sharpness
 from jobs.spec.dataset_name import parse
 from orchestrator.analysis.bounds import (
     ABOVE,
@@ -179,8 +180,6 @@ def best_at_the_truth(evidence: Evidence) -> Finding:
 
 def _edge_of_truth(at: At) -> float | None:
     """η* = 2/S(β*) of a diagonal network."""
-    from jobs.diagonal import sharpness  # here, so that commands start without scipy's solvers
-
     options = parse(at.column.problem.dataset).options
     if "x" not in options or "truth" not in options:
         return None

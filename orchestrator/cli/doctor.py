@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.machine import machine_memory
 from orchestrator.cli.errors import ERROR, SETTLED
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.cli.run import Json
@@ -84,8 +85,6 @@ COMMANDS = {"doctor": doctor}
 
 def _machine() -> Iterator[Check]:
     import torch
-
-    from jobs.memory import machine_memory
 
     for name, version in versions().items():
         problem = "it must be installed" if version == "missing" else None

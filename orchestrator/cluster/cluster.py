@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jobs.machine import machine_memory
 from orchestrator.cluster.address import own_address
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.folder import private_folder
@@ -196,7 +197,6 @@ def _start_ray(
 
     # Ray prints deaths of workers on stdout, where our data goes, and has no setting for it.
     ray._private.worker._worker_logs_enabled = not quiet
-    from jobs.memory import machine_memory  # with torch, which only a run needs
 
     memory = min(allocation.memory or machine_memory(), machine_memory())
     for number in range(1, STARTS + 1):

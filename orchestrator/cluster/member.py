@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from jobs.machine import machine_memory
 from orchestrator.cluster.address import interface_address, route_to
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.folder import private_folder
@@ -183,8 +184,6 @@ class _News:
 
 def _command(allocation: Allocation, head: Rendezvous, own: str, folder: Path) -> list[str]:
     """How Ray is told to join; the token is in the environment, never here."""
-    from jobs.memory import machine_memory  # with torch, which only a run needs
-
     memory = min(allocation.memory or machine_memory(), machine_memory())
     options = {
         "address": head.ray,

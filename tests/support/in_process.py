@@ -19,7 +19,7 @@ from unittest import mock
 import torch
 from ray.tune.search import Searcher
 
-from jobs.memory import machine_memory
+from jobs.machine import machine_memory
 from orchestrator.cli import execution, main
 from orchestrator.cluster import Node
 from orchestrator.engine import execute
