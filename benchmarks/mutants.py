@@ -57,7 +57,7 @@ TESTS = tuple(f"tests/{source}" for source in SOURCES)
 
 HEAVY = {
     "jobs": ("pytest", "hypothesis", "torch", "scipy.optimize", "scipy.sparse.linalg"),
-    "orchestrator": ("scipy.stats", "pandas", "pyarrow.parquet", "duckdb", "pydantic", "omegaconf"),
+    "orchestrator": ("scipy.stats", "pandas", "pyarrow.parquet", "duckdb", "pydantic"),
 }
 """What is imported once, before any fork, where there are mutants of a package."""
 
