@@ -50,6 +50,12 @@ end. A process that has two tests left is given one more file, which waits for t
 first, which has two, comes a short one."""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: a process more than CPUs, for those that wait for what they started."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what `-m 'not MARK'` would deselect as a whole: not importing it is cheaper."""
     without = [term.strip() for term in config.getoption("markexpr").split(" and ")]
