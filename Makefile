@@ -35,13 +35,13 @@ quickstart: .venv/installed
 	$(BIN)/eos run configs/quickstart.yaml
 
 # Two tiers, one after the other: unit tests on all CPUs with a thread for each, then what starts
-# processes of its own (Ray, SLURM, a browser) and has limits of time: four files of it at a time
+# processes of its own (Ray, SLURM, a browser) and has limits of time: three files of it at a time
 # keep two CPUs busy. Status 5: none of TESTS is of that tier.
 test: .venv/installed-dev
 	@unit=0; real=0; \
 	$(UNIT) -m 'not integration' $(TESTS) || unit=$$?; \
 	case $$unit in 0|1|5) ;; *) exit $$unit;; esac; \
-	$(PYTEST) -m integration -n 4 --dist loadfile --no-loadscope-reorder --durations=15 $(or $(TESTS),$(INTEGRATION)) || real=$$?; \
+	$(PYTEST) -m integration -n 3 --dist loadfile --no-loadscope-reorder --durations=15 $(or $(TESTS),$(INTEGRATION)) || real=$$?; \
 	if [ $$unit = 5 ]; then exit $$real; fi; \
 	if [ $$unit = 0 ] && [ $$real != 5 ]; then exit $$real; fi; \
 	exit $$unit

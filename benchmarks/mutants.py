@@ -91,7 +91,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 }
 """Operators, and what takes their place."""
 
-VERDICTS = ("found", "endless", "survived")
+VERDICTS = ("found", "endless", "survived", "untested")
 
 
 @dataclass(frozen=True)
@@ -359,7 +359,10 @@ def about(path: str, tests: Sequence[Path]) -> list[Path]:
 
 
 def verdict(mutant: Mutant, tests: Sequence[Path], seconds: float) -> tuple[str, str]:
-    """One of ``VERDICTS``, and the test file that found the mutant."""
+    """One of ``VERDICTS``, and the test file that found the mutant.
+
+    It is untested where no test file about it passes on the code as it is, in time.
+    """
 
     def work(file: Path, known: Unchanged) -> int:
         most = int(CPU * known.seconds) + 10
@@ -367,17 +370,17 @@ def verdict(mutant: Mutant, tests: Sequence[Path], seconds: float) -> tuple[str,
         sys.meta_path.insert(0, _Import(mutant))
         return run_tests(file, _Prefix(0.0, known.tests))
 
-    spent = 0.0
+    spent, tried = 0.0, False
     for file in about(mutant.path, tests):
         known = unchanged(file, seconds)
         if not known.tests or spent + known.seconds > FILES * seconds:
             continue
-        spent += known.seconds
+        spent, tried = spent + known.seconds, True
         status, _ = in_a_fork(functools.partial(work, file, known), WALL * (known.seconds + 10))
         if status != 0:
             how = "endless" if status in (None, -signal.SIGXCPU) else "found"
             return how, f"by {file.relative_to(ROOT)}"
-    return "survived", ""
+    return "survived" if tried else "untested", ""
 
 
 def files(places: Sequence[str], pattern: str) -> list[Path]:

@@ -15,7 +15,7 @@ OF_A_HEAD = OF_A_MEMBER | {"gcs_server"}
 """The processes without which nothing of Ray works on a machine, or at all."""
 
 LAST_LINES, LONGEST_LINE = 5, 300
-"""Of a log, in a message."""
+"""Of a log, in a message. Of a longer line both ends are kept: Ray says why after much else."""
 
 RECORD = re.compile(r"\[\d{4}-\d\d-\d\d ")
 """How a record begins in a server's log."""
@@ -115,5 +115,10 @@ def last_lines(folder: Path, name: str) -> list[str]:
             text = [line.strip() for line in path.read_text(errors="replace").splitlines()]
             # Between its records, a server lists counts of its own over many lines.
             records = [line for line in text if RECORD.match(line)] or list(filter(None, text))
-            lines += [line[:LONGEST_LINE] for line in records[-LAST_LINES:]]
-    return lines
+            lines += [_shortened(line) for line in records[-LAST_LINES:]]
+    return list(dict.fromkeys(lines))  # what is fatal is in both files
+
+
+def _shortened(line: str) -> str:
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"

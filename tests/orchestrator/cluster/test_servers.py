@@ -75,6 +75,24 @@ def test_a_server_without_a_log_is_named_nevertheless(
     assert servers.death == "Ray's raylet on node n7 died"
 
 
+FATAL = (
+    "[2026-01-02 03:04:05,681 C 1 1] (raylet) node_manager.cc:4: An unexpected system state has "
+    "occurred. You have likely discovered a bug in Ray. Please report this issue at "
+    "https://github.com/ray-project/ray/issues and we'll work with you to fix it. Check failed: "
+    "found.has_value() Timed out waiting for file /tmp/eos-0/1-1/session_2/metrics_agent_port_1"
+)
+
+
+def test_of_what_was_fatal_the_reason_is_shown_and_once(tmp_path: Path, logs: Path) -> None:
+    (logs / "raylet.out").write_text(LOG + FATAL + "\n")
+    (logs / "raylet.err").write_text(FATAL + "\n*** StackTrace Information ***\n")
+    lines = last_lines(tmp_path, "raylet")
+    assert len(lines) == 4
+    assert "node_manager.cc:4: An unexpected system state" in lines[-1]
+    assert "Timed out waiting for file" in lines[-1]
+    assert len(lines[-1]) < len(FATAL)
+
+
 def test_of_a_log_without_records_the_last_lines_are_shown(tmp_path: Path, logs: Path) -> None:
     (logs / "gcs_server.out").write_text("\n".join(f"line {number}\n" for number in range(9)))
     assert last_lines(tmp_path, "gcs_server") == [f"line {number}" for number in range(4, 9)]
