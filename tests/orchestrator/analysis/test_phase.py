@@ -197,6 +197,17 @@ def test_there_is_no_transition_where_rates_beyond_the_predicted_one_show_no_fal
     assert not row.undecided.startswith("η_c: ")
 
 
+@pytest.mark.parametrize(("below", "transition"), [(2, None), (12, False)])
+def test_the_level_below_is_known_the_better_the_more_runs_it_has(below: int, transition) -> None:
+    """S loses 0.2 of what it should; the interval reaches beyond 0.5 with two runs below."""
+    flat = [gd(float(eta), 20.0) for eta in np.geomspace(0.02, 0.06, below)]
+    edge = [
+        gd(eta, 20 * float(np.exp(-0.2 * np.log(eta / 0.1) + noise)))
+        for eta, noise in zip((0.12, 0.13, 0.14, 0.145), (0.03, -0.03, -0.03, 0.03), strict=True)
+    ]
+    assert phase_row("c", 0.1, flow(20.0), flat + edge).transition is transition
+
+
 @pytest.mark.parametrize("least", [0.03, 0.05, 0.07, 0.08])
 def test_a_fall_over_all_rates_is_no_lack_of_a_transition(least: float) -> None:
     """It bends below them."""
