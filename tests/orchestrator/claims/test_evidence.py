@@ -77,6 +77,8 @@ def test_what_does_not_count_for_the_analysis_turns_no_claim(
     evidence = gathered(tmp_path / "run", other)
     (at,) = evidence.every
     assert [row["eta"] for row in at.gd] == list(ETAS)
+    assert at.flow is not None
+    assert (at.flow["kind"], at.flow["sharpness"]) == ("flow", S_GF)
     wanted = {
         s.norm_flat: True,
         s.norm_rises: True,

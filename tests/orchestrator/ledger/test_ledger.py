@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import Ledger, part_name, utc
-from orchestrator.store import compact, create, write_part
+from orchestrator.ledger import Ledger, part_name, read_marks, utc
+from orchestrator.ledger.attempts import close_marks
+from orchestrator.ledger.marks import mark_running
+from orchestrator.store import Store, compact, create, write_part
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
 
@@ -150,6 +152,30 @@ def test_a_trial_whose_last_attempt_in_this_run_failed_is_suspect(
     record(run, "a", 3, "stopped")
     ledger.refresh()
     assert not ledger.suspect("a")
+
+
+def test_of_attempts_whose_process_is_gone_those_are_lost_that_settled_nothing(run: Path) -> None:
+    settle(run, "recorded", attempt=2)
+    shared = {"attempt": 1, "status": "reached", "finished_at": NOW, "epsilon": 0.1}
+    for name in ("unrecorded", "earlier"):
+        write_part(run, "trials", f"{name}-1", [{"trial_id": name, **shared}])
+    marks = [
+        mark_running(run, name, "c", attempt)
+        for name, attempt in (("recorded", 2), ("unrecorded", 1), ("earlier", 2), ("nothing", 1))
+    ]
+    trials = {row["trial_id"]: row for row in Store(run).rows("trials")}
+    lost = close_marks(run, marks, {"recorded": 2}, trials, failure_class="node_failure")
+    assert lost == ["earlier", "nothing"]
+    assert list(read_marks(run)) == []
+    rows = {(row["trial_id"], row["attempt"]): row for row in Store(run).rows("attempts")}
+    assert {key: (row["outcome"], row["failure_class"]) for key, row in rows.items()} == {
+        ("recorded", 2): ("settled", None),
+        ("unrecorded", 1): ("settled", None),
+        ("earlier", 2): ("lost", "node_failure"),
+        ("nothing", 1): ("lost", "node_failure"),
+    }
+    assert rows["unrecorded", 1]["finished_at"] == NOW
+    assert rows["nothing", 1]["finished_at"] is None
 
 
 def test_the_parts_of_different_attempts_have_different_names() -> None:
