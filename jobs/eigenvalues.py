@@ -196,6 +196,7 @@ class _Space:
         self._least = max(LEAST_PRODUCTS, basis.count + LEAST_GROWTH)
         self._probes = 0
         self._settled = False
+        self._grows = True
         self.exhausted = False
 
     def judge(self) -> ExtremalEigenvalues:
@@ -216,7 +217,8 @@ class _Space:
         floor = self._basis.rounding if norm > 0 or at_high > 0 else 0.0
         at_high, at_low = max(at_high / scale, floor), max(at_low / scale, floor)
         exact = max(at_high, at_low) <= 10 * self._basis.rounding
-        self.exhausted = invariant = exact and self._basis.is_invariant(norm)
+        invariant = exact and self._basis.is_invariant(norm)
+        self.exhausted = invariant or not self._grows
         enough = invariant or (self._basis.count >= self._least and self._probes >= PROBES)
         demand, ends = self._demand, (low, high, at_low, at_high)
         self._settled = demand.is_met(*ends)
@@ -239,6 +241,9 @@ class _Space:
     def expand(self, found: ExtremalEigenvalues) -> None:
         """Add the residual of the Ritz pair that needs it most; at first, and where none does but
         the space is too small to be believed, the image of the newest vector.
+
+        Where nothing can be added and nothing has changed, the space is exhausted: of an operator
+        that is not symmetric, its residuals stay large.
         """
         if self._probes < PROBES or self._settled:
             self._probes += 1
@@ -252,10 +257,11 @@ class _Space:
         else:
             chosen = dominant if found.residual > self._demand.rtol else other
         direction = self._residuals[chosen]
-        if self._basis.dimension >= self._most:
+        full = self._basis.dimension >= self._most
+        if full:
             many, few = (self._most // 4,) * 2 if both else (self._most // 2 - 2, 2)
             self._compress(*((few, many) if top else (many, few)))
-        self.exhausted = not self._basis.append(direction[None])
+        self._grows = self._basis.append(direction[None]) or full
 
     def _worse(self, found: ExtremalEigenvalues) -> int:
         """The end that is farther from its tolerance: 0 for λ_max, 1 for λ_min."""

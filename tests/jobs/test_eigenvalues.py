@@ -262,6 +262,21 @@ def test_every_number_that_steers_can_be_taken_from_another_process():
     assert next(told, None) is None
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("ends", ["both", "dominant"])
+@pytest.mark.parametrize("skew", [1e-3, 0.5])
+def test_an_operator_that_is_not_symmetric_ends_unconverged_when_the_space_is_full(ends, skew):
+    matrix = torch.diag(torch.arange(1.0, 6.0, dtype=torch.float64))
+    matrix[0, 4] = matrix[1, 3] = skew
+    found = extremal_eigenvalues(
+        rows_of(matrix), torch.ones(5, dtype=torch.float64), rtol=1e-6, ends=ends
+    )
+    assert found.products == 5
+    assert not found.converged
+    assert not found.sharpness_converged
+    assert found.residual > 1e-6
+
+
 def test_the_start_vector_is_the_same_every_time_and_in_every_dtype():
     before = torch.random.get_rng_state()
     double, single = start_vector(1000, torch.empty(0).double()), start_vector(1000, torch.empty(0))
