@@ -85,6 +85,14 @@ def test_a_factory_makes_a_new_network_each_time(own, body):
     assert "gave networks that share network" in refusal(own, text)
 
 
+def test_a_factory_shares_no_buffer_either(own):
+    text = f"{HEAD}\nclass Scale(nn.Module):\n    def __init__(self):\n"
+    text += "        super().__init__()\n        self.register_buffer('factor', torch.ones(10))\n"
+    text += "    def forward(self, inputs):\n        return inputs * self.factor\nSCALE = Scale()\n"
+    text += "def make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), SCALE)\n"
+    assert "gave networks that share network.2" in refusal(own, text)
+
+
 def test_a_copy_of_what_the_file_keeps_is_a_new_network(own, problem):
     text = f"{HEAD}\nimport copy\n{KEPT}\ndef make():\n    return copy.deepcopy(NET)\n"
     models.build(problem(architecture=own(text)), SHAPE)
