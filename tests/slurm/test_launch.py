@@ -96,7 +96,7 @@ def test_a_node_that_sees_another_run_directory_is_found_before_anything_is_subm
     problem = f"node n2: run directory {here.run} is not the one that the launch wrote to"
     assert problem in ended.stderr
     assert "node n1" not in ended.stderr
-    assert here.queue() == []
+    assert here.has_no_jobs()
 
     answers = json.loads(
         here.eos("doctor", "--cluster", str(here.folder / "site.yaml"), "--run-dir", str(here.run),
@@ -114,7 +114,7 @@ def test_what_a_node_lacks_and_what_slurm_refuses_is_said(place: Callable[[str],
     ended = here.launch(PROFILE + "python: /no/python\n", expect=2)
     assert "node n1: the check did not get through" in ended.stderr
     assert "/no/python" in ended.stderr
-    assert here.queue() == []
+    assert here.has_no_jobs()
 
 
 def test_when_no_node_is_free_the_jobs_are_submitted_all_the_same(

@@ -94,6 +94,11 @@ class Place:
     def queue(self) -> list[str]:
         return self.cluster.command("squeue", "--noheader", "--format=%A").split()
 
+    def has_no_jobs(self) -> bool:
+        """Whether none is on record, once the jobs of the check have ended."""
+        wait_for(lambda: self.queue() == [], 30)
+        return not read_jobs(self.run)
+
     def submitted(self, profile: str, *arguments: str, sweep: str = TINY) -> list[str]:
         """The numbers of the jobs of a launch that does not ask the nodes first."""
         asked = ("--preflight-wait", "0", "--json", *arguments)
