@@ -370,17 +370,17 @@ def verdict(mutant: Mutant, tests: Sequence[Path], seconds: float) -> tuple[str,
         sys.meta_path.insert(0, _Import(mutant))
         return run_tests(file, _Prefix(0.0, known.tests))
 
-    spent, tried = 0.0, False
+    spent = 0.0
     for file in about(mutant.path, tests):
         known = unchanged(file, seconds)
         if not known.tests or spent + known.seconds > FILES * seconds:
             continue
-        spent, tried = spent + known.seconds, True
+        spent += known.seconds
         status, _ = in_a_fork(functools.partial(work, file, known), WALL * (known.seconds + 10))
         if status != 0:
             how = "endless" if status in (None, -signal.SIGXCPU) else "found"
             return how, f"by {file.relative_to(ROOT)}"
-    return "survived" if tried else "untested", ""
+    return "survived" if spent else "untested", ""
 
 
 def files(places: Sequence[str], pattern: str) -> list[Path]:
