@@ -90,6 +90,22 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+@pytest.fixture(autouse=True)
+def not_in_the_clone(
+    request: pytest.FixtureRequest, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unit tests have a working directory of their own: what was run in the clone must not count,
+    such as the run directory that `make quickstart` leaves there.
+    """
+    if request.node.get_closest_marker("integration") is None:
+        monkeypatch.chdir(elsewhere)
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     from support.runs import SMALL, Run  # with torch and Ray, which few tests need
