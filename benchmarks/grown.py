@@ -125,7 +125,11 @@ def _steps(part: Part) -> pa.Table:
 
 def _attempts(part: Part) -> pa.Table:
     same = {"attempt": 1, "outcome": "settled", "hostname": "node", **_TIMES}
-    return _table(len(part), {"trial_id": [trial.trial_id for _, trial in part]}, same)
+    names = {
+        "trial_id": [trial.trial_id for _, trial in part],
+        "column_id": [column.column_id for column, _ in part],
+    }
+    return _table(len(part), names, same)
 
 
 def _table(rows: int, columns: dict[str, Any], same: dict[str, Any]) -> pa.Table:

@@ -141,7 +141,9 @@ def act(name: str, run: Path) -> None:
 
     columns = sweep_of(run).columns
     claims, others = Claims(run), Claims(run)
-    feed = Feed(run, columns, claims, Ledger(run), provenance("grown"), run / "stop")
+    ledger = Ledger(run)
+    state = ledger.read(columns)
+    feed = Feed(run, state, claims, ledger, provenance("grown"), run / "stop")
     one = records.Incarnation("500", 1, ("n",), "h", 0.0, None)
     deeds: dict[str, Callable[[], object]] = {
         "claim": feed.claim_more,

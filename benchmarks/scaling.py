@@ -28,7 +28,7 @@ from script import parse, table
 
 from orchestrator.ledger import Claims, Ledger
 from orchestrator.ledger.status import read_status
-from orchestrator.plan import ColumnProgress
+from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
 from orchestrator.store import Store, compact, remove_orphaned_temporaries
 
@@ -37,33 +37,34 @@ Steps = dict[str, Callable[[], Any]]
 
 
 def expand(run: Path) -> Steps:
-    """From the sweep file to columns and their first trials, with nothing settled."""
+    """From the sweep file to the state of a run in which nothing has happened."""
     state: dict[str, Any] = {}
     return {
         "load sweep.yaml, columns": lambda: state.update(sweep=sweep_of(run)),
-        "ColumnProgress of all": lambda: [ColumnProgress(c, {}) for c in state["sweep"].columns],
+        "RunState.of": lambda: RunState.of(state["sweep"].columns),
     }
 
 
 def ledger(run: Path) -> Steps:
-    """What is settled, read at the start and again."""
+    """The state by the tables, read at the start and again."""
     state: dict[str, Any] = {}
-    sweep = sweep_of(run)
-    spare = prepared(Path(tempfile.mkdtemp()) / "run", len(sweep.columns) + 1).columns[-1]
+    folder = Path(tempfile.mkdtemp()) / "run"
+    columns = prepared(folder, len(sweep_of(run).columns) + 1).columns
+    spare, read = columns[-1], Ledger(run)
     before = set(run.rglob("*.parquet"))
 
     def remove() -> None:
         for path in set(run.rglob("*.parquet")) - before:
             path.unlink()
 
+    def catch_up() -> None:
+        state.update(state=read.catch_up(state["state"]))
+
     return {
-        "Ledger()": lambda: state.update(ledger=Ledger(run)),
-        "refresh, nothing new": lambda: state["ledger"].refresh(),
+        "read": lambda: state.update(state=read.read(columns)),
+        "catch up, nothing new": catch_up,
         f"{PAUSE} to add": lambda: settle(run, [spare], 17),
-        "refresh, one part new": lambda: state["ledger"].refresh(),
-        "ColumnProgress of all": lambda: [
-            ColumnProgress(c, state["ledger"].settled) for c in sweep.columns
-        ],
+        "catch up, one part new": catch_up,
         f"{PAUSE} to remove": remove,
     }
 
@@ -77,9 +78,13 @@ def start(run: Path) -> Steps:
     # A column that is left to do, after all that are settled.
     prepared(run, len(sweep_of(run).columns) + 1)
 
+    def read() -> None:
+        ledger = Ledger(run)
+        state.update(ledger=ledger, state=ledger.read(state["sweep"].columns).begun())
+
     def feed() -> Feed:
         claims, origin = Claims(run), provenance("grown")
-        return Feed(run, state["sweep"].columns, claims, state["ledger"], origin, run / "stop")
+        return Feed(run, state["state"], claims, state["ledger"], origin, run / "stop")
 
     def end() -> None:
         state["feed"].claims.release_all()
@@ -89,8 +94,8 @@ def start(run: Path) -> Steps:
         "sweep": lambda: state.update(sweep=sweep_of(run)),
         "orphaned temporaries": lambda: remove_orphaned_temporaries(run),
         "check of all parts": lambda: Store(run).check_parts(set_damaged_aside=True),
-        "ledger": lambda: state.update(ledger=Ledger(run, new_run=True)),
-        "columns' progress": lambda: state.update(feed=feed()),
+        "read the state": read,
+        "feed": lambda: state.update(feed=feed()),
         "snapshot": lambda: state["feed"].snapshot(),
         "claim": lambda: state["feed"].claim_more(),
         "look around": lambda: state["feed"].look_around(),

@@ -83,7 +83,13 @@ def _digest(begin: str, problem: str, protocol: str) -> str:
 
 @functools.lru_cache(maxsize=128)
 def _spelled_problem(problem: Problem) -> str:
-    return canonical_json({name: getattr(problem, name) for name in _PROBLEM})
+    values = vars(problem)
+    return "{" + ",".join(_spelled_field(name, values[name]) for name in _PROBLEM) + "}"
+
+
+@functools.lru_cache(maxsize=4096, typed=True)  # 1, 1.0 and True are spelled differently
+def _spelled_field(name: str, value: object) -> str:
+    return f'"{name}":{canonical_json(value)}'
 
 
 @functools.lru_cache(maxsize=128)
@@ -94,7 +100,7 @@ def _spelled_protocol(protocol: Protocol, *, with_flow: bool) -> str:
 
 
 _PROBLEM, _PROTOCOL = (
-    [field.name for field in dataclasses.fields(kind)] for kind in (Problem, Protocol)
+    sorted(field.name for field in dataclasses.fields(kind)) for kind in (Problem, Protocol)
 )
 
 

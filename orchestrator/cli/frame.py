@@ -91,6 +91,8 @@ def _head(view: View, width: int) -> list[Text]:
         of_trials.append(f", {trials.to_do} to do")
     for text, failed in ((of_columns, columns.failed), (of_trials, trials.failed)):
         text.append(f", {failed} failed", style="bold red" if failed else "dim")
+    if trials.blocked:
+        of_trials.append(f", {trials.blocked} blocked", style="red")
     if trials.skipped:
         of_trials.append(f", {trials.skipped} skipped", style="dim")
     return [title, of_columns, of_trials, _outlook(view)]

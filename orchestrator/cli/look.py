@@ -26,12 +26,12 @@ from orchestrator.cli.slurm_jobs import (
 )
 from orchestrator.first_line import first_line
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.status import attributes, read_status
+from orchestrator.ledger.status import RunStatus, describe_trials, read_status
 from orchestrator.logs import read_log
+from orchestrator.plan import Counts, RunState
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.observe import observe
 from orchestrator.slurm.records import has_jobs, read_jobs
-from orchestrator.sweep import Sweep
 
 TrialOrJobArgument = Annotated[
     str,
@@ -51,28 +51,24 @@ def status(run: RunArgument, json: Json = False) -> None:
     state = read_status(run)
     seen = observe(run, state.sweep)
     if json:
-        print_json({**asdict(state), **observation_as_json(seen)})
+        print_json({**as_json(state), **observation_as_json(seen)})
         return
     rows = [
         {
             "column": column.label,
-            "settled": column.settled,
-            "running": column.running,
-            "failed": column.failed,
-            "skipped": column.skipped,
-            "to do": column.to_do,
+            **_by_state(column.trials),
             "claimed by": column.claimed_by,
             "heartbeat": None if column.heartbeat_s is None else duration(column.heartbeat_s),
             "last result": _ago(column.last_result_s),
         }
         for column in state.columns
     ]
-    print_table(rows, list(rows[0]))
-    done = sum(column.settled for column in state.columns)
-    left = sum(column.running + column.to_do for column in state.columns)
+    unseen = set() if state.trials.blocked else {"blocked"}
+    print_table(rows, [name for name in rows[0] if name not in unseen])
+    left = state.trials.left
     seconds = state.remaining_s if left else None
     go = "" if seconds is None else f", about {duration(seconds)} of one worker to go"
-    print(f"{done} trials settled, {left} left{go}")
+    print(f"{state.trials.settled} trials settled, {left} left{go}")
     if state.slurm_jobs and not seen.jobs:
         print(f"SLURM jobs at work: {', '.join(state.slurm_jobs)}")
     for column in state.columns:
@@ -98,8 +94,9 @@ def why(
     Example: eos why runs/quickstart 3cfb7c
     """
     sweep, ledger = sweep_of(run), Ledger(run)
+    state = ledger.read(sweep.columns)
     if trial is None:
-        rows = attributes(sweep, ledger, ledger.failed)
+        rows = describe_trials(ledger.store, state.failures())
         ends, silence = ends_of(run)
         if json:
             print_json([*rows, *bad_ends_as_rows(ends)])
@@ -126,7 +123,7 @@ def why(
             print("no trial has failed")
         print_bad_ends(ends, silence)
         return
-    name = _full_name(run, sweep, ledger, trial)
+    name = _full_name(run, state, ledger, trial)
     attempts = sorted(
         (row for row in ledger.store.rows("attempts") if row["trial_id"] == name),
         key=lambda row: int(row["attempt"]),
@@ -164,7 +161,8 @@ def logs(run: RunArgument, trial: TrialOrJobArgument) -> None:
     sweep = sweep_of(run)
     if print_job_output(run, trial):
         return
-    name = _full_name(run, sweep, Ledger(run), trial, read_jobs(run))
+    ledger = Ledger(run)
+    name = _full_name(run, ledger.read(sweep.columns), ledger, trial, read_jobs(run))
     for line in read_log(run, name):
         print(line)
 
@@ -174,7 +172,7 @@ COMMANDS = {"status": status, "why": why, "logs": logs}
 
 def _full_name(
     run: Path,
-    sweep: Sweep,
+    state: RunState,
     ledger: Ledger,
     beginning: str,
     jobs: Collection[str] | None = None,
@@ -184,8 +182,7 @@ def _full_name(
     Raises:
         UserError: there is none, or more than one.
     """
-    planned = {row["trial_id"] for row in attributes(sweep, ledger, None)}
-    found = sorted(name for name in planned | ledger.known if name.startswith(beginning))
+    found = sorted({*state.begins_with(beginning), *ledger.begins_with(beginning)})
     if len(found) != 1:
         some = ", ".join(found[:5]) if found else "none"
         what, or_job = "TRIAL", ""
@@ -197,6 +194,18 @@ def _full_name(
             f"{some}){or_job}"
         )
     return found[0]
+
+
+def as_json(state: RunStatus) -> dict[str, Any]:
+    """A status with the numbers of trials beside the rest of each column."""
+    columns = [{**asdict(column), **asdict(column.trials)} for column in state.columns]
+    for column in columns:
+        del column["trials"]
+    return {**asdict(state), "columns": columns, "trials": asdict(state.trials)}
+
+
+def _by_state(trials: Counts) -> dict[str, int]:
+    return {name.replace("_", " "): number for name, number in asdict(trials).items()}
 
 
 def _ago(seconds: float | None) -> str | None:

@@ -42,10 +42,11 @@ class Progress:
         if self._live is not None:
             self._live.update(self._display(snapshot))
             return
-        now, ended = time.monotonic(), snapshot.settled + snapshot.failed
+        trials = snapshot.trials
+        now, ended = time.monotonic(), trials.settled + trials.failed
         # Many trials may end in a second, and a log is read later: one line a second is enough.
         pause = 1.0 if ended != self._last_ended else LINE_SECONDS
-        if now - self._last_line >= pause or (snapshot.to_do == 0 and not snapshot.running):
+        if now - self._last_line >= pause or trials.left == 0:
             self._last_line, self._last_ended = now, ended
             stderr.print(self._line(snapshot), markup=False, highlight=False)
 
@@ -55,9 +56,10 @@ class Progress:
 
     def _line(self, snapshot: Snapshot) -> str:
         running = "; ".join(_running(item) for item in snapshot.running[:MOST_SHOWN])
-        failed = f", {snapshot.failed} failed" if snapshot.failed else ""
+        trials = snapshot.trials
+        failed = f", {trials.failed} failed" if trials.failed else ""
         return (
-            f"{time.strftime('%H:%M:%S')} {snapshot.settled}/{snapshot.trials} trials, "
+            f"{time.strftime('%H:%M:%S')} {trials.settled}/{trials.wanted} trials, "
             f"{snapshot.columns_complete}/{snapshot.columns} columns done{failed}"
             f"{_time_to_go(snapshot)}{' · ' + running if running else ''}"
         )
@@ -66,11 +68,12 @@ class Progress:
         bars = Table.grid(padding=(0, 1))
         for label, done, total in (
             ("columns", snapshot.columns_complete, snapshot.columns),
-            ("trials", snapshot.settled, snapshot.trials),
+            ("trials", snapshot.trials.settled, snapshot.trials.wanted),
         ):
             bar = ProgressBar(total=max(total, 1), completed=done, width=40)
             bars.add_row(label, bar, f"{done}/{total}")
-        failed = Text(f"{snapshot.failed} failed", style="red" if snapshot.failed else "dim")
+        number = snapshot.trials.failed
+        failed = Text(f"{number} failed", style="red" if number else "dim")
         elapsed = duration(time.monotonic() - self._started)
         head = Text.assemble((self._name, "bold"), f"  {elapsed}{_time_to_go(snapshot)}  ", failed)
         lines = [Text(_running(item)) for item in snapshot.running[:MOST_SHOWN]]
@@ -93,6 +96,6 @@ def _running(item: Running) -> str:
 
 
 def _time_to_go(snapshot: Snapshot) -> str:
-    if snapshot.remaining_s is None or not (snapshot.to_do or snapshot.running):
+    if snapshot.remaining_s is None or not snapshot.trials.left:
         return ""
     return f", about {duration(snapshot.remaining_s)} to go"

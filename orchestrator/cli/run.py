@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 import typer
 
 from jobs import datasets
@@ -25,9 +27,9 @@ from orchestrator.engine import (
 )
 from orchestrator.ledger import Ledger, rearm
 from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.status import attributes, older_trials
+from orchestrator.ledger.status import describe_trials
 from orchestrator.ledger.timed import read_timed
-from orchestrator.plan import ColumnProgress, Prediction, State, predict_all
+from orchestrator.plan import Counts, Prediction, RunState, predict
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.preflight import WAIT_SECONDS
 from orchestrator.slurm.profile import load_profile
@@ -76,28 +78,13 @@ def plan(
     sweep = _checked(sweeps.load(config, overrides or ()), unseen=True)
     run = run_dir or Path("runs") / sweep.name
     refuse_unfit_directory(run, sweep)
-    ledger = Ledger(run) if run.is_dir() else None
-    labels = column_labels(sweep.columns)
-    settled = {} if ledger is None else ledger.settled
-    failed: set[str] = set() if ledger is None else ledger.failed
-    columns = [ColumnProgress(column, settled, failed) for column in sweep.columns]
+    state = Ledger(run).read(sweep.columns) if run.is_dir() else RunState.of(sweep.columns)
     refused = _refused(sweep)
-    sound = [progress for progress in columns if progress.column_id not in refused]
-    costs, timed = _predicted(run, sound)
-    by_column = dict(zip((progress.column_id for progress in sound), costs, strict=True))
-    rows = [
-        _planned(
-            progress,
-            labels[progress.column_id],
-            by_column.get(progress.column_id),
-            refused.get(progress.column_id),
-        )
-        for progress in columns
-    ]
-    total = {key: sum(row[key] for row in rows) for key in ("trials", "settled", "to do", "failed")}
-    older = 0 if ledger is None else older_trials(ledger.store, sweep)
-    gradients = sum(cost.gradients for cost in costs)
-    hours = sum(cost.seconds for cost in costs) / 3600
+    sound = np.array([column.column_id not in refused for column in sweep.columns])
+    cost, timed = _predicted(run, state, sound)
+    rows = _planned(state, cost, refused)
+    total = _numbers(state.total)
+    gradients, hours = float(cost.gradients.sum()), float(cost.seconds.sum()) / 3600
     files = sum(row["files"] for row in rows)
     _warn(dict.fromkeys(refused.values()))
     if json:
@@ -106,12 +93,12 @@ def plan(
                 "run": str(run),
                 "columns": rows,
                 **total,
-                "older": older,
+                "older": state.older,
                 "gradients": gradients,
                 "device_hours": hours,
                 "files": files,
-                "prior": any(cost.guess for cost in costs),
-                "timed": all(cost.timed for cost in costs),
+                "prior": bool(cost.guess.any()),
+                "timed": bool(cost.timed.all()),
             }
         )
         return
@@ -127,13 +114,13 @@ def plan(
         f"{len(rows)} columns, {total['trials']} trials: {total['settled']} settled, "
         f"{total['to do']} to do\n"
         f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
-        f"worker{_reservation(sound, costs, timed)}\n"
+        f"worker{_reservation(state, cost, timed)}\n"
         f"{_left_out(len(refused))}"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command()} compact merges them"
     )
-    if older:
-        print(of_older_version(older))
+    if state.older:
+        print(of_older_version(state.older))
     _warn_of_missing(sweep)
 
 
@@ -201,7 +188,7 @@ def resume(
     sweep = _checked(sweep_of(run))
     if failed or where is not None:
         ledger = Ledger(run)
-        rows = attributes(sweep, ledger, ledger.failed)
+        rows = describe_trials(ledger.store, ledger.read(sweep.columns).failures())
         chosen = rows if where is None else select_rows(rows, where)
         for row in chosen:
             rearm(run, row["trial_id"], row["attempt"])
@@ -277,13 +264,15 @@ def _refused(sweep: Sweep) -> dict[str, str]:
     return {column.column_id: str(error) for error, columns in found for column in columns}
 
 
-def _predicted(run: Path, columns: Sequence[ColumnProgress]) -> tuple[list[Prediction], str | None]:
-    """The cost of columns, and where gradients were timed for it."""
+def _predicted(
+    run: Path, state: RunState, sound: npt.NDArray[np.bool_]
+) -> tuple[Prediction, str | None]:
+    """The cost of the sound columns, and where gradients were timed for it."""
     known = read_timed(run)
-    timed = timed_for(columns, known)
+    timed = timed_for(state, known)
     here = timed.keys() - known.keys()
     where = "on a CPU of this machine" if here else "when a run began" if timed else None
-    return predict_all(columns, timed=timed), where
+    return predict(state, timed=timed).only(sound), where
 
 
 def _left_out(refused: int) -> str:
@@ -293,17 +282,14 @@ def _left_out(refused: int) -> str:
     return f"not predicted: {refused} columns whose network cannot be made, which eos run refuses\n"
 
 
-def _reservation(
-    columns: Sequence[ColumnProgress], costs: Sequence[Prediction], timed: str | None
-) -> str:
+def _reservation(state: RunState, cost: Prediction, timed: str | None) -> str:
     """What a prediction rests on, as long as that is not what was measured."""
-    if not any(cost.guess for cost in costs):
+    if not cost.guess.any():
         return ""
     said = "a guess until each column's flow has run"
     if timed is not None:
         said += f"; a gradient and a Hessian product were timed {timed}"
-    pairs = zip(columns, costs, strict=True)
-    untimed = [progress.column.resources for progress, cost in pairs if not cost.timed]
+    untimed = [state.columns[i].resources for i in np.flatnonzero(~cost.timed)]
     if untimed:
         said += "; what was never timed is taken at the speed of one CPU core"
     if any(resources.gpus_per_worker for resources in untimed):
@@ -311,24 +297,34 @@ def _reservation(
     return f" ({said})"
 
 
-def _planned(
-    progress: ColumnProgress, label: str, cost: Prediction | None, refused: str | None
-) -> dict[str, Any]:
-    column = progress.column
-    states = list(progress.states().values())
-    to_do = states.count(State.TO_DO) + progress.unknown
-    measures = bool(column.protocol.also or column.protocol.eigenvalues)  # a table of their own
+def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each column; without a cost where its network is refused."""
+    labels, rows = column_labels(state.columns), []
+    for i, its in enumerate(state):
+        protocol, refusal = its.column.protocol, refused.get(its.column_id)
+        measures = bool(protocol.also or protocol.eigenvalues)  # a table of their own
+        predicted = refusal is None
+        rows.append(
+            {
+                "column": labels[its.column_id],
+                "column_id": its.column_id,
+                **_numbers(its.counts),
+                "files": (TABLES + measures) * its.counts.left,
+                "gradients": float(cost.gradients[i]) if predicted else None,
+                "device hours": float(cost.seconds[i]) / 3600 if predicted else None,
+                "guess": bool(cost.guess[i]) if predicted else None,
+                "timed": bool(cost.timed[i]) if predicted else None,
+                "refused": refusal,
+            }
+        )
+    return rows
+
+
+def _numbers(trials: Counts) -> dict[str, int]:
     return {
-        "column": label,
-        "column_id": column.column_id,
-        "trials": len(states) + progress.unknown - states.count(State.SKIPPED),
-        "settled": states.count(State.SETTLED),
-        "failed": states.count(State.FAILED),
-        "to do": to_do,
-        "files": (TABLES + measures) * to_do,
-        "gradients": None if cost is None else cost.gradients,
-        "device hours": None if cost is None else cost.seconds / 3600,
-        "guess": None if cost is None else cost.guess,
-        "timed": None if cost is None else cost.timed,
-        "refused": refused,
+        "trials": trials.wanted,
+        "settled": trials.settled,
+        "failed": trials.failed,
+        "blocked": trials.blocked,
+        "to do": trials.left,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from orchestrator.cluster import Allocation
 from orchestrator.engine import fitting, refuse_unfit
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.labels import column_labels
-from orchestrator.plan import ColumnProgress, State
+from orchestrator.plan import RunState
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
 from orchestrator.slurm.job_state import at_work
@@ -117,11 +118,10 @@ def _missing(run: Path, sweep: Sweep, profile: Profile, json: bool) -> tuple[Col
         SweepError: there are some, but none fits the profile.
         Exit: there are none, which was said.
     """
-    ledger = Ledger(run)
-    found = [ColumnProgress(column, ledger.settled, ledger.failed) for column in sweep.columns]
-    left = [progress.column for progress in found if not progress.complete]
+    state = Ledger(run).read(sweep.columns)
+    left = [sweep.columns[i] for i in (~state.complete).nonzero()[0]]
     if not left:
-        raise typer.Exit(_say_nothing_to_do(run, found, json))
+        raise typer.Exit(_say_nothing_to_do(run, state, json))
     fit, reasons = fitting(left, profile.allocation)
     if not fit:
         refuse_unfit(left, profile.allocation)
@@ -133,26 +133,26 @@ def _missing(run: Path, sweep: Sweep, profile: Profile, json: bool) -> tuple[Col
     return fit
 
 
-def _say_nothing_to_do(run: Path, found: Sequence[ColumnProgress], json: bool) -> int:
+def _say_nothing_to_do(run: Path, state: RunState, json: bool) -> int:
     """Say why no job is needed; the exit status."""
-    failed = sum(list(progress.states().values()).count(State.FAILED) for progress in found)
-    blocked = [progress for progress in found if progress.blocked]
-    status = SOME_FAILED if failed or blocked else SETTLED
+    trials = state.total
+    status = SOME_FAILED if trials.unfinished else SETTLED
     if json:
-        print_json({"run": str(run), "name": None, "submitted": (), "live": (), "failed": failed})
+        print_json(
+            {"run": str(run), "name": None, "submitted": (), "live": (), "failed": trials.failed}
+        )
         return status
     named = shlex.quote(str(run))
     if not status:
         print(f"nothing was submitted, for nothing is missing in {named}")
         return status
-    never = sum(progress.unknown for progress in blocked)
     print(
-        f"nothing was submitted: what is missing in {named} has failed ({failed} trials) or cannot "
-        f"begin for that ({never} trials)"
+        f"nothing was submitted: what is missing in {named} has failed ({trials.failed} trials) or "
+        f"cannot begin for that ({trials.blocked} trials)"
     )
-    labels = column_labels([progress.column for progress in found])
-    for progress in blocked[:MOST_BLOCKED_SHOWN]:
-        print(f"column {labels[progress.column_id]}: {progress.blocked}")
+    labels = column_labels(state.columns)
+    for column in islice(state.blocked_columns(), MOST_BLOCKED_SHOWN):
+        print(f"column {labels[column.column_id]}: {column.blocked}")
     print(
         f"see why, and give failed trials another chance, with\n  {command()} why {named}\n"
         f"  {command()} resume {named} --failed --cluster FILE"

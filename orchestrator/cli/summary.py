@@ -120,8 +120,10 @@ def _print_end(
     seeds: Sequence[int] = (),
     in_job: bool = False,
 ) -> None:
-    snapshot, eos, named = outcome.snapshot, command(), shlex.quote(str(run))
-    print(f"{snapshot.settled} of {snapshot.trials} trials settled, {snapshot.failed} failed")
+    eos, named = command(), shlex.quote(str(run))
+    trials = outcome.snapshot.trials
+    blocked = f", {trials.blocked} cannot begin" if trials.blocked else ""
+    print(f"{trials.settled} of {trials.wanted} trials settled, {trials.failed} failed{blocked}")
     for column_id, reason in outcome.blocked:
         print(f"column {column_id}: {reason}")
     for path in pictures:

@@ -13,7 +13,7 @@ from orchestrator.engine.in_hand import InHand
 from orchestrator.engine.rows import Finished
 from orchestrator.engine.work import Recorded, Report, Work
 from orchestrator.logs import NAME
-from orchestrator.plan import SettledTrial
+from orchestrator.plan import Outcomes, newest
 
 COMMIT_SECONDS = 1.0
 """Trials of a work that ended within this time are committed together, in one part file."""
@@ -27,7 +27,7 @@ class Books:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._finished: list[Finished] = []
-        self._settled: list[SettledTrial] = []
+        self._settled: list[Outcomes] = []
         self._failed: list[str] = []
         self._warnings: list[str] = []
         self._recorded: list[Recorded] = []
@@ -51,7 +51,7 @@ class Books:
     def commit(self) -> None:
         """Write the rows of what is finished, and forget its checkpoints and marks."""
         if self._finished:
-            self._settled += commit(self._work.run, self._finished, self._work.provenance)
+            self._settled.append(commit(self._work.run, self._finished, self._work.provenance))
             for finished in self._finished if self._work.logged else ():
                 trial_id = finished.assignment.trial.trial_id
                 self._note(trial_id, finished.result.trajectory, ended=True)
@@ -68,7 +68,7 @@ class Books:
         for hand in in_hand if self._work.logged else ():
             self._note(hand.trial_id, hand.trajectory, ended=False)
         report = Report(
-            tuple(self._settled),
+            newest(self._settled),
             tuple(self._failed),
             tuple(hand.progress() for hand in in_hand),
             halt,

@@ -28,13 +28,16 @@ from orchestrator.ledger import (
     wait_for_death,
 )
 from orchestrator.plan import (
+    Attempt,
+    AtWork,
     Batching,
-    ColumnProgress,
+    ColumnState,
+    FailureClass,
     Ready,
+    RunState,
     State,
     Timed,
     first_work,
-    seconds_per_gradient,
     seconds_to_go,
 )
 from orchestrator.sweep import Column, Resources
@@ -49,12 +52,19 @@ REPORTS_PER_SECOND = 50
 """Of all running trials together; Tune's controller handles ten times as many."""
 
 
+Candidate = tuple[ColumnState, Trial, float]
+"""A trial that may start: its column, and its predicted seconds."""
+
+
 @dataclass
 class Feed:
-    """Hands out :class:`Work` until every column that this run can claim is complete."""
+    """Hands out :class:`Work` until every column that this run can claim is complete.
+
+    ``state`` is where the run directory stands, as far as it was seen.
+    """
 
     run: Path
-    columns: Sequence[Column]
+    state: RunState
     claims: Claims
     ledger: Ledger
     provenance: Provenance
@@ -68,27 +78,24 @@ class Feed:
     warn: Callable[[str], None] = print
     may_begin: Callable[[], bool] = lambda: True
     grown: Callable[[], Sequence[Column] | None] = lambda: None
-    progress: dict[str, ColumnProgress] = field(init=False)
     halted: str | None = field(init=False, default=None)
     stranded: str | None = field(init=False, default=None)
     places: Places = field(init=False, default_factory=Places)
     gate: Gate = field(init=False, default_factory=Gate)
     _running: dict[str, Running | None] = field(init=False, default_factory=dict)
-    _attempts: dict[str, int] = field(init=False, default_factory=dict)
     _works: int = field(init=False, default=0)
     _workers: int = field(init=False, default=0)
     _scarce_since: float | None = field(init=False, default=None)
     _looked_at: float = field(init=False, default=-LOOK_SECONDS)
 
-    def __post_init__(self) -> None:
-        self.progress = {
-            column.column_id: ColumnProgress(column, self.ledger.settled, self.ledger.failed)
-            for column in self.columns
-        }
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What this run can claim."""
+        return self.state.columns
 
     def complete(self) -> bool:
         """Whether nothing is left to run, here or elsewhere."""
-        return all(column.complete for column in self.progress.values())
+        return bool(self.state.complete.all())
 
     def grow(self, *, now: bool = False) -> bool:
         """Take in what the sweep has become since the last look; whether that is more.
@@ -99,33 +106,20 @@ class Feed:
         if not now and time.monotonic() - self._looked_at < LOOK_SECONDS:
             return False
         self._looked_at = time.monotonic()
-        columns = {column.column_id: column for column in self.grown() or ()}
-        changed = [
-            column
-            for name, column in columns.items()
-            if name not in self.progress or self.progress[name].column != column
-        ]
-        if changed or now:
-            self.ledger.refresh()
-        settled, failed = self.ledger.settled, self.ledger.failed
+        before = self.state
+        if (columns := self.grown()) is not None:
+            # What was known and is left to others now is still counted.
+            known = {column.column_id: column for column in self.columns}
+            together = tuple({**known, **{c.column_id: c for c in columns}}.values())
+            if together != self.columns:
+                self.state = self.ledger.catch_up(self.state).extended(together)
+                if self.places.nodes:
+                    self._count_slots()
         if now:
-            changed += [
-                progress.column
-                for name, progress in self.progress.items()
-                if name not in columns and progress.forgiven(failed)
-            ]
-        for column in changed:
-            known = self.progress.get(column.column_id)
-            self.progress[column.column_id] = (
-                ColumnProgress(column, settled, failed)
-                if known is None
-                else known.as_column(column, settled, failed)
-            )
-        if changed:
-            self.columns = tuple(progress.column for progress in self.progress.values())
-            if self.places.nodes:
-                self._count_slots()
-        return bool(changed)
+            self.look_around()
+        if self.state.layout is not before.layout:
+            return True
+        return now and bool((before.complete & ~self.state.complete).any())
 
     def next_work(self) -> Work | None:
         """What a worker is to run next, or None when nothing can start now."""
@@ -147,8 +141,8 @@ class Feed:
         work = Work(
             run=self.run,
             assignments=tuple(
-                self._assign(progress, trial, pack_size(trial, resources, memory, self.batching))
-                for progress, trial in self._choose(ready, memory, slots)
+                self._assign(column, trial, pack_size(trial, resources, memory, self.batching))
+                for column, trial in self._choose(ready, memory, slots)
             ),
             resources=resources,
             provenance=self.provenance,
@@ -180,50 +174,50 @@ class Feed:
         self.halted = self.halted or report.halt
         for warning in report.warnings:
             self.warn(warning)
-        by_trial = {a.trial.trial_id: self.progress[a.column_id] for a in work.assignments}
-        for settled in report.settled:
-            by_trial[settled.trial_id].settle(settled)
-            self._running.pop(settled.trial_id, None)
-        for trial_id in report.failed:
-            self._running.pop(trial_id, None)
+        self.state = self.state.settled(report.settled)
+        columns = {a.trial.trial_id: a.column_id for a in work.assignments}
         if report.failed:
-            self.ledger.refresh()
+            self.look_around()
             for trial_id in report.failed:
-                self._judge(by_trial[trial_id], trial_id)
-        self._running.update(dict.fromkeys(by_trial.keys() & self._running.keys()))
+                self._judge(trial_id, columns[trial_id])
+        for trial_id, column_id in columns.items():
+            if trial_id in self._running and not self.state.runs(trial_id, column_id):
+                del self._running[trial_id]
+        self._running.update(dict.fromkeys(columns.keys() & self._running.keys()))
         self._running.update({running.trial_id: running for running in report.running})
         self._release_complete()
 
     def take_end(self, work: Work, error: str | None) -> None:
         """Book the end of a work; with an error, its process died without a last word."""
         self._works -= 1
-        names = {a.trial.trial_id for a in work.assignments}
         if error is not None:
-            marks = list(read_marks(self.run, names))
-            wait_for_death(marks)
-            self.ledger.refresh()
-            lost = self.ledger.close(marks, "node_failure", error)
-            tried = {
-                assignment.trial.trial_id
-                for assignment in work.assignments
-                if self.ledger.attempts(assignment.trial.trial_id) >= assignment.attempt
-            }
-            if not tried:
-                # It died before it could mark what it took up: that counts against the first.
-                lost = [self._book_death(work.assignments[0], error)]
-            for assignment in work.assignments:
-                progress, name = self.progress[assignment.column_id], assignment.trial.trial_id
-                if name in self.ledger.settled:
-                    progress.settle(self.ledger.settled[name])
-                elif name in tried - set(lost):
-                    self._judge(progress, name)  # it failed, said so, and took its process with it
-                elif name in lost:
-                    self.warn(f"the process of trial {name} died: {first_line(error)}")
-                    self._judge(progress, name)
+            self._take_death(work, error)
         for assignment in work.assignments:
             self._running.pop(assignment.trial.trial_id, None)
-            self.progress[assignment.column_id].release(assignment.trial.trial_id)
+            self.state = self.state.stopped(assignment.trial.trial_id, assignment.column_id)
         self._release_complete()
+
+    def _take_death(self, work: Work, error: str) -> None:
+        """Put the attempts that ended with their process on record."""
+        columns = {a.trial.trial_id: a.column_id for a in work.assignments}
+        marks = list(read_marks(self.run, columns))
+        wait_for_death(marks)
+        self.look_around()
+        lost = self._close(marks, error)
+        tried = {
+            assignment.trial.trial_id
+            for assignment in work.assignments
+            if self.state.last_on_record(assignment.trial.trial_id, assignment.column_id)
+            >= assignment.attempt
+        }
+        if not tried:
+            # It died before it could mark what it took up: that counts against the first.
+            lost = [self._book_death(work.assignments[0], error)]
+        for trial_id in lost:
+            self.warn(f"the process of trial {trial_id} died: {first_line(error)}")
+        for trial_id in tried | set(lost):
+            # Some may have failed, said so, and taken their process with them.
+            self._judge(trial_id, columns[trial_id])
 
     def at_work(self) -> bool:
         """Whether a process has a trial in hand, as far as can be told from here."""
@@ -236,14 +230,17 @@ class Feed:
         Their processes are gone; of those on other nodes, the next run finds out.
         """
         marks = read_marks(self.run, list(self._running))
-        self.ledger.close((m for m in marks if m.owner.is_dead() is True), "node_failure", error)
+        self._close([m for m in marks if m.owner.is_dead() is True], error)
 
     def look_around(self) -> None:
         """Take in what other runs have settled meanwhile."""
-        self.ledger.refresh()
-        for progress in self.progress.values():
-            if not progress.flawless:
-                progress.refresh(self.ledger.settled, self.ledger.failed)
+        self.state = self.ledger.catch_up(self.state)
+
+    def _close(self, marks: Sequence[Mark], error: str | None = None) -> list[str]:
+        """Put attempts whose processes are gone on record; the trials whose attempt was lost."""
+        failure_class: FailureClass | None = None if error is None else "node_failure"
+        self.state, lost = self.ledger.close(self.state, marks, failure_class, error)
+        return lost
 
     def claim_more(self) -> bool:
         """Claim a column that has something to do; whether there is something to start now."""
@@ -251,15 +248,10 @@ class Feed:
 
     def snapshot(self) -> Snapshot:
         """Where the run stands."""
-        states = [state for p in self.progress.values() for state in p.states().values()]
-        unknown = sum(p.unknown for p in self.progress.values() if not p.blocked)
         return Snapshot(
-            columns=len(self.progress),
-            columns_complete=sum(p.complete for p in self.progress.values()),
-            trials=len(states) + unknown - states.count(State.SKIPPED),
-            settled=states.count(State.SETTLED),
-            failed=states.count(State.FAILED),
-            to_do=states.count(State.TO_DO) + unknown,
+            columns=len(self.columns),
+            columns_complete=int(self.state.complete.sum()),
+            trials=self.state.total,
             running=tuple(running for running in self._running.values() if running is not None),
             remaining_s=self._remaining_seconds(),
         )
@@ -268,9 +260,7 @@ class Feed:
         kinds = {column.resources for column in self.columns}
         self.slots = max([1, *(self.places.fitting(resources) for resources in kinds)])
 
-    def _placeable(
-        self, ready: list[tuple[ColumnProgress, Trial, float]]
-    ) -> list[tuple[ColumnProgress, Trial, float]]:
+    def _placeable(self, ready: list[Candidate]) -> list[Candidate]:
         """Those of the trials for which fit nodes are left; says once why there are none."""
         if not self.places.unfit:
             return ready
@@ -291,12 +281,12 @@ class Feed:
             return None
         return resources.cpus_per_worker * self.memory_per_cpu
 
-    def _slots_for(self, ready: Sequence[tuple[ColumnProgress, Trial, float]]) -> int:
+    def _slots_for(self, ready: Sequence[Candidate]) -> int:
         """All slots; or those that have a worker already, where no other would be worth its start.
 
         Predictions may be wrong: nothing waits longer for this than another worker takes to start.
         """
-        timed = all(progress.flow is not None for progress, _, _ in ready)
+        timed = all(column.plan.flow is not None for column, _, _ in ready)
         if not timed or sum(item[2] for item in ready) > START_SECONDS:
             return self.slots
         now = time.monotonic()
@@ -305,15 +295,15 @@ class Feed:
         return self.slots if now - self._scarce_since > START_SECONDS else max(self._workers, 1)
 
     def _choose(
-        self, ready: Sequence[tuple[ColumnProgress, Trial, float]], memory: int | None, slots: int
-    ) -> list[tuple[ColumnProgress, Trial]]:
+        self, ready: Sequence[Candidate], memory: int | None, slots: int
+    ) -> list[tuple[ColumnState, Trial]]:
         """The trials of the next work: the first that is ready, and what goes with it.
 
         A flow goes by itself, and so does a trial that failed or whose process died: so that one
         which kills its process is found out, and those that were beside it go on.
         """
         first, trial, _ = ready[0]
-        if trial.kind == "flow" or self.ledger.suspect(trial.trial_id):
+        if trial.kind == "flow" or self.state.suspect(trial.trial_id, first.column_id):
             return [(first, trial)]
         resources = first.column.resources
         alike = [
@@ -321,63 +311,64 @@ class Feed:
             for c, t, seconds in ready
             if t.kind == "gd"
             and c.column.resources == resources
-            and not self.ledger.suspect(t.trial_id)
+            and not self.state.suspect(t.trial_id, c.column_id)
         ]
         # While every slot has its work, the next one is for whichever becomes free.
         free = max(slots - self._works, 0) or slots
         return first_work(alike, slots, free, self.batching.work_seconds)
 
-    def _ready(self) -> list[tuple[ColumnProgress, Trial, float]]:
+    def _ready(self) -> list[Candidate]:
         """Flows first, then the trial that is predicted to take longest."""
         ready = [
-            (progress, trial, progress.gradients_of(trial) * seconds_per_gradient(progress))
+            (column, trial, column.plan.seconds_of(trial))
             for column_id in self.claims.held
-            if column_id in self.progress
-            for progress in [self.progress[column_id]]
-            for trial in progress.ready()
+            if column_id in self.state.layout.index
+            for column in [self.state.column(column_id)]
+            for trial in column.ready
         ]
         return sorted(ready, key=lambda item: (item[1].kind != "flow", -item[2], item[1].trial_id))
 
     def _claim_more(self) -> bool:
+        held, complete = self.claims.held, self.state.complete
         open_ones = [
             column_id
-            for column_id, progress in self.progress.items()
-            if not progress.complete and column_id not in self.claims.held
+            for column_id, i in self.state.layout.index.items()
+            if not complete[i] and column_id not in held
         ]
         for column_id in self.claims.in_turn(open_ones):
             if not self.claims.take(column_id):
                 continue
-            progress = self.progress[column_id]
-            self.ledger.refresh()
-            progress.refresh(self.ledger.settled, self.ledger.failed)
-            marks = self._marks_of(progress)
+            self.look_around()
+            marks = self._marks_of(self.state.column(column_id))
             wait_for_death(marks)
-            self.ledger.refresh()
-            self.ledger.close(mark for mark in marks if mark.owner.is_dead() is not False)
-            self._attempts.update({mark.trial_id: mark.attempt for mark in marks})
-            progress.refresh(self.ledger.settled, self.ledger.failed)
-            if progress.ready():
+            self.look_around()
+            self._close([mark for mark in marks if mark.owner.is_dead() is not False])
+            for mark in marks:  # one that goes on all the same has its number
+                attempt = Attempt(mark.attempt, "lost", None)
+                if self.state.last_on_record(mark.trial_id, column_id) < mark.attempt:
+                    self.state = self.state.lost(mark.trial_id, column_id, attempt)
+            if self.state.column(column_id).ready:
                 return True
             self._release_complete()
         return False
 
-    def _marks_of(self, progress: ColumnProgress) -> list[Mark]:
+    def _marks_of(self, column: ColumnState) -> list[Mark]:
         """The marks of a column. Those of a thousand jobs are many: only its own are looked at.
 
         But where a flow was tried and is not there, its column may have trials that are not known.
         """
-        unsure = progress.flow is None and self.ledger.attempts(progress.flow_trial.trial_id)
-        names = None if unsure else [trial.trial_id for trial in progress.trials]
-        return [m for m in read_marks(self.run, names) if m.column_id == progress.column_id]
+        plan, name = column.plan, column.column_id
+        unsure = plan.flow is None and self.state.last_attempt(plan.trials[0].trial_id, name)
+        marks = read_marks(self.run, None if unsure else list(plan.places))
+        return [mark for mark in marks if mark.column_id == name]
 
-    def _assign(self, progress: ColumnProgress, trial: Trial, pack_size: int) -> Assignment:
-        name = trial.trial_id
-        attempt = 1 + max(self.ledger.attempts(name), self._attempts.get(name, 0))
-        self._attempts[name] = attempt
+    def _assign(self, column: ColumnState, trial: Trial, pack_size: int) -> Assignment:
+        name, plan = trial.trial_id, column.plan
+        attempt = 1 + self.state.last_attempt(name, column.column_id)
         self._running[name] = None
-        progress.start(name)
-        asked = progress.asked_rate(trial)
-        return Assignment(trial, progress.column_id, attempt, progress.flow, pack_size, asked)
+        self.state = self.state.started(name, column.column_id, AtWork(attempt))
+        asked = plan.asked_rate(trial)
+        return Assignment(trial, column.column_id, attempt, plan.flow, pack_size, asked)
 
     def _book_death(self, assignment: Assignment, error: str) -> str:
         name, now = assignment.trial.trial_id, utc(time.time())
@@ -385,6 +376,7 @@ class Feed:
             self.run,
             attempt_row(
                 name,
+                assignment.column_id,
                 assignment.attempt,
                 "lost",
                 hostname=socket.gethostname(),
@@ -396,24 +388,23 @@ class Feed:
                 error=error,
             ),
         )
-        self.ledger.refresh()
+        self.look_around()
         return name
 
-    def _judge(self, progress: ColumnProgress, trial_id: str) -> None:
+    def _judge(self, trial_id: str, column_id: str) -> None:
         """A failed trial is tried again, unless its history says that this is of no use."""
-        if trial_id in self.ledger.failed:
+        self.state = self.state.stopped(trial_id, column_id)
+        if self.state.column(column_id).state_of(trial_id) == State.FAILED:
             self.warn(f"trial {trial_id} failed and is not tried again in this run")
-            progress.fail(trial_id)
-        else:
-            progress.release(trial_id)
 
     def _release_complete(self) -> None:
+        index, complete = self.state.layout.index, self.state.complete
         for column_id in self.claims.held:
-            if column_id in self.progress and self.progress[column_id].complete:
+            if column_id in index and complete[index[column_id]]:
                 self.claims.release(column_id)
 
     def _remaining_seconds(self) -> float | None:
         """The predicted time to go; None before anything was timed that it could rest on."""
         done = {name: running.step for name, running in self._running.items() if running}
-        total = seconds_to_go(self.progress.values(), done, self.timed)
+        total = seconds_to_go(self.state, done, self.timed)
         return None if total is None else total / max(self.slots, 1)

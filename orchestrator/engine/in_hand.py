@@ -122,6 +122,7 @@ class InHand:
             return
         row = attempt_row(
             self.trial_id,
+            self.assignment.column_id,
             self._mark.attempt,
             outcome,
             hostname=socket.gethostname(),

@@ -197,15 +197,14 @@ def execute(
         Interruption(run, claims.token, patient=site.in_job, grace=site.grace) as interruption,
         _watch(claims, site, interruption),
     ):
-        ledger = Ledger(run, new_run=True)
-        feed = Feed(run, columns, claims, ledger, origin, interruption.stop_file, warn=warn)
+        ledger = Ledger(run)
+        state = ledger.read(columns).begun()
+        feed = Feed(run, state, claims, ledger, origin, interruption.stop_file, warn=warn)
         feed.may_begin, feed.logged, feed.grown = site.may_begin, bool(log), grown
         earlier = data_read(run) if read is None else read()
         feed.data = {data: reads[0] for data, reads in earlier.items()}
         feed.batching = batching or feed.batching
-        feed.timed = timed_for(
-            list(feed.progress.values()), read_timed(run), lambda: interruption.requested
-        )
+        feed.timed = timed_for(feed.state, read_timed(run), lambda: interruption.requested)
         keep_timed(run, feed.timed)
         observe(feed.snapshot())
         try:
@@ -222,14 +221,14 @@ def execute(
         snapshot = feed.snapshot()
         observe(snapshot)
         return RunOutcome(
-            settled=all(progress.flawless for progress in feed.progress.values()),
+            settled=snapshot.trials.unfinished == 0,
             stop=None if feed.halted else interruption.stop,
             halted=feed.halted,
-            failed=tuple(sorted(feed.ledger.failed & _names(feed))),
+            failed=tuple(sorted(trial.trial_id for _, trial in feed.state.failures())),
             blocked=tuple(
-                (column_id, progress.blocked)
-                for column_id, progress in feed.progress.items()
-                if progress.blocked
+                (column.column_id, column.blocked)
+                for column in feed.state.blocked_columns()
+                if column.blocked
             ),
             snapshot=snapshot,
         )
@@ -242,10 +241,6 @@ def set_damaged_aside(run: Path, warn: Callable[[str], None]) -> None:
     for path in torn_marks(run):
         aside = set_aside(path, "it is cut")
         warn(f"{path} is damaged (it is cut); it was set aside as {aside.name}")
-
-
-def _names(feed: Feed) -> set[str]:
-    return {trial.trial_id for p in feed.progress.values() for trial in p.trials}
 
 
 def _carry_out(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.engine.work import Running
+from orchestrator.plan import Counts
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,6 @@ class Snapshot:
 
     columns: int
     columns_complete: int
-    trials: int
-    settled: int
-    failed: int
-    to_do: int
+    trials: Counts
     running: tuple[Running, ...]
     remaining_s: float | None

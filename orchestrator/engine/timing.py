@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
-from orchestrator.plan import ColumnProgress, Gradient, Timed, predict_all
+import numpy as np
+
+from orchestrator.plan import Gradient, RunState, Timed, predict
 from orchestrator.plan.cost import prior_seconds_per_gradient
 from orchestrator.plan.timed import may_be_timed
 from orchestrator.sweep import Column
@@ -18,17 +20,14 @@ PRODUCTS_PER_GRADIENT = 0.4
 
 
 def timed_for(
-    columns: Sequence[ColumnProgress],
-    known: Timed,
-    abandoned: Callable[[], bool] = lambda: False,
+    state: RunState, known: Timed, abandoned: Callable[[], bool] = lambda: False
 ) -> dict[Gradient, float]:
-    """The gradients that a prediction of these columns rests on.
+    """The gradients that a prediction of what is left rests on.
 
     Those that are ``known``, and of columns of which neither they nor trials say anything, others
     that are timed here.
     """
-    costs = predict_all(columns, timed=known)
-    untimed = [p.column for p, cost in zip(columns, costs, strict=True) if not cost.timed]
+    untimed = [state.columns[i] for i in np.flatnonzero(~predict(state, timed=known).timed)]
     return {**known, **time_gradients(untimed, abandoned)}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.records import Point
 from jobs.spec import Trial
 from orchestrator.engine.data_read import Data, Read
-from orchestrator.plan import FlowFacts, SettledTrial
+from orchestrator.plan import NOTHING_SETTLED, FlowFacts, Outcomes
 from orchestrator.sweep import AskedRate, Resources
 
 
@@ -103,7 +103,7 @@ class Recorded:
 class Report:
     """What an actor has to say after a slice of work."""
 
-    settled: tuple[SettledTrial, ...] = ()
+    settled: Outcomes = NOTHING_SETTLED
     failed: tuple[str, ...] = ()
     running: tuple[Running, ...] = ()
     halt: str | None = None

@@ -2,7 +2,7 @@
 
 from orchestrator.ledger.attempts import Row, attempt_row, commit_attempt, part_name, utc
 from orchestrator.ledger.claims import HEARTBEAT_SECONDS, Claim, Claims, JobStart, read_claims
-from orchestrator.ledger.ledger import Ledger, settled_trial
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import (
     Mark,
     mark_running,
@@ -12,6 +12,7 @@ from orchestrator.ledger.marks import (
     unmark,
     wait_for_death,
 )
+from orchestrator.ledger.outcomes import outcomes_of_rows
 
 __all__ = [
     "HEARTBEAT_SECONDS",
@@ -24,11 +25,11 @@ __all__ = [
     "attempt_row",
     "commit_attempt",
     "mark_running",
+    "outcomes_of_rows",
     "part_name",
     "read_claims",
     "read_marks",
     "rearm",
-    "settled_trial",
     "torn_marks",
     "unmark",
     "utc",

@@ -24,6 +24,7 @@ def utc(seconds: float) -> datetime:
 
 def attempt_row(
     trial_id: str,
+    column_id: str,
     attempt: int,
     outcome: Outcome,
     *,
@@ -38,6 +39,7 @@ def attempt_row(
     """One row of ``attempts``."""
     return {
         "trial_id": trial_id,
+        "column_id": column_id,
         "attempt": attempt,
         "outcome": outcome,
         "failure_class": failure_class,
@@ -69,7 +71,7 @@ def close_marks(
     run: Path,
     marks: Sequence[Mark],
     recorded: Mapping[str, int],
-    settled_attempts: Mapping[str, Row],
+    settled_attempts: Mapping[str, tuple[int, int]],
     *,
     failure_class: FailureClass | None = None,
     error: str = WITHOUT_A_WORD,
@@ -77,27 +79,28 @@ def close_marks(
     """Write the rows that attempts whose process is gone left unwritten.
 
     ``recorded`` has the last attempt of each trial that has a row in ``attempts``,
-    ``settled_attempts`` a row of ``trials`` of each settled trial. Returns the trials whose attempt
-    was lost.
+    ``settled_attempts`` the attempt that settled each settled trial, and when that ended (µs since
+    the epoch). Returns the trials whose attempt was lost.
     """
     lost = []
     for mark in marks:
-        row = settled_attempts.get(mark.trial_id)
+        settled_by, ended = settled_attempts.get(mark.trial_id, (0, 0))
         if recorded.get(mark.trial_id, 0) >= mark.attempt:
             unmark(run, mark.trial_id)
             continue
-        settled = row is not None and row["attempt"] == mark.attempt
+        settled = settled_by == mark.attempt
         if not settled:
             lost.append(mark.trial_id)
         commit_attempt(
             run,
             attempt_row(
                 mark.trial_id,
+                mark.column_id,
                 mark.attempt,
                 "settled" if settled else "lost",
                 hostname=mark.owner.hostname,
                 started_at=utc(mark.started_at),
-                finished_at=row["finished_at"] if row is not None and settled else None,
+                finished_at=utc(ended / 1e6) if settled else None,
                 slurm_job_id=mark.slurm_job_id,
                 restart_count=mark.restart_count,
                 failure_class=None if settled else failure_class,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Collection, Container, Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jobs.spec import Trial
 from orchestrator.ledger.attempts import Row
 from orchestrator.ledger.claims import Claim, read_claims
 from orchestrator.ledger.labels import column_labels
@@ -18,10 +18,9 @@ from orchestrator.ledger.marks import Mark, read_marks
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.ledger.timed import read_timed
 from orchestrator.live import read_live
-from orchestrator.plan import ColumnProgress, State, seconds_to_go
+from orchestrator.plan import AtWork, ColumnState, Counts, RunState, seconds_to_go
 from orchestrator.run_directory import sweep_of
 from orchestrator.store import Store
-from orchestrator.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,7 @@ class ColumnStatus:
 
     column_id: str
     label: str
-    settled: int
-    running: int
-    failed: int
-    skipped: int
-    to_do: int
+    trials: Counts
     blocked: str | None
     claimed_by: str | None
     heartbeat_s: float | None
@@ -46,11 +41,13 @@ class RunStatus:
     """A run directory of a sweep.
 
     ``remaining_s`` is predicted, of one worker; None before anything was timed that it
-    could rest on. ``older`` is how many trials there are besides, of :func:`older_trials`.
+    could rest on. ``older`` is how many trials there are besides that do not count, see
+    :attr:`orchestrator.plan.RunState.older`.
     """
 
     sweep: str
     columns: tuple[ColumnStatus, ...]
+    trials: Counts
     remaining_s: float | None
     slurm_jobs: tuple[str, ...]
     damaged: tuple[str, ...]
@@ -64,61 +61,43 @@ def read_status(run: Path) -> RunStatus:
         SweepError: it is no run directory.
     """
     sweep, ledger = sweep_of(run), Ledger(run)
-    claims = {claim.column_id: claim for claim in read_claims(run)}
-    marks = marks_at_work(run, claims, ledger.settled)
-    running = Counter(mark.column_id for mark in marks)
-    rows = ledger.store.table("trials", [*_OF_OLDER, "finished_at"]).to_pylist()
-    last, labels = _last_results(rows), column_labels(sweep.columns)
-    found = [ColumnProgress(column, ledger.settled, ledger.failed) for column in sweep.columns]
-    columns = []
-    for progress in found:
-        column = progress.column
-        states = Counter(progress.states().values())
-        to_do = states[State.TO_DO] + (0 if progress.blocked else progress.unknown)
-        works = min(running[column.column_id], to_do)
-        columns.append(
-            ColumnStatus(
-                column_id=column.column_id,
-                label=labels[column.column_id],
-                settled=states[State.SETTLED],
-                running=works,
-                failed=states[State.FAILED],
-                skipped=states[State.SKIPPED],
-                to_do=to_do - works,
-                blocked=progress.blocked,
-                last_result_s=last.get(column.column_id),
-                **_holder(claims.get(column.column_id)),
-            )
+    claims = list(read_claims(run))
+    state = with_work(ledger.read(sweep.columns), claims, marks_at_work(run, claims))
+    labels, now = column_labels(sweep.columns), time.time()
+    columns = [
+        ColumnStatus(
+            column_id=column.column_id,
+            label=labels[column.column_id],
+            trials=column.counts,
+            blocked=column.blocked,
+            last_result_s=max(now - finished / 1e6, 0.0) if finished else None,
+            **_holder(state.holders.get(i)),
         )
+        for i, (column, finished) in enumerate(zip(state, state.finished.tolist(), strict=True))
+    ]
     return RunStatus(
         sweep=sweep.name,
         columns=tuple(columns),
-        remaining_s=seconds_to_go(found, _steps_done(run, marks), read_timed(run)),
-        slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims.values() if c.slurm_job_id})),
+        trials=state.total,
+        remaining_s=seconds_to_go(state, steps_done(run, state), read_timed(run)),
+        slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims if c.slurm_job_id})),
         damaged=tuple(str(path) for path in ledger.store.damaged()),
-        older=_count_older(rows, sweep),
+        older=state.older,
     )
 
 
-_OF_OLDER = ("trial_id", "column_id", "data_digest")
+def with_work(state: RunState, claims: Iterable[Claim], marks: Iterable[Mark]) -> RunState:
+    """A state with who works on what: claims that are alive, and the attempts that run."""
+    held = {claim.column_id: claim for claim in claims if not claim.stale}
+    index = state.layout.index
+    holders = {index[name]: claim for name, claim in held.items() if name in index}
+    works = ((m.trial_id, m.column_id, AtWork(m.attempt, m)) for m in marks)
+    return dataclasses.replace(state, holders=holders).working(works)
 
 
-def older_trials(store: Store, sweep: Sweep) -> int:
-    """How many trials have rows of a version that named trials otherwise, and do not count.
-
-    Such rows have no digest of their data, and are of columns that the sweep does not have.
-    """
-    return _count_older(store.table("trials", _OF_OLDER).to_pylist(), sweep)
-
-
-def _count_older(rows: Iterable[Row], sweep: Sweep) -> int:
-    columns = {column.column_id for column in sweep.columns}
-    undigested = (row for row in rows if row["data_digest"] is None)
-    return len({row["trial_id"] for row in undigested if row["column_id"] not in columns})
-
-
-def _steps_done(run: Path, marks: Iterable[Mark]) -> dict[str, int]:
+def steps_done(run: Path, state: RunState) -> dict[str, int]:
     """The steps of the attempts that run, as far as their processes say them."""
+    marks: Iterable[Mark] = (work.mark for work in state.running.values())
     run_now = {(mark.trial_id, mark.attempt, mark.owner) for mark in marks}
     return {
         trial.trial_id: trial.step
@@ -128,69 +107,55 @@ def _steps_done(run: Path, marks: Iterable[Mark]) -> dict[str, int]:
     }
 
 
-def marks_at_work(run: Path, claims: Mapping[str, Claim], settled: Container[str]) -> list[Mark]:
-    """The attempts that run: those that are marked and neither settled nor over.
+def marks_at_work(run: Path, claims: Iterable[Claim]) -> list[Mark]:
+    """The attempts that run: those that are marked and not over.
 
     Of a process that cannot be seen from here, they are over when its column's claim is stale.
     """
+    by_column = {claim.column_id: claim for claim in claims}
     dead: dict[ProcessIdentity, bool | None] = {}
     found = []
     for mark in read_marks(run):
         if mark.owner not in dead:  # asked once, though it may have many trials in hand
             dead[mark.owner] = mark.owner.is_dead()
-        over, claim = dead[mark.owner], claims.get(mark.column_id)
+        over, claim = dead[mark.owner], by_column.get(mark.column_id)
         if over is None:
             over = claim is None or claim.stale
-        if not over and mark.trial_id not in settled:
+        if not over:
             found.append(mark)
     return found
 
 
-def attributes(sweep: Sweep, ledger: Ledger, wanted: Collection[str] | None) -> list[Row]:
-    """Known trials of a sweep with their problem, η and last attempt; all for ``wanted=None``."""
-    rows = []
-    last = {row["trial_id"]: row for row in _by_attempt(ledger)}
-    for column in sweep.columns:
-        progress = ColumnProgress(column, ledger.settled, ledger.failed)
-        for trial in progress.trials:
-            if wanted is not None and trial.trial_id not in wanted:
-                continue
-            eta, eta_c = trial.learning_rate, progress.critical_rate
-            attempt = last.get(trial.trial_id, {})
-            rows.append(
-                {
-                    "trial_id": trial.trial_id,
-                    "column_id": column.column_id,
-                    "kind": trial.kind,
-                    **dataclasses.asdict(column.problem),
-                    "eta": eta,
-                    "eta_over_eta_c": eta / eta_c if eta and eta_c else None,
-                    "attempt": attempt.get("attempt"),
-                    "outcome": attempt.get("outcome"),
-                    "failure_class": attempt.get("failure_class"),
-                    "error": attempt.get("error"),
-                    "hostname": attempt.get("hostname"),
-                    "slurm_job_id": attempt.get("slurm_job_id"),
-                }
-            )
-    return rows
+def describe_trials(store: Store, trials: Iterable[tuple[ColumnState, Trial]]) -> list[Row]:
+    """Trials with their problem, η and last attempt."""
+    trials = list(trials)
+    wanted = {trial.trial_id for _, trial in trials}
+    last: dict[str, Row] = {}
+    for row in sorted(store.rows("attempts"), key=lambda row: int(row["attempt"])):
+        if row["trial_id"] in wanted:
+            last[row["trial_id"]] = row
+    return [_described(column, trial, last.get(trial.trial_id, {})) for column, trial in trials]
+
+
+def _described(column: ColumnState, trial: Trial, attempt: Mapping[str, Any]) -> Row:
+    eta, eta_c = trial.learning_rate, column.plan.critical_rate
+    return {
+        "trial_id": trial.trial_id,
+        "column_id": column.column_id,
+        "kind": trial.kind,
+        **dataclasses.asdict(column.column.problem),
+        "eta": eta,
+        "eta_over_eta_c": eta / eta_c if eta and eta_c else None,
+        **{name: attempt.get(name) for name in _OF_ATTEMPT},
+    }
+
+
+_OF_ATTEMPT = ("attempt", "outcome", "failure_class", "error", "hostname", "slurm_job_id")
 
 
 def _holder(claim: Claim | None) -> dict[str, Any]:
-    if claim is None or claim.stale:
+    if claim is None:
         return {"claimed_by": None, "heartbeat_s": None}
     job = f", job {claim.slurm_job_id}" if claim.slurm_job_id else ""
     owner = f"{claim.owner.hostname} (process {claim.owner.pid}{job})"
     return {"claimed_by": owner, "heartbeat_s": claim.age}
-
-
-def _last_results(rows: Iterable[Row]) -> dict[str, float]:
-    """The age of the newest row of each column, in seconds."""
-    now, ages = datetime.now(UTC), {}
-    for row in sorted(rows, key=lambda row: row["finished_at"]):
-        ages[row["column_id"]] = max((now - row["finished_at"]).total_seconds(), 0.0)
-    return ages
-
-
-def _by_attempt(ledger: Ledger) -> list[Row]:
-    return sorted(ledger.store.rows("attempts"), key=lambda row: int(row["attempt"]))

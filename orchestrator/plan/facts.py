@@ -1,8 +1,8 @@
-"""What a plan needs to know of trials that were settled before, as plain values."""
+"""What a plan needs to know of a settled flow, as plain values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -14,32 +14,6 @@ class Threshold:
     status: str
     time: float
     max_sharpness: float | None
-
-
-@dataclass(frozen=True)
-class SettledTrial:
-    """A trial whose rows are in the tables.
-
-    Its last attempt took ``wall_s`` seconds: of what a pack took, its share. ``init_sharpness`` is
-    the sharpness at θ0, None where it could not be measured.
-    """
-
-    trial_id: str
-    thresholds: tuple[Threshold, ...]
-    gradients: int
-    hvps: int
-    wall_s: float
-    init_sharpness: float | None = None
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the trial ended because its loss grew beyond bounds."""
-        return any(threshold.status == "diverged" for threshold in self.thresholds)
-
-    @property
-    def seconds_per_gradient(self) -> float:
-        """What one evaluation of a gradient, or of a Hessian-vector product, took."""
-        return self.wall_s / max(self.gradients + self.hvps, 1)
 
 
 @dataclass(frozen=True)
@@ -60,20 +34,24 @@ class FlowFacts:
     init_sharpness: float | None = None
 
     @classmethod
-    def of(cls, flow: SettledTrial) -> FlowFacts:
-        """Read the facts off a settled flow."""
-        sharpness = {
-            t.epsilon: t.max_sharpness
-            for t in flow.thresholds
-            if t.status == "reached" and t.max_sharpness
-        }
+    def of(
+        cls,
+        thresholds: Iterable[Threshold],
+        *,
+        gradients: int,
+        hvps: int,
+        wall_s: float,
+        init_sharpness: float | None,
+    ) -> FlowFacts:
+        """The facts of a flow that took ``wall_s`` seconds."""
+        reached = [t for t in thresholds if t.status == "reached" and t.max_sharpness]
         return cls(
-            sharpness=sharpness,
-            time=max((t.time for t in flow.thresholds if t.epsilon in sharpness), default=None),
-            gradients=flow.gradients,
-            hvps=flow.hvps,
-            seconds_per_gradient=flow.seconds_per_gradient,
-            init_sharpness=flow.init_sharpness,
+            sharpness={t.epsilon: t.max_sharpness for t in reached if t.max_sharpness},
+            time=max((t.time for t in reached), default=None),
+            gradients=gradients,
+            hvps=hvps,
+            seconds_per_gradient=wall_s / max(gradients + hvps, 1),
+            init_sharpness=init_sharpness,
         )
 
     def critical_rate(self, epsilon: float) -> float | None:

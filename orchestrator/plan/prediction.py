@@ -2,132 +2,122 @@
 
 from __future__ import annotations
 
-import dataclasses
-import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from orchestrator.plan.column_progress import ColumnProgress, State
-from orchestrator.plan.cost import flow_gradients, prior_seconds_per_gradient, unknown_gradients
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.plan.run_state import RunState
+from orchestrator.plan.states import State
 from orchestrator.plan.timed import NONE_TIMED, Timed, gradient_seconds
-from orchestrator.sweep import Resources
 
 LEAST_LEFT = 1 / 20
 """Of a running trial, as a fraction of what was predicted for it."""
 
 NONE_DONE: Mapping[str, int] = MappingProxyType({})
 
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
-    """What is left of a column; ``guess`` says that it rests on priors, not on the flow.
+    """What is left of each column: ``gradients``, and ``seconds`` of one worker.
 
-    ``timed`` says that the seconds rest on trials that were timed, of this column or of others, or
-    on a gradient of this one.
+    ``guess`` says of each that it rests on priors, not on the column's flow; ``timed``, that the
+    seconds rest on trials that were timed, of this column or of others, or on a gradient of it.
     """
 
-    gradients: float
-    seconds: float
-    guess: bool
-    timed: bool
+    gradients: Floats
+    seconds: Floats
+    guess: Flags
+    timed: Flags
+
+    def only(self, columns: Flags) -> Prediction:
+        """Nothing is left of the columns but these."""
+        return Prediction(
+            np.where(columns, self.gradients, 0.0),
+            np.where(columns, self.seconds, 0.0),
+            self.guess & columns,
+            self.timed | ~columns,
+        )
 
 
-def seconds_per_gradient(progress: ColumnProgress) -> float:
-    """As the column's flow took, or as is assumed of it before it has run.
+def predict(
+    state: RunState, steps_done: Mapping[str, int] = NONE_DONE, timed: Timed = NONE_TIMED
+) -> Prediction:
+    """The cost of all trials that are not settled, failed, skipped or blocked.
 
-    That is of a trial by itself; among others in a pack it takes less.
-    """
-    if progress.flow is None:
-        return prior_seconds_per_gradient(progress.column)
-    return progress.flow.seconds_per_gradient
-
-
-def predict_all(
-    columns: Iterable[ColumnProgress],
-    steps_done: Mapping[str, int] = NONE_DONE,
-    timed: Timed = NONE_TIMED,
-) -> list[Prediction]:
-    """The cost of what is left of each column, in their order.
+    ``steps_done`` are those of running trials, by trial_id. A trial that took longer than predicted
+    still counts a little.
 
     A column whose flow has not run is reckoned with the seconds that others turned out to take, in
     units of what was assumed of them: with the median over those of the same resources. Where there
     are none, with the gradients that were ``timed``.
     """
-    columns = list(columns)
-    predictions = [predict(progress, steps_done) for progress in columns]
-    if not any(prediction.guess for prediction in predictions):
-        return predictions
-    measured: dict[Resources, list[float]] = defaultdict(list)
-    for progress in columns:
-        ratio = _measured_ratio(progress)
-        if ratio is not None:
-            measured[progress.column.resources].append(ratio)
-    ratios = {resources: statistics.median(several) for resources, several in measured.items()}
-    seconds = gradient_seconds((progress.column for progress in columns), timed)
-    return [
-        _timed(
-            prediction,
-            ratios.get(progress.column.resources),
-            seconds.get(progress.column_id),
-        )
-        for progress, prediction in zip(columns, predictions, strict=True)
-    ]
+    layout, left = state.layout, ~state.complete
+    begun = np.array([plan.flow is not None for plan in state.plans], dtype=bool)
+    guess = left & ~begun
+    gradients = np.where(guess, layout.assumed_gradients, 0.0)
+    seconds = gradients * layout.assumed_seconds
+    for i in np.flatnonzero(left & begun).tolist():
+        gradients[i] = _left(state, i, steps_done)
+        seconds[i] = gradients[i] * state.plans[i].seconds_per_gradient
+    known = ~guess
+    if guess.any():
+        known |= _by_others(state, begun, guess, gradients, seconds, timed)
+    return Prediction(gradients, seconds, guess, known)
 
 
 def seconds_to_go(
-    columns: Iterable[ColumnProgress],
-    steps_done: Mapping[str, int] = NONE_DONE,
-    timed: Timed = NONE_TIMED,
+    state: RunState, steps_done: Mapping[str, int] = NONE_DONE, timed: Timed = NONE_TIMED
 ) -> float | None:
-    """What is left of all columns, in seconds of one worker, by :func:`predict_all`.
+    """What is left of all columns, in seconds of one worker, by :func:`predict`.
 
     None as long as it would rest on what was assumed of a column, and nothing that was timed.
     """
-    left = predict_all(columns, steps_done, timed)
-    return sum(one.seconds for one in left) if all(one.timed for one in left) else None
+    left = predict(state, steps_done, timed)
+    return float(left.seconds.sum()) if left.timed.all() else None
 
 
-def predict(progress: ColumnProgress, steps_done: Mapping[str, int] = NONE_DONE) -> Prediction:
-    """The cost of all trials of a column that are not settled, failed or skipped.
-
-    ``steps_done`` are those of running trials, by trial_id. A trial that took longer than predicted
-    still counts a little.
-    """
-    if progress.blocked or progress.complete:
-        return Prediction(0.0, 0.0, guess=False, timed=True)
-    gradients = unknown_gradients(progress.column) if progress.flow is None else 0.0
-    states = progress.states()
-    for trial in progress.trials:
-        if states[trial.trial_id] in (State.TO_DO, State.RUNNING):
-            whole = progress.gradients_of(trial)
-            gradients += max(whole - steps_done.get(trial.trial_id, 0), LEAST_LEFT * whole)
-    seconds = gradients * seconds_per_gradient(progress)
-    begun = progress.flow is not None
-    return Prediction(gradients, seconds, guess=not begun, timed=begun)
+def _left(state: RunState, i: int, steps_done: Mapping[str, int]) -> float:
+    """Gradients that are left of a column whose flow has run."""
+    first = int(state.layout.first[i])
+    plan, states = state.plans[i], state.states[first : first + len(state.plans[i].costs)]
+    total = float(plan.costs[states == State.TO_DO].sum())
+    for place in np.flatnonzero(states == State.RUNNING).tolist():
+        whole = float(plan.costs[place])
+        done = steps_done.get(plan.trials[place].trial_id, 0)
+        total += max(whole - done, LEAST_LEFT * whole)
+    return total
 
 
-def _timed(prediction: Prediction, ratio: float | None, gradient: float | None) -> Prediction:
-    if not prediction.guess or (ratio is None and gradient is None):
-        return prediction
-    if ratio is not None:
-        seconds = ratio * prediction.seconds
-    else:
-        assert gradient is not None
-        seconds = prediction.gradients * gradient
-    return dataclasses.replace(prediction, seconds=seconds, timed=True)
-
-
-def _measured_ratio(progress: ColumnProgress) -> float | None:
-    """Seconds that a whole column takes, in units of what was assumed of it before.
-
-    They are known of its settled trials, and follow from its flow for the others. None unless its
-    flow has run, and of columns that will never be whole.
-    """
-    if progress.flow is None or progress.blocked or progress.has_failures:
-        return None
-    column = progress.column
-    assumed = flow_gradients(column) + unknown_gradients(column)
-    real = progress.settled_seconds + predict(progress).seconds
-    return real / (assumed * prior_seconds_per_gradient(column))
+def _by_others(
+    state: RunState, begun: Flags, guess: Flags, gradients: Floats, seconds: Floats, timed: Timed
+) -> Flags:
+    """Put the seconds of guesses right by what was timed; for which that could be done."""
+    layout, counts = state.layout, state.counts
+    bad = counts[:, State.FAILED] + counts[:, State.BLOCKED] > 0
+    measured = begun & ~bad
+    # Seconds that a whole column takes, in units of what was assumed of it before: they are known
+    # of its settled trials, and follow from its flow for the others.
+    settled = np.add.reduceat(state.seconds, layout.first[:-1])
+    ratios = (settled + seconds) / (layout.assumed_gradients * layout.assumed_seconds)
+    known = np.zeros(len(guess), dtype=bool)
+    for kind in np.unique(layout.resources[guess]).tolist():
+        alike = layout.resources == kind
+        if (alike & measured).any():
+            of_kind = guess & alike
+            seconds[of_kind] *= np.median(ratios[alike & measured])
+            known |= of_kind
+    missing = np.flatnonzero(guess & ~known).tolist()
+    if missing and timed:
+        each = gradient_seconds((state.columns[i] for i in np.flatnonzero(guess)), timed)
+        for i in missing:
+            gradient = each.get(state.columns[i].column_id)
+            if gradient is not None:
+                seconds[i] = gradients[i] * gradient
+                known[i] = True
+    return known

@@ -13,7 +13,7 @@ from orchestrator.store.choice import select_rows
 from orchestrator.store.compaction import Compaction, compact
 from orchestrator.store.examples import Example, examples
 from orchestrator.store.parts import Identity, identity
-from orchestrator.store.read import Store
+from orchestrator.store.read import News, Store
 from orchestrator.store.repair import remove_orphaned_temporaries, set_aside
 from orchestrator.store.schema import (
     AGREEMENT,
@@ -64,6 +64,7 @@ __all__ = [
     "Compaction",
     "Example",
     "Identity",
+    "News",
     "QueryError",
     "RowError",
     "Store",

@@ -10,21 +10,24 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestrator.left_out import why_no_file
 from orchestrator.store.index import KEY_COLUMNS, decode, keys_of
-from orchestrator.store.schema import ADDED
+from orchestrator.store.schema import added_to
 from orchestrator.store.write import COMPACTED, refusal
 
 CONTAINS = b"eos.contains"
 """The key of a compacted file's metadata: the files it holds, as JSON."""
+
+SMALL_BYTES = 2**20
 
 _GONE = (errno.ENOENT, errno.ESTALE)
 
@@ -144,17 +147,50 @@ def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table
         VanishedError: it is gone.
     """
     with _open(path) as file:
-        _check_columns(file, schema)
+        there = _check_columns(file, schema)
         if not columns:
             return schema.empty_table().select([])
-        there = [name for name in columns if name in file.schema_arrow.names]
         try:
-            found = file.read(columns=there, use_threads=False)
+            found = file.read(
+                columns=[name for name in columns if name in there], use_threads=False
+            )
         except (pa.ArrowException, OSError) as error:
             raise _judged(path, error) from error
+    return _completed(found, schema, columns)
+
+
+def read_pieces(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """As :func:`read_part` of a compacted file, a row group at a time; no trial is divided.
+
+    Its rows must be sorted so that those of a trial come together, and ``columns`` have trial_id
+    among them.
+    """
+    with _open(path) as file:
+        there = _check_columns(file, schema)
+        wanted = [name for name in columns if name in there]
+        held: pa.Table | None = None
+        for group in range(file.num_row_groups):
+            try:
+                found = file.read_row_group(group, columns=wanted, use_threads=False)
+            except (pa.ArrowException, OSError) as error:
+                raise _judged(path, error) from error
+            rows = _completed(found, schema, columns)
+            rows = rows if held is None else pa.concat_tables([held, rows])
+            names = rows.column("trial_id")
+            whole = pc.index(pc.equal(names, names[-1]), True).as_py() if len(rows) else 0
+            held = rows.slice(whole).combine_chunks()
+            if whole:
+                yield rows.slice(0, whole)
+        if held is not None and len(held):
+            yield held
+
+
+def _completed(found: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """With NULL in the columns that an older file lacks."""
+    there = set(names := found.column_names)
     for field in (schema.field(name) for name in columns if name not in there):
         found = found.append_column(field, pa.nulls(len(found), field.type))
-    return found.select(list(columns))
+    return found if names == list(columns) else found.select(list(columns))
 
 
 def read_keys(path: Path, schema: pa.Schema) -> pa.Table:
@@ -207,7 +243,10 @@ def _open(path: Path) -> pq.ParquetFile:
     try:
         if (reason := why_no_file(path)) is not None:
             raise UnreadableError(reason)
-        return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+        size = path.stat().st_size
+        # A small file is read at once: every piece of it would be a request to its file server.
+        source = pa.py_buffer(path.read_bytes()) if size <= SMALL_BYTES else path
+        return pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise _judged(path, error) from error
 
@@ -221,11 +260,17 @@ def _judged(path: Path, error: Exception) -> Exception:
     return UnreadableError(" ".join(str(error).split()))
 
 
-def _check_columns(file: pq.ParquetFile, schema: pa.Schema) -> None:
+def _check_columns(file: pq.ParquetFile, schema: pa.Schema) -> frozenset[str]:
+    """The names of a file's columns, which must be those of the table."""
     found = file.schema_arrow.remove_metadata()
-    expected = pa.schema([f for f in schema if f.name not in ADDED or f.name in found.names])
+    names = frozenset(found.names)
+    if found.equals(schema):
+        return names
+    added = added_to(schema) - names
+    expected = pa.schema([field for field in schema if field.name not in added])
     if not found.equals(expected):
         raise UnreadableError(_difference(found, expected))
+    return names
 
 
 def _difference(found: pa.Schema, schema: pa.Schema) -> str:

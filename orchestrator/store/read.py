@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +27,14 @@ from orchestrator.store.parts import (
     list_parts,
     read_keys,
     read_part,
+    read_pieces,
 )
 from orchestrator.store.repair import DAMAGED, set_aside
 from orchestrator.store.schema import KEYS, TABLES, table_schema
 from orchestrator.store.write import refusal
 
 _LISTINGS = 50
+_BATCH_BYTES = 16 * 2**20
 _READERS = 4
 
 Result = TypeVar("Result")
@@ -52,13 +55,13 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class News:
-    """Rows of a table that a reader has not seen yet, and the ``files`` that it has seen by now.
+class News(Generic[Result]):
+    """What a reader made of the files that it had not seen, and the ``files`` that it has seen now.
 
-    With ``afresh``, the rows are all there are: what was read before counts no longer.
+    With ``afresh``, the parts are all there are: what was read before counts no longer.
     """
 
-    rows: pa.Table
+    parts: list[Result]
     files: dict[Path, Identity]
     afresh: bool
 
@@ -129,16 +132,30 @@ class Store:
             self.skip(chosen.path, before, str(damage))
             raise VanishedError(chosen.path) from damage
 
-    def news(self, name: str, columns: Sequence[str], known: Mapping[Path, Identity]) -> News:
-        """Some columns of what came into a table since the files ``known`` were read.
+    def news(
+        self,
+        name: str,
+        columns: Sequence[str],
+        known: Mapping[Path, Identity],
+        reduce: Callable[[pa.Table], Result],
+    ) -> News[Result]:
+        """What ``reduce`` makes of some columns of the files that are not ``known``.
 
-        The columns must be those of the table and have its keys among them. A trial's rows may be
-        older than those that were read before, or as old: it is for the reader to keep the newest.
-        When a known file is gone or was replaced, all files are read again.
+        The columns must have the table's keys among them. A few files at a time, so that no more
+        than ``reduce`` leaves of them is in memory. They come in the order in which later ones win
+        ties: a trial's rows may be older than those that were read before, or as old, and it is for
+        the reader to keep the newest. When a known file is gone or was replaced, all files are read
+        again.
         """
-        return self.fresh(lambda: self._news(name, columns, known))
+        return self.fresh(lambda: self._news(name, columns, known, reduce))
 
-    def _news(self, name: str, columns: Sequence[str], known: Mapping[Path, Identity]) -> News:
+    def _news(
+        self,
+        name: str,
+        columns: Sequence[str],
+        known: Mapping[Path, Identity],
+        reduce: Callable[[pa.Table], Result],
+    ) -> News[Result]:
         files = {}
         for path in list_parts(self.run / name).live:
             its_identity = identity(path)
@@ -147,8 +164,17 @@ class Store:
             files[path] = its_identity
         afresh = any(files.get(path) != its_identity for path, its_identity in known.items())
         paths = [path for path in files if afresh or path not in known]
-        read = self._each(paths, lambda path: read_part(path, TABLES[name], columns))
-        return News(_newest(name, read, columns), files, afresh)
+        compacted = [path for path in paths if is_compacted(path)]
+        pieces = self._each(
+            compacted,
+            lambda path: [reduce(rows) for rows in read_pieces(path, TABLES[name], columns)],
+        )
+        parts = [part for _, of_file in pieces for part in of_file]
+        for batch in _batches([path for path in paths if not is_compacted(path)], files):
+            read = self._each(batch, lambda path: read_part(path, TABLES[name], columns))
+            if read:
+                parts.append(reduce(_newest(name, [rows for _, rows in read])))
+        return News(parts, files, afresh)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The rows of a table as dictionaries."""
@@ -170,17 +196,14 @@ class Store:
         All bytes of the parts are read, and the footers of compacted files.
         """
         found = []
-        for table in TABLES:
-            for path in self.parts(table):
-                before = identity(path)
-                try:
-                    check_part(path, TABLES[table])
-                except VanishedError:
-                    continue
-                except UnreadableError as damage:
+        with ThreadPoolExecutor(_READERS) as pool:
+            for table in TABLES:
+                for path, before, damage in pool.map(partial(_checked, table), self.parts(table)):
+                    if damage is None:
+                        continue
                     if set_damaged_aside and identity(path) == before:
-                        set_aside(path, str(damage))
-                    found.append((path, str(damage)))
+                        set_aside(path, damage)
+                    found.append((path, damage))
         return found
 
     def selection(self, table: str) -> list[Selection]:
@@ -229,6 +252,18 @@ class Store:
         raise refusal(self.run, "read", OSError("its files vanish faster than they are read"))
 
 
+def _checked(table: str, path: Path) -> tuple[Path, Identity | None, str | None]:
+    """A file, its identity before it was checked, and what damage was found."""
+    before = identity(path)
+    try:
+        check_part(path, TABLES[table])
+    except VanishedError:
+        return path, before, None
+    except UnreadableError as damage:
+        return path, before, str(damage)
+    return path, before, None
+
+
 def _selections(table: str, found: Sequence[tuple[Path, pa.Table]]) -> list[Selection]:
     """What counts of each file, from how many rows of which attempts each holds."""
     if not found:
@@ -257,16 +292,22 @@ def _displacing(keys: pa.Table, counts: npt.NDArray[np.bool_]) -> npt.NDArray[np
     return found
 
 
-def _newest(name: str, read: Sequence[tuple[Path, pa.Table]], columns: Sequence[str]) -> pa.Table:
+def _batches(paths: Sequence[Path], files: Mapping[Path, Identity]) -> Iterator[list[Path]]:
+    """Files that are read together, in their order."""
+    batch: list[Path] = []
+    size = 0
+    for path in paths:
+        if batch and size + files[path].size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += files[path].size
+    if batch:
+        yield batch
+
+
+def _newest(name: str, read: Sequence[pa.Table]) -> pa.Table:
     """The rows that count among those of some files."""
-    rows = _concatenate(read, TABLES[name], columns)
-    counts = newest_rows(rows, [len(part) for _, part in read], KEYS[name])
+    rows = pa.concat_tables(read)
+    counts = newest_rows(rows, [len(part) for part in read], KEYS[name])
     return rows if counts.all() else rows.filter(pa.array(counts))
-
-
-def _concatenate(
-    read: Sequence[tuple[Path, pa.Table]], schema: pa.Schema, columns: Sequence[str]
-) -> pa.Table:
-    if not read:
-        return schema.empty_table().select(list(columns))
-    return pa.concat_tables([part for _, part in read])

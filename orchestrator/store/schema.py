@@ -73,7 +73,7 @@ MEASURES: pa.Schema = pa.schema(
 
 ATTEMPTS: pa.Schema = pa.schema(
     [
-        *_columns(_TEXT, "trial_id"),
+        *_columns(_TEXT, "trial_id column_id"),
         *_columns(_COUNT, "attempt"),
         *_columns(_TEXT, "outcome failure_class error hostname slurm_job_id"),
         *_columns(_COUNT, "restart_count"),
@@ -212,10 +212,13 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
 }
 """The order of rows in a compacted file, so that a filter reads few row groups."""
 
-ADDED: frozenset[str] = frozenset(
-    {"data_digest", "eta_unit", "eta_multiple", "lambda_min_residual", "lambda_min_converged"}
-)
-"""Columns that files written before them lack: readers take each as NULL there."""
+ADDED: dict[str, frozenset[str]] = {
+    "trials": frozenset(
+        {"data_digest", "eta_unit", "eta_multiple", "lambda_min_residual", "lambda_min_converged"}
+    ),
+    "attempts": frozenset({"column_id"}),
+}
+"""Columns that files of a table written before them lack: readers take each as NULL there."""
 
 PROVENANCE: frozenset[str] = frozenset(
     {
@@ -235,6 +238,12 @@ PROVENANCE: frozenset[str] = frozenset(
 )
 """Columns that say where, when and for which sweep file; the others are equal whenever a trial is
 computed again."""
+
+
+def added_to(schema: pa.Schema) -> frozenset[str]:
+    """The columns of a table that older files lack."""
+    tables = [table for table, its_schema in TABLES.items() if its_schema is schema]
+    return ADDED.get(tables[0], frozenset()) if tables else frozenset()
 
 
 def table_schema(table: str) -> pa.Schema:

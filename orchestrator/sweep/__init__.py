@@ -1,7 +1,7 @@
 """The sweep file: YAML and command-line overrides become a validated, frozen list of columns."""
 
 from orchestrator.sweep.columns import Column
-from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources
+from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
 from orchestrator.sweep.load import dump, load, load_kept, parse
 from orchestrator.sweep.rules import Axis, Condition, Match
 from orchestrator.sweep.sentences import SweepError
@@ -18,6 +18,7 @@ __all__ = [
     "Resources",
     "Sweep",
     "SweepError",
+    "Unit",
     "dump",
     "load",
     "load_kept",

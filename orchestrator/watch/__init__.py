@@ -1,7 +1,7 @@
 """Where a run stands, looked at again and again: read off its directory, and never written."""
 
 from orchestrator.watch.failures import Failure
-from orchestrator.watch.view import ColumnLine, Columns, Jobs, RunningTrial, Trials, View
+from orchestrator.watch.view import ColumnLine, Columns, Jobs, RunningTrial, View
 from orchestrator.watch.watcher import Watcher
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Failure",
     "Jobs",
     "RunningTrial",
-    "Trials",
     "View",
     "Watcher",
 ]

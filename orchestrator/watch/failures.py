@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestrator.first_line import first_line
-from orchestrator.ledger import Row
 
 _COLUMNS = (
     "trial_id", "attempt", "outcome", "failure_class", "error", "hostname", "started_at",
@@ -43,21 +46,18 @@ class Attempts:
         self.since: float | None = None
         self.until: float | None = None
 
-    def take(self, rows: Sequence[Row], *, afresh: bool) -> None:
+    def take(self, rows: pa.Table, *, afresh: bool) -> None:
         """Take in rows that are new; with ``afresh``, all there are."""
         if afresh:
             self._bad = {}
-        for row in rows:
-            began = None if row["started_at"] is None else row["started_at"].timestamp()
-            if began is not None:
-                self.since = began if self.since is None else min(self.since, began)
-            ended = None if row["finished_at"] is None else row["finished_at"].timestamp()
-            if ended is not None:
-                self.until = ended if self.until is None else max(self.until, ended)
+        began = _seconds(pc.min(rows.column("started_at")))
+        ended = _seconds(pc.max(rows.column("finished_at")))
+        self.since = min((t for t in (self.since, began) if t is not None), default=None)
+        self.until = max((t for t in (self.until, ended) if t is not None), default=None)
+        bad = pc.is_in(rows.column("outcome"), value_set=pa.array(["failed", "lost"]))
+        for row in rows.filter(bad).to_pylist():
             known = self._bad.get(row["trial_id"])
-            if row["outcome"] not in ("failed", "lost") or (
-                known is not None and known.attempt >= row["attempt"]
-            ):
+            if known is not None and known.attempt >= row["attempt"]:
                 continue
             self._bad[row["trial_id"]] = Failure(
                 trial_id=row["trial_id"],
@@ -65,18 +65,25 @@ class Attempts:
                 failure_class=row["failure_class"] or row["outcome"],
                 message=in_one_line(row["error"] or ""),
                 hostname=row["hostname"] or "",
-                at=(began or 0.0) if ended is None else ended,
+                at=next((t.timestamp() for t in (row["finished_at"], row["started_at"]) if t), 0.0),
                 final=False,
             )
 
-    def failures(self, settled: Container[str], failed: Container[str]) -> tuple[Failure, ...]:
-        """The last failed attempt of each trial that is not settled, the newest first."""
+    def failures(
+        self, has_settled: Callable[[str], bool], failed: Container[str]
+    ) -> tuple[Failure, ...]:
+        """The last failed attempt of each trial that has not settled, the newest first."""
         found = [
-            Failure(**{**vars(one), "final": name in failed})
+            replace(one, final=name in failed)
             for name, one in self._bad.items()
-            if name not in settled
+            if not has_settled(name)
         ]
         return tuple(sorted(found, key=lambda one: (-one.at, one.trial_id)))
+
+
+def _seconds(moment: Any) -> float | None:
+    found = moment.as_py()
+    return None if found is None else float(found.timestamp())
 
 
 def in_one_line(error: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.plan import Counts
 from orchestrator.slurm.job_state import JobState
 from orchestrator.watch.failures import Failure
 
@@ -23,28 +24,12 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Trials:
-    """How many trials are in which state; ``to_do`` has those whose η is not known yet."""
-
-    settled: int
-    running: int
-    to_do: int
-    failed: int
-    skipped: int
-
-    @property
-    def total(self) -> int:
-        """All that the sweep asks for."""
-        return self.settled + self.running + self.to_do + self.failed + self.skipped
-
-
-@dataclass(frozen=True)
 class ColumnLine:
     """A column that is worked on, or that has failures; ``blocked`` says why it cannot go on."""
 
     column_id: str
     label: str
-    trials: Trials
+    trials: Counts
     blocked: str | None
 
 
@@ -116,7 +101,7 @@ class View:
     since: float | None
     until: float | None
     columns: Columns
-    trials: Trials
+    trials: Counts
     remaining_s: float | None
     processes: int
     held: bool
@@ -128,7 +113,7 @@ class View:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        return self.trials.running == self.trials.to_do == 0
+        return self.trials.left == 0
 
     @property
     def to_go_s(self) -> float | None:

@@ -18,7 +18,7 @@ from orchestrator.engine.commit import commit
 from orchestrator.engine.provenance import provenance
 from orchestrator.engine.rows import Finished
 from orchestrator.engine.work import Assignment
-from orchestrator.plan import ColumnProgress
+from orchestrator.plan import RunState
 
 TEXT = """
 name: small
@@ -78,15 +78,15 @@ def compute(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def _compute(run: Path, config: Path, trials: int) -> Path:
     sweep = prepare(run, sweeps.load(config))
     origin = provenance(sweep.name)
+    state = RunState.of(sweep.columns)
     for column in sweep.columns:
-        progress = ColumnProgress(column, {})
         for _ in range(trials):
-            trial = progress.ready()[0]
+            now = state.column(column.column_id)
+            trial, plan = now.ready[0], now.plan
             its = computed(trial)
-            asked = progress.asked_rate(trial)
-            assignment = Assignment(trial, column.column_id, 1, progress.flow, asked=asked)
+            asked = plan.asked_rate(trial)
+            assignment = Assignment(trial, column.column_id, 1, plan.flow, asked=asked)
             seconds = its.ended - its.began
             finished = Finished(assignment, its.result, "cpu", 1, its.began, its.ended, seconds)
-            (settled,) = commit(run, [finished], origin)
-            progress.settle(settled)
+            state = state.settled(commit(run, [finished], origin))
     return run

@@ -11,8 +11,9 @@ import pytest
 from orchestrator.cli.frame import draw
 from orchestrator.cli.plain_text import plain
 from orchestrator.cli.sparkline import sparkline
+from orchestrator.plan import Counts
 from orchestrator.slurm.job_state import JobState
-from orchestrator.watch import ColumnLine, Columns, Failure, Jobs, RunningTrial, Trials, View
+from orchestrator.watch import ColumnLine, Columns, Failure, Jobs, RunningTrial, View
 
 GD = RunningTrial(
     trial_id="0123456789abcdef",
@@ -40,13 +41,18 @@ VIEW = View(
     since=1_000_000.0 - 7200,
     until=1_000_000.0 - 60,
     columns=Columns(36, 3, 2, 30, 1),
-    trials=Trials(settled=61, running=3, to_do=540, failed=1, skipped=7),
+    trials=Counts(settled=61, running=3, to_do=540, failed=1, skipped=7),
     remaining_s=7200.0,
     processes=4,
     held=True,
     lines=(
-        ColumnLine("c1", "mnist-mini-1000 fcn 2×64 tanh mse", Trials(5, 3, 8, 1, 0), None),
-        ColumnLine("c2", "mnist-mini-1000 fcn 2×32 tanh mse", Trials(1, 0, 0, 0, 0), "its flow ✗"),
+        ColumnLine(
+            "c1",
+            "mnist-mini-1000 fcn 2×64 tanh mse",
+            Counts(settled=5, running=3, to_do=8, failed=1),
+            None,
+        ),
+        ColumnLine("c2", "mnist-mini-1000 fcn 2×32 tanh mse", Counts(settled=1), "its flow ✗"),
     ),
     running=(FLOW, GD, STARTS),
     failures=(FAILURE,),
@@ -144,9 +150,9 @@ def test_without_a_height_there_is_no_hint_for_the_keyboard() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"trials": Trials(17, 0, 0, 0, 0), "columns": Columns(1, 1, 0, 0, 0)}, "finished"),
+        ({"trials": Counts(settled=17), "columns": Columns(1, 1, 0, 0, 0)}, "finished"),
         (
-            {"trials": Trials(16, 0, 0, 1, 0), "columns": Columns(1, 0, 0, 0, 1)},
+            {"trials": Counts(settled=16, failed=1), "columns": Columns(1, 0, 0, 0, 1)},
             "finished, not without failures",
         ),
         ({"held": False, "processes": 0}, "nobody works on it at this moment"),
@@ -160,7 +166,7 @@ def test_the_outlook_is_one_sentence(changes: dict[str, object], said: str) -> N
 
 
 def test_a_finished_run_took_until_its_last_trial_ended() -> None:
-    done = replace(VIEW, trials=Trials(17, 0, 0, 0, 0), until=VIEW.now - 3600)
+    done = replace(VIEW, trials=Counts(settled=17), until=VIEW.now - 3600)
     assert ", 60 min" in lines(done, 80)[0]
 
 

@@ -216,14 +216,15 @@ def test_each_job_gets_the_key_that_is_on_record(
 def test_what_has_failed_is_not_nothing(
     resume: Callable[..., Any], half_done: Path, slurm: FakeSlurm
 ) -> None:
-    flow = load(half_done / "sweep.yaml").columns[0].flow().trial_id
+    flow = load(half_done / "sweep.yaml").columns[0].flow()
     for table in ("trials", "attempts"):
         for path in (half_done / table).glob("*.parquet"):
             path.unlink()
     now = utc(time.time())
     row = attempt_row(
-        flow, 1, "failed", hostname="n1", started_at=now, finished_at=now, failure_class="numerics"
-    )
+        flow.trial_id, flow.column_id, 1, "failed",
+        hostname="n1", started_at=now, finished_at=now, failure_class="numerics",
+    )  # fmt: skip
     commit_attempt(half_done, row)
     answer = resume()
     assert answer.status == 3

@@ -175,7 +175,7 @@ def test_plan_status_watch_and_run_say_the_same_time_to_go_before_a_flow_has_end
     outcome = execute(
         run, sweep.name, sweep.columns, observe=snapshots.append, warn=print, site=too_late
     )
-    assert (outcome.snapshot.settled, len(timed)) == (0, 1)
+    assert (outcome.snapshot.trials.settled, len(timed)) == (0, 1)
     planned = json.loads(eos("plan", config, "--run-dir", run, "--json").out)
     seconds = 7.0 * planned["gradients"]
     assert 3600 * planned["device_hours"] == pytest.approx(seconds, rel=1e-12)

@@ -238,11 +238,12 @@ def test_why_of_a_trial_explains_its_lost_attempts(
 ) -> None:
     submit(half_done, "17")
     began = begin(half_done, "17", silent_s=900).started_at
-    query = "SELECT trial_id FROM trials WHERE kind = 'gd' LIMIT 1"
+    query = "SELECT trial_id, column_id FROM trials WHERE kind = 'gd' LIMIT 1"
     (row,) = json.loads(eos("query", half_done, query, "--json").out)
     for attempt, job_id in ((2, "17"), (3, "55"), (4, None)):
         lost = attempt_row(
-            row["trial_id"], attempt, "lost", hostname="n1", started_at=utc(began + 10),
+            row["trial_id"], row["column_id"], attempt, "lost", hostname="n1",
+            started_at=utc(began + 10),
             finished_at=None, slurm_job_id=job_id, restart_count=0, error="without a word",
         )  # fmt: skip
         commit_attempt(half_done, lost)
@@ -422,9 +423,9 @@ def test_what_to_try_next_fits_a_run_of_jobs_and_a_shell(
     run = half_done.rename(half_done.with_name("ein Lauf ü λ"))
     submit(run, "17", "18")
     begin(run, "17")
-    query = "SELECT DISTINCT trial_id FROM trials WHERE kind = 'flow'"
+    query = "SELECT DISTINCT trial_id, column_id FROM trials WHERE kind = 'flow'"
     (row,) = json.loads(eos("query", run, query, "--json").out)
-    with_failure(run, row["trial_id"])
+    with_failure(run, row)
     text = eos("why", run).out
     assert f"resume '{run}' --failed --cluster FILE" in text
     assert f"why '{run}' TRIAL" in text
@@ -434,7 +435,7 @@ def test_what_to_try_next_fits_a_run_of_jobs_and_a_shell(
     assert f"why '{run}'" in text
 
 
-def with_failure(run: Path, settled: str) -> None:
+def with_failure(run: Path, settled: dict[str, str]) -> None:
     """Put a failed flow into a run directory in place of all that was settled."""
     for path in (run / "trials").glob("*.parquet"):
         path.unlink()
@@ -444,7 +445,8 @@ def with_failure(run: Path, settled: str) -> None:
     commit_attempt(
         run,
         attempt_row(
-            settled, 1, "failed", hostname="n1", started_at=now, finished_at=now,
+            settled["trial_id"], settled["column_id"], 1, "failed",
+            hostname="n1", started_at=now, finished_at=now,
             slurm_job_id="17", failure_class="numerics", error="NaN",
         ),
     )  # fmt: skip

@@ -32,7 +32,6 @@ from orchestrator.ledger import (
     utc,
 )
 from orchestrator.live import LiveFile, LiveTrial
-from orchestrator.plan import ColumnProgress
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.records import Submission, record_submission
@@ -52,8 +51,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 def next_trial(run: Path) -> Any:
     """The trial of the run's only column that is to be started next."""
-    (column,) = sweep_of(run).columns
-    return ColumnProgress(column, Ledger(run).settled).ready()[0]
+    (column,) = Ledger(run).read(sweep_of(run).columns)
+    return column.ready[0]
 
 
 @pytest.fixture
@@ -73,8 +72,8 @@ def says(run: Path, trial: Any, sharpness: tuple[float | None, ...], attempt: in
 def fail(run: Path, trial: Any, attempt: int, error: str) -> None:
     now = utc(time.time())
     row = attempt_row(
-        trial.trial_id, attempt, "failed", hostname="n1", started_at=now, finished_at=now,
-        failure_class="exception", error=error,
+        trial.trial_id, trial.column_id, attempt, "failed", hostname="n1", started_at=now,
+        finished_at=now, failure_class="exception", error=error,
     )  # fmt: skip
     commit_attempt(run, row)
 
@@ -228,7 +227,14 @@ def test_one_frame_without_a_terminal_is_plain_text(eos: Eos, working: Path) -> 
 
 def test_json_has_the_view_with_the_edge(eos: Eos, working: Path) -> None:
     view = json.loads(eos("watch", working, "--json").out)
-    assert view["trials"] == {"settled": 2, "running": 1, "to_do": 1, "failed": 0, "skipped": 0}
+    assert view["trials"] == {
+        "settled": 2,
+        "running": 1,
+        "to_do": 1,
+        "failed": 0,
+        "blocked": 0,
+        "skipped": 0,
+    }
     (one,) = view["running"]
     assert one["at_edge"][0] == pytest.approx(10 * one["learning_rate"] / 2)
     assert view["finished"] is False
@@ -453,11 +459,11 @@ def test_what_could_not_be_read_is_read_at_the_next_look(
     for folder in ("trials", "attempts"):  # older than what may hide a second change
         os.utime(working / folder, (0, 0))
 
-    def refuse(_: Ledger) -> None:
+    def refuse(*_: object) -> None:
         raise OSError("stale file handle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "refresh", refuse)
+        patch.setattr(Ledger, "catch_up", refuse)
         with pytest.raises(OSError, match="stale"):
             watcher.look()
     assert watcher.look().trials.failed == before + 1

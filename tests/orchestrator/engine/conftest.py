@@ -16,6 +16,7 @@ from orchestrator.engine.commit import commit
 from orchestrator.engine.packing import pack_size
 from orchestrator.engine.rows import Finished
 from orchestrator.engine.work import Assignment, Provenance, Report, Work, checkpoint_path
+from orchestrator.plan import newest
 from orchestrator.store import PROVENANCE, Store, create
 from orchestrator.sweep import Column, Resources
 
@@ -99,7 +100,7 @@ class Bench:
             reports.append(result["report"])
             if result["done"]:
                 return Report(
-                    settled=tuple(s for report in reports for s in report.settled),
+                    settled=newest([report.settled for report in reports]),
                     failed=tuple(f for report in reports for f in report.failed),
                     running=reports[-1].running,
                     halt=reports[-1].halt,

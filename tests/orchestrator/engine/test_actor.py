@@ -44,7 +44,7 @@ def test_a_pack_writes_the_tables_of_its_trials_one_by_one(bench, one_by_one, si
     report = bench.carry_out(bench.work(bench.trials()))
     names = [trial.trial_id for trial in bench.trials()]
     assert sizes == [len(names)]
-    assert sorted(settled.trial_id for settled in report.settled) == sorted(names)
+    assert sorted(report.settled.trial_ids) == sorted(names)
     assert (report.failed, report.running, report.halt) == ((), (), None)
     assert bench.science() == one_by_one
     assert bench.attempts() == sorted((name, 1, "settled") for name in names)
@@ -100,7 +100,7 @@ def _interrupted(bench, work):
     while not running or any(item.step == 0 for item in running):
         result = actor.step()
         assert not result["done"]
-        assert result["report"].settled == ()
+        assert len(result["report"].settled) == 0
         running = result["report"].running
     assert {item.trial_id for item in running} == {a.trial.trial_id for a in work.assignments}
     bench.stop_file.touch()
@@ -144,7 +144,7 @@ def test_a_trial_that_raises_in_a_pack_fails_alone(bench, one_by_one, sizes, mea
     names = {trial.trial_id for trial in bench.trials()} - {guilty.trial_id}
     report = bench.carry_out(bench.work(bench.trials()))
     assert report.failed == (guilty.trial_id,)
-    assert {settled.trial_id for settled in report.settled} == names
+    assert set(report.settled.trial_ids) == names
     assert sizes[0] == len(names) + 1
     assert set(sizes[1:]) == {1}
     assert tried == [40, 40]
@@ -204,7 +204,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_its_trial_only(bench):
     while True:
         result = actor.step()
         failed += result["report"].failed
-        settled += result["report"].settled
+        settled += result["report"].settled.trial_ids
         if result["done"]:
             break
     assert failed == (guilty.trial_id,)
@@ -215,7 +215,7 @@ def test_a_trial_counts_its_share_of_the_seconds(bench):
     start = time.monotonic()
     report = bench.carry_out(bench.work(bench.trials()))
     passed = time.monotonic() - start
-    seconds = [settled.wall_s for settled in report.settled]
+    seconds = report.settled.seconds.tolist()
     assert min(seconds) > 0
     assert sum(seconds) < passed
 

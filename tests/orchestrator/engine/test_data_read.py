@@ -90,7 +90,7 @@ def test_rows_say_what_was_read_and_a_trial_that_reads_anything_else_fails(bench
     assert {row["data_digest"] for row in bench.science()["trials"]} == {digest}
     data = {data_of(trial.problem): Read("0" * 16, "trial x on y")}
     report = bench.carry_out(dataclasses.replace(bench.work([other]), data=data))
-    assert (report.settled, report.failed) == ((), (other.trial_id,))
+    assert (report.settled.trial_ids, report.failed) == ((), (other.trial_id,))
     errors = {row["trial_id"]: row["error"] for row in Store(bench.path).rows("attempts")}
     assert f"has the digest {digest} here; it must be {'0' * 16}" in errors[other.trial_id]
     assert {row["trial_id"] for row in bench.science()["trials"]} == {trial.trial_id}

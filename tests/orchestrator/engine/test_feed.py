@@ -43,11 +43,12 @@ def make_feed(bench, column):
             resources=resources or Resources(),
         )
         claims.append(Claims(bench.path, None))
+        ledger = Ledger(bench.path)
         return Feed(
             bench.path,
-            [mine, *(_with_seed(mine, seed) for seed in seeds)],
+            ledger.read([mine, *(_with_seed(mine, seed) for seed in seeds)]).begun(),
             claims[-1],
-            Ledger(bench.path, new_run=True),
+            ledger,
             bench.provenance,
             bench.stop_file,
             slots=slots,
@@ -63,6 +64,10 @@ def make_feed(bench, column):
 
 def _with_seed(column, seed):
     return dataclasses.replace(column, problem=dataclasses.replace(column.problem, seed=seed))
+
+
+def _failed(feed):
+    return {trial.trial_id for _, trial in feed.state.failures()}
 
 
 def _names(work):
@@ -168,7 +173,7 @@ def test_the_trials_of_a_pack_whose_process_died_are_tried_one_by_one(make_feed,
         _mark_and_die(bench, guilty, _names(guilty))
         feed.take_end(guilty, "its worker process died")
         guilty = feed.next_work() if attempt == 2 else None
-    assert feed.ledger.failed == {dead[0]}
+    assert _failed(feed) == {dead[0]}
 
 
 def test_a_trial_that_failed_is_tried_again_by_itself(make_feed, bench):
@@ -177,8 +182,8 @@ def test_a_trial_that_failed_is_tried_again_by_itself(make_feed, bench):
     guilty = work.assignments[4].trial.trial_id
     now = utc(time.time())
     row = attempt_row(
-        guilty, 1, "failed", hostname="h", started_at=now, finished_at=now,
-        failure_class="exception",
+        guilty, work.assignments[0].column_id, 1, "failed", hostname="h", started_at=now,
+        finished_at=now, failure_class="exception",
     )  # fmt: skip
     commit_attempt(bench.path, row)
     feed.take_report(work, Report(failed=(guilty,)))
@@ -208,7 +213,7 @@ def test_what_was_at_work_when_ray_was_lost_is_booked_for_all_to_be_tried_again(
             "Ray's raylet on node n1 died",
         )
     assert list(read_marks(bench.path)) == []
-    assert feed.ledger.failed == set()
+    assert _failed(feed) == set()
 
 
 def _mark_and_die(bench, work, names):
@@ -274,8 +279,9 @@ def test_a_failed_trial_that_is_given_another_chance_is_tried_by_the_run_that_is
     (name,) = _names(work)
     now = utc(time.time())
     row = attempt_row(
-        name, 1, "failed", hostname="h", started_at=now, finished_at=now, failure_class="numerics"
-    )
+        name, work.assignments[0].column_id, 1, "failed",
+        hostname="h", started_at=now, finished_at=now, failure_class="numerics",
+    )  # fmt: skip
     commit_attempt(bench.path, row)
     feed.take_report(work, Report(failed=(name,)))
     feed.take_end(work, None)

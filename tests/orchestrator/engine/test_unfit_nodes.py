@@ -93,9 +93,10 @@ def test_an_actor_without_a_gpu_books_a_fault_of_its_node_and_ends(bench, monkey
     (row,) = Store(bench.path).rows("attempts")
     assert (row["outcome"], row["failure_class"]) == ("failed", "unfit_node")
     assert "node n7 is unfit" in row["error"]
-    ledger = Ledger(bench.path)
-    assert ledger.failed == set()
-    assert not ledger.suspect(trial.trial_id)
+    state = Ledger(bench.path).read([bench.column])
+    assert not list(state.failures())
+    assert state.last_attempt(trial.trial_id, trial.column_id) == 1
+    assert not state.suspect(trial.trial_id, trial.column_id)
 
 
 @pytest.fixture
@@ -105,11 +106,12 @@ def make_feed(bench, column):
 
     def make(nodes=(N1, N2)):
         claims.append(Claims(bench.path, None))
+        ledger = Ledger(bench.path)
         feed = Feed(
             bench.path,
-            [bench.gpu_column],
+            ledger.read([bench.gpu_column]).begun(),
             claims[-1],
-            Ledger(bench.path, new_run=True),
+            ledger,
             bench.provenance,
             bench.stop_file,
             warn=said.append,
@@ -158,7 +160,7 @@ def test_a_trial_that_failed_for_its_node_goes_to_another(make_feed, bench):
         assert work.assignments[0].attempt == attempt + 1
         assert work.avoided == ("id1",)
     assert feed.slots == 2
-    assert feed.ledger.failed == set()
+    assert not list(feed.state.failures())
     assert feed.stranded is None
     assert [text for text in make_feed.said if "unfit" in text] == [
         "node host of id1 is unfit: its GPU fell off the bus; it gets no more trials"
@@ -176,8 +178,8 @@ def test_without_a_fit_node_the_run_ends_with_one_sentence_and_nothing_spent(mak
         "no fit node is left for the trials that remain: node host of id1 is unfit: its GPU fell "
         "off the bus; node host of id2 is unfit: its GPU fell off the bus"
     )
-    assert feed.snapshot().failed == 0
-    assert feed.snapshot().to_do == len(bench.trials())
+    assert feed.snapshot().trials.failed == 0
+    assert feed.snapshot().trials.to_do == len(bench.trials())
     assert make_feed.said[-1] == feed.stranded
 
 

@@ -1,19 +1,34 @@
-"""The ledger: what it knows after a look at the tables is what a first look would tell."""
+"""The ledger: a state that was moved on by what came into the tables is that of a first look."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from orchestrator.ledger import Ledger, part_name, read_marks, utc
-from orchestrator.ledger.attempts import close_marks
+from jobs.spec import Trial
+from orchestrator.ledger import Ledger, outcomes_of_rows, part_name, read_marks, rearm, utc
+from orchestrator.ledger.attempts import attempt_row, close_marks
 from orchestrator.ledger.marks import mark_running
+from orchestrator.plan import Attempt, AtWork, Counts, RunState, State
 from orchestrator.store import Store, compact, create, write_part
+from orchestrator.sweep import Column, parse
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+TEXT = """
+name: small
+problem: {dataset: digits, n_train: 60, width: 8, depth: 1, seed: [0, 1, 2]}
+eta: {values: [0.5, 1.0, 2.5, 3.0, 3.5], stop_after_divergences: 2}
+stop: {epsilon: [0.1, 0.02]}
+"""
+COLUMNS = parse(TEXT).columns
+A, B, C = (column.flow() for column in COLUMNS)
+SHARPNESS = 50.0
 
 
 @pytest.fixture
@@ -22,109 +37,145 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def settle(run: Path, trial: str, attempt: int = 1, gradients: int = 10, part: str = "") -> Path:
-    """Write the rows of a settled attempt."""
-    shared = {"trial_id": trial, "attempt": attempt, "finished_at": NOW}
-    done = {"gradients": gradients, "hvps": 0, "wall_s": 1.0, "time": 1.0, "status": "reached"}
-    rows = [{**shared, **done, "epsilon": epsilon} for epsilon in (0.1, 0.02)]
-    record(run, trial, attempt, "settled")
-    return write_part(run, "trials", part or f"{trial}-{attempt}", rows)
+def rows_of(trial: Trial, attempt: int = 1, status: str = "reached", wall_s: float = 1.0):
+    """The rows of a settled attempt."""
+    shared = {"trial_id": trial.trial_id, "column_id": trial.column_id, "kind": trial.kind}
+    done = {"gradients": 10, "hvps": 0, "wall_s": wall_s, "time": 1.0, "status": status}
+    rest = {"eta": trial.learning_rate, "max_sharpness": SHARPNESS, "init_sharpness": None}
+    times = {"attempt": attempt, "finished_at": NOW, "data_digest": "d"}
+    return [{**shared, **done, **rest, **times, "epsilon": e} for e in trial.protocol.epsilons]
+
+
+def settle(run: Path, *trials: Trial, attempt: int = 1, **values: object) -> Path:
+    """Write the rows of trials that settle together, and of their attempts."""
+    name = part_name([(trial.trial_id, attempt) for trial in trials])
+    rows = [row for trial in trials for row in rows_of(trial, attempt, **values)]
+    path = write_part(run, "trials", name, rows)
+    write_part(run, "attempts", name, [_attempt(trial, attempt, "settled") for trial in trials])
+    return path
 
 
 def record(
-    run: Path, trial: str, attempt: int, outcome: str, failure_class: str | None = None
+    run: Path, trial: Trial, attempt: int, outcome: str, failure_class: str | None = None
 ) -> None:
-    """Write the row of an attempt."""
+    """Write the row of an attempt that settled nothing."""
     if outcome == "failed":
         failure_class = failure_class or "exception"
-    row = {"trial_id": trial, "attempt": attempt, "outcome": outcome}
-    row["failure_class"] = failure_class
-    write_part(run, "attempts", f"{trial}-{attempt}", [row])
+    name = part_name([(trial.trial_id, attempt)])
+    write_part(run, "attempts", name, [_attempt(trial, attempt, outcome, failure_class)])
 
 
-def knows_what_a_first_look_tells(ledger: Ledger) -> bool:
-    ledger.refresh()
-    first = Ledger(ledger.store.run)
-    return (
-        ledger.settled == first.settled
-        and ledger.failed == first.failed
-        and ledger.known == first.known
-        and all(ledger.attempts(name) == first.attempts(name) for name in first.known)
-    )
+def _attempt(trial: Trial, attempt: int, outcome: str, failure_class: str | None = None):
+    return attempt_row(
+        trial.trial_id, trial.column_id, attempt, outcome, hostname="n1", started_at=NOW,
+        finished_at=NOW, failure_class=failure_class,
+    )  # fmt: skip
+
+
+def assert_same(one: RunState, other: RunState) -> None:
+    """Two states say the same, however they came about."""
+    assert one.columns == other.columns
+    for name in ("results", "attempts", "seconds", "states", "counts", "finished"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    assert [plan.flow for plan in one.plans] == [plan.flow for plan in other.plans]
+    for its in one:
+        assert its.ready == other.column(its.column_id).ready
+        for trial, _ in its.trials:
+            named = trial.trial_id, its.column_id
+            assert one.last_on_record(*named) == other.last_on_record(*named)
+    assert one.older == other.older
+
+
+def caught_up(ledger: Ledger, state: RunState) -> RunState:
+    """The state after another look, which is what a first look tells."""
+    state = ledger.catch_up(state)
+    assert_same(state, Ledger(ledger.store.run).read(state.columns))
+    return state
 
 
 def test_a_new_part_is_seen(run: Path) -> None:
-    settle(run, "a")
+    settle(run, A)
     ledger = Ledger(run)
-    settle(run, "b")
-    record(run, "c", 1, "lost")
-    assert knows_what_a_first_look_tells(ledger)
-    assert ledger.settled.keys() == {"a", "b"}
-    assert ledger.attempts("c") == 1
+    state = ledger.read(COLUMNS)
+    settle(run, B)
+    record(run, C, 1, "lost")
+    state = caught_up(ledger, state)
+    assert state.total == Counts(settled=2, to_do=16)
+    assert state.last_attempt(C.trial_id, C.column_id) == 1
 
 
 def test_what_was_read_is_not_read_again(run: Path) -> None:
-    path = settle(run, "a")
+    path = settle(run, A)
     ledger = Ledger(run)
+    state = ledger.read(COLUMNS)
     kept = path.stat()
     path.write_bytes(b"x" * kept.st_size)  # same name, size, time and inode: the same file
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-    settle(run, "b")
-    ledger.refresh()
-    assert ledger.settled.keys() == {"a", "b"}
+    settle(run, B)
+    assert ledger.catch_up(state).total.settled == 2
     assert ledger.store.unreadable == []
 
 
 def test_a_newer_attempt_wins_and_an_older_one_that_comes_late_does_not(run: Path) -> None:
-    settle(run, "a", attempt=2, gradients=20)
+    settle(run, A, attempt=2, wall_s=2.0)
     ledger = Ledger(run)
-    settle(run, "a", attempt=1, gradients=10)
-    assert knows_what_a_first_look_tells(ledger)
-    assert ledger.settled["a"].gradients == 20
-    settle(run, "a", attempt=3, gradients=30)
-    assert knows_what_a_first_look_tells(ledger)
-    assert ledger.settled["a"].gradients == 30
+    state = ledger.read(COLUMNS)
+    for attempt, expected in ((1, 2.0), (3, 3.0)):
+        settle(run, A, attempt=attempt, wall_s=float(attempt))
+        state = caught_up(ledger, state)
+        assert state.seconds[0] == expected
 
 
 def test_a_part_that_was_replaced_is_read_again(run: Path) -> None:
-    record(run, "a", 1, "lost")
+    record(run, A, 1, "lost")
     ledger = Ledger(run)
-    settle(run, "a")
-    settle(run, "a", gradients=11)
-    assert knows_what_a_first_look_tells(ledger)
-    assert ledger.settled["a"].gradients == 11
+    state = ledger.read(COLUMNS)
+    settle(run, A)
+    settle(run, A, wall_s=11.0)
+    assert caught_up(ledger, state).seconds[0] == 11.0
 
 
 def test_compaction_changes_nothing(run: Path) -> None:
-    for name in "abc":
-        settle(run, name)
+    for trial in (A, B):
+        settle(run, trial)
     ledger = Ledger(run)
-    before = dict(ledger.settled)
+    before = ledger.read(COLUMNS)
     compact(run)
-    assert knows_what_a_first_look_tells(ledger)
-    assert ledger.settled == before
-    settle(run, "d")
-    assert knows_what_a_first_look_tells(ledger)
+    after = caught_up(ledger, before)
+    assert_same(before, after)
+    settle(run, C)
+    assert caught_up(ledger, after).total.settled == 3
 
 
 def test_a_part_that_is_gone_counts_no_longer(run: Path) -> None:
-    settle(run, "a")
-    path = settle(run, "b")
+    settle(run, A)
+    path = settle(run, B)
     ledger = Ledger(run)
+    state = ledger.read(COLUMNS)
     path.unlink()
-    assert knows_what_a_first_look_tells(ledger)
-    assert ledger.settled.keys() == {"a"}
+    state = caught_up(ledger, state)
+    assert state.total.settled == 1
+    assert state.last_attempt(B.trial_id, B.column_id) == 1  # its attempt is still on record
 
 
 def test_a_trial_that_was_given_up_and_settled_later_has_not_failed(run: Path) -> None:
-    record(run, "a", 1, "failed")
-    record(run, "a", 2, "failed")
-    record(run, "a", 3, "failed")
+    for attempt in (1, 2, 3):
+        record(run, A, attempt, "failed")
     ledger = Ledger(run)
-    assert ledger.failed == {"a"}
-    settle(run, "a", attempt=4)
-    assert knows_what_a_first_look_tells(ledger)
-    assert ledger.failed == set()
+    state = ledger.read(COLUMNS)
+    assert [trial for _, trial in state.failures()] == [A]
+    settle(run, A, attempt=4)
+    assert not list(caught_up(ledger, state).failures())
+
+
+def test_an_attempt_recorded_before_attempts_named_their_columns_counts(run: Path) -> None:
+    settle(run, A)
+    trial = Ledger(run).read(COLUMNS).column_at(0).ready[0]
+    row = {**_attempt(trial, 1, "failed", "numerics"), "column_id": None}
+    write_part(run, "attempts", "old", [row])
+    state = Ledger(run).read(COLUMNS)
+    assert [failed for _, failed in state.failures()] == [trial]
+    assert state.last_attempt(trial.trial_id, trial.column_id) == 1
 
 
 @pytest.mark.parametrize(
@@ -135,47 +186,234 @@ def test_a_trial_that_was_given_up_and_settled_later_has_not_failed(run: Path) -
         ("lost", "node_failure", True),
         ("failed", "unfit_node", False),
         ("lost", None, False),
-        ("stopped", None, False),
+        ("preempted", None, False),
     ],
 )
 def test_a_trial_whose_last_attempt_in_this_run_failed_is_suspect(
     run: Path, outcome: str, failure_class: str | None, suspect: bool
 ) -> None:
     """It goes by itself. What happened in earlier runs does not count."""
-    record(run, "a", 1, outcome, failure_class)
-    ledger = Ledger(run, new_run=True)
-    assert not ledger.suspect("a")
-    assert not ledger.suspect("never tried")
-    record(run, "a", 2, outcome, failure_class)
-    ledger.refresh()
-    assert ledger.suspect("a") is suspect
-    record(run, "a", 3, "stopped")
-    ledger.refresh()
-    assert not ledger.suspect("a")
+    record(run, A, 1, outcome, failure_class)
+    ledger = Ledger(run)
+    state = ledger.read(COLUMNS).begun()
+    assert not state.suspect(A.trial_id, A.column_id)
+    assert not state.suspect(B.trial_id, B.column_id)
+    record(run, A, 2, outcome, failure_class)
+    state = ledger.catch_up(state)
+    assert state.suspect(A.trial_id, A.column_id) is suspect
+    record(run, A, 3, "preempted")
+    assert not ledger.catch_up(state).suspect(A.trial_id, A.column_id)
 
 
 def test_of_attempts_whose_process_is_gone_those_are_lost_that_settled_nothing(run: Path) -> None:
-    settle(run, "recorded", attempt=2)
-    shared = {"attempt": 1, "status": "reached", "finished_at": NOW, "epsilon": 0.1}
-    for name in ("unrecorded", "earlier"):
-        write_part(run, "trials", f"{name}-1", [{"trial_id": name, **shared}])
+    recorded, unrecorded, earlier, nothing = names = [f"{n:016x}" for n in range(4)]
     marks = [
         mark_running(run, name, "c", attempt)
-        for name, attempt in (("recorded", 2), ("unrecorded", 1), ("earlier", 2), ("nothing", 1))
+        for name, attempt in zip(names, (2, 1, 2, 1), strict=True)
     ]
-    trials = {row["trial_id"]: row for row in Store(run).rows("trials")}
-    lost = close_marks(run, marks, {"recorded": 2}, trials, failure_class="node_failure")
-    assert lost == ["earlier", "nothing"]
+    ended = int(NOW.timestamp() * 1e6)
+    settled = {recorded: (2, ended), unrecorded: (1, ended), earlier: (1, ended)}
+    lost = close_marks(run, marks, {recorded: 2}, settled, failure_class="node_failure")
+    assert lost == [earlier, nothing]
     assert list(read_marks(run)) == []
     rows = {(row["trial_id"], row["attempt"]): row for row in Store(run).rows("attempts")}
     assert {key: (row["outcome"], row["failure_class"]) for key, row in rows.items()} == {
-        ("recorded", 2): ("settled", None),
-        ("unrecorded", 1): ("settled", None),
-        ("earlier", 2): ("lost", "node_failure"),
-        ("nothing", 1): ("lost", "node_failure"),
+        (unrecorded, 1): ("settled", None),
+        (earlier, 2): ("lost", "node_failure"),
+        (nothing, 1): ("lost", "node_failure"),
     }
-    assert rows["unrecorded", 1]["finished_at"] == NOW
-    assert rows["nothing", 1]["finished_at"] is None
+    assert rows[unrecorded, 1]["finished_at"] == NOW
+    assert rows[nothing, 1]["finished_at"] is None
+
+
+def test_closing_the_marks_of_a_run_that_is_gone_puts_their_attempts_on_record(run: Path) -> None:
+    settle(run, A, attempt=2)
+    write_part(run, "trials", "unrecorded", rows_of(B))  # killed before it wrote its attempt
+    marks = [mark_running(run, t.trial_id, t.column_id, n) for t, n in ((A, 2), (B, 1), (C, 1))]
+    ledger = Ledger(run)
+    state, lost = ledger.close(ledger.read(COLUMNS), marks, "node_failure", "it is gone")
+    assert lost == [C.trial_id]
+    assert_same(state, Ledger(run).read(COLUMNS))
+    rows = {row["trial_id"]: row["outcome"] for row in Store(run).rows("attempts")}
+    assert rows == {A.trial_id: "settled", B.trial_id: "settled", C.trial_id: "lost"}
+
+
+def test_names_are_found_by_their_beginnings(run: Path) -> None:
+    settle(run, A)
+    ledger = Ledger(run)
+    state = ledger.read(COLUMNS)
+    settle(run, B)
+    ledger.catch_up(state)
+    for trial in (A, B):
+        assert ledger.begins_with(trial.trial_id[:9]) == [trial.trial_id]
+        assert ledger.has_settled(trial.trial_id)
+    assert ledger.begins_with("") == sorted([A.trial_id, B.trial_id])
+    for no_name in ("x", A.trial_id + "0"):
+        assert ledger.begins_with(no_name) == []
+    assert not ledger.has_settled("no name")
+    assert not ledger.has_settled(C.trial_id)
+
+
+def test_rows_of_other_names_are_not_trials(run: Path) -> None:
+    write_part(run, "trials", "odd", [{**row, "trial_id": "odd"} for row in rows_of(A)])
+    older = [{**row, "column_id": "0" * 16, "data_digest": None} for row in rows_of(B)]
+    write_part(run, "trials", "older", older)
+    state = Ledger(run).read(COLUMNS)
+    assert state.total == Counts(to_do=18)
+    assert state.older == 1
+
+
+def test_what_is_read_is_what_was_reported() -> None:
+    """The rows of a trial say the same to who wrote them and to who reads them."""
+    state = RunState.of(COLUMNS).settled(outcomes_of_rows(rows_of(A)))
+    trial = state.column_at(0).plan.trials[3]
+    state = state.settled(outcomes_of_rows(rows_of(trial, 2, "diverged")))
+    assert state.results[[0, 3]].tolist() == [1, 2]
+    assert state.attempts[[0, 3]].tolist() == [1, 2]
+    assert state.finished[0] == NOW.timestamp() * 1e6
+    assert state.plans[0].critical_rate == 2 / SHARPNESS
+
+
+class History:
+    """Two runs that work on a run directory, killed and resumed, while its sweep grows.
+
+    ``seen`` is the state of the first, moved on by its own events and by its looks at the tables.
+    """
+
+    def __init__(self, run: Path, seed: int) -> None:
+        self.run, self.chance = run, random.Random(seed)
+        self.columns: tuple[Column, ...] = COLUMNS[:2]
+        self.ledger = Ledger(run)
+        self.seen = self.ledger.read(self.columns)
+        self.at_work: dict[str, Trial] = {}
+        self.handed_out: list[tuple[str, int]] = []
+
+    def step(self) -> None:
+        often = [self.start, self.settle, self.other] * 2
+        events = [*often, self.settle, self.fail, self.kill, self.rearm, self.grow, self.damage]
+        self.chance.choice([*events, self.look])()
+        self.check()
+
+    def check(self) -> None:
+        total = self.seen.total
+        assert total.total == (self.seen.states != State.ABSENT).sum()
+        assert total.settled == (self.seen.results > 0).sum()
+        assert self.seen.counts.sum() == len(self.seen.states)
+        assert len(set(self.handed_out)) == len(self.handed_out)
+        for its in self.seen:
+            for trial in its.ready:
+                assert trial.trial_id not in self.at_work
+
+    def start(self) -> None:
+        ready = [trial for its in self.seen for trial in its.ready]
+        if not ready:
+            return
+        trial = self.chance.choice(ready)
+        attempt = 1 + self.seen.last_attempt(trial.trial_id, trial.column_id)
+        mark_running(self.run, trial.trial_id, trial.column_id, attempt)
+        self.seen = self.seen.started(trial.trial_id, trial.column_id, AtWork(attempt))
+        self.at_work[trial.trial_id] = trial
+        self.handed_out.append((trial.trial_id, attempt))
+
+    def settle(self) -> None:
+        if (taken := self._take()) is None:
+            return
+        trial, attempt = taken
+        status = self.chance.choice(["reached", "reached", "diverged"])
+        status = "reached" if trial.kind == "flow" else status
+        settle(self.run, trial, attempt=attempt, status=status, wall_s=self.chance.random())
+        (path,) = (self.run / "trials").glob(f"{part_name([(trial.trial_id, attempt)])}.*")
+        rows = Store(self.run).rows("trials")
+        own = [
+            row for row in rows if (row["trial_id"], row["attempt"]) == (trial.trial_id, attempt)
+        ]
+        assert path.exists()
+        self.seen = self.seen.settled(outcomes_of_rows(own))
+
+    def fail(self) -> None:
+        if (taken := self._take()) is None:
+            return
+        trial, attempt = taken
+        kind = self.chance.choice(["numerics", "exception", "unfit_node"])
+        record(self.run, trial, attempt, "failed", kind)
+        event = Attempt(attempt, "failed", kind)
+        self.seen = self.seen.failed(trial.trial_id, trial.column_id, event)
+
+    def kill(self) -> None:
+        """All that runs is lost, and the run goes on."""
+        marks = list(read_marks(self.run))
+        self.seen, _ = self.ledger.close(self.seen, marks, "node_failure", "killed")
+        for trial in self.at_work.values():
+            self.seen = self.seen.stopped(trial.trial_id, trial.column_id)
+        self.at_work = {}
+
+    def other(self) -> None:
+        """Another run settles a trial that is not this run's, or fails at it."""
+        fresh = Ledger(self.run).read(self.columns)
+        free = [t for its in fresh for t in its.ready if t.trial_id not in self.at_work]
+        if not free:
+            return
+        trial = self.chance.choice(free)
+        attempt = 1 + fresh.last_attempt(trial.trial_id, trial.column_id)
+        if (trial.trial_id, attempt) in self.handed_out:
+            return
+        self.handed_out.append((trial.trial_id, attempt))
+        if self.chance.random() < 0.7:
+            settle(self.run, trial, attempt=attempt)
+        else:
+            record(self.run, trial, attempt, "failed", "numerics")
+        self.look()
+
+    def rearm(self) -> None:
+        for _, trial in self.seen.failures():
+            last = self.seen.last_on_record(trial.trial_id, trial.column_id)
+            rearm(self.run, trial.trial_id, last)
+        self.look()
+
+    def grow(self) -> None:
+        denser = parse(TEXT.replace("[0.5, 1.0,", "[0.5, 0.7, 1.0,")).columns
+        self.columns = self.chance.choice([COLUMNS, COLUMNS[:2], (denser[0], *COLUMNS[1:])])
+        self.seen = self.seen.extended(self.columns)
+        known = {trial.trial_id for its in self.seen for trial, _ in its.trials}
+        self.at_work = {n: t for n, t in self.at_work.items() if n in known}
+
+    def damage(self) -> None:
+        """A part that was read is lost, or all parts are compacted."""
+        self.look()
+        parts = sorted((self.run / "trials").glob("*.parquet"))
+        if self.chance.random() < 0.5 or not parts:
+            compact(self.run)
+        else:
+            self.chance.choice(parts).write_bytes(b"damaged")
+        self.look()
+
+    def look(self) -> None:
+        self.seen = self.ledger.catch_up(self.seen)
+        self.at_work = {n: t for n, t in self.at_work.items() if self.seen.runs(n, t.column_id)}
+
+    def _take(self) -> tuple[Trial, int] | None:
+        """A trial that runs, which ends now."""
+        if not self.at_work:
+            return None
+        name = self.chance.choice(sorted(self.at_work))
+        trial = self.at_work.pop(name)
+        return trial, self.seen.last_attempt(name, trial.column_id)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_state_moved_on_by_events_is_the_state_read_afresh(run: Path, seed: int) -> None:
+    history = History(run, seed)
+    for _ in range(40):
+        history.step()
+        if history.chance.random() < 0.3:
+            fresh = Ledger(run).read(history.columns)
+            looked = history.ledger.catch_up(history.seen)
+            works = [(n, t.column_id, AtWork(1)) for n, t in history.at_work.items()]
+            assert_same(
+                dataclasses.replace(looked, running={}).working(works), fresh.working(works)
+            )
+            history.seen = looked
+    assert history.handed_out
 
 
 def test_the_parts_of_different_attempts_have_different_names() -> None:

@@ -14,7 +14,7 @@ from orchestrator.engine.commit import commit
 from orchestrator.engine.provenance import provenance
 from orchestrator.engine.rows import Finished
 from orchestrator.engine.work import Assignment
-from orchestrator.plan import ColumnProgress
+from orchestrator.plan import RunState
 from orchestrator.sweep import Sweep
 
 TEXT = """
@@ -31,18 +31,16 @@ class Writer:
     def __init__(self, run: Path, sweep: Sweep) -> None:
         self.run = run
         prepare(run, sweep)
-        (column,) = sweep.columns
-        self._progress = ColumnProgress(column, {})
+        self._state = RunState.of(sweep.columns)
         self._provenance = provenance(sweep.name)
 
     def settle_next(self) -> str:
         """Commit one trial more; returns its name."""
-        trial = self._progress.ready()[0]
-        its = self._progress
-        assignment = Assignment(trial, its.column_id, 1, its.flow, asked=its.asked_rate(trial))
+        (its,) = self._state
+        trial, plan = its.ready[0], its.plan
+        assignment = Assignment(trial, its.column_id, 1, plan.flow, asked=plan.asked_rate(trial))
         finished = Finished(assignment, computed(trial).result, "cpu", 1, 1.0, 2.0, 1.0)
-        (settled,) = commit(self.run, [finished], self._provenance)
-        self._progress.settle(settled)
+        self._state = self._state.settled(commit(self.run, [finished], self._provenance))
         return trial.trial_id
 
 

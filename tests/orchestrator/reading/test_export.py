@@ -81,7 +81,7 @@ def test_other_texts_come_back_as_they_are(tmp_path: Path, text: str) -> None:
     (found,) = exported(tmp_path / "run", "attempts", tmp_path / "out")
     assert found["error"] == text
     line = (tmp_path / "out" / "attempts.csv").read_text().splitlines()[1]
-    assert line.startswith('"t",1,"failed",,')  # NULL is nothing, while an empty text is ""
+    assert line.startswith('"t",,1,"failed",,')  # NULL is nothing, while an empty text is ""
 
 
 def test_no_table_has_a_column_that_a_cell_cannot_hold() -> None:

@@ -13,6 +13,7 @@ from support.slurm_programs import FakeSlurm
 
 from orchestrator.cluster import Allocation
 from orchestrator.engine import RunOutcome, Snapshot, Stop
+from orchestrator.plan import Counts
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.records import (
     Incarnation,
@@ -22,7 +23,7 @@ from orchestrator.slurm.records import (
 )
 from orchestrator.slurm.terms import Terms, lead_seconds
 
-SNAPSHOT = Snapshot(1, 0, 3, 1, 0, 2, (), None)
+SNAPSHOT = Snapshot(1, 0, Counts(settled=1, to_do=2), (), None)
 FIVE_MINUTES = 300.0
 
 

@@ -38,7 +38,7 @@ trial_id column_id epsilon point measure layer rank value standard_error residua
 """
 
 ATTEMPT_COLUMNS = """
-trial_id attempt outcome failure_class error hostname slurm_job_id restart_count
+trial_id column_id attempt outcome failure_class error hostname slurm_job_id restart_count
 started_at finished_at
 """
 

@@ -1,0 +1,114 @@
+"""The trials of one column: its flow first, then GD by ascending η, once η is known."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.spec import Trial
+from orchestrator.plan.cost import descent_gradients, flow_gradients, prior_seconds_per_gradient
+from orchestrator.plan.facts import FlowFacts
+from orchestrator.plan.outcomes import as_number
+from orchestrator.sweep import AskedRate, Column
+
+STABLE_LIMIT = 2.0
+"""In units of η_c: below it, ``stop_after_divergences`` never applies, so that the bulk of a grid
+runs in parallel without waiting for its neighbours."""
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnPlan:
+    """A column, and what its flow says; None before it has settled.
+
+    A trial has a place in its column: 0 is the flow, and GD follows by ascending η.
+    """
+
+    column: Column
+    flow: FlowFacts | None = None
+
+    @property
+    def critical_rate(self) -> float | None:
+        """η_c of the smallest threshold, which lays the grid; None unless the flow reached it."""
+        if self.flow is None:
+            return None
+        return self.flow.critical_rate(self.column.protocol.epsilons[-1])
+
+    @property
+    def initial_rate(self) -> float | None:
+        """2 over the sharpness at θ0; None where that is 0 or not known."""
+        return None if self.flow is None else self.flow.initial_rate
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the flow's result gives no learning rates, if that is so."""
+        if self.flow is None:
+            return None
+        if self.critical_rate is None and self.column.needs("eta_c"):
+            epsilon = self.column.protocol.epsilons[-1]
+            return (
+                f"its flow did not reach loss {epsilon:g} within stop.max_steps = "
+                f"{self.column.protocol.max_steps}, so η_c is unknown; raise stop.max_steps or "
+                "stop.epsilon, or give eta.values with unit: absolute"
+            )
+        if self.initial_rate is None and self.column.needs("init_sharpness"):
+            return (
+                "its flow found no sharpness above 0 at the initial point, which is the unit of "
+                "the learning rates; give eta.values with unit: absolute"
+            )
+        return None
+
+    @functools.cached_property
+    def rates(self) -> dict[float, AskedRate]:
+        """The learning rates, ascending; none before the flow has settled, or where it blocks."""
+        if self.flow is None or self.blocked:
+            return {}
+        return self.column.learning_rates(self.critical_rate, self.initial_rate)
+
+    @functools.cached_property
+    def first_above(self) -> int:
+        """The place of the first GD trial above 2 η_c."""
+        limit = STABLE_LIMIT * (self.critical_rate or 0.0)
+        return 1 + bisect.bisect_right(list(self.rates), limit)
+
+    @functools.cached_property
+    def trials(self) -> tuple[Trial, ...]:
+        """The trials that are known, by their places."""
+        return (self.column.flow(), *(self.column.gd(rate) for rate in self.rates))
+
+    @functools.cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each known trial, by its trial_id."""
+        return {trial.trial_id: place for place, trial in enumerate(self.trials)}
+
+    @functools.cached_property
+    def names(self) -> npt.NDArray[np.uint64]:
+        """The trial_id of each known trial as a number, by its place."""
+        return np.array([as_number(name) for name in self.places], dtype=np.uint64)
+
+    @functools.cached_property
+    def costs(self) -> npt.NDArray[np.float64]:
+        """The predicted cost of each known trial in gradients, by its place."""
+        descents = (descent_gradients(self.column, rate, self.flow) for rate in self.rates)
+        return np.array([flow_gradients(self.column), *descents])
+
+    def asked_rate(self, trial: Trial) -> AskedRate | None:
+        """What the sweep file asks for where the trial stands; None for a flow."""
+        return None if trial.learning_rate is None else self.rates[trial.learning_rate]
+
+    @property
+    def seconds_per_gradient(self) -> float:
+        """As the column's flow took, or as is assumed of it before it has run.
+
+        That is of a trial by itself; among others in a pack it takes less.
+        """
+        if self.flow is None:
+            return prior_seconds_per_gradient(self.column)
+        return self.flow.seconds_per_gradient
+
+    def seconds_of(self, trial: Trial) -> float:
+        """The predicted seconds of a trial by itself."""
+        return float(self.costs[self.places[trial.trial_id]]) * self.seconds_per_gradient

@@ -1,0 +1,149 @@
+"""The trials of a sweep by number: those of a column follow one another, its flow first."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.spec import Problem, Protocol
+from orchestrator.plan.cost import flow_gradients, prior_seconds_per_gradient, unknown_gradients
+from orchestrator.plan.outcomes import Names, as_number
+from orchestrator.sweep import Column, EtaGrid
+
+Numbers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Handling:
+    """What columns of one grid share: their learning rates, and when larger ones are skipped."""
+
+    etas: tuple[EtaGrid, ...]
+    stop_after_divergences: int | None
+
+    @functools.cached_property
+    def multiples(self) -> Floats | None:
+        """The learning rates in their only unit; None where they have several.
+
+        Nor where two lie so close that rounding could make one η of them.
+        """
+        if len(self.etas) > 1:
+            return None
+        rates = np.array(self.etas[0].rates)
+        close = len(rates) > 1 and bool((np.diff(rates) <= 1e-12 * rates[1:]).any())
+        return None if close else rates
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where each trial of a sweep has its number.
+
+    Column i has the numbers from ``first[i]`` to ``first[i + 1]``, the first of which is its flow.
+    """
+
+    columns: tuple[Column, ...]
+
+    @functools.cached_property
+    def first(self) -> Numbers:
+        """The number of each column's flow, and at last that of all trials."""
+        sizes = [1 + column.n_rates for column in self.columns]
+        return np.cumsum([0, *sizes], dtype=np.int64)
+
+    @property
+    def n_trials(self) -> int:
+        """All of them."""
+        return int(self.first[-1])
+
+    @functools.cached_property
+    def index(self) -> dict[str, int]:
+        """The place of each column in the sweep, by its column_id."""
+        return {column.column_id: i for i, column in enumerate(self.columns)}
+
+    def column_of(self, number: int) -> int:
+        """The column of a trial."""
+        return int(np.searchsorted(self.first, number, "right")) - 1
+
+    def find(self, names: Names) -> Numbers:
+        """The columns of these names; −1 for each that is not of the sweep."""
+        ordered, places = self._ordered
+        if not len(ordered):
+            return np.full(len(names), -1)
+        at = np.minimum(np.searchsorted(ordered, names), len(ordered) - 1)
+        return np.where(ordered[at] == names, places[at], -1)
+
+    @functools.cached_property
+    def _ordered(self) -> tuple[Names, Numbers]:
+        names = np.array([as_number(name) for name in self.index], dtype=np.uint64)
+        order = np.argsort(names)
+        return names[order], order
+
+    @functools.cached_property
+    def handling(self) -> tuple[tuple[Handling, ...], Numbers]:
+        """The distinct handlings, and which one each column has."""
+        known: dict[tuple[object, ...], int] = {}
+        distinct: dict[Handling, int] = {}
+        of_column = np.zeros(len(self.columns), dtype=np.int64)
+        for i, column in enumerate(self.columns):
+            key = (*map(id, column.etas), column.stop_after_divergences)  # columns of a grid share
+            if key not in known:
+                one = Handling(column.etas, column.stop_after_divergences)
+                known[key] = distinct.setdefault(one, len(distinct))
+            of_column[i] = known[key]
+        return tuple(distinct), of_column
+
+    @functools.cached_property
+    def relatives(self) -> dict[int, tuple[int, ...]]:
+        """Columns whose GD trials have the same names at the same η, because they differ only in
+        how the flow is integrated; of each that has such, all of them with itself.
+        """
+        if len({column.protocol.flow_method for column in self.columns}) < 2:
+            return {}
+        alike: dict[tuple[Problem, Protocol], list[int]] = defaultdict(list)
+        for i, column in enumerate(self.columns):
+            if "distance_from_flow" not in column.protocol.also:
+                protocol = dataclasses.replace(column.protocol, flow_method="rkc2")
+                alike[column.problem, protocol].append(i)
+        several = [tuple(group) for group in alike.values() if len(group) > 1]
+        return {i: group for group in several for i in group}
+
+    def related(self, columns: Iterable[int]) -> tuple[int, ...]:
+        """These columns and their relatives."""
+        return tuple(dict.fromkeys(r for i in columns for r in self.relatives.get(i, (i,))))
+
+    @functools.cached_property
+    def assumed_gradients(self) -> Floats:
+        """Gradients of each whole column, as is assumed before its flow has run."""
+        known: dict[tuple[int, ...], float] = {}
+        found = np.zeros(len(self.columns))
+        for i, column in enumerate(self.columns):
+            key = (id(column.protocol), *map(id, column.etas))
+            if key not in known:
+                known[key] = flow_gradients(column) + unknown_gradients(column)
+            found[i] = known[key]
+        return found
+
+    @functools.cached_property
+    def assumed_seconds(self) -> Floats:
+        """Seconds of a gradient of each column, as is assumed before its flow has run."""
+        return np.array([prior_seconds_per_gradient(column) for column in self.columns])
+
+    @functools.cached_property
+    def resources(self) -> Numbers:
+        """Which of the distinct resources each column needs."""
+        distinct: dict[object, int] = {}
+        return np.array(
+            [distinct.setdefault(column.resources, len(distinct)) for column in self.columns],
+            dtype=np.int64,
+        )
+
+
+def slots(layout: Layout, columns: Sequence[int]) -> list[slice]:
+    """The numbers of the trials of some columns."""
+    first = layout.first
+    return [slice(int(first[i]), int(first[i + 1])) for i in columns]

@@ -1,0 +1,109 @@
+"""What the tables say of settled trials: columns of arrays, one row a trial."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.plan.facts import FlowFacts
+
+Mask = npt.NDArray[np.bool_]
+Names = npt.NDArray[np.uint64]
+"""Trials or columns by their names, each the number that its 16 hex digits are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Settled trials, each by its newest attempt.
+
+    Attributes:
+        trial: trial_id as a number.
+        column: column_id as a number.
+        is_flow: whether it is the flow of its column.
+        eta: the learning rate; NaN of a flow.
+        attempt: the attempt that settled it.
+        diverged: whether its loss grew beyond bounds.
+        seconds: what that attempt took: of what a pack took, its share.
+        finished_at: when, in microseconds since the epoch.
+        digested: whether the digest of its data is known, as in all rows but those of versions that
+            named trials otherwise.
+        flows: what each flow among them says of its column, by its name.
+    """
+
+    trial: Names
+    column: Names
+    is_flow: Mask
+    eta: npt.NDArray[np.float64]
+    attempt: npt.NDArray[np.int64]
+    diverged: Mask
+    seconds: npt.NDArray[np.float64]
+    finished_at: npt.NDArray[np.int64]
+    digested: Mask
+    flows: Mapping[int, FlowFacts] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.trial)
+
+    @property
+    def trial_ids(self) -> tuple[str, ...]:
+        """The names of the trials."""
+        return tuple(f"{name:016x}" for name in self.trial.tolist())
+
+    def take(self, rows: Mask | npt.NDArray[np.intp]) -> Outcomes:
+        """Some of the rows."""
+        if rows.dtype == np.bool_ and rows.all():
+            return self
+        taken = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        left = set(taken["trial"][taken["is_flow"]].tolist())
+        return Outcomes(**taken, flows={name: self.flows[name] for name in left})
+
+
+_ARRAYS = [f.name for f in dataclasses.fields(Outcomes) if f.name != "flows"]
+_TYPES: dict[str, Any] = {
+    "trial": np.uint64,
+    "column": np.uint64,
+    "is_flow": np.bool_,
+    "eta": np.float64,
+    "attempt": np.int64,
+    "diverged": np.bool_,
+    "seconds": np.float64,
+    "finished_at": np.int64,
+    "digested": np.bool_,
+}
+
+_NONE: dict[str, Any] = {name: np.zeros(0, _TYPES[name]) for name in _ARRAYS}
+
+NOTHING_SETTLED = Outcomes(**_NONE)
+
+
+def newest(parts: Sequence[Outcomes]) -> Outcomes:
+    """The rows of all parts; of a trial in several, those of the highest attempt.
+
+    Among equal attempts, the last part's count.
+    """
+    if len(parts) < 2:
+        return parts[0] if parts else NOTHING_SETTLED
+    trial, attempt = (np.concatenate([getattr(p, n) for p in parts]) for n in ("trial", "attempt"))
+    part = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+    order = np.lexsort((part, attempt, trial))
+    last = np.ones(len(order), dtype=bool)
+    last[:-1] = trial[order[1:]] != trial[order[:-1]]
+    rows = np.sort(order[last])
+    kept: dict[str, Any] = {
+        n: np.concatenate([getattr(p, n) for p in parts])[rows] for n in _ARRAYS
+    }
+    flows: dict[int, FlowFacts] = {}
+    of_flows = rows[kept["is_flow"]]
+    for name, its_part in zip(trial[of_flows].tolist(), part[of_flows].tolist(), strict=True):
+        flows[name] = parts[its_part].flows[name]
+    return Outcomes(**kept, flows=flows)
+
+
+def as_number(name: str) -> int:
+    """A trial_id or column_id as the number that its hex digits are."""
+    return int(name, 16)
