@@ -21,7 +21,7 @@ from orchestrator.data.check import anything_there
 from orchestrator.data.fetch import Watch
 
 group = typer.Typer(
-    help="Datasets: which there are, getting them, checking their files.",
+    help="List, fetch and check datasets.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -51,7 +51,9 @@ Mirror = Annotated[
 
 @group.command("list")
 def list_datasets(json: Json = False) -> None:
-    """List the datasets, their samples, where they come from, and whether they are there.
+    """List the datasets, and which files are there.
+
+    Of each also its samples, and where it comes from.
 
     Example: eos data list
     """
@@ -65,10 +67,10 @@ def list_datasets(json: Json = False) -> None:
 
 @group.command()
 def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
-    """Download official files into the data folder ($EOS_DATA, else ~/.cache/eos-sweep/data).
+    """Download the official files of datasets.
 
-    Files that are there are checked and kept; what broke off is resumed. Proxies are taken from
-    https_proxy and http_proxy.
+    They go to the data folder: $EOS_DATA, else ~/.cache/eos-sweep/data. Files that are there are
+    checked and kept; what broke off is resumed. Proxies are taken from https_proxy and http_proxy.
 
     Example: eos data fetch mnist cifar10
     """
@@ -89,9 +91,10 @@ def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
 
 @group.command()
 def check(names: CHECKED = None, json: Json = False) -> None:
-    """Compare files with the checksums of the official ones; exit status 1 if one is wrong.
+    """Compare files with the official checksums.
 
-    Where no checksum is known offline, the column "checked" says what was looked at instead.
+    The exit status is 1 if one is wrong. Where no checksum is known offline, the column "checked"
+    says what was looked at instead.
 
     Example: eos data check mnist
     """

@@ -64,7 +64,10 @@ def doctor(
     preflight_wait: PreflightWait = WAIT_SECONDS,
     json: Json = False,
 ) -> None:
-    """Check this machine, and with --cluster the nodes of that profile; exit status 1 if unfit.
+    """Check this machine, or the nodes of a cluster.
+
+    With --cluster, the nodes of that profile are checked, too. The exit status is 1 if something
+    is unfit.
 
     Example: eos doctor --cluster configs/clusters/loopback.yaml
     """

@@ -27,7 +27,9 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace files of these names.")] = False,
     json: Json = False,
 ) -> None:
-    """Write tables to a folder, one file each: CSV with a header, or Parquet.
+    """Write tables to a folder, as CSV or Parquet.
+
+    Each is one file. CSV has a header.
 
     Example: eos export runs/quickstart trials phase --output tables
     """

@@ -32,9 +32,10 @@ def launch(
     log: Log = None,
     json: Json = False,
 ) -> None:
-    """Submit SLURM jobs that share what is missing of a sweep, and return.
+    """Submit SLURM jobs that share the trials of a sweep.
 
-    Jobs at work on this run count among --jobs, and take in what is new: launching twice adds none.
+    The command returns at once. Jobs at work on this run count among --jobs, and take in what is
+    new: launching twice adds none.
 
     Example: eos launch configs/quickstart.yaml --cluster configs/clusters/loopback.yaml --jobs 2
     """

@@ -44,7 +44,9 @@ TrialOrJobArgument = Annotated[
 
 
 def status(run: RunArgument, json: Json = False) -> None:
-    """Show what is settled, running, failed and to do, and the SLURM jobs; changes nothing.
+    """Show the trials of each column by state, and SLURM jobs.
+
+    Nothing is changed.
 
     Example: eos status runs/quickstart
     """
@@ -89,7 +91,9 @@ def why(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show why trials failed, and SLURM jobs; of one trial, every attempt.
+    """Show why trials and SLURM jobs failed.
+
+    With a trial, all its attempts.
 
     Example: eos why runs/quickstart 3cfb7c
     """
@@ -154,7 +158,9 @@ def why(
 
 
 def logs(run: RunArgument, trial: TrialOrJobArgument) -> None:
-    """Print the log of one trial, from every process that worked on it; or a SLURM job's output.
+    """Print the log of a trial, or the output of a SLURM job.
+
+    Of a trial, from every process that worked on it.
 
     Example: eos logs runs/quickstart 3cfb7c
     """

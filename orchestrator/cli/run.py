@@ -71,7 +71,9 @@ TABLES = 3
 def plan(
     config: Config, overrides: Overrides = None, run_dir: RunOption = None, json: Json = False
 ) -> None:
-    """Show what a sweep consists of and what it will cost, without running it.
+    """Show the trials of a sweep and what they will cost.
+
+    Nothing is run, and nothing is written.
 
     Example: eos plan configs/quickstart.yaml problem.width=[64,128]
     """
@@ -133,9 +135,10 @@ def run(
     log: Log = None,
     json: Json = False,
 ) -> None:
-    """Compute all that is missing of a sweep; running it again resumes it.
+    """Run all trials of a sweep that have no result yet.
 
-    In a SLURM job, --cluster says which interface and temp root its nodes have, and how it ends.
+    Running it again resumes it. In a SLURM job, --cluster says which interface and temp root its
+    nodes have, and how it ends.
 
     Example: eos run configs/quickstart.yaml
     """
@@ -167,10 +170,11 @@ def resume(
     log: Log = None,
     json: Json = False,
 ) -> None:
-    """Run what is missing in a run directory; with --failed, failed trials too.
+    """Run what is missing in a run directory.
 
-    With --cluster, SLURM jobs run it, as after eos launch. Where jobs have worked on it before,
-    it must be one of --cluster and --here, unless this is a job itself.
+    With --failed, failed trials are tried again, too. With --cluster, SLURM jobs run it, as after
+    eos launch. Where jobs have worked on it before, it must be one of --cluster and --here, unless
+    this is a job itself.
 
     Example: eos resume runs/quickstart --failed --where "width = 64"
     """

@@ -40,7 +40,9 @@ def cancel(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Cancel the SLURM jobs of a run, all that may still run or those named, and no others.
+    """Cancel the SLURM jobs of a run, or some of them.
+
+    Without JOB, all that may still run. Jobs of others are left alone.
 
     Example: eos cancel runs/quickstart
     """

@@ -56,7 +56,9 @@ def query(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Ask the tables with SQL (DuckDB); without SQL, list the views and their columns.
+    """Query the tables of a run with SQL (DuckDB).
+
+    Without SQL, list the views and their columns.
 
     Example: eos query runs/quickstart "SELECT eta_over_eta_c, sharpness FROM trials ORDER BY eta"
     """
@@ -131,7 +133,9 @@ def _hint_at_analysis(run: Path, sql: str) -> None:
 
 
 def analyze(run: RunArgument, json: Json = False) -> None:
-    """Compute the phase transition of every column, and what holds across them, into analysis/.
+    """Fit the phase transition of every column.
+
+    The tables in RUN/analysis also say what holds across columns.
 
     Example: eos analyze runs/quickstart
     """
@@ -155,7 +159,9 @@ def report(
     pdf: Annotated[bool, typer.Option("--pdf", help="Write PDF as well, for LaTeX.")] = False,
     json: Json = False,
 ) -> None:
-    """Draw the figures of a run and write a page of it, from its tables alone, into report/.
+    """Draw the figures of a run and write a page of it.
+
+    They are made from the tables alone, into RUN/report.
 
     Example: eos report runs/quickstart --figures transition --figures trajectories
     """
@@ -190,7 +196,9 @@ def _say(sentence: str) -> None:
 
 
 def compact(run: RunArgument, json: Json = False) -> None:
-    """Merge the many small files of a run's tables into a few large ones; safe at any moment.
+    """Merge the small files of the tables of a run.
+
+    This is safe at any moment.
 
     Example: eos compact runs/quickstart
     """

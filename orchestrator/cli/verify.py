@@ -53,7 +53,9 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run the golden science checks on this hardware; exit status 1 if a number is wrong.
+    """Check known results on this hardware.
+
+    The exit status is 1 if a number is wrong.
 
     With --paper-small, run the experiments and judge the claims: not all of them need appear at
     this size, so that the exit status says only whether everything was computed.

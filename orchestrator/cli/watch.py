@@ -43,7 +43,9 @@ def watch(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one look as JSON, and end.")] = False,
 ) -> None:
-    """Watch a run: its columns, the trials that run with S·η/2, failures, jobs; changes nothing.
+    """Watch a run live: columns, trials, failures, SLURM jobs.
+
+    Of each running trial, S·η/2 at its last points. Nothing is changed.
 
     Example: eos watch runs/quickstart
     """

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from jobs.spec import Trial
 from orchestrator.cluster import Node
 from orchestrator.engine.data_read import Data, Read
@@ -38,6 +40,7 @@ from orchestrator.plan import (
     State,
     Timed,
     first_work,
+    predict,
     seconds_to_go,
 )
 from orchestrator.sweep import Column, Resources
@@ -329,13 +332,7 @@ class Feed:
         return sorted(ready, key=lambda item: (item[1].kind != "flow", -item[2], item[1].trial_id))
 
     def _claim_more(self) -> bool:
-        held, complete = self.claims.held, self.state.complete
-        open_ones = [
-            column_id
-            for column_id, i in self.state.layout.index.items()
-            if not complete[i] and column_id not in held
-        ]
-        for column_id in self.claims.in_turn(open_ones):
+        for column_id in self.claims.in_turn(self._open_columns()):
             if not self.claims.take(column_id):
                 continue
             self.look_around()
@@ -351,6 +348,17 @@ class Feed:
                 return True
             self._release_complete()
         return False
+
+    def _open_columns(self) -> list[str]:
+        """The columns that are not complete and not held by this run, the longest first: one that
+        begins last keeps all jobs but its own waiting.
+        """
+        seconds = predict(self.state, timed=self.timed).seconds
+        open_ones = np.flatnonzero(~self.state.complete)
+        by_length = open_ones[np.argsort(-seconds[open_ones], kind="stable")]
+        columns, held = self.columns, self.claims.held
+        names = (columns[i].column_id for i in by_length.tolist())
+        return [name for name in names if name not in held]
 
     def _marks_of(self, column: ColumnState) -> list[Mark]:
         """The marks of a column. Those of a thousand jobs are many: only its own are looked at.

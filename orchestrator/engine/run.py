@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
+from orchestrator.engine.compacting import Compacting
 from orchestrator.engine.data_read import DataRead, data_read, refuse_mixed_data
 from orchestrator.engine.executor import Executor, ray_executor
 from orchestrator.engine.feed import Feed
@@ -195,7 +196,8 @@ def execute(
     claims = Claims(run, site.job)
     with (
         Interruption(run, claims.token, patient=site.in_job, grace=site.grace) as interruption,
-        _watch(claims, site, interruption),
+        closing(Compacting(run, columns)) as compacting,
+        _watch(claims, site, interruption, compacting),
     ):
         ledger = Ledger(run)
         state = ledger.read(columns).begun()
@@ -351,8 +353,12 @@ def _sleep(seconds: float, interruption: Interruption) -> None:
 
 
 @contextmanager
-def _watch(claims: Claims, site: Site, interruption: Interruption) -> Iterator[None]:
-    """From a thread of its own, keep the claims alive, and end the run when its site says so."""
+def _watch(
+    claims: Claims, site: Site, interruption: Interruption, compacting: Compacting
+) -> Iterator[None]:
+    """From a thread of its own, keep the claims alive and the files few, and end the run when its
+    site says so.
+    """
     over = threading.Event()
 
     def watch() -> None:
@@ -363,6 +369,7 @@ def _watch(claims: Claims, site: Site, interruption: Interruption) -> Iterator[N
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
                 last_beat = time.monotonic()
                 claims.beat()
+                compacting.look()
                 if (stop := site.beat()) is not None:
                     interruption.request(stop)
 

@@ -37,6 +37,10 @@ WATCHED_SECONDS = 2.5 * HEARTBEAT_SECONDS
 """For so long at least must a run have seen a claim unchanged before it takes it over, unless its
 process is seen to be dead."""
 
+BLOCK = 64
+"""Columns among which runs that look for one at once choose at random: the first of them are the
+longest."""
+
 SUFFIX = ".claim"
 TAKEOVER = ".takeover"
 
@@ -134,17 +138,19 @@ class Claims:
     def in_turn(self, column_ids: Sequence[str]) -> Iterator[str]:
         """The columns that are worth a try to :meth:`take`, in the order in which to try them.
 
-        First the first that nobody holds; when others are quicker, the rest in an order of this
-        run's own, so that a thousand runs that start at once do not queue for one column after the
-        other. Then those that are held, unless their holder was seen alive a moment ago: runs that
-        wait would else read all claims again at every look.
+        First the first that nobody holds; when others are quicker, those behind it, ``BLOCK`` at a
+        time and in an order of this run's own, so that a thousand runs that start at once do not
+        queue for one column after the other. Then those that are held, unless their holder was seen
+        alive a moment ago: runs that wait would else read all claims again at every look.
         """
         claimed = self._claimed()
         free = [column_id for column_id in column_ids if column_id not in claimed]
         yield from free[:1]
-        rest = free[1:]
-        random.Random(self.token).shuffle(rest)
-        yield from rest
+        chance = random.Random(self.token)
+        for begin in range(1, len(free), BLOCK):
+            block = free[begin : begin + BLOCK]
+            chance.shuffle(block)
+            yield from block
         for column_id in column_ids:
             if column_id in claimed and self._may_be_stale(column_id):
                 yield column_id

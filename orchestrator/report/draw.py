@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,23 +110,38 @@ def save(drawn: Drawn, folder: Path, formats: Collection[str] = FORMATS) -> list
     """
     with file_errors(folder, "made"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = re.sub(r"[^A-Za-z0-9_-]", "-", drawn.name)
-    # Finding room for all text takes as long as drawing, and comes out alike in every format.
+    name = _file_name(drawn)
+    _lay_out(drawn)
+    paths = [folder / f"{name}.{suffix}" for suffix in formats]
+    for path, suffix in zip(paths, formats, strict=True):
+        atomic_write(path, partial(_write, drawn, suffix))
+    return paths
+
+
+def as_bytes(drawn: Drawn, suffix: str) -> bytes:
+    """A figure as the content of a file; the same figure gives the same bytes."""
+    content = io.BytesIO()
+    _lay_out(drawn)
+    _write(drawn, suffix, content)
+    return content.getvalue()
+
+
+def _lay_out(drawn: Drawn) -> None:
+    """Find room for all text: it takes as long as drawing, and comes out alike in every format."""
     drawn.figure.draw_without_rendering()
     drawn.figure.set_layout_engine("none")
-    paths = []
-    for suffix in formats:
 
-        def write(temporary: Path, suffix: str = suffix) -> None:
-            # Without a salt of its own, the names of clip paths in SVG are random.
-            with mpl.rc_context({"svg.hashsalt": name, "pdf.fonttype": 42}):
-                drawn.figure.savefig(
-                    temporary, format=suffix, dpi=DOTS_PER_INCH, metadata=_metadata(drawn, suffix)
-                )
 
-        atomic_write(folder / f"{name}.{suffix}", write)
-        paths.append(folder / f"{name}.{suffix}")
-    return paths
+def _file_name(drawn: Drawn) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", drawn.name)
+
+
+def _write(drawn: Drawn, suffix: str, to: Path | io.BytesIO) -> None:
+    # Without a salt of its own, the names of clip paths in SVG are random.
+    with mpl.rc_context({"svg.hashsalt": _file_name(drawn), "pdf.fonttype": 42}):
+        drawn.figure.savefig(
+            to, format=suffix, dpi=DOTS_PER_INCH, metadata=_metadata(drawn, suffix)
+        )
 
 
 def _metadata(drawn: Drawn, suffix: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@
 from orchestrator.store.choice import select_rows
 from orchestrator.store.compaction import Compaction, compact
 from orchestrator.store.examples import Example, examples
-from orchestrator.store.parts import Identity, identity
+from orchestrator.store.parts import Identity, count_parts, identity
 from orchestrator.store.read import News, Store
 from orchestrator.store.repair import remove_orphaned_temporaries, set_aside
 from orchestrator.store.schema import (
@@ -72,6 +72,7 @@ __all__ = [
     "atomic_write",
     "compact",
     "connect",
+    "count_parts",
     "create",
     "describe",
     "examples",

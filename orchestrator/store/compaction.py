@@ -41,8 +41,9 @@ from orchestrator.store.write import COMPACTED, atomic_write, file_errors
 TARGET_BYTES = 128 * 2**20
 """The files merged into one are at most this large together; half of it is left as it is."""
 
-_MOST_CELLS = 2**26
-"""Values in memory at once: half a GiB of numbers, and as much again while they are sorted."""
+_MOST_CELLS = 2**24
+"""Values in memory at once: 128 MiB of numbers, and as much again while they are sorted. A run does
+this beside its trials."""
 
 _ROW_GROUP = 2**16
 _RETIRED = ".retired"

@@ -8,8 +8,11 @@ because a writer may put a newer file under the same name.
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +25,7 @@ import pyarrow.parquet as pq
 from orchestrator.left_out import why_no_file
 from orchestrator.store.index import KEY_COLUMNS, decode, keys_of
 from orchestrator.store.schema import added_to
-from orchestrator.store.write import COMPACTED, refusal
+from orchestrator.store.write import COMPACTED, PAGES, refusal
 
 CONTAINS = b"eos.contains"
 """The key of a compacted file's metadata: the files it holds, as JSON."""
@@ -67,10 +70,19 @@ def identity(path: Path) -> Identity | None:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a table's folder: those that hold its rows, and those held by another file."""
+    """The files of a table's folder: those that hold its rows, and those held by another file.
+
+    ``holds`` has the files that each compacted one holds, which may be gone.
+    """
 
     live: tuple[Path, ...]
     superseded: dict[Path, Identity]
+    holds: dict[Path, frozenset[tuple[Path, Identity]]]
+
+    @functools.cached_property
+    def held(self) -> frozenset[tuple[Path, Identity]]:
+        """The files whose rows live compacted files hold."""
+        return frozenset().union(*(self.holds.get(path, ()) for path in self.live))
 
 
 def list_parts(folder: Path) -> Listing:
@@ -84,8 +96,11 @@ def list_parts(folder: Path) -> Listing:
     """
     paths = {folder / name for name in _names(folder) | _names(folder)}
     contained: dict[Path, set[Identity]] = {}
+    holds = {}
     for path in sorted(filter(is_compacted, paths)):
-        for name, its_identity in contents(path).items():
+        listed = contents(path)
+        holds[path] = frozenset((folder / name, its) for name, its in listed.items())
+        for name, its_identity in listed.items():
             contained.setdefault(folder / name, set()).add(its_identity)
     superseded: dict[Path, Identity] = {}
     for path in paths & contained.keys():
@@ -96,7 +111,7 @@ def list_parts(folder: Path) -> Listing:
             paths.discard(path)
             superseded[path] = now
     live = sorted(paths, key=lambda path: (not is_compacted(path), path.name))
-    return Listing(tuple(live), superseded)
+    return Listing(tuple(live), superseded, holds)
 
 
 def _names(folder: Path) -> set[str]:
@@ -105,6 +120,11 @@ def _names(folder: Path) -> set[str]:
     except FileNotFoundError:
         return set()
     return {name for name in names if name.endswith(".parquet") and name[0] not in "._"}
+
+
+def count_parts(run: Path, table: str) -> int:
+    """The files of a table that trials wrote and that are not merged yet."""
+    return sum(not name.startswith(COMPACTED) for name in _names(run / table))
 
 
 def is_compacted(path: Path) -> bool:
@@ -128,7 +148,7 @@ def contents(path: Path) -> dict[str, Identity]:
 
 
 def check_part(path: Path, schema: pa.Schema) -> None:
-    """Read the footer of a file, and of a part all pages, and compare their checksums.
+    """Read the footer of a file, and of a part all bytes, and compare their checksums.
 
     A compacted file may be large; its pages are checked when it is written and when it is read.
 
@@ -136,7 +156,27 @@ def check_part(path: Path, schema: pa.Schema) -> None:
         UnreadableError: the file is damaged or has other columns than ``schema``.
         VanishedError: it is gone.
     """
-    read_part(path, schema, [] if is_compacted(path) else schema.names)
+    if is_compacted(path):
+        read_part(path, schema, [])
+    elif not _is_as_written(path, schema):
+        read_part(path, schema, schema.names)
+
+
+def _is_as_written(path: Path, schema: pa.Schema) -> bool:
+    """Whether the bytes of a small file are those that were written.
+
+    False also where its footer does not tell, as of files by earlier versions.
+    """
+    with _open(path) as file:
+        _check_columns(file, schema)
+        told = re.fullmatch(rb"(\d+) (\d+)", (file.metadata.metadata or {}).get(PAGES, b""))
+    if told is None or not 0 < int(told[1]) <= SMALL_BYTES:
+        return False
+    try:
+        with path.open("rb") as opened:
+            return zlib.crc32(opened.read(int(told[1]))) == int(told[2])
+    except OSError as error:
+        raise _judged(path, error) from error
 
 
 def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:

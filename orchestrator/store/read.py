@@ -19,6 +19,7 @@ from orchestrator.store.index import KEY_COLUMNS, keys_of
 from orchestrator.store.newest import all_but, newest_rows
 from orchestrator.store.parts import (
     Identity,
+    Listing,
     UnreadableError,
     VanishedError,
     check_part,
@@ -145,7 +146,7 @@ class Store:
         than ``reduce`` leaves of them is in memory. They come in the order in which later ones win
         ties: a trial's rows may be older than those that were read before, or as old, and it is for
         the reader to keep the newest. When a known file is gone or was replaced, all files are read
-        again.
+        again, unless it was merged into another.
         """
         return self.fresh(lambda: self._news(name, columns, known, reduce))
 
@@ -156,14 +157,17 @@ class Store:
         known: Mapping[Path, Identity],
         reduce: Callable[[pa.Table], Result],
     ) -> News[Result]:
+        listing = list_parts(self.run / name)
         files = {}
-        for path in list_parts(self.run / name).live:
+        for path in listing.live:
             its_identity = identity(path)
             if its_identity is None:
                 raise VanishedError(path)
             files[path] = its_identity
-        afresh = any(files.get(path) != its_identity for path, its_identity in known.items())
-        paths = [path for path in files if afresh or path not in known]
+        gone = {(path, its) for path, its in known.items() if files.get(path) != its}
+        afresh = not gone <= listing.held
+        seen = set() if afresh else _all_known(listing, files, known)
+        paths = [path for path in files if path not in seen]
         compacted = [path for path in paths if is_compacted(path)]
         pieces = self._each(
             compacted,
@@ -290,6 +294,20 @@ def _displacing(keys: pa.Table, counts: npt.NDArray[np.bool_]) -> npt.NDArray[np
     losers = trials.filter(pa.array(~counts)).unique()
     found: npt.NDArray[np.bool_] = pc.is_in(trials, value_set=losers).to_numpy() & counts
     return found
+
+
+def _all_known(
+    listing: Listing, files: Mapping[Path, Identity], known: Mapping[Path, Identity]
+) -> set[Path]:
+    """The files that are known, and compacted ones that hold the rows of such and no others."""
+
+    def is_known(path: Path) -> bool:
+        held = listing.holds.get(path, ())
+        return known.get(path) == files[path] or (
+            len(held) > 0 and all(known.get(one) == its for one, its in held)
+        )
+
+    return set(filter(is_known, files))
 
 
 def _batches(paths: Sequence[Path], files: Mapping[Path, Identity]) -> Iterator[list[Path]]:

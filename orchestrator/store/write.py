@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime
 import errno
+import io
 import math
 import numbers
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -148,19 +151,38 @@ def write_table(
     atomic_write(path, lambda temporary: _write_small(content, temporary, notes))
 
 
+PAGES = b"eos.pages"
+"""The key of a small file's metadata: length and CRC-32 of all that comes before its footer."""
+
+
+class _Summed(io.BufferedWriter):
+    """A file that knows the length and the CRC-32 of what was written to it."""
+
+    length = crc = 0
+
+    def write(self, data: Any) -> int:
+        self.length += len(data)
+        self.crc = zlib.crc32(data, self.crc)
+        return super().write(data)
+
+
 def _write_small(content: pa.Table, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """One row group with checksums and a short footer: what a part costs is mostly its footer."""
-    with pq.ParquetWriter(
-        path,
-        content.schema,
-        compression="zstd",
-        use_dictionary=False,
-        write_statistics=False,
-        write_page_checksum=True,
-        store_schema=False,
-    ) as writer:
+    with (
+        _Summed(io.FileIO(path, "w")) as file,
+        pq.ParquetWriter(
+            file,
+            content.schema,
+            compression="zstd",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
+            store_schema=False,
+        ) as writer,
+    ):
         writer.write_table(content)
-        writer.add_key_value_metadata(dict(notes or {}))
+        pages = f"{file.length} {file.crc}"
+        writer.add_key_value_metadata({**(notes or {}), PAGES.decode(): pages})
 
 
 def to_table(rows: Rows | pa.Table, schema: pa.Schema) -> pa.Table:

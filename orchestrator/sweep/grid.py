@@ -37,7 +37,8 @@ class Resources:
     """What one trial occupies while it runs: processes that share its samples, and what each needs.
 
     Without ``memory_gib_per_worker``, a worker takes its share of the machine's memory. A running
-    trial saves its checkpoint every ``checkpoint_seconds``: SIGKILL loses no more than that.
+    trial saves its checkpoint every ``checkpoint_seconds``: SIGKILL loses no more than that. A run
+    merges the files of a table once ``compact_after`` new ones have come; never for None.
     """
 
     workers: int = 1
@@ -45,6 +46,7 @@ class Resources:
     cpus_per_worker: int = 1
     memory_gib_per_worker: float | None = None
     checkpoint_seconds: float = 10.0
+    compact_after: int | None = 1000
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,12 @@ class ResourcesKeys(Keys):
     checkpoint_seconds: float = Field(
         default=Resources.checkpoint_seconds, ge=0, description="a finite number of at least 0"
     )
+    compact_after: int | None = Field(
+        default=Resources.compact_after,
+        ge=2,
+        lt=TOO_LARGE,
+        description="a whole number of at least 2, or null to leave files as they are",
+    )
 
 
 class SomeStopKeys(StopKeys):

@@ -148,7 +148,7 @@ SCRIPTS = {
             ),
             Table(["3"], {"starts of each": (10, 10), "squeue's KiB": (0, 100)}),
             Table(
-                ["1", "3", "10", "30", "100", "300", "1000"],
+                [jobs for jobs in ("1", "3", "10", "30", "100", "300", "1000") for _ in range(3)],
                 {"hours to the end": (0.1, 100), "÷ ideal": (1, 100), "job time used": (0, 100)},
             ),
         ]

@@ -54,7 +54,7 @@ from orchestrator.report.series import (
     series_by_epsilon,
     with_fates,
 )
-from orchestrator.report.tables import Tables
+from orchestrator.report.tables import Column, Tables
 from orchestrator.report.words import in_one_line, title
 
 _INCHES = (7.2, 9.0)
@@ -80,14 +80,19 @@ def transition(tables: Tables) -> Iterator[Drawn]:
     """The transition of each column that has figures of its own."""
     tables.read(tables.shown)
     for column in tables.shown:
-        rows = tables.trials(column)
-        yield Drawn(
-            f"transition-{column['column_id']}",
-            f"The phase transition: {in_one_line(title(column))}",
-            _CAPTION,
-            _alternative(rows),
-            transition_figure(rows, _kink(tables, rows)),
-        )
+        yield transition_of(tables, column)
+
+
+def transition_of(tables: Tables, column: Column) -> Drawn:
+    """The transition of one column."""
+    rows = tables.trials(column)
+    return Drawn(
+        f"transition-{column['column_id']}",
+        f"The phase transition: {in_one_line(title(column))}",
+        _CAPTION,
+        _alternative(rows),
+        transition_figure(rows, _kink(tables, rows)),
+    )
 
 
 def transition_figure(rows: Sequence[Row], kink: Kink | None = None) -> Figure:

@@ -16,6 +16,7 @@ _CLASSES = {"holds": "holds", "does not hold": "fails"}
 class Finding:
     """A statement; ``mark`` and ``style`` show its verdict beside the word."""
 
+    statement_id: str
     statement: str
     verdict: str
     mark: str
@@ -51,6 +52,7 @@ def phases(run: Path) -> dict[tuple[str, float], dict[str, Any]]:
 def _finding(row: dict[str, Any]) -> Finding:
     verdict = row["verdict"] or "undecided"
     return Finding(
+        statement_id=row["statement_id"] or "",
         statement=row["statement"] or "",
         verdict=verdict,
         mark=_MARKS.get(verdict, "?"),

@@ -18,6 +18,7 @@ from orchestrator.report.page.answers import answers
 from orchestrator.report.page.curves import curves
 from orchestrator.report.page.embedded import as_json, policy
 from orchestrator.report.page.findings import findings, phases
+from orchestrator.report.page.opening import opening
 from orchestrator.report.page.software import software
 from orchestrator.report.tables import Tables
 from orchestrator.report.words import shown
@@ -84,6 +85,7 @@ def page_of(run: Path, figures: Sequence[Mapping[str, Any]] = ()) -> str:
             style=Markup(part("page.css")),
             data=Markup(as_json(data)),
             is_current=analysis.is_of_the_run,
+            opening=opening(tables, its_phases, found),
             problems=problems.problems(tables.columns, asked),
             columns=len(tables.columns),
             columns_here=len(tables.shown),

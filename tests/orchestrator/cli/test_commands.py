@@ -34,6 +34,18 @@ def test_the_command_line_starts_without_what_takes_long_to_import() -> None:
     assert found.stdout == "[]\n", found.stderr
 
 
+@pytest.mark.parametrize("group", [(), ("data",)])
+def test_the_first_line_of_every_command_fits_where_commands_are_listed(
+    eos: Eos, group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = eos(*group, "--help")
+    assert answer.status == 0
+    listed = answer.out.partition("Commands:")[2].splitlines()[1:]
+    assert listed
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(eos: Eos, command: str) -> None:
     answer = eos(command, "--help")

@@ -23,7 +23,7 @@ from orchestrator.ledger import (
     unmark,
     utc,
 )
-from orchestrator.plan import Batching
+from orchestrator.plan import AtWork, Batching
 from orchestrator.store import Store
 from orchestrator.sweep import EtaGrid, Resources
 
@@ -235,6 +235,22 @@ def _mark_and_die(bench, work, names):
 
 def _with_rates(column, *rates):
     return dataclasses.replace(column, etas=(EtaGrid(unit="absolute", rates=rates),))
+
+
+def test_the_column_that_is_predicted_to_take_longest_is_claimed_first(make_feed):
+    """In the file's order, a long one that begins last would keep all others waiting."""
+    feed = make_feed(slots=1, rates=ALIKE[:1], seeds=(1, 2))
+    (first, second, third) = feed.columns
+    wider = dataclasses.replace(third, problem=dataclasses.replace(third.problem, width=64))
+    feed.state = feed.state.extended((first, second, wider))
+    order = []
+    while feed.claim_more() and len(order) < 3:
+        new = feed.claims.held - set(order)
+        order += new
+        feed.state = feed.state.started(
+            feed.state.column(order[-1]).ready[0].trial_id, order[-1], AtWork(1)
+        )
+    assert order == [wider.column_id, second.column_id, first.column_id]
 
 
 def test_a_sweep_that_grows_is_taken_in_while_its_trials_run(make_feed):

@@ -7,6 +7,7 @@ import datetime
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from orchestrator.ledger.attempts import attempt_row, close_marks
 from orchestrator.ledger.marks import mark_running
 from orchestrator.plan import Attempt, AtWork, Counts, RunState, State
 from orchestrator.store import Store, compact, create, write_part
+from orchestrator.store import read as store_read
 from orchestrator.sweep import Column, parse
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
@@ -145,6 +147,34 @@ def test_compaction_changes_nothing(run: Path) -> None:
     assert_same(before, after)
     settle(run, C)
     assert caught_up(ledger, after).total.settled == 3
+
+
+def test_what_was_read_is_not_read_again_when_it_is_merged(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for trial in (A, B):
+        settle(run, trial)
+    ledger = Ledger(run)
+    state = ledger.read(COLUMNS)
+    reads: list[str] = []
+    for name in ("read_part", "read_pieces"):
+        read = getattr(store_read, name)
+
+        def noted(path: Path, *rest: object, read: Any = read) -> Any:
+            reads.append(path.name.partition("-")[0])
+            return read(path, *rest)
+
+        monkeypatch.setattr(store_read, name, noted)
+    compact(run)
+    reads.clear()
+    assert_same(ledger.catch_up(state), state)
+    assert reads == []
+    settle(run, C)
+    compact(run)  # what was never seen is merged with what was
+    reads.clear()
+    state = ledger.catch_up(state)
+    assert state.total.settled == 3
+    assert reads == ["compacted"] * 2  # of the trials, and of the attempts
 
 
 def test_a_part_that_is_gone_counts_no_longer(run: Path) -> None:

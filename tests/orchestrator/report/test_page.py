@@ -17,7 +17,11 @@ import pytest
 
 from orchestrator.analysis import analyze
 from orchestrator.report.page import page, page_of, paths, write_page
+from orchestrator.report.page.analysed import analysed
 from orchestrator.report.page.embedded import as_json
+from orchestrator.report.page.findings import findings, phases
+from orchestrator.report.page.opening import MATTER, opening
+from orchestrator.report.tables import Tables
 from orchestrator.store import query
 
 SCRIPT = "</script><script>alert(1)</script>"
@@ -123,7 +127,9 @@ def test_the_page_points_to_nothing_but_itself_and_the_drawings_beside_it(run, c
     targets = [
         value for _, attrs in found.tags for name, value in attrs.items() if name in ("href", "src")
     ]
-    assert {target for target in targets if not target.startswith("#")} == {
+    inside = [target for target in targets if target.startswith("data:image/svg+xml;base64,")]
+    assert len(inside) == 1
+    assert {t for t in targets if t not in inside and not t.startswith("#")} == {
         "data:,",
         "a%20b.png",
         "a%20b.svg",
@@ -131,6 +137,38 @@ def test_the_page_points_to_nothing_but_itself_and_the_drawings_beside_it(run, c
     ids = {attrs["id"] for _, attrs in found.tags if "id" in attrs}
     assert {target[1:] for target in targets if target.startswith("#")} <= ids
     assert "One <b>: a b.png, a b.svg" in found.words
+
+
+def test_the_page_opens_with_the_picture_of_the_column_that_is_known_best(run, column) -> None:
+    run.add(column(column_id="few", width=16)[:4])
+    run.add(column(column_id="known", width=32))
+    found = read(run)
+    (picture,) = [attrs for tag, attrs in found.tags if tag == "img"]
+    head, _, content = picture["src"].partition(",")
+    assert head == "data:image/svg+xml;base64"
+    drawing = base64.b64decode(content)
+    assert drawing.startswith(b"<?xml")
+    assert b"<script" not in drawing
+    assert "32" in found.words.partition("In short")[2].partition("What it shows")[0]
+    places = [found.words.index(text) for text in ("What it shows", "sharpness bends", "field")]
+    assert places == sorted(places)
+
+
+def test_the_opening_has_three_statements_at_most_and_each_is_decided(run, column) -> None:
+    run.add(column())
+    with analysed(run.path) as analysis:
+        found = findings(analysis.run)
+        opened = opening(Tables(run.path, 10), phases(analysis.run), found)
+    assert opened is not None
+    assert 1 <= len(opened.statements) <= 3
+    decided = [one.statement_id for one in found.decided]
+    shown = [one.statement_id for one in opened.statements]
+    assert shown == [name for name in MATTER if name in decided][:3]
+
+
+def test_without_gradient_descent_there_is_no_opening(run, column) -> None:
+    run.add([row for row in column() if row["kind"] == "flow"])
+    assert "In short" not in read(run).words
 
 
 def test_scripts_never_end_early_and_plotly_has_its_licence() -> None:

@@ -1,0 +1,65 @@
+"""Merging the files of a run while it runs, in a process of its own, once there are many."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from orchestrator.cluster.processes import shielded
+from orchestrator.store import TABLES, count_parts
+from orchestrator.sweep import Column
+
+NICENESS = 10
+"""Trials go first."""
+
+_COMPACT = f"""
+import os, pathlib, sys
+os.nice({NICENESS})
+from orchestrator.store import compact
+compact(pathlib.Path(sys.argv[1]))
+"""
+
+
+class Compacting:
+    """Starts ``eos compact`` when so many files of a table have come, and ends it with the run.
+
+    Where several runs share a directory, one of them compacts at a time, and readers never notice.
+
+    Args:
+        run: the run directory.
+        columns: say after how many files; the smallest number counts.
+    """
+
+    def __init__(self, run: Path, columns: Iterable[Column]) -> None:
+        numbers = {column.resources.compact_after for column in columns} - {None}
+        self._after = min((number for number in numbers if number is not None), default=None)
+        self._run = run
+        self.process: subprocess.Popen[bytes] | None = None
+        self._left: dict[str, int] = {}
+
+    def look(self) -> None:
+        """Start compacting if there are enough files, unless it is under way."""
+        if self._after is None or (self.process is not None and self.process.poll() is None):
+            return
+        parts = {table: count_parts(self._run, table) for table in TABLES}
+        # What the last one left, others hold or nothing can merge.
+        before = parts if self.process is not None else self._left
+        self._left = {table: min(number, before.get(table, 0)) for table, number in parts.items()}
+        self.process = None
+        if any(parts[table] - self._left[table] >= self._after for table in TABLES):
+            quiet = subprocess.DEVNULL
+            with shielded():
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", _COMPACT, str(self._run)],
+                    stdin=quiet,
+                    stdout=quiet,
+                    stderr=quiet,
+                )
+
+    def close(self) -> None:
+        """End it: what it has not finished, the next one does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()

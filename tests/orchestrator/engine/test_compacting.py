@@ -1,0 +1,71 @@
+"""A run keeps its files few: it compacts once many have come, and leaves alone what is few."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from support.waiting import until_gone
+
+from orchestrator.engine.compacting import Compacting
+from orchestrator.ledger import Ledger
+from orchestrator.store import Store, compact, count_parts
+from orchestrator.sweep import Resources
+
+FEW = 4
+
+
+@pytest.fixture
+def filled(bench):
+    """A run directory with as many files of trials as are enough."""
+    bench.settle_flow(seconds=1.0)
+    for trial in bench.trials()[: FEW - 1]:
+        bench.carry_out(bench.work([trial]))
+    assert count_parts(bench.path, "trials") == FEW
+    return bench
+
+
+def after(column, *numbers):
+    return [
+        dataclasses.replace(column, resources=Resources(compact_after=number)) for number in numbers
+    ]
+
+
+def test_enough_files_are_merged_and_no_row_changes(filled, column):
+    before, state = filled.science(), Ledger(filled.path).read([column])
+    compacting = Compacting(filled.path, after(column, None, FEW, 100))
+    compacting.look()
+    until_gone(lambda: sum(count_parts(filled.path, t) for t in ("trials", "attempts")))
+    compacting.close()
+    assert filled.science() == before
+    assert Ledger(filled.path).read([column]).total == state.total
+    assert all(path.name.startswith("compacted-") for path in Store(filled.path).parts("trials"))
+
+
+@pytest.mark.parametrize("number", [FEW + 1, None])
+def test_fewer_files_or_a_sweep_that_says_so_are_left_alone(filled, column, number):
+    compacting = Compacting(filled.path, after(column, number))
+    compacting.look()
+    assert compacting.process is None
+    compacting.close()
+    assert count_parts(filled.path, "trials") == FEW
+
+
+def test_what_could_not_be_merged_is_not_tried_again_at_every_look(filled, column):
+    """As a damaged file, or files that another process is merging."""
+    compacting = Compacting(filled.path, after(column, FEW))
+    with compaction_elsewhere(filled.path):
+        compacting.look()
+        first = compacting.process
+        assert first.wait(60) == 0
+        compacting.look()
+        assert compacting.process is None
+    assert count_parts(filled.path, "trials") == FEW
+    compact(filled.path)
+    compacting.close()
+
+
+def compaction_elsewhere(run):
+    from orchestrator.store.compaction import _lock
+
+    return _lock(run / "claims" / "compact.lock")
