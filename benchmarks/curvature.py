@@ -58,7 +58,7 @@ Vectors = Callable[[Tensor], Tensor]
 
 
 def ours(case: Case, size: int, retained: bool) -> Vectors:
-    """This package's products, in chunks whose graphs are retained or built anew."""
+    """This package's products, in chunks whose graphs are retained or rebuilt."""
     kept = -(-case.samples // size) if retained else 0
     return Hessian(case.objective(Chunks(size, kept)), case.theta).products
 

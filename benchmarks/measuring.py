@@ -84,7 +84,7 @@ def peak_memory(function: Callable[[], Result]) -> tuple[float, Result]:
     """MiB by which the process outgrows what it was, and what the function returned (Linux)."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark restarts
     before = resident("VmRSS")
     result = function()
     return resident("VmHWM") - before, result

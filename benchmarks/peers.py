@@ -36,7 +36,7 @@ Sharpness = tuple[float, int]
 
 
 def plain_recipe(case: Case, batch: int) -> Product:
-    """Cohen et al. 2021, ``compute_hvp``: the graph is built anew for every product."""
+    """Cohen et al. 2021, ``compute_hvp``: the graph is rebuilt for every product."""
     parameters = list(case.module.parameters())
     loss_sum = LOSS_SUMS[case.loss]
 
@@ -126,7 +126,7 @@ def eigenthings_product(case: Case, batch: int) -> Product:
 
 
 def pyhessian_product(case: Case, batch: int) -> Product:
-    """PyHessian: the graph is retained for one batch, built anew for each of several."""
+    """PyHessian: the graph is retained for one batch, rebuilt for each of several."""
     layout = Layout.of(case.module)
     if batch >= case.samples:
         whole = pyhessian(case.module, case.criterion, data=(case.inputs, case.labels), cuda=False)

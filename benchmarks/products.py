@@ -56,7 +56,7 @@ def linearised(case: Case, _: argparse.Namespace) -> None:
     ways = {
         "graphs retained": partial(of_graphs, goal, theta),
         "linearised": partial(peers.linearized, case, chunks.size),
-        "graphs built anew": partial(of_graphs, case.objective(replace(chunks, retained=0)), theta),
+        "graphs rebuilt": partial(of_graphs, case.objective(replace(chunks, retained=0)), theta),
     }
     kept, firsts, rows = [], [], []
     for name, build in ways.items():

@@ -272,7 +272,7 @@ class _Space:
         """The Ritz vectors of largest |θ| at the dominant end; at both, one of the other end too.
 
         Where both ends are asked for, the other end's values lie far below those of the dominant
-        one, and a start without its vector would have to find it anew.
+        one, and a start without its vector would have to find it again.
         """
         order = sorted(range(self._basis.dimension), key=lambda i: -abs(float(self._values[i])))
         other = self._basis.dimension - 1 - order[0]

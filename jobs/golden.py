@@ -1,4 +1,4 @@
-"""The golden checks: numbers that are known from elsewhere, computed anew on this hardware.
+"""The golden checks: numbers that are known from elsewhere, computed again on this hardware.
 
 Each check is a comparison with a closed form, a published number or another method, and says what
 was expected, what was found and whether that agrees.

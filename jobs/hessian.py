@@ -16,7 +16,7 @@ class Hessian:
     """H = ∇²L(θ), by reverse-over-reverse differentiation; ``hessian @ vector`` is H v.
 
     The graph of the gradient is built once for each chunk of samples and serves every product, as
-    far as ``objective.chunks.retained`` says; the graphs of the other chunks are built anew for
+    far as ``objective.chunks.retained`` says; the graphs of the other chunks are rebuilt for
     each call of :meth:`products`. θ must not change while the operator is in use.
 
     >>> import torch

@@ -73,7 +73,7 @@ class Footprint:
 @dataclass(frozen=True)
 class Chunks:
     """How samples go through the network: ``size`` at once; the gradient graphs of the first
-    ``retained`` chunks are kept for all Hessian products at a θ, those of the others are built anew
+    ``retained`` chunks are kept for all Hessian products at a θ, those of the others are rebuilt
     for each.
     """
 

@@ -62,7 +62,7 @@ def run_trial(trial: Trial, *, device: str = "cpu", threads: int | None = None) 
 
 
 class TrialRun:
-    """A trial that can be advanced in slices, saved between them, and taken up again.
+    """A trial that can be advanced in slices, saved between them, and resumed.
 
     A run that was saved and restored ends with the same bits as one that was not, on the same
     machine with the same number of threads.
@@ -126,7 +126,7 @@ class TrialRun:
 
     @property
     def trajectory(self) -> Sequence[Point]:
-        """The points that were recorded so far, those before a checkpoint that was taken up too."""
+        """The points that were recorded so far, those before a checkpoint that was resumed, too."""
         return self._recorder.trajectory
 
     def result(self) -> TrialResult:

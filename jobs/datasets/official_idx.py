@@ -113,7 +113,7 @@ def refuse_other_dataset(path: Path, dataset: str) -> None:
 
 @functools.cache
 def _whose(path: Path, dataset: str, size: int, changed: int) -> str | None:
-    """The other dataset and file; ``changed`` is asked for so that a new file is looked at anew."""
+    """The other dataset and file; ``changed`` is asked for so that a new file is looked at, too."""
     name, is_packed = path.name.removesuffix(".gz"), path.suffix == ".gz"
     others = {
         digest: f"{name} of dataset {other}"

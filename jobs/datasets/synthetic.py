@@ -1,4 +1,4 @@
-"""Samples made to order, for diagonal networks: targets are those of one truth β*, a linear map.
+"""Synthetic samples for diagonal networks: targets are those of one truth β*, a linear map.
 
 The test set is one Gaussian sample for all truths, shifted and turned so that its mean is 0 and its
 covariance exactly the identity. So for a linear predictor β with noiseless targets the test loss
@@ -62,7 +62,7 @@ class Synthetic:
         """There are no files."""
 
     def check_part(self, n_train: int, subset: str, normalization: str) -> None:
-        """Samples made to order are taken as they come."""
+        """Synthetic samples are taken as they come."""
         for field, value, only in (
             ("subset", subset, "first"),
             ("normalization", normalization, "none"),

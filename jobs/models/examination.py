@@ -48,7 +48,7 @@ def examine(
         dtype: in which it is to be used.
 
     Raises:
-        NetworkError: it has no trainable parameters or no finite ones, is not made anew by each
+        NetworkError: it has no trainable parameters or no finite ones, is not made again by each
             call, or not the same way; it has another shape of outputs, mixes samples, is random,
             or has no right second derivative.
     """

@@ -109,8 +109,8 @@ def check(problem: Problem, shape: Shape) -> None:
         return
     network, again = draw(problem, shape), draw(problem, shape)
     # In another process the file may meet another problem first.
-    _drawn(problem, shape, _seed(problem) + 1, anew=True)
-    elsewhere = _drawn(problem, shape, _seed(problem), anew=True)
+    _drawn(problem, shape, _seed(problem) + 1, second=True)
+    elsewhere = _drawn(problem, shape, _seed(problem), second=True)
     dtype = getattr(torch, problem.dtype)
     place, tried = _place(problem), f"on {PROBED_SAMPLES} inputs of shape {shape.input}"
     with foreign(f"{place}: {tried} the network failed"):
@@ -127,15 +127,15 @@ def check(problem: Problem, shape: Shape) -> None:
 _checked: set[tuple[object, ...]] = set()
 
 
-def _drawn(problem: Problem, shape: Shape, seed: int, *, anew: bool = False) -> OwnNetwork:
+def _drawn(problem: Problem, shape: Shape, seed: int, *, second: bool = False) -> OwnNetwork:
     with seeded(seed):
-        return _construct(problem, shape, anew)
+        return _construct(problem, shape, second)
 
 
-def _construct(problem: Problem, shape: Shape, anew: bool) -> OwnNetwork:
+def _construct(problem: Problem, shape: Shape, second: bool) -> OwnNetwork:
     name, place = _name(problem), _place(problem)
     assert name.digest is not None
-    module = module_of(name.file, name.digest, anew)
+    module = module_of(name.file, name.digest, second)
     factory = getattr(module, name.factory, None)
     if not callable(factory):
         raise NetworkError(f"{place}: there is no function {name.factory} in the file; define one")

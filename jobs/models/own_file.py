@@ -36,13 +36,13 @@ def path_of(digest: str) -> Path:
 
 
 @functools.cache
-def module_of(file: str, digest: str, anew: bool = False) -> ModuleType:
+def module_of(file: str, digest: str, second: bool = False) -> ModuleType:
     """The module of a registered file, from the very bytes whose digest was taken.
 
     Args:
         file: what its user calls it.
         digest: which one is meant.
-        anew: whether the module of a second execution is asked for, to compare with.
+        second: whether the module of a second execution is asked for, to compare with.
 
     Raises:
         NetworkError: the file is not there, has other contents, or fails.
@@ -63,7 +63,7 @@ def module_of(file: str, digest: str, anew: bool = False) -> ModuleType:
             f"network file {file} has the digest {digest_of(source)}; it must be {digest}: the "
             f"file was changed ({path})"
         )
-    name = f"_eos_network_{digest}" + ("_anew" if anew else "")
+    name = f"_eos_network_{digest}" + ("_second" if second else "")
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses look their module up

@@ -13,8 +13,9 @@ from orchestrator.analysis.bounds import (
     PROPORTIONAL,
     SAME_WIDTHS,
 )
+from orchestrator.analysis.verdict import verdict
 from orchestrator.claims.evidence import At, Evidence
-from orchestrator.claims.finding import Finding, tally
+from orchestrator.claims.finding import Finding, tallied, undecided
 from orchestrator.claims.line import line_through
 
 
@@ -28,15 +29,16 @@ def kink_follows_prediction(evidence: Evidence) -> Finding:
     if len(pairs) < 4 or max(x for x, _ in pairs) - min(x for x, _ in pairs) < math.log(
         LEAST_RANGE
     ):
-        return Finding(None, "the columns' η_c differ too little")
+        return undecided("the columns' η_c differ too little")
     line = line_through([x for x, _ in pairs], [y for _, y in pairs])
     if line is None:
-        return Finding(None, "no line")
-    undecided = len(evidence.every) - len(pairs)
+        return undecided("no line")
+    left = len(evidence.every) - len(pairs)
+    right = PROPORTIONAL[0] <= line.slope <= PROPORTIONAL[1] and (line.r2 or 0) >= LEAST_EXPLAINED
     return Finding(
-        PROPORTIONAL[0] <= line.slope <= PROPORTIONAL[1] and (line.r2 or 0) >= LEAST_EXPLAINED,
+        verdict(int(right), 1),
         f"slope {line.slope:.3f}, r² {line.r2 or 0:.3f} over {len(pairs)} columns and thresholds"
-        + (f", {undecided} undecided" if undecided else ""),
+        + (f", {left} undecided" if left else ""),
     )
 
 
@@ -57,13 +59,10 @@ def stops_early(evidence: Evidence) -> Finding:
         if (grown := [ratio for crossings in runs.values() for ratio in _growth(crossings)])
     ]
     if not least:
-        return Finding(None, "no run crossed two thresholds")
+        return undecided("no run crossed two thresholds")
     right = sum(ratio > 1 for ratio in least)
-    return Finding(
-        right == len(least),
-        f"least ℓ1 over that at the next looser ε {min(least):.4g} to {max(least):.4g}; "
-        f"{tally(right, len(least), len(columns))}",
-    )
+    found = f"least ℓ1 over that at the next looser ε {min(least):.4g} to {max(least):.4g}"
+    return tallied(right, len(least), len(columns), found)
 
 
 def _growth(crossings: list[tuple[float, int, float]]) -> list[float]:
@@ -85,13 +84,10 @@ def _trend(evidence: Evidence, field: str, *, falling: bool, what: str) -> Findi
         if len(group) > 1 and ends[0] and ends[1]:
             ratios.append(ends[1] / ends[0])
     if not ratios:
-        return Finding(None, f"no two columns differ in {field} alone")
+        return undecided(f"no two columns differ in {field} alone")
     right = sum((ratio < 1) == falling for ratio in ratios)
-    return Finding(
-        right == len(ratios),
-        f"{what} {min(ratios):.3g} to {max(ratios):.3g}; "
-        f"{tally(right, len(ratios), len(groups))}{_without(lost)}",
-    )
+    found = f"{what} {min(ratios):.3g} to {max(ratios):.3g}"
+    return tallied(right, len(ratios), len(groups), found, _without(lost))
 
 
 def same_for_all_widths(evidence: Evidence) -> Finding:
@@ -113,14 +109,11 @@ def _widths(evidence: Evidence, wanted: Callable[[float], bool]) -> Finding:
         if len(rates) > 1:
             ratios.append(max(rates) / min(rates))
     if not ratios:
-        return Finding(None, "no two widths were settled")
+        return undecided("no two widths were settled")
     right = sum(map(wanted, ratios))
     found = ", ".join(f"{ratio:.3g}" for ratio in ratios)
-    return Finding(
-        right == len(ratios),
-        f"largest over smallest s_gf of the widths {found}; "
-        f"{tally(right, len(ratios), len(groups))}{_without(lost)}",
-    )
+    found = f"largest over smallest s_gf of the widths {found}"
+    return tallied(right, len(ratios), len(groups), found, _without(lost))
 
 
 def _groups(evidence: Evidence, field: str) -> tuple[list[list[At]], int]:

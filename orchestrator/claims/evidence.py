@@ -71,7 +71,7 @@ class Evidence:
 
 
 def gather(run: Path, sweep: Sweep) -> Evidence:
-    """The evidence that a run directory has on the columns of a sweep; its analysis is made anew.
+    """The evidence of a run directory on the columns of a sweep; its analysis is computed again.
 
     The tables are read once: :meth:`Evidence.about` parts what they say by experiment.
 

@@ -21,11 +21,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the tables say to a claim: ``holds`` is None where they do not decide it."""
+    """What the tables say to a claim; see :mod:`orchestrator.analysis.verdict`."""
 
     experiment: str
     claim: str
-    holds: bool | None
+    verdict: str
     numbers: str
 
 
@@ -117,4 +117,4 @@ def judge(experiment: str, evidence: Evidence) -> Iterator[Verdict]:
     """What the evidence says to each claim of an experiment, in the order of :data:`CLAIMS`."""
     for claim in CLAIMS[experiment]:
         found = claim.statement(evidence)
-        yield Verdict(experiment, claim.sentence, found.holds, found.numbers)
+        yield Verdict(experiment, claim.sentence, found.verdict, found.numbers)

@@ -1,6 +1,6 @@
 """Single statements about columns, each with the numbers that it rests on.
 
-A statement about several columns holds if it holds in each that has data enough to decide it.
+The verdict is by how many of the columns bear a statement out that have data enough to decide it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,21 @@ from orchestrator.analysis.bounds import (
     DEEP_ENOUGH,
     EDGE,
     FLAT,
-    KINK,
     LEAST_FOR_VALLEY,
     SAME_NORM,
     SAME_SHARPNESS,
 )
+from orchestrator.analysis.judged import kink_is_predicted
 from orchestrator.claims.evidence import At, Evidence
-from orchestrator.claims.finding import Finding, over_every, over_last, tally
+from orchestrator.claims.finding import (
+    Finding,
+    as_numbers,
+    judged,
+    over_every,
+    over_last,
+    tallied,
+    undecided,
+)
 from orchestrator.claims.line import line_through
 
 
@@ -42,11 +50,15 @@ def edge(evidence: Evidence) -> Finding:
 def kink(evidence: Evidence) -> Finding:
     """Sharpness bends at 2/s_gf."""
 
-    def ratio(at: At) -> float | None:
-        fitted, predicted = at.phase.eta_c_fitted, at.phase.eta_c
-        return fitted / predicted if fitted and predicted else None
-
-    return over_every(evidence, ratio, *KINK, "η_c fitted over predicted")
+    rows = [at.phase for at in evidence.every]
+    predicted = as_numbers(row.eta_c for row in rows)
+    fitted, low, high = (
+        as_numbers(getattr(row, name) for row in rows) / predicted
+        for name in ("eta_c_fitted", "eta_c_fitted_low", "eta_c_fitted_high")
+    )
+    bends = as_numbers(row.transition for row in rows)
+    right = kink_is_predicted(fitted, low, high, bends)
+    return judged(fitted, right, "η_c fitted over predicted")
 
 
 def flow_sharpness(evidence: Evidence) -> Finding:
@@ -75,9 +87,9 @@ def _furthest_from_flow(name: str) -> Callable[[At], float | None]:
 
 def norm_rises(evidence: Evidence) -> Finding:
     """Above η_c the final ℓ1 norm grows with η."""
-    return over_every(
-        evidence, lambda at: at.phase.l1_slope, 1e-12, math.inf, "slope of ℓ1 above η_c"
-    )
+    rows = [at.phase for at in evidence.every]
+    slopes, rises = as_numbers(r.l1_slope for r in rows), as_numbers(r.l1_rises for r in rows)
+    return judged(slopes, rises, "slope of ℓ1 above η_c")
 
 
 def middle_norm_rises(evidence: Evidence) -> Finding:
@@ -103,23 +115,14 @@ def no_valley(evidence: Evidence) -> Finding:
 
 def _valleys(evidence: Evidence, *, wanted: bool) -> Finding:
     columns = evidence.last()
-    asked = [(at.phase, _is_valley(at)) for at in columns if at is not None]
-    shown = [(phase, found) for phase, found in asked if found is not None]
+    shown = [at.phase for at in columns if at is not None and at.phase.u_shaped is not None]
     if not shown:
-        return Finding(None, "too few learning rates were settled")
+        return undecided("no column and its other seeds tell a valley from scatter")
     best = ", ".join(
-        f"{phase.eta_best_over_eta_c:.3g} η_c" for phase, _ in shown if phase.eta_best_over_eta_c
+        f"{phase.eta_best_over_eta_c:.3g} η_c" for phase in shown if phase.eta_best_over_eta_c
     )
-    right = sum(found is wanted for _, found in shown)
-    return Finding(right == len(shown), f"best at {best}; {tally(right, len(shown), len(columns))}")
-
-
-def _is_valley(at: At) -> bool | None:
-    """Whether the test loss of one seed falls and rises again by more than the stop explains."""
-    losses = [row["test_loss"] for row in at.gd if row["test_loss"] is not None]
-    if len(losses) < LEAST_FOR_VALLEY:
-        return None
-    return bool(min(losses) < (1 - DEEP_ENOUGH) * min(losses[0], losses[-1]))
+    right = sum(phase.u_shaped is wanted for phase in shown)
+    return tallied(right, len(shown), len(columns), f"best at {best}")
 
 
 def falls_above(name: str) -> Callable[[Evidence], Finding]:
@@ -169,13 +172,10 @@ def best_at_the_truth(evidence: Evidence) -> Finding:
         if wanted is not None and len(losses) > 3:
             ratios.append(min(losses)[1] / wanted)
     if not ratios:
-        return Finding(None, "too few learning rates were settled")
+        return undecided("too few learning rates were settled")
     numbers = ", ".join(f"{ratio:.3f}" for ratio in ratios)
     right = sum(0.9 <= ratio <= 1.1 for ratio in ratios)
-    return Finding(
-        right == len(ratios),
-        f"best η over 2/S(β*): {numbers}; {tally(right, len(ratios), len(columns))}",
-    )
+    return tallied(right, len(ratios), len(columns), f"best η over 2/S(β*): {numbers}")
 
 
 def _edge_of_truth(at: At) -> float | None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from jobs import datasets
+from orchestrator.analysis.verdict import UNDECIDED
 from orchestrator.claims import CLAIMS, Evidence, Verdict, gather, judge
 from orchestrator.cli.errors import ERROR, INTERRUPTED, SETTLED, UserError
 from orchestrator.cli.execution import carry_out
@@ -114,7 +115,7 @@ def _paper(configs: Path, run: Path, *, json: bool) -> int:
         verdict
         for name in sweeps
         for verdict in (
-            [Verdict(name, claim.sentence, None, missing[name]) for claim in CLAIMS[name]]
+            [Verdict(name, claim.sentence, UNDECIDED, missing[name]) for claim in CLAIMS[name]]
             if name in missing
             else judge(name, evidence.about(sweeps[name]))
         )
@@ -122,8 +123,7 @@ def _paper(configs: Path, run: Path, *, json: bool) -> int:
     if json:
         print_json([asdict(verdict) for verdict in verdicts])
     else:
-        words = {True: "holds", False: "does not hold", None: "undecided"}
-        rows = [{**asdict(verdict), "verdict": words[verdict.holds]} for verdict in verdicts]
+        rows = [asdict(verdict) for verdict in verdicts]
         print_table(rows, ["experiment", "claim", "verdict", "numbers"])
     return status
 

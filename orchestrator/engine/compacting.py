@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.cluster.processes import shielded
 from orchestrator.store import TABLES, count_parts
 from orchestrator.sweep import Column
+
+LOOK_SECONDS = 60.0
+"""Between two looks: each lists the folders of all tables, and a thousand runs may do so."""
 
 NICENESS = 10
 """Trials go first."""
@@ -38,11 +43,15 @@ class Compacting:
         self._run = run
         self.process: subprocess.Popen[bytes] | None = None
         self._left: dict[str, int] = {}
+        self._looked_at = -math.inf
 
     def look(self) -> None:
         """Start compacting if there are enough files, unless it is under way."""
-        if self._after is None or (self.process is not None and self.process.poll() is None):
+        if self._after is None or time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
+        if self.process is not None and self.process.poll() is None:
+            return
+        self._looked_at = time.monotonic()
         parts = {table: count_parts(self._run, table) for table in TABLES}
         # What the last one left, others hold or nothing can merge.
         before = parts if self.process is not None else self._left

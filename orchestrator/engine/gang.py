@@ -96,7 +96,7 @@ class Gang:
         self._computing: list[Any] = []
 
     def begin(self, trial: Trial, checkpoint: bytes | None) -> None:
-        """Let the other ranks take up a trial, from a checkpoint's content if there is one."""
+        """Let the other ranks resume a trial, from a checkpoint's content if there is one."""
         self._computing = [other.compute.remote(trial, checkpoint) for other in self._others]
 
     def end(self) -> None:

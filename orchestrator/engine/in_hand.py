@@ -92,7 +92,7 @@ class InHand:
         self._saved_at = time.monotonic()
 
     def put_down(self) -> None:
-        """Forget the run; the attempt goes on when the trial is taken up again."""
+        """Forget the run; the attempt goes on when the trial is resumed."""
         self._run = None
 
     def save(self) -> None:

@@ -90,7 +90,7 @@ class Running:
 class Recorded:
     """What a trial has recorded since the last report, for those who watch.
 
-    An actor that takes up a checkpoint reports the steps before it once more. With ``ended``, the
+    An actor that resumes a checkpoint reports the steps before it once more. With ``ended``, the
     trial has settled.
     """
 

@@ -22,7 +22,7 @@ Content = TypeVar("Content")
 RUNNING, REARMED = ".running", ".rearmed"
 
 ORPHAN_SECONDS = 15.0
-"""How long a worker may outlive its dead driver before its trial is started anew beside it."""
+"""How long a worker may outlive its dead driver before its trial is restarted beside it."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ and a node that is unfit say nothing about the trial, and never count."""
 MOST_DEATHS = 3
 """How often in a row the process of a trial may die within one run. An attempt that was preempted,
 or whose run went away, breaks the row: the machine is to blame then, not the trial. For the same
-reason the next run begins to count anew."""
+reason the next run counts from zero."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 class Run:
     """A run directory; :func:`open_run` makes one. It reads, and writes nothing.
 
-    Every call looks at the directory anew and shows what is committed by then: of a trial that was
+    Every call looks at the directory again and shows what is committed by then: of a trial that was
     computed more than once its newest attempt, and no trial in part. What a call returned stays as
     it is while the sweep goes on. A trial's rows in ``trajectories`` are there before those in
     ``trials``, so ask for ``trials`` first where the two are to be joined, or join them in one

@@ -21,7 +21,7 @@ REFUSED = {
     "signal": _key("stop_seconds_before_end"),
     "requeue": _BACK,
     "no-requeue": _BACK,
-    "no-kill": "a job that lost a node starts anew",
+    "no-kill": "a job that lost a node restarts",
     "ntasks": _ONE_TASK,
     "ntasks-per-node": _ONE_TASK,
     "ntasks-per-core": _ONE_TASK,

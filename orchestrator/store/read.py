@@ -125,7 +125,7 @@ class Store:
         return pa.concat_tables(parts)
 
     def _read_later(self, name: str, chosen: Selection, columns: Sequence[str]) -> pa.Table:
-        """Read of a file what its keys say that counts; when it is damaged, all is chosen anew."""
+        """Read what counts of a file by its keys; when it is damaged, the choice is made again."""
         before = identity(chosen.path)
         try:
             return read_part(chosen.path, TABLES[name], columns)

@@ -170,6 +170,7 @@ FINDINGS: pa.Schema = pa.schema(
     [
         *_columns(_TEXT, "statement_id statement verdict"),
         *_columns(_COUNT, "n_holds n_decided n_undecided"),
+        *_columns(_NUMBER, "share_low share_high"),
         *_columns(_NUMBER, "value_low value_median value_high wanted_low wanted_high"),
         *_columns(_TEXT, "numbers"),
     ]

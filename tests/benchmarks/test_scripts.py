@@ -191,7 +191,7 @@ SCRIPTS = {
     "products.py": Script(
         [
             Table(
-                ["graphs retained", "linearised", "graphs built anew"],
+                ["graphs retained", "linearised", "graphs rebuilt"],
                 {"ms a product": (0, 1e5), "/ gradient": RATIO, "difference": ROUNDING},
             ),
             Table(

@@ -22,7 +22,7 @@ problem: {dataset: digits, n_train: 40, width: 2200, depth: 2, dtype: float64}
 eta: {unit: absolute, values: [0.0001]}
 stop: {epsilon: [0.05], max_steps: 10000}
 """
-"""Vectors of the size of θ take 40 MB, more than an allocator keeps: each is asked for anew."""
+"""Vectors of the size of θ take 40 MB, more than an allocator keeps: each is asked for again."""
 
 
 def _kilobytes(status: Path, name: str) -> int:

@@ -23,9 +23,9 @@ from orchestrator.analysis.bounds import (
     SAME_NORM,
     SAME_WIDTHS,
 )
+from orchestrator.analysis.judged import kink_is_predicted
+from orchestrator.analysis.verdict import share_in_words, share_interval, verdict
 from orchestrator.store import FINDINGS
-
-HOLDS, FAILS = "holds", "does not hold"
 
 CHANGES = {
     "depth": "with the depth",
@@ -63,7 +63,7 @@ def findings_table(
 ) -> pa.Table:
     """A row per statement, as in :data:`orchestrator.store.FINDINGS`.
 
-    A statement holds if it is right at every place that decides it, and is undecided if none does.
+    Its verdict is by :func:`orchestrator.analysis.verdict.verdict`.
     """
     asked = [*_of_phase(phase), _valley(valleys), *_of_trends(trends, phase)]
     rows = [_judged(one) for one in asked]
@@ -92,17 +92,13 @@ def _of_phase(phase: pa.Table) -> Iterator[_Asked]:
     ratio = numbers(phase["eta_c_fitted"]) / eta_c
     bends = numbers(phase["transition"])
     low, high = (numbers(phase[f"eta_c_fitted_{end}"]) / eta_c for end in ("low", "high"))
-    with np.errstate(invalid="ignore"):
-        at_it = np.where((ratio >= KINK[0]) & (ratio <= KINK[1]), 1.0, np.nan)
-        # An interval that reaches into the bounds refutes nothing.
-        at_it[(np.fmax(ratio, high) < KINK[0]) | (np.fmin(ratio, low) > KINK[1])] = 0.0
     yield _Asked(
         "kink",
         "The sharpness bends at 2/s_gf.",
         "η_c fitted over predicted",
         ratio,
         *KINK,
-        np.where(bends == 0, 0.0, at_it),
+        kink_is_predicted(ratio, low, high, bends),
         besides=_within(phase, "eta_c_fitted", eta_c, "2/s_gf"),
     )
     flow = numbers(phase["l1_flow"])
@@ -216,10 +212,11 @@ def _judged(asked: _Asked) -> dict[str, Any]:
     return {
         "statement_id": asked.statement_id,
         "statement": asked.statement,
-        "verdict": UNDECIDED if not n else HOLDS if right == n else FAILS,
+        "verdict": verdict(right, n),
         "n_holds": right,
         "n_decided": n,
         "n_undecided": undecided,
+        **_shares(right, n),
         **dict(zip(("value_low", "value_median", "value_high"), middle, strict=True)),
         "wanted_low": asked.low,
         "wanted_high": asked.high,
@@ -240,16 +237,13 @@ def _sentence(asked: _Asked, right: int, n: int, undecided: int, middle: list[fl
         else f", {asked.what} {low:.4g} to {high:.4g}, median {median:.4g}"
     )
     left = f"; {undecided} undecided" if undecided else ""
-    found = f"Right in {right} of {n} {asked.where} ({_share(right, n)}){spread}{left}."
+    found = f"Right in {right} of {n} {asked.where} ({share_in_words(right, n)}){spread}{left}."
     return f"{found} {asked.besides}".rstrip()
 
 
-def _share(right: int, of: int) -> str:
-    """A share in per cent that is 0 or 100 only if it is so exactly."""
-    whole = round(100 * right / of)
-    if right not in (0, of):
-        whole = min(max(whole, 1), 99)
-    return f"{whole} %"
+def _shares(right: int, n: int) -> dict[str, float | None]:
+    low, high = share_interval(right, n) if n else (None, None)
+    return {"share_low": low, "share_high": high}
 
 
 def _proportional(agreement: pa.Table) -> dict[str, Any]:
@@ -268,10 +262,11 @@ def _proportional(agreement: pa.Table) -> dict[str, Any]:
     return {
         "statement_id": "proportional",
         "statement": "Over all columns the fitted η_c is proportional to the predicted one.",
-        "verdict": UNDECIDED if not decided else HOLDS if right else FAILS,
+        "verdict": verdict(int(right), int(decided)),
         "n_holds": int(right),
         "n_decided": int(decided),
         "n_undecided": int(not decided),
+        **_shares(int(right), int(decided)),
         "value_low": one["slope_low"],
         "value_median": slope,
         "value_high": one["slope_high"],

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.analysis.verdict import FAILS, HOLDS, MOSTLY_HOLDS, UNDECIDED
 from orchestrator.store import query
 
-_MARKS = {"holds": "✓", "does not hold": "✗"}
-_CLASSES = {"holds": "holds", "does not hold": "fails"}
+_MARKS = {HOLDS: "✓", MOSTLY_HOLDS: "✓", FAILS: "✗"}
+_CLASSES = {HOLDS: "holds", MOSTLY_HOLDS: "mostly", FAILS: "fails"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """``decided``: those that hold or do not; ``undecided``: those on which the sweep is silent."""
+    """``decided``: those on which the sweep says something; ``undecided``: the others."""
 
     decided: list[Finding]
     undecided: list[Finding]
@@ -50,13 +51,13 @@ def phases(run: Path) -> dict[tuple[str, float], dict[str, Any]]:
 
 
 def _finding(row: dict[str, Any]) -> Finding:
-    verdict = row["verdict"] or "undecided"
+    verdict = row["verdict"] or UNDECIDED
     return Finding(
         statement_id=row["statement_id"] or "",
         statement=row["statement"] or "",
         verdict=verdict,
         mark=_MARKS.get(verdict, "?"),
-        style=_CLASSES.get(verdict, "undecided"),
+        style=_CLASSES.get(verdict, UNDECIDED),
         numbers=row["numbers"] or "",
         wanted=_wanted(row["wanted_low"], row["wanted_high"]),
     )

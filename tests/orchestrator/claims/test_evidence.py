@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.analysis.verdict import FAILS, HOLDS
 from orchestrator.claims import Evidence, gather
 from orchestrator.claims import statements as s
 from orchestrator.store import create, write_part
@@ -87,4 +88,5 @@ def test_what_does_not_count_for_the_analysis_turns_no_claim(
         s.apart_from_flow: False,
         s.best_at_the_truth: True,
     }
-    assert [statement(evidence).holds for statement in wanted] == list(wanted.values())
+    found = [statement(evidence).verdict for statement in wanted]
+    assert found == [HOLDS if holds else FAILS for holds in wanted.values()]

@@ -11,6 +11,7 @@ import pytest
 
 from jobs.spec import Problem, Protocol
 from orchestrator.analysis import Measured, phase_row
+from orchestrator.analysis.verdict import FAILS, HOLDS, UNDECIDED
 from orchestrator.claims import CLAIMS, Evidence, across, judge
 from orchestrator.claims import statements as s
 from orchestrator.claims.evidence import At
@@ -92,13 +93,14 @@ def place(
     for row in rows:
         row["point"] = row["point"] or "end"
     phase = phase_row(column.column_id, epsilon, of_flow, gd_measured)
+    phase = replace(phase, u_shaped=valley)  # of which one seed alone says nothing
     return At(column, phase, flow, tuple(gd), tuple(rows))
 
 
 def holds(statement: Any, *places: At) -> bool | None:
     found = statement(Evidence(places))
     assert found.numbers
-    return bool(found.holds) if found.holds is not None else None
+    return {HOLDS: True, FAILS: False, UNDECIDED: None}[found.verdict]
 
 
 def numbers(statement: Any, *places: At) -> str:
@@ -248,11 +250,15 @@ def test_the_numbers_say_how_many_columns_do_not_decide() -> None:
     lost = [without_flow(seed=seed) for seed in (1, 2, 3)]
     for statement in (s.flat, s.edge, s.kink, s.norm_flat, s.norm_rises, s.valley):
         assert holds(statement, place(), *lost) is True
-        assert numbers(statement, place(), *lost).endswith("right in 1 of 1, 3 undecided")
-        assert numbers(statement, place()).endswith("right in 1 of 1")
+        assert numbers(statement, place(), *lost).endswith("right in 1 of 1 (100 %), 3 undecided")
+        assert numbers(statement, place()).endswith("right in 1 of 1 (100 %)")
     fades = CASES["sharpness_fades"][1]
-    assert numbers(s.sharpness_fades, *fades, *lost).endswith("right in 1 of 1, 3 undecided")
-    assert numbers(s.best_at_the_truth, *point(), *lost).endswith("right in 1 of 1, 3 undecided")
+    assert numbers(s.sharpness_fades, *fades, *lost).endswith(
+        "right in 1 of 1 (100 %), 3 undecided"
+    )
+    assert numbers(s.best_at_the_truth, *point(), *lost).endswith(
+        "right in 1 of 1 (100 %), 3 undecided"
+    )
 
 
 def test_the_base_width_is_a_width_of_mup() -> None:
@@ -261,7 +267,7 @@ def test_the_base_width_is_a_width_of_mup() -> None:
     assert at_base.column.problem.parameterization == "standard"
     wider = place(s_gf=24.0, width=32, parameterization="mup", base_width=16)
     said = numbers(across.same_for_all_widths, at_base, wider)
-    assert said.endswith("widths 1.2; right in 1 of 1")
+    assert said.endswith("widths 1.2; right in 1 of 1 (100 %)")
     other = place(s_gf=10.0, width=16)
     assert holds(across.same_for_all_widths, other, wider) is False
 
@@ -269,11 +275,13 @@ def test_the_base_width_is_a_width_of_mup() -> None:
 def test_comparisons_say_how_many_columns_took_no_part() -> None:
     lost = without_flow(width=64)
     said = numbers(across.same_for_all_widths, *widths(20.0, 21.0), lost)
-    assert said.endswith("right in 1 of 1, without 1 column")
-    assert numbers(across.same_for_all_widths, *widths(20.0, 21.0)).endswith("right in 1 of 1")
+    assert said.endswith("right in 1 of 1 (100 %), without 1 column")
+    assert numbers(across.same_for_all_widths, *widths(20.0, 21.0)).endswith(
+        "right in 1 of 1 (100 %)"
+    )
     lost_too = lost, without_flow(width=32)
     said = numbers(across.more_samples_smaller_rate, *samples(20.0, 30.0), *lost_too)
-    assert said.endswith("right in 1 of 1, without 2 columns")
+    assert said.endswith("right in 1 of 1 (100 %), without 2 columns")
     places = scales(lambda s_gf: 1.0)
     assert numbers(across.kink_follows_prediction, *places, lost).endswith("1 undecided")
 

@@ -87,7 +87,7 @@ def test_an_experiment_without_its_data_is_undecided_and_says_why(
     )
     assert answer.status == 0
     (verdict,) = json.loads(answer.out)
-    assert (verdict["experiment"], verdict["holds"]) == ("e05", None)
+    assert (verdict["experiment"], verdict["verdict"]) == ("e05", "undecided")
     assert "eos data fetch cifar10" in verdict["numbers"]
     assert not (tmp_path / "run").exists()
 

@@ -51,8 +51,9 @@ def test_fewer_files_or_a_sweep_that_says_so_are_left_alone(filled, column, numb
     assert count_parts(filled.path, "trials") == FEW
 
 
-def test_what_could_not_be_merged_is_not_tried_again_at_every_look(filled, column):
+def test_what_could_not_be_merged_is_not_tried_again_at_every_look(filled, column, monkeypatch):
     """As a damaged file, or files that another process is merging."""
+    monkeypatch.setattr("orchestrator.engine.compacting.LOOK_SECONDS", 0.0)
     compacting = Compacting(filled.path, after(column, FEW))
     with compaction_elsewhere(filled.path):
         compacting.look()

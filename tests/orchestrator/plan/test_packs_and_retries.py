@@ -117,7 +117,7 @@ def test_a_worker_may_die_twice_in_a_row() -> None:
     assert not gives_up(attempts(died, ("lost", None), died, died))
 
 
-def test_every_run_counts_deaths_anew_but_not_failures() -> None:
+def test_every_run_counts_deaths_from_zero_but_not_failures() -> None:
     died, failed = ("lost", "node_failure"), ("failed", "out_of_memory")
     assert not gives_up(attempts(died, died, died), run_began_after=1)
     assert gives_up(attempts(died, died, died, died), run_began_after=1)

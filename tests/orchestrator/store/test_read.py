@@ -253,7 +253,7 @@ def test_a_listing_that_misses_what_a_compaction_moved_is_repeated(run, monkeypa
     assert [path.name[:10] for path in run_trials] == ["compacted-"]
 
 
-def test_a_file_that_vanishes_after_listing_is_looked_for_anew(run, monkeypatch) -> None:
+def test_a_file_that_vanishes_after_listing_is_looked_for_again(run, monkeypatch) -> None:
     run.trial("a")
     run.trial("b")
     read = parts_module.read_part

@@ -93,7 +93,10 @@ def test_intervals_that_hold_the_expected_value_are_counted(sweep) -> None:
 
 def test_a_share_is_100_per_cent_only_if_all_are_right(sweep) -> None:
     row = found(sweep, "edge_above", *[{}] * 299, {"edge_ratio": 2.0})
-    assert "Right in 299 of 300 columns and thresholds (99 %)" in row["numbers"]
+    assert (
+        "Right in 299 of 300 columns and thresholds (99 %, 95 % interval 98 to 99 %)"
+        in row["numbers"]
+    )
 
 
 def test_valleys_over_seeds_are_asked_where_there_are_any(sweep) -> None:
