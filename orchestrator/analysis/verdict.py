@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from scipy.special import betaincinv
 
-HOLDS, MOSTLY_HOLDS, FAILS, UNDECIDED = "holds", "mostly holds", "does not hold", "undecided"
+from orchestrator.analysis.across.regression import CONFIDENCE
 
-CONFIDENCE = 0.95
+HOLDS, MOSTLY_HOLDS, FAILS, UNDECIDED = "holds", "mostly holds", "does not hold", "undecided"
 
 LEAST_SHARE = 0.5
 """A statement mostly holds if it is right in more than this share of places beyond doubt."""

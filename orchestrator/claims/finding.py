@@ -71,9 +71,6 @@ def judged(values: NDArray[np.float64], right: NDArray[np.float64], what: str) -
 
 
 def _within(values: list[float | None], low: float, high: float, what: str) -> Finding:
-    found = [number for number in values if number is not None]
-    if not found:
-        return undecided(f"no column has enough data for {what}")
-    right = sum(low <= number <= high for number in found)
-    spread = f"{min(found):.4g} to {max(found):.4g}" if len(found) > 1 else f"{found[0]:.4g}"
-    return tallied(right, len(found), len(values), f"{what} {spread}")
+    found = as_numbers(values)
+    inside = np.where((low <= found) & (found <= high), 1.0, 0.0)
+    return judged(found, np.where(np.isnan(found), np.nan, inside), what)

@@ -110,17 +110,16 @@ class Feed:
             return False
         self._looked_at = time.monotonic()
         before = self.state
-        if (columns := self.grown()) is not None:
-            # What was known and is left to others now is still counted.
-            known = {column.column_id: column for column in self.columns}
-            together = tuple({**known, **{c.column_id: c for c in columns}}.values())
-            if together != self.columns:
-                self.state = self.ledger.catch_up(self.state).extended(together)
-                if self.places.nodes:
-                    self._count_slots()
-        if now:
+        # What was known and is left to others now is still counted.
+        known = {column.column_id: column for column in self.columns}
+        together = tuple({**known, **{c.column_id: c for c in self.grown() or ()}}.values())
+        changed = together != self.columns
+        if changed or now:
             self.look_around()
-        if self.state.layout is not before.layout:
+        if changed:
+            self.state = self.state.extended(together)
+            if self.places.nodes:
+                self._count_slots()
             return True
         return now and bool((before.complete & ~self.state.complete).any())
 

@@ -16,16 +16,22 @@ import pyarrow.compute as pc
 from orchestrator.ledger.attempts import Row, close_marks
 from orchestrator.ledger.marks import Mark, read_rearmed
 from orchestrator.ledger.outcomes import COLUMNS, numbers_of, outcomes_of
-from orchestrator.plan import Attempt, FailureClass, Outcomes, RunState, as_number, newest
+from orchestrator.plan import (
+    DIGITS,
+    Attempt,
+    FailureClass,
+    Outcomes,
+    RunState,
+    as_name,
+    as_number,
+    newest,
+)
 from orchestrator.store import Identity, News, Store
 from orchestrator.sweep import Column
 
 _ATTEMPT_COLUMNS = ("trial_id", "column_id", "attempt", "outcome", "failure_class")
 
 Part = TypeVar("Part")
-
-NAMES = 16
-"""Hex digits of a trial_id."""
 
 
 class Listener(Protocol):
@@ -110,9 +116,9 @@ class Ledger:
             yield row["trial_id"], row["column_id"], attempt
         for at in np.flatnonzero(~self._settled.holds(part.settled)).tolist():
             column = int(part.of_column[at])
-            name = _spelled(int(part.settled[at]))
+            name = as_name(int(part.settled[at]))
             attempt = Attempt(int(part.numbers[at]), "settled", None)
-            yield name, _spelled(column) if column else None, attempt
+            yield name, as_name(column) if column else None, attempt
 
     def has_settled(self, trial_id: str) -> bool:
         """Whether the rows of a trial are there."""
@@ -170,10 +176,6 @@ class _Attempts:
     rows: pa.Table
 
 
-def _spelled(name: int) -> str:
-    return f"{name:0{NAMES}x}"
-
-
 class _Settled:
     """The attempts that settled trials, and when: many that were read at once, and later ones."""
 
@@ -220,16 +222,16 @@ class _Settled:
     def begins_with(self, beginning: str) -> list[str]:
         """The names that begin so."""
         try:
-            least, most = (int(beginning.ljust(NAMES, digit), 16) for digit in "0f")
+            least, most = (int(beginning.ljust(DIGITS, digit), 16) for digit in "0f")
         except ValueError:
             return []
-        if len(beginning) > NAMES:
+        if len(beginning) > DIGITS:
             return []
         low = np.searchsorted(self._names, np.uint64(least))
         high = np.searchsorted(self._names, np.uint64(most), side="right")
         found = {*self._names[low:high].tolist()}
         found |= {name for name in self._later if least <= name <= most}
-        return sorted(map(_spelled, found))
+        return sorted(map(as_name, found))
 
     def _get(self, name: int) -> tuple[int, int] | None:
         if name in self._later or not len(self._names):

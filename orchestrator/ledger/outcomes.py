@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.plan import NOTHING_SETTLED, FlowFacts, Outcomes, Threshold, as_number
+from orchestrator.plan import DIGITS, NOTHING_SETTLED, FlowFacts, Outcomes, Threshold, as_number
 from orchestrator.store import TRIALS
 
 COLUMNS = (
@@ -38,7 +38,6 @@ _OF_FLOWS = [
     *("gradients", "hvps", "wall_s"),
 ]
 
-_DIGITS = 16
 _VALUES = np.full(256, 255, dtype=np.uint8)
 _VALUES[[ord(digit) for digit in "0123456789abcdef"]] = np.arange(16)
 
@@ -93,12 +92,12 @@ def numbers_of(names: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], npt.NDAr
 def _numbers_of(names: pa.StringArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
     if not len(names):
         return np.zeros(0, np.uint64), np.zeros(0, bool)
-    named = pc.fill_null(pc.equal(pc.binary_length(names), _DIGITS), False)
-    usual = names if pc.all(named).as_py() else pc.if_else(named, names, "0" * _DIGITS)
+    named = pc.fill_null(pc.equal(pc.binary_length(names), DIGITS), False)
+    usual = names if pc.all(named).as_py() else pc.if_else(named, names, "0" * DIGITS)
     begin, data = usual.offset, usual.buffers()[2]
     offset = int(np.frombuffer(usual.buffers()[1], np.int32)[begin])
-    text = np.frombuffer(data, np.uint8, len(names) * _DIGITS, offset)
-    values = _VALUES[text].reshape(-1, _DIGITS)
+    text = np.frombuffer(data, np.uint8, len(names) * DIGITS, offset)
+    values = _VALUES[text].reshape(-1, DIGITS)
     right = (values < 16).all(axis=1) & np.asarray(named.to_numpy(zero_copy_only=False), bool)
     pairs = (values[:, ::2] << 4) | (values[:, 1::2] & 15)
     return np.ascontiguousarray(pairs).view(">u8").ravel().astype(np.uint64), right

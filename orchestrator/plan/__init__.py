@@ -2,7 +2,7 @@
 
 from orchestrator.plan.column_plan import ColumnPlan
 from orchestrator.plan.facts import FlowFacts, Threshold
-from orchestrator.plan.outcomes import NOTHING_SETTLED, Outcomes, as_number, newest
+from orchestrator.plan.outcomes import DIGITS, NOTHING_SETTLED, Outcomes, as_name, as_number, newest
 from orchestrator.plan.packs import Batching, Ready, first_work
 from orchestrator.plan.prediction import Prediction, predict, seconds_to_go
 from orchestrator.plan.retry import Attempt, FailureClass, Outcome, gives_up
@@ -11,6 +11,7 @@ from orchestrator.plan.states import State
 from orchestrator.plan.timed import Gradient, Timed
 
 __all__ = [
+    "DIGITS",
     "NOTHING_SETTLED",
     "AtWork",
     "Attempt",
@@ -29,6 +30,7 @@ __all__ = [
     "State",
     "Threshold",
     "Timed",
+    "as_name",
     "as_number",
     "first_work",
     "gives_up",

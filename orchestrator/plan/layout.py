@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,10 @@ class Layout:
     def index(self) -> dict[str, int]:
         """The place of each column in the sweep, by its column_id."""
         return {column.column_id: i for i, column in enumerate(self.columns)}
+
+    def slot(self, i: int) -> slice:
+        """The numbers of the trials of a column."""
+        return slice(int(self.first[i]), int(self.first[i + 1]))
 
     def column_of(self, number: int) -> int:
         """The column of a trial."""
@@ -141,9 +145,3 @@ class Layout:
             [distinct.setdefault(column.resources, len(distinct)) for column in self.columns],
             dtype=np.int64,
         )
-
-
-def slots(layout: Layout, columns: Sequence[int]) -> list[slice]:
-    """The numbers of the trials of some columns."""
-    first = layout.first
-    return [slice(int(first[i]), int(first[i + 1])) for i in columns]

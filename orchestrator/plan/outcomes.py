@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from orchestrator.plan.facts import FlowFacts
 
+DIGITS = 16
+"""Of a trial_id or column_id."""
+
 Mask = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.uint64]
 """Trials or columns by their names, each the number that its 16 hex digits are."""
@@ -52,7 +55,7 @@ class Outcomes:
     @property
     def trial_ids(self) -> tuple[str, ...]:
         """The names of the trials."""
-        return tuple(f"{name:016x}" for name in self.trial.tolist())
+        return tuple(map(as_name, self.trial.tolist()))
 
     def take(self, rows: Mask | npt.NDArray[np.intp]) -> Outcomes:
         """Some of the rows."""
@@ -102,6 +105,11 @@ def newest(parts: Sequence[Outcomes]) -> Outcomes:
     for name, its_part in zip(trial[of_flows].tolist(), part[of_flows].tolist(), strict=True):
         flows[name] = parts[its_part].flows[name]
     return Outcomes(**kept, flows=flows)
+
+
+def as_name(number: int) -> str:
+    """The trial_id or column_id of such a number."""
+    return f"{number:0{DIGITS}x}"
 
 
 def as_number(name: str) -> int:

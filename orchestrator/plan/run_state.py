@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from jobs.spec import Trial
 from orchestrator.plan.column_plan import STABLE_LIMIT, ColumnPlan
-from orchestrator.plan.layout import Handling, Layout, slots
+from orchestrator.plan.layout import Handling, Layout
 from orchestrator.plan.outcomes import NOTHING_SETTLED, Outcomes, as_number, newest
 from orchestrator.plan.retry import Attempt, gives_up
 from orchestrator.plan.states import Codes, Result, State, may_start, states_of
@@ -382,7 +382,7 @@ class RunState:
 
     def column_at(self, i: int) -> ColumnState:
         """One column, by its place in the sweep."""
-        (its,) = slots(self.layout, [i])
+        its = self.layout.slot(i)
         return ColumnState(self.plans[i], self.states[its], self.results[its], self.early.get(i, 0))
 
     def __iter__(self) -> Iterator[ColumnState]:
@@ -519,17 +519,14 @@ class RunState:
         flows = np.flatnonzero(rows.is_flow & (columns >= 0))
         numbers, at = [self.layout.first[columns[flows]]], [flows]
         descents = np.flatnonzero(~rows.is_flow & (columns >= 0))
-        found = self._places(plans, columns[descents], rows.eta[descents])
-        numbers.append(self.layout.first[columns[descents]][found > 0] + found[found > 0])
+        own = columns[descents]
+        if relatives := self.layout.relatives:
+            groups = [relatives.get(i, (i,)) for i in own.tolist()]
+            descents = np.repeat(descents, [len(group) for group in groups])
+            own = np.array([i for group in groups for i in group], dtype=np.int64)
+        found = self._places(plans, own, rows.eta[descents])
+        numbers.append(self.layout.first[own][found > 0] + found[found > 0])
         at.append(descents[found > 0])
-        if self.layout.relatives:
-            for row in descents.tolist():
-                for i in self.layout.relatives.get(int(columns[row]), ()):
-                    eta = rows.eta[[row]]
-                    place = int(self._places(plans, np.array([i]), eta)[0])
-                    if place > 0 and i != columns[row]:
-                        numbers.append(self.layout.first[[i]] + place)
-                        at.append(np.array([row]))
         strangers = np.flatnonzero(~rows.is_flow & (columns < 0))
         if len(strangers):
             more_numbers, more_at = self._by_name(plans, rows, strangers, begun)
@@ -598,17 +595,16 @@ class RunState:
         names = ("results", "attempts", "seconds")
         arrays = {name: getattr(self, name).copy() for name in names}
         finished = self.finished.copy()
-        there, here = slots(other.layout, list(kept)), slots(self.layout, list(kept.values()))
-        for (i, j), its, mine in zip(kept.items(), there, here, strict=True):
+        for i, j in kept.items():
             plans[j] = ColumnPlan(self.columns[j], other.plans[i].flow)
             finished[j] = other.finished[i]
             for name in names:
-                arrays[name][mine] = getattr(other, name)[its]
+                arrays[name][self.layout.slot(j)] = getattr(other, name)[other.layout.slot(i)]
         return dataclasses.replace(self, plans=tuple(plans), finished=finished, **arrays)
 
     def _outcomes_of(self, i: int) -> Outcomes:
         """What is settled of a column, as if it were read from the tables."""
-        plan, (its,) = self.plans[i], slots(self.layout, [i])
+        plan, its = self.plans[i], self.layout.slot(i)
         places = np.flatnonzero(self.results[its] != Result.NONE)
         names, flow = plan.names, plan.flow
         return Outcomes(

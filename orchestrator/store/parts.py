@@ -167,16 +167,13 @@ def _is_as_written(path: Path, schema: pa.Schema) -> bool:
 
     False also where its footer does not tell, as of files by earlier versions.
     """
-    with _open(path) as file:
+    source = _source(path)
+    with _opened(path, source) as file:
         _check_columns(file, schema)
         told = re.fullmatch(rb"(\d+) (\d+)", (file.metadata.metadata or {}).get(PAGES, b""))
-    if told is None or not 0 < int(told[1]) <= SMALL_BYTES:
+    if told is None or isinstance(source, Path) or not int(told[1]):
         return False
-    try:
-        with path.open("rb") as opened:
-            return zlib.crc32(opened.read(int(told[1]))) == int(told[2])
-    except OSError as error:
-        raise _judged(path, error) from error
+    return zlib.crc32(memoryview(source)[: int(told[1])]) == int(told[2])
 
 
 def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
@@ -280,12 +277,24 @@ def count_rows(path: Path, schema: pa.Schema) -> int:
 
 
 def _open(path: Path) -> pq.ParquetFile:
+    return _opened(path, _source(path))
+
+
+def _source(path: Path) -> pa.Buffer | Path:
+    """The content of a small file, read at once, as every piece of it would be a request to its
+    file server; the path of a large one.
+    """
     try:
         if (reason := why_no_file(path)) is not None:
             raise UnreadableError(reason)
-        size = path.stat().st_size
-        # A small file is read at once: every piece of it would be a request to its file server.
-        source = pa.py_buffer(path.read_bytes()) if size <= SMALL_BYTES else path
+        is_small = path.stat().st_size <= SMALL_BYTES
+        return pa.py_buffer(path.read_bytes()) if is_small else path
+    except OSError as error:
+        raise _judged(path, error) from error
+
+
+def _opened(path: Path, source: pa.Buffer | Path) -> pq.ParquetFile:
+    try:
         return pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise _judged(path, error) from error
