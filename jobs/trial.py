@@ -25,7 +25,7 @@ from jobs.recorder import Recorder
 from jobs.records import Crossing, Point
 from jobs.schedule import steps_to_record
 from jobs.spec import Trial
-from jobs.spec.digest import digest_of
+from jobs.spec.values import digest_of
 from jobs.stepper import Bounds, Stepper
 
 

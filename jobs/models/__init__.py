@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from jobs.datasets.source import Shape
-from jobs.models import cnn, diagonal, fcn, own, resnet, vit
+from jobs.models import cnn, custom, diagonal, fcn, resnet, vit
 from jobs.models.images import check_image
 from jobs.models.seeding import seeded
 from jobs.spec import Problem
+from jobs.spec.network_name import custom_network
 
 __all__ = ["build", "check_image", "draw"]
 
@@ -28,8 +29,8 @@ def build(problem: Problem, shape: Shape, device: str = "cpu") -> nn.Module:
         SpecError: the images are too small for the depth, or not to be cut into patches.
         NetworkError: a user's own network cannot be used.
     """
-    if own.is_own(problem):
-        own.check(problem, shape)
+    if custom_network(problem.architecture):
+        custom.check(problem, shape)
         return draw(problem, shape).to(device=device, dtype=getattr(torch, problem.dtype))
     with torch.device("meta"):
         return _construct(problem, shape)
@@ -43,8 +44,8 @@ def draw(problem: Problem, shape: Shape) -> nn.Module:
         SpecError: as in :func:`build`.
         NetworkError: as in :func:`build`.
     """
-    if own.is_own(problem):
-        return own.draw(problem, shape)
+    if custom_network(problem.architecture):
+        return custom.draw(problem, shape)
     with seeded(problem.seed or 0):  # diagonal networks draw nothing
         return _construct(problem, shape)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.spec.dataset_name import parse
-from jobs.spec.network_name import ASKABLE, network_name, own_network
+from jobs.spec.network_name import FACTORY_ARGUMENTS, custom_network, network_name
 from jobs.spec.values import SpecError, one_of, positive, whole
 
 ARCHITECTURES = ("fcn", "cnn", "resnet", "vit", "diagonal", "diagonal-difference")
@@ -31,7 +31,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 """What a problem has that does not say it; None for what its architecture has not got at all."""
 
-OWN_NETWORK_SIZES: dict[str, Any] = {"width": 64, "depth": 2, "activation": "relu"}
+CUSTOM_NETWORK_SIZES: dict[str, Any] = {"width": 64, "depth": 2, "activation": "relu"}
 """The same for networks of a user's own file, whose factory asks for it."""
 
 UNSEEDED = ("diagonal", "diagonal-difference")
@@ -89,7 +89,7 @@ class Problem:
             ``seeded-K``: drawn without replacement by the generator of seed K.
         normalization: how inputs are standardised: by one mean and deviation (``scalar``), by those
             of each input (``feature``) or of each colour (``channel``), or ``none``.
-        architecture: its name, or ``FILE.py:FACTORY(ASKED)@DIGEST`` for a network of the user's
+        architecture: its name, or ``FILE.py:FACTORY(ARGUMENTS)@DIGEST`` for a network of the user's
             own, as in ``net.py:build(width, depth)@0123456789abcdef``: in brackets those of width,
             depth and activation that the factory takes, then the first 16 hex digits of the
             SHA-256 of the file.
@@ -148,18 +148,18 @@ class Problem:
 
     def _settle_network(self) -> None:
         named = self.architecture
-        own = own_network(named) if isinstance(named, str) else None
+        own = custom_network(named) if isinstance(named, str) else None
         if own is not None:
             self._set("architecture", str(own))
-            asked = own.asked or ()
-            sizes = {f: v if f in asked else None for f, v in OWN_NETWORK_SIZES.items()}
+            arguments = own.arguments or ()
+            sizes = {f: v if f in arguments else None for f, v in CUSTOM_NETWORK_SIZES.items()}
         elif isinstance(named, str) and network_name(named) is not None:
             raise SpecError(
                 "architecture",
                 named,
-                "FILE.py:FACTORY(ASKED)@DIGEST for a network of your own: in brackets those of "
-                f"{', '.join(ASKABLE)} that the factory takes, then the first 16 hex digits of the "
-                "file's SHA-256",
+                "FILE.py:FACTORY(ARGUMENTS)@DIGEST for a custom network: in brackets those of "
+                f"{', '.join(FACTORY_ARGUMENTS)} that the factory takes, then the first 16 hex "
+                "digits of the file's SHA-256",
             )
         else:
             one_of("architecture", named, ARCHITECTURES)

@@ -12,10 +12,9 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.spec.digest import digest_of
 from jobs.spec.problem import Problem
 from jobs.spec.protocol import Protocol, check_reachable
-from jobs.spec.values import SpecError, positive
+from jobs.spec.values import SpecError, digest_of, positive
 
 SCHEMA_VERSION = 3
 """Part of every hash: raised when the meaning of a field or of a computed number changes."""

@@ -1,7 +1,8 @@
-"""What single values of a trial's description must be."""
+"""Single values of a trial's description: what they must be, and how a content is named."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
 
@@ -46,3 +47,8 @@ def positive(field: str, value: object) -> float:
     if not 0 < number <= sys.float_info.max:
         raise SpecError(field, value, "a finite number above 0")
     return float(number)
+
+
+def digest_of(content: bytes) -> str:
+    """The first 16 hex digits of the SHA-256 of a content."""
+    return hashlib.sha256(content).hexdigest()[:16]

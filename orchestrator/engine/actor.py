@@ -13,12 +13,12 @@ from orchestrator.engine.books import Books
 from orchestrator.engine.failures import full_storage
 from orchestrator.engine.gang import Gang
 from orchestrator.engine.in_hand import InHand
-from orchestrator.engine.networks import find_networks
 from orchestrator.engine.packed import Packed
 from orchestrator.engine.solo import Solo
 from orchestrator.engine.work import Assignment, Work
 from orchestrator.live import SECONDS, LiveFile, LiveTrial, points_each
 from orchestrator.logs import open_log
+from orchestrator.sweep.custom_networks import find_networks
 
 POLL_SECONDS = 0.2
 

@@ -21,8 +21,8 @@ from jobs.ranks import ProcessGroup, RankError
 from jobs.spec import Trial
 from jobs.trial import TrialRun
 from orchestrator.engine.failures import node_blamed
-from orchestrator.engine.networks import find_networks
 from orchestrator.sweep import Resources
+from orchestrator.sweep.custom_networks import find_networks
 
 PATIENCE_SECONDS = 120.0
 """How long a rank waits for the others in a collective, before the attempt fails."""

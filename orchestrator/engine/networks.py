@@ -1,18 +1,13 @@
-"""The networks of a sweep: whether they can be made, and the copies that a run directory keeps."""
+"""Whether the networks of a sweep can be made."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from jobs import datasets
 from jobs.spec import Problem, SpecError
-from jobs.spec.digest import digest_of
-from jobs.spec.network_name import own_network
-from orchestrator.store import write_bytes_whole
-from orchestrator.sweep import Column, Sweep, SweepError
-from orchestrator.sweep.own_networks import MODELS
+from orchestrator.sweep import Column
 
 USUAL_SCALES = 1e-20, 1e20
 """Initial values times numbers between these are numbers of float32."""
@@ -73,47 +68,3 @@ def _network(problem: Problem) -> tuple[object, ...]:
         problem.dtype,
         _usual_scale(problem) or problem.init_scale,
     )
-
-
-def keep_networks(run: Path, sweep: Sweep) -> None:
-    """Copy the files of a sweep's own networks into the run directory, and use the copies.
-
-    Raises:
-        SweepError: a file has changed since the sweep was read.
-        StoreError: the directory cannot be written to.
-    """
-    digests = _digests(column.problem for column in sweep.columns)
-    if not digests:
-        return
-    from jobs.models import own  # with torch, which other sweeps need not wait for
-
-    folder = run.resolve() / MODELS
-    for digest, name in digests.items():
-        path, copy = own.path_of(digest), folder / f"{digest}.py"
-        content = path.read_bytes() if path.is_file() else b""
-        if digest_of(content) != digest:
-            raise SweepError(
-                f"problem.architecture is {name!r}; {path} must be the file with this digest, but "
-                "it has changed since the sweep was read"
-            )
-        if path != copy:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            write_bytes_whole(copy, content)
-            own.register(digest, copy)
-
-
-def find_networks(run: Path, problems: Iterable[Problem]) -> None:
-    """Let this process find the networks of these problems that a run directory keeps."""
-    for digest in _digests(problems):
-        from jobs.models import own
-
-        path = run / MODELS / f"{digest}.py"
-        if path.is_file():
-            own.register(digest, path)
-
-
-def _digests(problems: Iterable[Problem]) -> dict[str, str]:
-    """The files of the own networks of these problems by digest, and a network of each."""
-    names = sorted({problem.architecture for problem in problems})
-    found = {name: own_network(name) for name in names}
-    return {own.digest: name for name, own in found.items() if own and own.digest}

@@ -19,7 +19,6 @@ from orchestrator.engine.data_read import DataRead, data_read, refuse_mixed_data
 from orchestrator.engine.executor import Executor, ray_executor
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.interruption import Interruption, Overdue, Stop
-from orchestrator.engine.networks import keep_networks
 from orchestrator.engine.provenance import provenance
 from orchestrator.engine.sinks import LiveLog, Sink
 from orchestrator.engine.site import Site
@@ -40,6 +39,7 @@ from orchestrator.store import (
 )
 from orchestrator.store.write import file_errors
 from orchestrator.sweep import Column, Sweep
+from orchestrator.sweep.custom_networks import keep_networks
 
 WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
 """Between looks at the tables while other runs work on the columns that are left; it grows."""
@@ -92,7 +92,7 @@ def prepare(run: Path, sweep: Sweep, read: Callable[[], DataRead] | None = None)
     create(run)
     with _alone(run):
         old, whole = _extended(run, sweep)
-        keep_networks(run, whole)
+        keep_networks(run, (column.problem for column in whole.columns))
         if whole != old:
             write_bytes_whole(run / SWEEP, sweeps.dump(whole).encode())
     return whole

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.spec.digest import digest_of
+from jobs.spec.values import digest_of
 from orchestrator.ledger.marks import Mark, unmark
 from orchestrator.plan import FailureClass, Outcome
 from orchestrator.store import write_part

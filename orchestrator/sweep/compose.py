@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.sweep.changes import Content, on_top
-from orchestrator.sweep.own_networks import placed
+from orchestrator.sweep.custom_networks import placed
 from orchestrator.sweep.sentences import SweepError, shown
 from orchestrator.sweep.text import read, read_file
 

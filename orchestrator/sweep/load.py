@@ -18,9 +18,9 @@ from orchestrator.sweep.changes import Content, gathered, merged, on_top
 from orchestrator.sweep.columns import expand
 from orchestrator.sweep.compose import Above, further, on_base, united_files
 from orchestrator.sweep.content import content_of
+from orchestrator.sweep.custom_networks import with_digests
 from orchestrator.sweep.grid import EtaGrid, Grid, Resources
 from orchestrator.sweep.model import KEYS, Block, File
-from orchestrator.sweep.own_networks import with_digests
 from orchestrator.sweep.problem_keys import distinct
 from orchestrator.sweep.refusal import refusal, unknown_key
 from orchestrator.sweep.rules import Axis

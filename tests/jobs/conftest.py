@@ -15,10 +15,10 @@ from jobs.admission import NetworkError
 from jobs.datasets import Shape
 from jobs.losses import LOSS_SUMS
 from jobs.memory import Chunks
-from jobs.models.own import named, register
+from jobs.models.custom import named, register
 from jobs.objective import Objective
 from jobs.parameters import Layout
-from jobs.spec.digest import digest_of
+from jobs.spec.values import digest_of
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,9 +10,14 @@ import pytest
 
 from jobs import Problem, datasets, models
 from jobs.admission import NetworkError
-from jobs.models import own as own_networks
-from jobs.spec.factory import asked_by
-from jobs.spec.network_name import NetworkName, network_name, short_name
+from jobs.models import custom
+from jobs.spec.network_name import (
+    NetworkName,
+    custom_network,
+    factory_arguments,
+    network_name,
+    short_name,
+)
 
 SOURCE = """
 import functools
@@ -66,13 +71,13 @@ from elsewhere import taken
     ],
 )
 def test_what_a_factory_takes_is_in_its_source(factory: str, asked: tuple[str, ...] | None) -> None:
-    assert asked_by(SOURCE.encode(), factory) == asked
+    assert factory_arguments(SOURCE.encode(), factory) == asked
 
 
 @pytest.mark.parametrize("source", [b"def build(:", b"\0", "é".encode("latin-1"), b"(" * 100_000])
 def test_what_is_no_python_is_refused(source: bytes) -> None:
     with pytest.raises(SyntaxError):
-        asked_by(source, "build")
+        factory_arguments(source, "build")
 
 
 def test_a_name_is_read_in_any_order_and_written_in_one() -> None:
@@ -125,9 +130,9 @@ def test_a_name_that_says_what_the_source_does_not_must_be_right(
 ) -> None:
     shape, unsaid = datasets.shape("digits"), own(HIDDEN)
     with pytest.raises(NetworkError, match="there must be a function or a class make in the file"):
-        own_networks.named(tmp_path / "network.py", "make")
+        custom.named(tmp_path / "network.py", "make")
     right = unsaid.replace("()", "(width)")
-    assert own_networks.is_own(Problem(dataset="digits", n_train=1, architecture=right))
+    assert custom_network(Problem(dataset="digits", n_train=1, architecture=right).architecture)
     models.build(Problem(dataset="digits", n_train=1, architecture=right), shape)
     says = r"it must be named network\.py:make\(width\), not network\.py:make\(\)$"
     with pytest.raises(NetworkError, match=says):

@@ -82,14 +82,14 @@ def test_a_network_of_ones_own_is_counted_like_the_others(tmp_path: Path) -> Non
         "        nn.Flatten(), nn.Linear(64, width), nn.Tanh(), nn.Linear(width, outputs)\n"
         "    )\n"
     )
-    named = models.own.named(path, "build")
+    named = models.custom.named(path, "build")
     problem = Problem(dataset="digits", n_train=1, architecture=named, width=5)
     assert multiplications(problem) == 64 * 5 + 5 * 10 + 15
 
 
 def _own(path: Path, text: str) -> Problem:
     path.write_text(text)
-    return Problem(dataset="digits", n_train=1, architecture=models.own.named(path, "build"))
+    return Problem(dataset="digits", n_train=1, architecture=models.custom.named(path, "build"))
 
 
 def test_what_goes_wrong_with_a_count_is_not_hidden(

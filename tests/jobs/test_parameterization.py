@@ -214,14 +214,14 @@ def test_a_network_without_width_has_no_other_parameterization(parameterization,
     own.write_text("from torch import nn\ndef make(width):\n    return nn.Linear(5, 3)\n")
     says = r"must be standard for own\.py:make\(width\)@\w+ of width 8, no parameter of which"
     with pytest.raises(SpecError, match=says):
-        initial_parameters(_usual(models.own.named(own, "make"), **scaling), Shape((5,), 3))
+        initial_parameters(_usual(models.custom.named(own, "make"), **scaling), Shape((5,), 3))
 
 
 def _own(path, text, **changes):
     """A problem with the network that ``make`` of a file with this text makes."""
     path.write_text(f"import torch\nfrom torch import nn\n{text}")
     scaling = {"width": 8, "base_width": 2, "parameterization": "mup"}
-    return _usual(models.own.named(path, "make"), **{**scaling, **changes})
+    return _usual(models.custom.named(path, "make"), **{**scaling, **changes})
 
 
 @pytest.mark.parametrize("dims", ["1, 2, width", "width, width"])

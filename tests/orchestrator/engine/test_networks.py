@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.models import own, own_file
+from jobs.models import custom
 from orchestrator import sweep as sweeps
 from orchestrator.engine import prepare
 from orchestrator.engine.actor import TrialActor
-from orchestrator.engine.networks import find_networks, network_errors
+from orchestrator.engine.networks import network_errors
 from orchestrator.engine.work import Assignment, Provenance, Work
 from orchestrator.sweep import Column, SweepError
+from orchestrator.sweep.custom_networks import find_networks
 
 SOURCE = "def build(shape, width, depth, activation):\n    ...\n"
 DIGEST = hashlib.sha256(SOURCE.encode()).hexdigest()[:16]
@@ -32,7 +33,7 @@ stop: {epsilon: 0.3}
 
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_file, "_paths", {})
+    monkeypatch.setattr(custom, "_paths", {})
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_file_is_named_by_its_content_wherever_it_lies(config: Path, tmp_path:
     absolute.write_text(SOURCE)
     moved = sweeps.load(config, [f"problem.architecture={absolute}:build"])
     assert architectures(moved) == [NAME]
-    assert own.path_of(DIGEST) == absolute
+    assert custom.path_of(DIGEST) == absolute
 
 
 def test_a_changed_file_is_another_problem(config: Path) -> None:
@@ -74,7 +75,7 @@ def test_a_run_directory_keeps_the_file_and_needs_no_other(config: Path, tmp_pat
     copy = run / "models" / f"{DIGEST}.py"
     assert copy.read_text() == SOURCE
     assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
-    assert own.path_of(DIGEST) == copy
+    assert custom.path_of(DIGEST) == copy
     (config.parent / "nets" / "mynet.py").write_text("something else")
     assert sweeps.load(run / "sweep.yaml") == whole
     assert architectures(whole) == ["fcn", NAME]
@@ -93,9 +94,9 @@ def test_a_changed_file_extends_the_run_by_another_copy(config: Path, tmp_path: 
 def test_other_processes_find_the_copies(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     sweep = prepare(run, sweeps.load(config))
-    own.register(DIGEST, Path("nowhere"))
+    custom.register(DIGEST, Path("nowhere"))
     find_networks(run, (column.problem for column in sweep.columns))
-    assert own.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
+    assert custom.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
 
 
 def test_a_worker_that_lives_on_finds_networks_that_came_later(
@@ -105,9 +106,9 @@ def test_a_worker_that_lives_on_finds_networks_that_came_later(
     builtin = prepare(run, sweeps.load(config, ["problem.architecture=fcn"])).columns[0]
     worker = TrialActor({"work": _work(run, builtin)})
     later = prepare(run, sweeps.load(config)).columns[1]
-    monkeypatch.setattr(own_file, "_paths", {})  # as in another process
+    monkeypatch.setattr(custom, "_paths", {})  # as in another process
     worker.reset_config({"work": _work(run, later)})
-    assert own.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
+    assert custom.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
 
 
 def _work(run: Path, column: Column) -> Work:

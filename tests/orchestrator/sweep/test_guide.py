@@ -13,7 +13,7 @@ import yaml
 
 from jobs import datasets, models
 from jobs.admission import NetworkError
-from jobs.models import own
+from jobs.models import custom
 from jobs.parameterization import multipliers
 from jobs.problem import parameter_count
 from jobs.spec import (
@@ -60,7 +60,7 @@ def test_an_example_has_as_many_columns_as_it_says(
 def test_the_network_of_the_guide_can_be_made(tmp_path: Path, scaling: dict[str, Any]) -> None:
     path = tmp_path / "mynet.py"
     path.write_text(NETWORK)
-    named = {"architecture": own.named(path, "build"), "dataset": "digits", "n_train": 1}
+    named = {"architecture": custom.named(path, "build"), "dataset": "digits", "n_train": 1}
     problem, shape = Problem(**named, **scaling), datasets.shape("digits")
     network = models.build(problem, shape)
     # A hidden layer and its gate of 64 units for 64 pixels, and a head.
@@ -76,7 +76,7 @@ def test_what_a_factory_may_ask_for_is_in_the_table(tmp_path: Path) -> None:
     ]
     path = tmp_path / "mynet.py"
     path.write_text(f"def build({', '.join(asked)}, more): ...\n")
-    problem = Problem(dataset="digits", n_train=1, architecture=own.named(path, "build"))
+    problem = Problem(dataset="digits", n_train=1, architecture=custom.named(path, "build"))
     says = f"asks for 'more'; it can have {', '.join(asked)} by name"
     with pytest.raises(NetworkError, match=says):
         models.build(problem, datasets.shape("digits"))

@@ -1,4 +1,4 @@
-"""Running code of the user: what it may import, where it prints, how its errors are told."""
+"""Running code of the user: what it may import, where it prints, what its errors become."""
 
 from __future__ import annotations
 
@@ -16,8 +16,21 @@ from types import ModuleType
 from jobs.admission import NetworkError
 
 
+def executed(source: bytes, path: Path, name: str) -> ModuleType:
+    """The module that a source makes, executed now; it is in ``sys.modules`` unless it fails."""
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
 @contextlib.contextmanager
-def foreign(failed: str) -> Iterator[None]:
+def user_code(failed: str) -> Iterator[None]:
     """Run code of the user, which finds installed packages alone, and prints to standard error.
 
     Raises:
@@ -35,7 +48,7 @@ def foreign(failed: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def staying(failed: str) -> Iterator[None]:
+def user_forward(failed: str) -> Iterator[None]:
     """Run code of the user many times: it may fail, but not end the process.
 
     Raises:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from support.own_networks import HEAD, SHAPE, refusal
+from support.custom_networks import HEAD, SHAPE, refusal
 
 from jobs import models, run_trial
-from jobs.models.own_file import SEED
+from jobs.models.custom import SEED
 from jobs.parameterization import initial_parameters
 
 FEATURES = """

@@ -1,7 +1,7 @@
 """Networks of the user's own are tried beside their initial values, where faults show."""
 
 import pytest
-from support.own_networks import HEAD, SHAPE, refusal
+from support.custom_networks import HEAD, SHAPE, refusal
 
 from jobs import models
 

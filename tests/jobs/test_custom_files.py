@@ -7,11 +7,11 @@ import sys
 
 import pytest
 import torch
-from support.own_networks import FILE, HEAD, SHAPE, body, refusal
+from support.custom_networks import FILE, HEAD, SHAPE, body, refusal
 
 from jobs import Problem, TrialRun, models
 from jobs.admission import NetworkError
-from jobs.models.own import register
+from jobs.models.custom import register
 
 ALONE = f"{HEAD}\ndef make(outputs):\n    WHEN\n"
 ALONE += "    return nn.Sequential(nn.Flatten(), Layer(64, outputs))\n"

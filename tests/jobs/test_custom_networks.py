@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from support.own_networks import FILE, HEAD, SHAPE, body, refusal
+from support.custom_networks import FILE, HEAD, SHAPE, body, refusal
 
 from jobs import models, run_trial
 from jobs.admission import NetworkError

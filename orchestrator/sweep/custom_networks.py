@@ -1,0 +1,158 @@
+"""Custom networks of a sweep: named by their content, and kept as copies in the run directory.
+
+A sweep file says ``FILE.py:FACTORY``; the problems of the sweep have the file's digest in the name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.spec import Problem
+from jobs.spec.network_name import (
+    FACTORY_ARGUMENTS,
+    NetworkName,
+    custom_network,
+    factory_arguments,
+    network_name,
+)
+from jobs.spec.values import digest_of
+from orchestrator.sweep.sentences import SweepError, shown
+
+MODELS = "models"
+"""The folder of a run directory that keeps the files, each as ``DIGEST.py``."""
+
+_KEYS = ("architecture", "problem.architecture")
+
+
+def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
+    """What a sweep file says, every custom network named with the digest of its file and with the
+    arguments that its factory takes.
+
+    Files are looked for from ``folder``, where the sweep file lies, and are made known to this
+    process; none is run. One that is named with its digest may lie in the folder's ``models`` too.
+
+    Raises:
+        SweepError: a file cannot be read, is not the one that its digest names, or does not say
+            what its factory takes.
+    """
+    return _each_network(content, lambda value, named: _named(value, named, folder))
+
+
+def placed(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
+    """What a sweep file in a folder says, for readers that look for its networks elsewhere."""
+
+    def place(value: str, named: NetworkName) -> str:
+        return str(dataclasses.replace(named, file=str((folder / named.file).resolve())))
+
+    return _each_network(content, place)
+
+
+def keep_networks(run: Path, problems: Iterable[Problem]) -> None:
+    """Copy the files of the custom networks of problems into a run directory, and use the copies.
+
+    Raises:
+        SweepError: a file has changed since the sweep was read.
+        StoreError: the directory cannot be written to.
+    """
+    digests = _digests(problems)
+    if not digests:
+        return
+    # With torch and Arrow, which other sweeps need not wait for.
+    from jobs.models import custom
+    from orchestrator.store import write_bytes_whole
+
+    folder = run.resolve() / MODELS
+    for digest, name in digests.items():
+        path, copy = custom.path_of(digest), folder / f"{digest}.py"
+        content = path.read_bytes() if path.is_file() else b""
+        if digest_of(content) != digest:
+            raise SweepError(
+                f"problem.architecture is {name!r}; {path} must be the file with this digest, but "
+                "it has changed since the sweep was read"
+            )
+        if path != copy:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            write_bytes_whole(copy, content)
+            custom.register(digest, copy)
+
+
+def find_networks(run: Path, problems: Iterable[Problem]) -> None:
+    """Let this process find the networks of these problems that a run directory keeps."""
+    for digest in _digests(problems):
+        from jobs.models import custom
+
+        path = run / MODELS / f"{digest}.py"
+        if path.is_file():
+            custom.register(digest, path)
+
+
+def _digests(problems: Iterable[Problem]) -> dict[str, str]:
+    """The files of the custom networks of these problems by digest, and a network of each."""
+    names = sorted({problem.architecture for problem in problems})
+    found = {name: custom_network(name) for name in names}
+    return {each.digest: name for name, each in found.items() if each and each.digest}
+
+
+def _each_network(
+    content: Mapping[Any, Any], change: Callable[[str, NetworkName], str]
+) -> dict[Any, Any]:
+    def walked(key: object, value: object) -> Any:
+        if isinstance(value, dict):
+            return _each_network(value, change)
+        if isinstance(value, list):
+            return [walked(key, item) for item in value]
+        if key in _KEYS and isinstance(value, str) and (named := network_name(value)):
+            return change(value, named)
+        return value
+
+    return {key: walked(key, value) for key, value in content.items()}
+
+
+def _named(value: str, named: NetworkName, folder: Path) -> str:
+    path = folder / named.file
+    places = [path] if named.digest is None else [folder / MODELS / f"{named.digest}.py", path]
+    for place in places:
+        try:
+            source = place.read_bytes()
+        except (OSError, ValueError):  # ValueError: no file can have this name
+            continue
+        found = digest_of(source)
+        if named.digest in (None, found):
+            arguments = named.arguments
+            if arguments is None:
+                arguments = _arguments(value, source, named)
+            _register(found, place.resolve())
+            return str(NetworkName(path.name, named.factory, arguments, found))
+    where = " or ".join(repr(str(place)) for place in places)
+    expected = "a file that can be read" if named.digest is None else "the file with this digest"
+    raise SweepError(
+        f"problem.architecture is {shown(value)}; {where} must be {expected}, and is not"
+    )
+
+
+def _arguments(value: str, source: bytes, named: NetworkName) -> tuple[str, ...]:
+    """What the factory takes by its source."""
+    try:
+        arguments = factory_arguments(source, named.factory)
+    except SyntaxError as error:
+        raise SweepError(
+            f"problem.architecture is {shown(value)}; its file must be Python: {error.msg} (line "
+            f"{error.lineno})"
+        ) from None
+    if arguments is None:
+        raise SweepError(
+            f"problem.architecture is {shown(value)}; its file must have a function "
+            f"{named.factory}, or, where that is imported or made by other code, the name must say "
+            f"in brackets which of {', '.join(FACTORY_ARGUMENTS)} it takes, such as "
+            f"{named.short}({FACTORY_ARGUMENTS[0]})"
+        )
+    return arguments
+
+
+def _register(digest: str, path: Path) -> None:
+    from jobs.models import custom  # with torch, which other sweeps need not wait for
+
+    custom.register(digest, path)
