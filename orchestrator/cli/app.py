@@ -11,11 +11,11 @@ import typer
 from orchestrator.cli import (
     data,
     doctor,
-    export,
+    failures,
     launch,
-    look,
+    plan,
     run,
-    slurm_jobs,
+    status,
     tables,
     verify,
     watch,
@@ -33,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, launch, look, watch, tables, export, slurm_jobs, doctor, verify):
+for module in (plan, run, launch, status, failures, watch, tables, doctor, verify):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(data.group, name="data")

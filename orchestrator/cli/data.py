@@ -15,8 +15,8 @@ from jobs.datasets import DatasetError
 from jobs.spec.dataset_name import EXAMPLES
 from orchestrator import data
 from orchestrator.cli.errors import ERROR, SETTLED, UserError
+from orchestrator.cli.options import Json
 from orchestrator.cli.output import print_json, print_table, stderr
-from orchestrator.cli.run import Json
 from orchestrator.data.check import anything_there
 from orchestrator.data.fetch import Watch
 

@@ -16,9 +16,8 @@ import typer
 
 from jobs.machine import machine_memory
 from orchestrator.cli.errors import ERROR, SETTLED
+from orchestrator.cli.options import Cluster, Json, PreflightWait
 from orchestrator.cli.output import print_json, print_table
-from orchestrator.cli.run import Json
-from orchestrator.cli.submission import Cluster, PreflightWait
 from orchestrator.engine import prepare
 from orchestrator.slurm.command import SlurmUnavailable, controller_down
 from orchestrator.slurm.folder import refuse_odd_path, refuse_shared

@@ -18,9 +18,9 @@ from orchestrator.cli.errors import (
     exit_status,
     sentence,
 )
-from orchestrator.cli.output import stderr
+from orchestrator.cli.output import note, stderr, warn
 from orchestrator.cli.progress import Progress
-from orchestrator.cli.summary import print_end, print_summary
+from orchestrator.cli.results import print_end, print_summary
 from orchestrator.cluster import Allocation, end_process, here, serve
 from orchestrator.cluster.folder import usual_root
 from orchestrator.engine import (
@@ -69,7 +69,7 @@ def carry_out(
     terms = terms or Terms()
     allocation = replace(here(), submission=terms.key or "")
     if allocation.hint:
-        stderr.print(f"warning: {allocation.hint}", style="yellow", highlight=False)
+        warn(allocation.hint)
     if not allocation.leads:
         return _lend(run, allocation, terms)
     log = tuple(Sink(name) for name in terms.log)
@@ -89,7 +89,7 @@ def carry_out(
         where = " --here" if has_jobs(run) else ""
         print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
         return _status(outcome)
-    job = Job(run, allocation, terms, _warn)
+    job = Job(run, allocation, terms, warn)
     job.begin()
     try:
         if problems := _problems(run, terms):
@@ -100,7 +100,7 @@ def carry_out(
         job.fail(error)
         raise
     end = job.end(outcome, left)
-    stderr.print(f"job {allocation.job_id} ends: {end}", highlight=False)
+    note(f"job {allocation.job_id} ends: {end}")
     return SETTLED if end == "idle" else _status(outcome)
 
 
@@ -160,10 +160,10 @@ def _lend(run: Path, allocation: Allocation, terms: Terms) -> int:
         return _problems(run, terms, versions)
 
     status, what = serve(
-        allocation, run, root=terms.root, interface=terms.interface, check=check, warn=_warn
+        allocation, run, root=terms.root, interface=terms.interface, check=check, warn=warn
     )
     name = allocation.nodes[allocation.node_id]
-    stderr.print(f"node {name}: {what}", highlight=False)
+    note(f"node {name}: {what}")
     return status
 
 
@@ -178,7 +178,3 @@ def _status(outcome: RunOutcome) -> int:
     if outcome.interrupted:
         return INTERRUPTED
     return SETTLED if outcome.settled else SOME_FAILED
-
-
-def _warn(message: str) -> None:
-    stderr.print(f"warning: {message}", style="yellow", markup=False, highlight=False)

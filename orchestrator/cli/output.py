@@ -1,11 +1,13 @@
-"""Data on stdout, everything else on stderr."""
+"""What commands print: data on stdout, the rest on stderr, nothing that a terminal acts on."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import sys
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +16,22 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.datasets.root import program
-from orchestrator.cli.plain_text import plain
 
 WIDE = 10_000
 """Columns of a line that goes to a file or a pipe: nothing is cut or wrapped there."""
 
 MOST_ROWS = 200
 """Of a table that a person reads; to lay out more takes longer than to compute them."""
+
+UNSEEN = "·"
+"""In place of a character that cannot be shown."""
+
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # with a text
+    r"|\x1b[ -/]*[0-~]?"
+)
+"""The control sequences of terminals, with the text that those like OSC take."""
 
 
 def command() -> str:
@@ -29,6 +40,16 @@ def command() -> str:
 
 
 stderr = Console(stderr=True, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    stderr.print(plain(text), markup=False, highlight=False)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    stderr.print(f"warning: {plain(text)}", style="yellow", markup=False, highlight=False)
 
 
 def stdout(most: int = WIDE) -> Console:
@@ -100,3 +121,18 @@ def duration(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / unit:.0f} {name}" if unit < 3600 else f"{seconds / unit:.1f} {name}"
     return f"{seconds / 86400:.1f} days"
+
+
+def plain(text: str) -> str:
+    """Text without anything that a terminal would act on.
+
+    Control sequences go; line breaks and tabs become spaces, other characters that are not seen
+    (controls, marks of direction, halves of pairs) a dot.
+    """
+    return "".join(map(_seen, _SEQUENCE.sub("", text)))
+
+
+def _seen(character: str) -> str:
+    if character in "\t\n\v\f\r\x85\u2028\u2029":
+        return " "
+    return UNSEEN if unicodedata.category(character).startswith("C") else character

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.output import duration, stderr
+from orchestrator.cli.output import duration, note, stderr, warn
 from orchestrator.engine import Running, Snapshot
 
 MOST_SHOWN = 8
@@ -48,11 +48,11 @@ class Progress:
         pause = 1.0 if ended != self._last_ended else LINE_SECONDS
         if now - self._last_line >= pause or trials.left == 0:
             self._last_line, self._last_ended = now, ended
-            stderr.print(self._line(snapshot), markup=False, highlight=False)
+            note(self._line(snapshot))
 
     def warn(self, message: str) -> None:
         """Say something that the user should know, without disturbing the display."""
-        stderr.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+        warn(message)
 
     def _line(self, snapshot: Snapshot) -> str:
         running = "; ".join(_running(item) for item in snapshot.running[:MOST_SHOWN])
@@ -86,10 +86,10 @@ class Progress:
 def _running(item: Running) -> str:
     if item.learning_rate is None:
         name = "flow"
-    elif item.eta_over_eta_c is None:
+    elif item.eta_over_final_eta_c is None:
         name = f"η {item.learning_rate:.3g}"
     else:
-        name = f"η/η_c {item.eta_over_eta_c:.3g}"
+        name = f"η/final η_c {item.eta_over_final_eta_c:.3g}"
     if not math.isfinite(item.loss):
         return f"{name} starts"
     return f"{name} step {item.step:,} loss {item.loss:.4g}"

@@ -1,4 +1,4 @@
-"""``eos query``, ``eos analyze``, ``eos report``, ``eos compact``: what to do with the tables."""
+"""``eos query``, ``analyze``, ``report``, ``export`` and ``compact``: commands on the tables."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import typer
 
 from orchestrator.analysis import analyze as analyze_run
 from orchestrator.cli.errors import UserError
-from orchestrator.cli.output import MOST_ROWS, command, print_json, print_table, stderr
-from orchestrator.cli.phases import print_phases
-from orchestrator.cli.plain_text import plain
-from orchestrator.cli.run import Json, RunArgument
+from orchestrator.cli.options import Json, RunArgument
+from orchestrator.cli.output import MOST_ROWS, command, note, print_json, print_table
+from orchestrator.cli.results import print_phases
 from orchestrator.ledger.labels import column_labels
+from orchestrator.reading import TABLES, refuse_unfit
+from orchestrator.reading import Format as ExportFormat
+from orchestrator.reading import export as export_tables
 from orchestrator.run_directory import has_sweep, refuse_no_tables, sweep_of
 from orchestrator.store import ANALYSIS, describe, examples, render, save, write_bytes_whole
 from orchestrator.store import compact as compact_run
@@ -95,7 +97,7 @@ def query(
         else:
             write_bytes_whole(output, text.encode())
     if output is not None:
-        stderr.print(f"{result.num_rows} rows in {output}", highlight=False)
+        note(f"{result.num_rows} rows in {output}")
 
 
 def _print_examples(*, as_json: bool) -> None:
@@ -126,10 +128,7 @@ def _hint_at_analysis(run: Path, sql: str) -> None:
         and not (run / "analysis" / f"{name}.parquet").is_file()
     ]
     if missing:
-        stderr.print(
-            f"{', '.join(missing)} not there yet: {command()} analyze {shlex.quote(str(run))}",
-            highlight=False,
-        )
+        note(f"{', '.join(missing)} not there yet: {command()} analyze {shlex.quote(str(run))}")
 
 
 def analyze(run: RunArgument, json: Json = False) -> None:
@@ -179,7 +178,7 @@ def report(
             f"{str(folder)!r} cannot be written to; --output FOLDER must name a place that can"
         )
     rows = []
-    for drawn in figures_of(run, names=figures, warn=_say):
+    for drawn in figures_of(run, names=figures, warn=note):
         paths = save(drawn, folder, formats)
         rows.append({**drawn.words(), "files": paths})
         if not json:
@@ -189,10 +188,6 @@ def report(
         print_json([*rows, {**PAGE_WORDS, "files": [page]}])
     else:
         print(page)
-
-
-def _say(sentence: str) -> None:
-    stderr.print(plain(sentence), markup=False, highlight=False)
 
 
 def compact(run: RunArgument, json: Json = False) -> None:
@@ -212,4 +207,43 @@ def compact(run: RunArgument, json: Json = False) -> None:
         print(f"{done.merged} files merged into {len(done.written)}")
 
 
-COMMANDS = {"query": query, "analyze": analyze, "report": report, "compact": compact}
+def export(
+    run: RunArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder to write to.", show_default=False)
+    ],
+    tables: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TABLE …]", help="All tables unless given.", show_default=False),
+    ] = None,
+    format: Annotated[
+        ExportFormat, typer.Option("--format", help="The format of the files.")
+    ] = ExportFormat.csv,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of these names.")] = False,
+    json: Json = False,
+) -> None:
+    """Write tables to a folder, as CSV or Parquet.
+
+    Each is one file. CSV has a header.
+
+    Example: eos export runs/quickstart trials phase --output tables
+    """
+    refuse_no_tables(run)
+    wanted = list(dict.fromkeys(tables or TABLES))
+    refuse_unfit(output, wanted, format, force=force)
+    rows = []
+    for done in export_tables(run, wanted, output, format):
+        rows.append({"table": done.table, "file": done.path, "rows": done.rows})
+        if not json:
+            print(f"{done.path}: {done.rows} rows", flush=True)
+    if json:
+        print_json(rows)
+
+
+COMMANDS = {
+    "query": query,
+    "analyze": analyze,
+    "report": report,
+    "export": export,
+    "compact": compact,
+}

@@ -15,8 +15,8 @@ from orchestrator.analysis.verdict import UNDECIDED
 from orchestrator.claims import CLAIMS, Evidence, Verdict, gather, judge
 from orchestrator.cli.errors import ERROR, INTERRUPTED, SETTLED, UserError
 from orchestrator.cli.execution import carry_out
+from orchestrator.cli.options import Json
 from orchestrator.cli.output import print_json, print_table, stderr
-from orchestrator.cli.run import Json
 from orchestrator.sweep import Sweep, load
 
 SMALL = Path("configs/paper/small")

@@ -17,10 +17,9 @@ from rich.live import Live
 from rich.text import Text
 
 from orchestrator.cli.errors import UserError, sentence
-from orchestrator.cli.frame import draw
-from orchestrator.cli.output import print_json, stderr
-from orchestrator.cli.plain_text import plain
-from orchestrator.cli.run import RunArgument
+from orchestrator.cli.options import RunArgument
+from orchestrator.cli.output import note, plain, print_json, stderr
+from orchestrator.cli.watch_display import draw
 from orchestrator.watch import Jobs, View, Watcher
 
 LEAST_SECONDS = 0.5
@@ -113,7 +112,7 @@ def _print_changes(watcher: Watcher, run: str, every: float, until_done: bool) -
                 raise
             if sentence(error) != trouble:
                 trouble = sentence(error)
-                stderr.print(f"not up to date: {plain(trouble)}", markup=False, highlight=False)
+                note(f"not up to date: {trouble}")
             pause.wait(every)
             continue
         if (seen := _without_ages(view)) != last:

@@ -152,7 +152,7 @@ class InHand:
             step=self.run.step,
             loss=self.run.loss,
             learning_rate=eta,
-            eta_over_eta_c=eta / eta_c if eta and eta_c else None,
+            eta_over_final_eta_c=eta / eta_c if eta and eta_c else None,
         )
 
     def live(self, points: int) -> LiveTrial:

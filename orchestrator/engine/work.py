@@ -83,7 +83,7 @@ class Running:
     step: int
     loss: float
     learning_rate: float | None
-    eta_over_eta_c: float | None
+    eta_over_final_eta_c: float | None
 
 
 @dataclass(frozen=True)

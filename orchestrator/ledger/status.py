@@ -145,7 +145,7 @@ def _described(column: ColumnState, trial: Trial, attempt: Mapping[str, Any]) ->
         "kind": trial.kind,
         **dataclasses.asdict(column.column.problem),
         "eta": eta,
-        "eta_over_eta_c": eta / eta_c if eta and eta_c else None,
+        "eta_over_final_eta_c": eta / eta_c if eta and eta_c else None,
         **{name: attempt.get(name) for name in _OF_ATTEMPT},
     }
 

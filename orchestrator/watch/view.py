@@ -46,7 +46,7 @@ class RunningTrial:
     column: str
     kind: str
     learning_rate: float | None
-    eta_over_eta_c: float | None
+    eta_over_final_eta_c: float | None
     step: int | None
     loss: float | None
     sharpness: tuple[float | None, ...]

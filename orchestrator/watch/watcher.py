@@ -157,7 +157,7 @@ class Watcher:
                         column=self._short[mark.column_id],
                         kind="gd" if trial is None else trial.kind,
                         learning_rate=eta,
-                        eta_over_eta_c=eta / eta_c if eta and eta_c else None,
+                        eta_over_final_eta_c=eta / eta_c if eta and eta_c else None,
                         step=None if said is None else said.step,
                         loss=None if said is None else said.loss,
                         sharpness=() if said is None else said.sharpness,

@@ -35,8 +35,8 @@ class LoggedTrial:
             **dataclasses.asdict(trial.problem),
             "kind": trial.kind,
             "eta": self.eta,
-            "eta_over_eta_c": ratio,
-            "eta_c": eta_c,
+            "eta_over_final_eta_c": ratio,
+            "final_eta_c": eta_c,
             "column_id": assignment.column_id,
             "trial_id": self.trial_id,
         }
@@ -63,7 +63,7 @@ class LoggedTrial:
 def _name(eta: float | None, ratio: float | None, label: str) -> str:
     if eta is None:
         return f"flow · {label}"
-    relative = "" if ratio is None else f" = {ratio:.3g} η_c"
+    relative = "" if ratio is None else f" = {ratio:.3g} final η_c"
     return f"η {eta:.4g}{relative} · {label}"
 
 

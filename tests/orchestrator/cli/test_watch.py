@@ -84,7 +84,7 @@ def test_a_running_trial_shows_the_edge_at_its_last_points(working: Path) -> Non
     (one,) = view.running
     assert (one.trial_id, one.kind, one.step, one.loss) == (trial.trial_id, "gd", 150, 0.25)
     assert one.learning_rate == trial.learning_rate
-    assert one.eta_over_eta_c in (0.5, 1.0, 1.5)
+    assert one.eta_over_final_eta_c in (0.5, 1.0, 1.5)
     half = trial.learning_rate / 2
     assert one.at_edge == (10 * half, 20 * half, None, 30 * half)
     assert one.column == ""  # there is no other

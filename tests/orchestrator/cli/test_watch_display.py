@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.cli.frame import draw
-from orchestrator.cli.plain_text import plain
-from orchestrator.cli.sparkline import sparkline
+from orchestrator.cli.output import plain
+from orchestrator.cli.watch_display import draw, sparkline
 from orchestrator.plan import Counts
 from orchestrator.slurm.job_state import JobState
 from orchestrator.watch import ColumnLine, Columns, Failure, Jobs, RunningTrial, View
@@ -20,14 +19,14 @@ GD = RunningTrial(
     column="2×64 tanh seed 0",
     kind="gd",
     learning_rate=0.05,
-    eta_over_eta_c=1.25,
+    eta_over_final_eta_c=1.25,
     step=12_345,
     loss=0.0712,
     sharpness=(20.0, 38.0, None, 40.4),
     age_s=1.0,
 )
 FLOW = replace(
-    GD, kind="flow", learning_rate=None, eta_over_eta_c=None, sharpness=(25.0, 50.0), step=100
+    GD, kind="flow", learning_rate=None, eta_over_final_eta_c=None, sharpness=(25.0, 50.0), step=100
 )
 STARTS = replace(GD, step=None, loss=None, sharpness=(), age_s=None)
 FAILURE = Failure(
@@ -89,10 +88,10 @@ def test_at_80_columns_a_frame_says_all_that_matters() -> None:
         "68/612 done, 3 running, 540 to do, 1 failed, 7 skipped",
         "about 30 min to go with 4 processes at work",
         "2×64 tanh seed 0",
-        "1.25        12,345    0.0712   1.010  ▃▄·▅",
-        "flow           100    0.0712    S 50  ▅█",
+        "1.25            12,345    0.0712   1.010  ▃▄·▅",
+        "flow               100    0.0712    S 50  ▅█",
         "S·η/2  0 ▁▂▃▄ 1 ▅▆▇█ 2",
-        "1.25        starts         –       –",
+        "1.25            starts         –       –",
         "eos why runs/grid-7",
         "fedcba9876543210  out_of_memory  given up  MemoryError: too large",
         "SLURM jobs  1 live, 0 ended, asked 12 s ago",
@@ -107,7 +106,7 @@ def test_at_80_columns_a_frame_says_all_that_matters() -> None:
 
 def test_at_40_columns_a_trial_has_its_rate_its_loss_and_its_edge() -> None:
     text = lines(VIEW, 40, 40)
-    assert "1.25       0.0712   1.010  ▃▄·▅" in text
+    assert "1.25           0.0712   1.010  ▃▄·▅" in text
     assert not any("2×64 tanh seed 0" in line for line in text)
     assert "columns 3/36 done, 2 at work, 1 failed" in text
     assert "trials 68/612 done, 3 running, 1 failed" in [line[:39] for line in text]
@@ -236,4 +235,4 @@ def test_a_directory_that_cannot_be_read_now_is_said_below() -> None:
 
 def test_the_heading_of_short_names_is_whole() -> None:
     short = replace(VIEW, running=(replace(GD, column="2×48"),))
-    assert any(line.startswith("column  η/η_c") for line in lines(short, 80, 30))
+    assert any(line.startswith("column  η/final η_c") for line in lines(short, 80, 30))

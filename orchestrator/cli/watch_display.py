@@ -1,19 +1,25 @@
-"""The sections of what ``eos watch`` shows: titles and lines, to be cut to a terminal's width."""
+"""What ``eos watch`` shows: a view of a run as lines of text, for any width and height."""
 
 from __future__ import annotations
 
+import math
 import shlex
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
 
-from orchestrator.cli.output import command, duration, shown
-from orchestrator.cli.plain_text import line, plain
-from orchestrator.cli.slurm_jobs import state_in_words
-from orchestrator.cli.sparkline import sparkline
+from orchestrator.cli.output import command, duration, plain, shown
+from orchestrator.cli.status import state_in_words
 from orchestrator.slurm.job_state import JobState
 from orchestrator.watch import ColumnLine, Failure, RunningTrial, View
+
+LEAST_LINES = 4
+"""Of each section that has so many, as long as there is room."""
+
+MOST_LINES = 40
+"""Of each section where there is room for everything."""
 
 TOP = 2.0
 """Of the scale of S·η/2, so that the edge, 1, is its middle."""
@@ -29,6 +35,111 @@ LABEL = 24
 
 OLD_SECONDS = 20.0
 """News of a trial that are older are shown with their age: its step takes long, or it hangs."""
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+"""From the bottom to the top of a scale, whose middle lies between the fourth and the fifth."""
+
+UNKNOWN = "·"
+"""Where nothing was measured."""
+
+GAP = "  "
+"""Between two cells of a line."""
+
+
+def draw(view: View, run: str, width: int, height: int | None = None, trouble: str = "") -> Text:
+    """A view in so many columns and lines of a terminal; without a height, in as many as it takes.
+
+    ``run`` is what the user calls the run directory; ``trouble`` is what keeps it from being read
+    now. No line is longer than ``width``, and there are at most ``height``.
+    """
+    found = [
+        running_section(view, width),
+        failures_section(view, run, width),
+        jobs_section(view, width),
+        columns_section(view, width),
+    ]
+    sections = [section for section in found if section is not None]
+    lines = _head(view, width)
+    foot = [] if height is None else [_foot(trouble)]
+    if height is None:
+        counts = [min(len(section.lines), MOST_LINES) for section in sections]
+    else:
+        counts = portions(height - len(lines) - len(foot) - 1, sections, LEAST_LINES)
+    for section, count in zip(sections, counts, strict=True):
+        lines += _shown(section, count)
+    if height is not None:
+        lines = lines[: max(height - len(foot) - 1, 1)]
+        lines += [Text("")] * (height - len(foot) - len(lines)) + foot
+        lines = lines[:height]
+    return Text("\n").join(cut(one, width) for one in lines)
+
+
+def _foot(trouble: str) -> Text:
+    if trouble:
+        return Text(f"not up to date: {plain(trouble)}", style="red")
+    return Text("Ctrl-C ends watching; the run goes on", style="dim")
+
+
+def _shown(section: Section, count: int) -> list[Text]:
+    """A section's title and so many lines; none for a negative count."""
+    if count < 0:
+        return []
+    lines = list(section.lines[:count])
+    missing = len(section.lines) - len(lines)
+    if missing and lines:
+        lines[-1] = Text(f"… and {missing + 1} more", style="dim")
+    return [Text(""), *section.title, *lines]
+
+
+def _head(view: View, width: int) -> list[Text]:
+    """Who it is, where columns and trials stand, and what is to be expected."""
+    title = Text.assemble((plain(view.name), "bold"))
+    if view.folder != view.name:
+        title.append(f"  in {plain(view.folder)}", style="dim")
+    if view.since is not None:
+        began = time.strftime("%Y-%m-%d %H:%M", time.localtime(view.since))
+        end = view.until if view.finished and view.until is not None else view.now
+        title.append(f"  since {began}, {duration(max(end - view.since, 0.0))}", style="dim")
+    columns, trials = view.columns, view.trials
+    done = trials.settled + trials.skipped
+    of_columns = _counts("columns", columns.complete, columns.total, width)
+    of_columns.append(f", {columns.running} at work")
+    of_trials = _counts("trials", done, trials.total, width)
+    of_trials.append(f", {trials.running} running")
+    if width >= NARROW:
+        of_columns.append(f", {columns.waiting} waiting")
+        of_trials.append(f", {trials.to_do} to do")
+    for text, failed in ((of_columns, columns.failed), (of_trials, trials.failed)):
+        text.append(f", {failed} failed", style="bold red" if failed else "dim")
+    if trials.blocked:
+        of_trials.append(f", {trials.blocked} blocked", style="red")
+    if trials.skipped:
+        of_trials.append(f", {trials.skipped} skipped", style="dim")
+    return [title, of_columns, of_trials, _outlook(view)]
+
+
+def _counts(name: str, done: int, total: int, width: int) -> Text:
+    size = min(width - 72, 24)
+    full = size * done // max(total, 1) if size >= 8 else 0
+    bar = "" if size < 8 else "━" * full
+    rest = "" if size < 8 else "─" * (size - full) + "  "
+    return Text.assemble(
+        f"{name:<9}" if width >= NARROW else f"{name} ", (bar, "green"), (rest, "dim"),
+        (f"{done}/{total} done", "bold"),
+    )  # fmt: skip
+
+
+def _outlook(view: View) -> Text:
+    """What is to be expected."""
+    if view.finished:
+        failed = view.trials.failed or view.columns.failed
+        return Text("finished, not without failures" if failed else "finished", style="bold green")
+    if not view.held:
+        return Text("nobody works on it at this moment", style="yellow")
+    processes = f"{view.processes} process{'' if view.processes == 1 else 'es'} at work"
+    if view.to_go_s is None:
+        return Text(processes if view.processes else "at work; no trial runs at this moment")
+    return Text(f"about {duration(view.to_go_s)} to go with {processes}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +165,7 @@ def running_section(view: View, width: int) -> Section | None:
 
 _HEADINGS = {
     "column": "column",
-    "name": "η/η_c",
+    "name": "η/final η_c",
     "eta": "η",
     "step": "step",
     "loss": "loss",
@@ -71,7 +182,7 @@ def _heading(name: str, size: int) -> str:
 def _parts(label: int, width: int) -> list[tuple[str, int]]:
     """The cells of a line about a trial, and their widths; the sparkline has what is left."""
     parts = [("column", label)] if label else []
-    parts.append(("name", 7))
+    parts.append(("name", 11))
     if width >= WIDE:
         parts.append(("eta", -9))
     if width >= NARROW:
@@ -108,8 +219,8 @@ def _cell(one: RunningTrial, name: str, size: int) -> Text | str:
 
 
 def _name(one: RunningTrial) -> str:
-    if one.eta_over_eta_c is not None:
-        return f"{one.eta_over_eta_c:.4g}"
+    if one.eta_over_final_eta_c is not None:
+        return f"{one.eta_over_final_eta_c:.4g}"
     if one.learning_rate is not None:
         return f"η {one.learning_rate:.3g}"
     return "flow" if one.kind == "flow" else "–"
@@ -202,3 +313,42 @@ def portions(room: int, sections: Sequence[Section], least: int) -> list[int]:
             counts[index] += more
             room -= more
     return counts
+
+
+def sparkline(values: Sequence[float | None], width: int, top: float) -> Text:
+    """The last ``width`` values on a scale from 0 to ``top``.
+
+    Those from its middle on have another colour; what lies above the top is drawn as the top, in a
+    third.
+    """
+    line = Text()
+    for value in values[-width:]:
+        if value is None or not math.isfinite(value):
+            line.append(UNKNOWN, style="dim")
+            continue
+        share = value / top if top > 0 else 0.0
+        place = min(max(int(share * len(BLOCKS)), 0), len(BLOCKS) - 1)
+        style = "cyan" if share < 0.5 else "yellow" if share <= 1 else "red"
+        line.append(BLOCKS[place], style=style)
+    return line
+
+
+def line(cells: Sequence[tuple[Text | str, int]]) -> Text:
+    """Cells side by side, each cut and filled to its width: to the right where that is negative."""
+    whole = Text()
+    for number, (content, size) in enumerate(cells):
+        cell = content.copy() if isinstance(content, Text) else Text(content)
+        cell.truncate(abs(size), overflow="ellipsis")
+        whole.append(GAP if number else "")
+        fill = " " * (abs(size) - cell.cell_len)
+        whole.append(fill if size < 0 else "")
+        whole.append_text(cell)
+        whole.append(fill if size >= 0 else "")
+    return whole
+
+
+def cut(text: Text, width: int) -> Text:
+    """One line of at most so many cells."""
+    text.rstrip()
+    text.truncate(width, overflow="ellipsis")
+    return text

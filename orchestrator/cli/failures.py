@@ -1,37 +1,29 @@
-"""``eos status``, ``eos why``, ``eos logs``: what a run is doing and what went wrong; read-only."""
+"""``eos why`` and ``eos logs``: what went wrong with trials and SLURM jobs, and their logs."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cli.errors import UserError
-from orchestrator.cli.output import command, duration, print_json, print_table, shown
-from orchestrator.cli.plain_text import plain
-from orchestrator.cli.run import Json, RunArgument, of_older_version
-from orchestrator.cli.slurm_jobs import (
-    bad_ends_as_rows,
-    ends_of,
-    needs_evidence,
-    observation_as_json,
-    print_bad_ends,
-    print_job_output,
-    print_jobs,
-    with_evidence,
-)
+from orchestrator.cli.options import Json, RunArgument
+from orchestrator.cli.output import command, plain, print_json, print_table, shown
+from orchestrator.cli.status import FOLDED, WIDEST
 from orchestrator.first_line import first_line
-from orchestrator.ledger import Ledger
-from orchestrator.ledger.status import RunStatus, describe_trials, read_status
+from orchestrator.ledger import Ledger, Row
+from orchestrator.ledger.status import describe_trials
 from orchestrator.logs import read_log
-from orchestrator.plan import Counts, RunState
+from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
-from orchestrator.slurm.observe import observe
+from orchestrator.slurm.evidence import JobEnd, end_of_attempt
+from orchestrator.slurm.observe import job_ends_of, output_files
 from orchestrator.slurm.records import has_jobs, read_jobs
+
+END_COLUMNS = ("job", "start", "ended", "failure_class", "by", "nodes", "evidence")
 
 TrialOrJobArgument = Annotated[
     str,
@@ -41,46 +33,6 @@ TrialOrJobArgument = Annotated[
         show_default=False,
     ),
 ]
-
-
-def status(run: RunArgument, json: Json = False) -> None:
-    """Show the trials of each column by state, and SLURM jobs.
-
-    Nothing is changed.
-
-    Example: eos status runs/quickstart
-    """
-    state = read_status(run)
-    seen = observe(run, state.sweep)
-    if json:
-        print_json({**as_json(state), **observation_as_json(seen)})
-        return
-    rows = [
-        {
-            "column": column.label,
-            **_by_state(column.trials),
-            "claimed by": column.claimed_by,
-            "heartbeat": None if column.heartbeat_s is None else duration(column.heartbeat_s),
-            "last result": _ago(column.last_result_s),
-        }
-        for column in state.columns
-    ]
-    unseen = set() if state.trials.blocked else {"blocked"}
-    print_table(rows, [name for name in rows[0] if name not in unseen])
-    left = state.trials.left
-    seconds = state.remaining_s if left else None
-    go = "" if seconds is None else f", about {duration(seconds)} of one worker to go"
-    print(f"{state.trials.settled} trials settled, {left} left{go}")
-    if state.slurm_jobs and not seen.jobs:
-        print(f"SLURM jobs at work: {', '.join(state.slurm_jobs)}")
-    for column in state.columns:
-        if column.blocked:
-            print(f"{column.label}: {column.blocked}")
-    if state.older:
-        print(of_older_version(state.older))
-    for path in state.damaged:
-        print(f"damaged: {path}")
-    print_jobs(run, seen)
 
 
 def why(
@@ -173,7 +125,7 @@ def logs(run: RunArgument, trial: TrialOrJobArgument) -> None:
         print(line)
 
 
-COMMANDS = {"status": status, "why": why, "logs": logs}
+COMMANDS = {"why": why, "logs": logs}
 
 
 def _full_name(
@@ -202,21 +154,103 @@ def _full_name(
     return found[0]
 
 
-def as_json(state: RunStatus) -> dict[str, Any]:
-    """A status with the numbers of trials beside the rest of each column."""
-    columns = [{**asdict(column), **asdict(column.trials)} for column in state.columns]
-    for column in columns:
-        del column["trials"]
-    return {**asdict(state), "columns": columns, "trials": asdict(state.trials)}
-
-
-def _by_state(trials: Counts) -> dict[str, int]:
-    return {name.replace("_", " "): number for name, number in asdict(trials).items()}
-
-
-def _ago(seconds: float | None) -> str | None:
-    return None if seconds is None else f"{duration(seconds)} ago"
-
-
 def _clock(moment: Any) -> str:
     return shown(moment.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+
+
+def ends_of(run: Path, attempts: Sequence[Row] = ()) -> tuple[list[JobEnd], str | None]:
+    """How the jobs of a run, and those that attempts name, ended; and why SLURM said nothing."""
+    named = {
+        str(row["slurm_job_id"]): row["started_at"].timestamp()
+        for row in sorted(attempts, key=lambda row: int(row["attempt"]), reverse=True)
+        if row["slurm_job_id"]
+    }
+    return job_ends_of(run, named)
+
+
+def bad_ends_as_rows(ends: Sequence[JobEnd]) -> list[Row]:
+    """Jobs that ended badly as rows like those of failed trials, of kind ``job``."""
+    return [
+        {
+            "trial_id": None,
+            "kind": "job",
+            "outcome": end.end,
+            "failure_class": end.failure_class,
+            "error": end.evidence,
+            "source": end.source,
+            "hostname": end.nodes,
+            "slurm_job_id": end.job_id,
+            "restart_count": end.restart,
+        }
+        for end in ends
+        if end.bad
+    ]
+
+
+def print_bad_ends(ends: Sequence[JobEnd], silence: str | None) -> None:
+    """The jobs that ended badly, each with its evidence."""
+    rows = [
+        {
+            "job": end.job_id,
+            "start": end.restart,
+            "ended": end.end,
+            "failure_class": end.failure_class,
+            "by": end.source,
+            "nodes": end.nodes,
+            "evidence": end.evidence,
+        }
+        for end in ends
+        if end.bad
+    ]
+    if rows:
+        print_table(
+            rows, END_COLUMNS, title="SLURM jobs that ended badly", most=WIDEST, folded=FOLDED
+        )
+    if silence is not None:
+        print(f"sacct knows nothing ({silence}); shown is what the jobs themselves recorded")
+
+
+def with_evidence(attempts: Sequence[Row], ends: Sequence[JobEnd]) -> list[Row]:
+    """Attempts, those lost with their job each with the class that its job's end proves."""
+    rows = []
+    for row in attempts:
+        end = None
+        if needs_evidence(row):
+            end = end_of_attempt(
+                row["slurm_job_id"], row["restart_count"], row["started_at"].timestamp(), ends
+            )
+        rows.append(
+            {
+                **row,
+                "job_end": None if end is None else end.end,
+                "job_failure_class": None if end is None else end.failure_class,
+                "job_evidence": None if end is None else f"{end.source}: {end.evidence}",
+            }
+        )
+    return rows
+
+
+def needs_evidence(row: Row) -> bool:
+    """Whether an attempt was lost in a job, with nothing on record that says why."""
+    return row["outcome"] == "lost" and row["failure_class"] is None and bool(row["slurm_job_id"])
+
+
+def print_job_output(run: Path, job_id: str) -> bool:
+    """Print what a job of the run wrote; False when the argument names none of its jobs."""
+    files = output_files(run, job_id)
+    record = read_jobs(run).get(job_id)
+    if not files and record is None:
+        return False
+    if not files and record is not None and record.submission is None:
+        print(
+            f"job {job_id} was not submitted by {command()}; its output is where its script has it "
+            f"(slurm/*.sbatch: slurm-{job_id}.log in the folder of the submission)"
+        )
+    elif not files:
+        print(f"job {job_id} has written nothing into {run}/slurm/{job_id} yet")
+    for path in files:
+        print(f"==> {path} <==")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                print(line.rstrip("\n"))
+    return True

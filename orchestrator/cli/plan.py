@@ -1,0 +1,170 @@
+"""``eos plan``: the trials of a sweep, and what they will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs import datasets
+from orchestrator import sweep as sweeps
+from orchestrator.cli.options import Config, Json, Overrides, RunOption, checked
+from orchestrator.cli.output import command, duration, print_json, print_table, warn
+from orchestrator.cli.status import of_older_version
+from orchestrator.engine import network_errors, refuse_unfit_directory, timed_for
+from orchestrator.ledger import Ledger
+from orchestrator.ledger.labels import column_labels
+from orchestrator.ledger.timed import read_timed
+from orchestrator.plan import Counts, Prediction, RunState, predict
+from orchestrator.sweep import Sweep
+
+MOST_COLUMNS_SHOWN = 30
+
+TABLES = 3
+"""In which every settled trial has rows: ``trials``, ``trajectories`` and ``attempts``."""
+
+
+def plan(
+    config: Config, overrides: Overrides = None, run_dir: RunOption = None, json: Json = False
+) -> None:
+    """Show the trials of a sweep and what they will cost.
+
+    Nothing is run, and nothing is written.
+
+    Example: eos plan configs/quickstart.yaml problem.width=[64,128]
+    """
+    sweep = checked(sweeps.load(config, overrides or ()), unseen=True)
+    run = run_dir or Path("runs") / sweep.name
+    refuse_unfit_directory(run, sweep)
+    state = Ledger(run).read(sweep.columns) if run.is_dir() else RunState.of(sweep.columns)
+    refused = _refused(sweep)
+    sound = np.array([column.column_id not in refused for column in sweep.columns])
+    cost, timed = _predicted(run, state, sound)
+    rows = _planned(state, cost, refused)
+    total = _numbers(state.total)
+    gradients, hours = float(cost.gradients.sum()), float(cost.seconds.sum()) / 3600
+    files = sum(row["files"] for row in rows)
+    for error in dict.fromkeys(refused.values()):
+        warn(error)
+    if json:
+        print_json(
+            {
+                "run": str(run),
+                "columns": rows,
+                **total,
+                "older": state.older,
+                "gradients": gradients,
+                "device_hours": hours,
+                "files": files,
+                "prior": bool(cost.guess.any()),
+                "timed": bool(cost.timed.all()),
+            }
+        )
+        return
+    keys = ["column", "trials", "settled", "failed", "to do", "gradients", "device hours"]
+    shown = [
+        {**row, "gradients": None if row["gradients"] is None else f"{row['gradients']:.2g}"}
+        for row in rows[:MOST_COLUMNS_SHOWN]
+    ]
+    print_table(shown, keys)
+    if len(rows) > len(shown):
+        print(f"… and {len(rows) - len(shown)} more columns")
+    print(
+        f"{len(rows)} columns, {total['trials']} trials: {total['settled']} settled, "
+        f"{total['to do']} to do\n"
+        f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
+        f"worker{_reservation(state, cost, timed)}\n"
+        f"{_left_out(len(refused))}"
+        f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
+        f"{command()} compact merges them"
+    )
+    if state.older:
+        print(of_older_version(state.older))
+    _warn_of_missing(sweep)
+
+
+COMMANDS = {"plan": plan}
+
+
+def _warn_of_missing(sweep: Sweep) -> None:
+    """A plan needs no data; a run does."""
+    for name in sorted({column.problem.dataset for column in sweep.columns}):
+        try:
+            datasets.check_files(name)
+        except datasets.DatasetError as error:
+            warn(str(error))
+
+
+def _refused(sweep: Sweep) -> dict[str, str]:
+    """Why networks cannot be made, by column_id: ``eos run`` refuses these columns."""
+    found = network_errors(sweep.columns)
+    return {column.column_id: str(error) for error, columns in found for column in columns}
+
+
+def _predicted(
+    run: Path, state: RunState, sound: npt.NDArray[np.bool_]
+) -> tuple[Prediction, str | None]:
+    """The cost of the sound columns, and where gradients were timed for it."""
+    known = read_timed(run)
+    timed = timed_for(state, known)
+    here = timed.keys() - known.keys()
+    where = "on a CPU of this machine" if here else "when a run began" if timed else None
+    return predict(state, timed=timed).only(sound), where
+
+
+def _left_out(refused: int) -> str:
+    """A line on columns without a cost, if there are any."""
+    if not refused:
+        return ""
+    return f"not predicted: {refused} columns whose network cannot be made, which eos run refuses\n"
+
+
+def _reservation(state: RunState, cost: Prediction, timed: str | None) -> str:
+    """What a prediction rests on, as long as that is not what was measured."""
+    if not cost.guess.any():
+        return ""
+    said = "a guess until each column's flow has run"
+    if timed is not None:
+        said += f"; a gradient and a Hessian product were timed {timed}"
+    untimed = [state.columns[i].resources for i in np.flatnonzero(~cost.timed)]
+    if untimed:
+        said += "; what was never timed is taken at the speed of one CPU core"
+    if any(resources.gpus_per_worker for resources in untimed):
+        said += ", and all but tiny networks take less on a GPU"
+    return f" ({said})"
+
+
+def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each column; without a cost where its network is refused."""
+    labels, rows = column_labels(state.columns), []
+    for i, its in enumerate(state):
+        protocol, refusal = its.column.protocol, refused.get(its.column_id)
+        measures = bool(protocol.also or protocol.eigenvalues)  # a table of their own
+        predicted = refusal is None
+        rows.append(
+            {
+                "column": labels[its.column_id],
+                "column_id": its.column_id,
+                **_numbers(its.counts),
+                "files": (TABLES + measures) * its.counts.left,
+                "gradients": float(cost.gradients[i]) if predicted else None,
+                "device hours": float(cost.seconds[i]) / 3600 if predicted else None,
+                "guess": bool(cost.guess[i]) if predicted else None,
+                "timed": bool(cost.timed[i]) if predicted else None,
+                "refused": refusal,
+            }
+        )
+    return rows
+
+
+def _numbers(trials: Counts) -> dict[str, int]:
+    return {
+        "trials": trials.wanted,
+        "settled": trials.settled,
+        "failed": trials.failed,
+        "blocked": trials.blocked,
+        "to do": trials.left,
+    }
