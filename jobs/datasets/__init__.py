@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 
-from jobs.datasets import cifar10, digits, fashion_mnist, mnist, mnist_mini, synthetic
+from jobs.datasets import cifar10, embedded, mnist, synthetic
 from jobs.datasets.root import data_root, named_root, reading
 from jobs.datasets.source import Dataset, DatasetError, Samples, Shape, Source
 from jobs.spec import Problem
@@ -30,10 +30,11 @@ __all__ = [
 ]
 
 SOURCES: dict[str, Callable[[DatasetName], Source]] = {
-    "mnist-mini": lambda name: mnist_mini.MnistMini(),
-    "digits": lambda name: digits.Digits(),
-    "mnist": lambda name: mnist.source(**name.options),
-    "fashion-mnist": lambda name: fashion_mnist.source(**name.options),
+    "mnist-mini": lambda name: embedded.MnistMini(),
+    "digits": lambda name: embedded.Digits(),
+    **dict.fromkeys(
+        ("mnist", "fashion-mnist"), lambda name: mnist.IdxImages(name.base, **name.options)
+    ),
     "cifar10": lambda name: cifar10.Cifar10(**name.options),
     **dict.fromkeys(("point", "points", "signs", "regression", "classification"), synthetic.source),
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +54,9 @@ class Shape:
 class Dataset:
     """A training set and a test set that share no sample.
 
-    ``digest`` names their numbers: that of the float64 inputs and of the labels of both sets, with
-    their shapes; where the last bit of a number depends on the machine, as of synthetic samples,
-    that of the recipe.
+    ``digest`` is that of their numbers, :func:`digest_of_arrays` of the float64 inputs and of the
+    labels of both sets; where the last bit of a number depends on the machine, as of synthetic
+    samples, that of the recipe.
     """
 
     train: Samples
@@ -61,25 +64,21 @@ class Dataset:
     digest: str
 
 
-class Source(Protocol):
-    """One dataset, its options settled. Making one looks at nothing."""
+class Source(ABC):
+    """One dataset, its options settled. Making one reads nothing."""
+
+    shape: Shape
+    pool: int
+    """How many samples training subsets are taken from."""
+    tested: int
+    """How many samples the test set has."""
 
     @property
-    def shape(self) -> Shape:
-        """Of its samples."""
-
-    @property
-    def pool(self) -> int:
-        """How many samples training subsets are taken from."""
-
-    @property
-    def tested(self) -> int:
-        """How many samples the test set has."""
-
-    @property
+    @abstractmethod
     def where(self) -> str:
         """Where it comes from: a folder, a package, or ``computed``."""
 
+    @abstractmethod
     def check_there(self) -> None:
         """Make sure that it can be read, by sizes and headers only.
 
@@ -87,6 +86,7 @@ class Source(Protocol):
             DatasetError: it is not there, not complete or damaged.
         """
 
+    @abstractmethod
     def check_content(self) -> None:
         """Make sure that files hold the very samples that the name stands for, by reading them.
 
@@ -94,6 +94,7 @@ class Source(Protocol):
             DatasetError: they do not, or nothing proves it.
         """
 
+    @abstractmethod
     def check_part(self, n_train: int, subset: str, normalization: str) -> None:
         """Make sure that it has this subset, ``n_train`` being in the pool, and normalization.
 
@@ -101,9 +102,32 @@ class Source(Protocol):
             DatasetError: it has not.
         """
 
+    @abstractmethod
     def load(self, n_train: int, subset: str, normalization: str) -> Dataset:
         """The samples that were checked for.
 
         Raises:
             DatasetError: the samples turn out to be damaged.
         """
+
+
+def digest_of_arrays(*arrays: NDArray[Any]) -> str:
+    """The first 16 hex digits of the SHA-256 of arrays, each with its type and shape before it.
+
+    Equal numbers have the same digest on every machine. There are two digests of a dataset: that of
+    its content, the images and labels of its pool and its test set as they lie in files, in
+    whichever format, which a name can have (``mnist(train=300, digest=…)``); and that of what a
+    problem reads, its training and test samples, subset and normalisation included.
+    """
+    found = hashlib.sha256()
+    for array in arrays:
+        ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        found.update(f"{ordered.dtype.str}{list(ordered.shape)}".encode())
+        found.update(ordered.reshape(-1).data)
+    return found.hexdigest()[:16]
+
+
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -8,14 +8,19 @@ covariance exactly the identity. So for a linear predictor β with noiseless tar
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.datasets.digest import digest_of_arrays
-from jobs.datasets.source import Dataset, DatasetError, Samples, Shape
+from jobs.datasets.source import (
+    Dataset,
+    DatasetError,
+    Samples,
+    Shape,
+    Source,
+    digest_of_arrays,
+)
 from jobs.spec.dataset_name import DatasetName
 
 TESTED = 10_000
@@ -27,11 +32,10 @@ TEST_STREAM, TRAIN_STREAM = 0, 1
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Synthetic:
+class Synthetic(Source):
     """Given training samples, or as many Gaussian ones as are asked for.
 
-    Attributes:
+    Args:
         kind: of the labels: numbers ⟨β*, x⟩, or their signs, where 0 counts as positive.
         truth: β*, of shape (features,).
         pool: training samples there can be.
@@ -40,20 +44,20 @@ class Synthetic:
         seed: of the training samples that are drawn.
     """
 
-    kind: Literal["numbers", "signs"]
-    truth: Array
-    pool: int
-    x: Array | None = None
-    y: Array | None = None
-    seed: int = 0
-
     tested = TESTED
     where = "computed"
 
-    @property
-    def shape(self) -> Shape:
-        """One output."""
-        return Shape(self.truth.shape, outputs=1, kind=self.kind)
+    def __init__(
+        self,
+        kind: Literal["numbers", "signs"],
+        truth: Array,
+        pool: int,
+        x: Array | None = None,
+        y: Array | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.shape = Shape(truth.shape, outputs=1, kind=kind)
+        self.truth, self.pool, self.x, self.y, self.seed = truth, pool, x, y, seed
 
     def check_there(self) -> None:
         """It always is."""
@@ -89,13 +93,13 @@ class Synthetic:
         """
         given = [each for each in (self.truth, self.x, self.y) if each is not None]
         counts = np.array([n_train, self.seed, TESTED], np.int64)
-        kind = np.frombuffer(self.kind.encode(), np.uint8)
+        kind = np.frombuffer(self.shape.kind.encode(), np.uint8)
         return digest_of_arrays(*given, counts, kind)
 
     def _samples(self, x: Array, y: Array | None) -> Samples:
         if y is None:
             y = (x * self.truth).sum(axis=1)  # row by row: the same for fewer rows, to the bit
-            if self.kind == "signs":
+            if self.shape.kind == "signs":
                 y = np.where(y >= 0, 1.0, -1.0)
         return Samples(x, y[:, None])
 

@@ -107,7 +107,7 @@ def check(names: CHECKED = None, json: Json = False) -> None:
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(chosen):
         with datasets.reading(name):
-            rows += [asdict(finding) for finding in data.check(name, root)]
+            rows += [asdict(file) for file in data.check(name, root)]
     if json:
         print_json(rows)
     else:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.datasets import DatasetError, cifar10, find, idx
-from jobs.datasets.idx_images import FULL
-from jobs.datasets.images import EmbeddedImages
-from orchestrator.data.download import checksum
+from jobs.datasets.embedded import EmbeddedImages
+from jobs.datasets.mnist import FULL
+from jobs.datasets.source import checksum
 from orchestrator.data.official import OFFICIAL
 
 MISSING = "missing"
@@ -19,7 +19,7 @@ INSTALLED = "installed only"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckedFile:
     """One file: its size in bytes, by what it was checked, and what is wrong; None for nothing.
 
     Only a checksum tells an official file from any other one of the same form.
@@ -32,16 +32,16 @@ class Finding:
     problem: str | None
 
 
-def check(dataset: str, root: Path) -> Iterator[Finding]:
-    """Findings on every file that the whole dataset needs, in a data root; reads them all."""
+def check(dataset: str, root: Path) -> Iterator[CheckedFile]:
+    """Every file that the whole dataset needs, in a data root, checked; reads them all."""
     source = find(dataset)
     if isinstance(source, EmbeddedImages):
         there = importlib.util.find_spec(source.package) is not None
         problem = None if there else "not installed"
-        yield Finding(dataset, source.where, None, INSTALLED, problem)
+        yield CheckedFile(dataset, source.where, None, INSTALLED, problem)
         return
     for name in _needed(dataset, root):
-        yield _look(dataset, root, name)
+        yield _checked(dataset, root, name)
 
 
 def anything_there(dataset: str, root: Path) -> bool:
@@ -64,19 +64,19 @@ def _needed(dataset: str, root: Path) -> Iterator[str]:
         yield str((found or packed).relative_to(root))
 
 
-def _look(dataset: str, root: Path, name: str) -> Finding:
+def _checked(dataset: str, root: Path, name: str) -> CheckedFile:
     path = root / name
     if not path.is_file():
-        return Finding(dataset, str(path), None, None, MISSING)
+        return CheckedFile(dataset, str(path), None, None, MISSING)
     size = path.stat().st_size
     if name not in OFFICIAL[dataset].checksums:
-        return Finding(dataset, str(path), size, HEADER, _header_problem(path))
+        return CheckedFile(dataset, str(path), size, HEADER, _header_problem(path))
     algorithm, expected = OFFICIAL[dataset].checksums[name].split(":")
     found = checksum(path, algorithm)
     problem = None
     if found != expected:
         problem = f"its {algorithm} is {found}; it must be {expected}, that of the official file"
-    return Finding(dataset, str(path), size, algorithm, problem)
+    return CheckedFile(dataset, str(path), size, algorithm, problem)
 
 
 def _header_problem(path: Path) -> str | None:

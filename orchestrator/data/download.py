@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from jobs.datasets.source import checksum
 from orchestrator.data.web import BrokenOffError, MirrorError, network, refuse_other_proxies
 
 BLOCK = 2**18
@@ -64,12 +65,6 @@ def download(
     )
 
 
-def checksum(path: Path, algorithm: str) -> str:
-    """The digest of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
 @contextmanager
 def _alone(part: Path) -> Iterator[io.FileIO]:
     """The file, to be appended to, which no other process writes at the same time.
@@ -97,7 +92,7 @@ def _appear(part: Path, target: Path, sha256: str) -> None:
     try:
         part.replace(target)
     except FileNotFoundError:
-        if not target.is_file() or checksum(target, "sha256") != sha256:
+        if not target.is_file() or checksum(target) != sha256:
             raise DownloadError(
                 f"{part} was taken away by another process; it must stay until it is whole: the "
                 "same command begins again"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.datasets import named_root
-from orchestrator.data.check import MISSING, Finding, anything_there, check
-from orchestrator.data.download import DownloadError, checksum, download
+from jobs.datasets.source import checksum
+from orchestrator.data.check import MISSING, CheckedFile, anything_there, check
+from orchestrator.data.download import DownloadError, download
 from orchestrator.data.official import OFFICIAL, Archive, Official
 
 Watch = Callable[[str, int, int], None]
@@ -57,10 +58,10 @@ def _fetch(dataset: str, root: Path, mirror: str | None, watch: Watch) -> Fetche
         return Fetched(dataset, str(root / dataset), _idx_files(dataset, root, mirror, watch))
     folder = root / official.unpacked
     if anything_there(dataset, root):
-        findings = list(check(dataset, root))
-        for finding in findings:
-            _refuse_wrong(finding)
-        return Fetched(dataset, str(Path(findings[0].file).parent), 0)
+        files = list(check(dataset, root))
+        for file in files:
+            _refuse_wrong(file)
+        return Fetched(dataset, str(Path(files[0].file).parent), 0)
     _refuse_in_the_way(folder, official)
     (archive,) = official.archives
     path, downloaded = root / archive.path, 0
@@ -70,7 +71,7 @@ def _fetch(dataset: str, root: Path, mirror: str | None, watch: Watch) -> Fetche
     else:
         # Under a name of its own, so that what is deleted is never the user's.
         path = root / f"{archive.path}.fetched"
-        if not path.is_file() or checksum(path, "sha256") != archive.sha256:
+        if not path.is_file() or checksum(path) != archive.sha256:
             _download(archive, path, mirror, watch)
             downloaded = 1
         _unpack(path, folder)
@@ -81,10 +82,10 @@ def _fetch(dataset: str, root: Path, mirror: str | None, watch: Watch) -> Fetche
 def _idx_files(dataset: str, root: Path, mirror: str | None, watch: Watch) -> int:
     """Bring the packed files that are not there, packed or not; how many."""
     downloaded = 0
-    findings = list(check(dataset, root))
-    for archive, finding in zip(OFFICIAL[dataset].archives, findings, strict=True):
-        if finding.problem != MISSING:
-            _refuse_wrong(finding)
+    files = list(check(dataset, root))
+    for archive, file in zip(OFFICIAL[dataset].archives, files, strict=True):
+        if file.problem != MISSING:
+            _refuse_wrong(file)
             continue
         _download(archive, root / archive.path, mirror, watch)
         downloaded += 1
@@ -106,7 +107,7 @@ def _download(archive: Archive, target: Path, mirror: str | None, watch: Watch) 
 
 def _refuse_other_archive(path: Path, archive: Archive) -> None:
     """Make sure that an archive that the user brought is the official one."""
-    found = checksum(path, "sha256") if path.is_file() else "that of no file"
+    found = checksum(path) if path.is_file() else "that of no file"
     if found != archive.sha256:
         raise DownloadError(
             f"{path} is not the official file (its SHA-256 is {found}; it must be "
@@ -149,17 +150,17 @@ def _unpack(path: Path, folder: Path) -> None:
                     each.rename(folder / each.name)
 
 
-def _refuse_wrong(finding: Finding) -> None:
+def _refuse_wrong(file: CheckedFile) -> None:
     """Make sure that a file is the official one; to replace it is the user's to do."""
-    if finding.problem is None:
+    if file.problem is None:
         return
-    whose = f"{finding.file} of dataset {finding.dataset}"
-    if finding.problem == MISSING:
+    whose = f"{file.file} of dataset {file.dataset}"
+    if file.problem == MISSING:
         raise DownloadError(
             f"{whose} is missing from a folder that is there; the folder must be moved away before "
             "the dataset is fetched"
         )
     raise DownloadError(
-        f"{whose} is not the official file ({finding.problem}); it must be moved away before the "
+        f"{whose} is not the official file ({file.problem}); it must be moved away before the "
         "dataset is fetched"
     )

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobs.datasets.official_cifar import OFFICIAL_CIFAR
-from jobs.datasets.official_idx import OFFICIAL_IDX
+from jobs.datasets.cifar10 import OFFICIAL_CIFAR
+from jobs.datasets.mnist import OFFICIAL_IDX
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from jobs import Problem, datasets
-from jobs.datasets import DatasetError, Shape, digits
-from jobs.datasets.images import Images
-from jobs.datasets.normalization import scale
-from jobs.datasets.subset import check_balanced, rows
+from jobs.datasets import DatasetError, Shape
+from jobs.datasets.embedded import Digits
+from jobs.datasets.images import Images, check_balanced, rows, scale
 
 EMBEDDED = {"mnist-mini": (784, 4000, 1000), "digits": (64, 1297, 500)}
 
@@ -65,10 +64,10 @@ def test_digests_are_the_same_everywhere():
 
 
 def test_altered_images_of_a_package_are_refused(monkeypatch):
-    images = digits.Digits().read()
+    images = Digits().read()
     pixels = images.pixels.copy()
     pixels[1796, 63] ^= 1
-    monkeypatch.setattr(digits.Digits, "read", lambda self: Images(pixels, images.labels))
+    monkeypatch.setattr(Digits, "read", lambda self: Images(pixels, images.labels))
     datasets._load.cache_clear()
     says = "dataset digits is not what the package sklearn carries here, whose digest is"
     with pytest.raises(DatasetError, match=says + ".* it must be 2e79711928ab887c"):
@@ -208,8 +207,8 @@ def test_sums_over_many_images_are_exact():
 def test_a_process_keeps_the_last_two_datasets(monkeypatch):
     datasets._load.cache_clear()
     reads = []
-    read = digits.Digits.read
-    monkeypatch.setattr(digits.Digits, "read", lambda self: reads.append(1) or read(self))
+    read = Digits.read
+    monkeypatch.setattr(Digits, "read", lambda self: reads.append(1) or read(self))
     one = _load("digits", 50)
     once = len(reads)
     _load("digits", 60)
@@ -243,7 +242,7 @@ def test_a_missing_package_is_named(monkeypatch, name, package):
 
 
 def test_a_package_that_has_the_images_no_more_is_named(monkeypatch):
-    monkeypatch.setattr(digits.Digits, "file", "moved.csv.gz")
+    monkeypatch.setattr(Digits, "file", "moved.csv.gz")
     with pytest.raises(DatasetError, match=r"digits .* sklearn, which has no file moved\.csv\.gz"):
         _check("digits", 10)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from support.data_files import by_digest, idx_bytes, random_images
 
 from jobs import Problem, datasets
-from jobs.datasets import DatasetError, official_idx
-from jobs.datasets.official_idx import OfficialIdx
+from jobs.datasets import DatasetError, mnist
+from jobs.datasets.mnist import OfficialIdx
 
 LABELS = "t10k-labels-idx1-ubyte"
 
@@ -45,18 +45,16 @@ def _official(files: Mapping[str, bytes], *, unpacked: bool) -> dict[str, Offici
 
 
 @pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Small official files of both; of those of Fashion-MNIST no checksum of unpacked ones."""
     monkeypatch.setenv("EOS_DATA", str(tmp_path))
     official = {name: _official(each, unpacked=name == "mnist") for name, each in FILES.items()}
-    monkeypatch.setattr(official_idx, "OFFICIAL_IDX", official)
+    monkeypatch.setattr(mnist, "OFFICIAL_IDX", official)
     for name, files in FILES.items():
         (tmp_path / name).mkdir()
         for file, content in files.items():
             (tmp_path / name / f"{file}.gz").write_bytes(_packed(content))
-    official_idx._whose.cache_clear()
-    yield tmp_path
-    official_idx._whose.cache_clear()
+    return tmp_path
 
 
 def _check(name: str) -> None:
@@ -129,6 +127,6 @@ def test_an_official_file_at_home_is_not_compared_with_those_of_others(
     monkeypatch.undo()
     path = tmp_path / f"{LABELS}.gz"
     with path.open("wb") as file:
-        file.truncate(official_idx.OFFICIAL_IDX["mnist"][LABELS].packed_size)
+        file.truncate(mnist.OFFICIAL_IDX["mnist"][LABELS].packed_size)
     monkeypatch.setattr(hashlib, "file_digest", lambda *arguments: pytest.fail("it was read"))
-    official_idx.refuse_other_dataset(path, "mnist")
+    mnist.refuse_other_dataset(path, "mnist")

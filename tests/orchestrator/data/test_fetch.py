@@ -91,7 +91,7 @@ def test_what_was_fetched_is_right_and_can_be_loaded_and_is_not_fetched_again(
 ):
     fetched = fetch(dataset, tmp_path)
     assert fetched.downloaded == len(web.asked) == len(OFFICIAL[dataset].archives)
-    assert all(finding.problem is None for finding in check(dataset, tmp_path))
+    assert all(file.problem is None for file in check(dataset, tmp_path))
     _loads(tmp_path, monkeypatch, dataset)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {Path(fetched.where).name}
@@ -162,7 +162,7 @@ def test_other_files_in_the_folder_are_kept(tmp_path, monkeypatch, web):
     monkeypatch.setitem(OFFICIAL, "cifar10", _official(tar, web.address)["cifar10"])
     assert fetch("cifar10", tmp_path).downloaded == 1
     assert (folder / "readme.html").read_text() == "mine"
-    assert all(finding.problem is None for finding in check("cifar10", tmp_path))
+    assert all(file.problem is None for file in check("cifar10", tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == [FOLDER]
 
 
