@@ -6,15 +6,14 @@ import torch
 from torch import nn
 
 from jobs.datasets.source import Shape
-from jobs.models import cnn, custom, diagonal, fcn, resnet, vit
-from jobs.models.images import check_image
+from jobs.models import custom, feedforward, resnet, vit
 from jobs.models.seeding import seeded
-from jobs.spec import Problem
+from jobs.spec import Problem, SpecError
 from jobs.spec.network_name import custom_network
 
-__all__ = ["build", "check_image", "draw"]
+__all__ = ["build", "draw"]
 
-IMAGE_NETWORKS = {"cnn": cnn.build, "resnet": resnet.build, "vit": vit.build}
+IMAGE_NETWORKS = {"cnn": feedforward.cnn, "resnet": resnet.build, "vit": vit.build}
 
 
 def build(problem: Problem, shape: Shape, device: str = "cpu") -> nn.Module:
@@ -54,13 +53,35 @@ def _construct(problem: Problem, shape: Shape) -> nn.Module:
     named = problem.architecture
     assert problem.depth is not None
     if named == "diagonal":
-        return diagonal.Diagonal(shape.features, problem.depth)
+        return feedforward.Diagonal(shape.features, problem.depth)
     if named == "diagonal-difference":
-        return diagonal.DiagonalDifference(shape.features)
+        return feedforward.DiagonalDifference(shape.features)
     width, depth, activation = problem.width, problem.depth, problem.activation
     if named == "fcn":
-        return fcn.build(shape.features, shape.outputs, width, depth, activation)
+        return feedforward.fcn(shape.features, shape.outputs, width, depth, activation)
     assert width is not None
     assert activation is not None
-    check_image(problem, shape.input)
+    _check_image(problem, shape.input)
     return IMAGE_NETWORKS[named](shape.input, shape.outputs, width, depth, activation)
+
+
+def _check_image(problem: Problem, shape: tuple[int, ...]) -> None:
+    """Make sure that a network takes images of shape (channels, height, width).
+
+    Raises:
+        SpecError: the samples are no images, or images of another size would be needed.
+    """
+    named = problem.architecture
+    if len(shape) != 3:
+        raise SpecError("architecture", named, f"another for samples of shape {shape}: no images")
+    _, height, width = shape
+    if named == "cnn":
+        assert problem.depth is not None
+        most = min(height, width).bit_length() - 1
+        if problem.depth > most:
+            expected = f"at most {most} for images of {height}×{width}: each block halves them"
+            raise SpecError("depth", problem.depth, expected)
+    if named == "vit" and (height % vit.PATCH or width % vit.PATCH):
+        patch = f"{vit.PATCH}×{vit.PATCH}"
+        expected = f"another for images of {height}×{width}: its patches are {patch}"
+        raise SpecError("architecture", named, expected)

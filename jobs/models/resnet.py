@@ -15,8 +15,7 @@ import math
 
 from torch import Tensor, nn
 
-from jobs.models.activations import ACTIVATION_MODULES
-from jobs.models.norms import GroupNorm
+from jobs.models.layers import ACTIVATION_MODULES, GroupNorm
 
 GROUPS = 8
 STAGES = 3
@@ -39,7 +38,9 @@ class Block(nn.Module):
             act(),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
         )
-        self.shortcut = nn.Identity() if stride == 1 else _halving(channels, width)
+        self.shortcut = (
+            nn.Identity() if stride == 1 else nn.Conv2d(channels, width, 1, stride=2, bias=False)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Images of shape (samples, channels, height, width)."""
@@ -85,7 +86,3 @@ def build(
         MeanOverPixels(),
         head,
     )
-
-
-def _halving(channels: int, width: int) -> nn.Module:
-    return nn.Conv2d(channels, width, 1, stride=2, bias=False)

@@ -15,10 +15,10 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from jobs.models.activations import ACTIVATION_MODULES
-from jobs.models.images import PATCH
-from jobs.models.norms import LayerNorm
+from jobs.models.layers import ACTIVATION_MODULES, LayerNorm
 
+PATCH = 4
+"""Pixels of a side of a patch."""
 HEAD = 64
 WIDTH_OF_A_HEAD = 8
 LONGEST = 10_000.0

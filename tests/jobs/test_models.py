@@ -12,7 +12,7 @@ from jobs.datasets import Shape
 from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
 from jobs.memory import Chunks
-from jobs.models.norms import GroupNorm, LayerNorm
+from jobs.models.layers import GroupNorm, LayerNorm
 from jobs.models.vit import Positions
 from jobs.objective import Objective
 from jobs.pack import stacked_gradients

@@ -1,12 +1,21 @@
-"""Normalisations written out in plain operations, so that every derivative is that of a formula.
+"""Activations by name, and normalisations.
 
-Torch's fused kernels have hand-written second derivatives, and wrong third ones.
+The latter are written out in plain operations, so that every derivative is that of a formula:
+torch's fused kernels have hand-written second derivatives, and wrong third ones.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "softplus": nn.Softplus,
+}
 
 EPSILON = 1e-5
 """Added to the variance, as torch's own layers do by default."""
