@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from script import parse, table
 
+from orchestrator.analysis.crossings import read
 from orchestrator.analysis.phase import phase_table
-from orchestrator.analysis.runs import read
 from orchestrator.analysis.valleys import over_seeds
 from orchestrator.store import PROBLEM_FIELDS, TRIALS
 
@@ -58,9 +58,9 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=50_000)
     rows, true = trials(parse(parser, columns=20).columns)
     started = time.perf_counter()
-    places, runs = read(rows)
-    found, _ = over_seeds(rows, places, runs)
-    phase = phase_table(places, runs, found)
+    places, gd = read(rows)
+    found, _ = over_seeds(rows, places, gd)
+    phase = phase_table(places, gd, found)
     seconds = time.perf_counter() - started
     low, high = (phase[f"eta_c_fitted_{end}"].to_numpy() for end in ("low", "high"))
     held = np.mean((low <= true) & (true <= high))

@@ -46,7 +46,7 @@ TOO_SHARP = 1.3
 """Of S·η/2 over what is usual at the edge of its column, which counts as 1 where it is less: a run
 beyond FAR and above this came to ε by accident. Stops at the edge scatter by 15 %."""
 
-MOST_CHAOTIC = 0.2
+MOST_BY_CHANCE = 0.2
 """Of the runs beyond FAR that came to ε: where more did so by accident, and are left out for their
 S, the exponent of the rest has no interval."""
 

@@ -1,4 +1,4 @@
-"""Medians, their intervals and tests of rank of many groups at once.
+"""Statistics of many groups at once: medians, lines, ranks, each without a loop over groups.
 
 ``group`` numbers the group of each value, both of shape (values,); results have shape (groups,)
 and are NaN where a group has too few values.
@@ -6,18 +6,118 @@ and are NaN where a group has too few values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.special import bdtr, bdtrik, ndtr
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.special import bdtr, bdtrik, ndtr, stdtrit
 
-from orchestrator.analysis.across.codes import Codes, Numbers
-from orchestrator.analysis.across.regression import CONFIDENCE
+Codes = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+CONFIDENCE = 0.95
 
 MOST_EXACT = 60
 """Values up to which the test of rank counts permutations; of more their number is normal."""
 
 _AT_ONCE = 1_000_000
+
+_ROUNDING = 1e-12
+
+
+def codes(column: Any) -> Codes:
+    """A number for each value of an Arrow column, NULL being a value of its own.
+
+    >>> codes(pa.array(["a", None, "a"])).tolist()
+    [0, 1, 0]
+    """
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    encoded = whole.dictionary_encode(null_encoding="encode")
+    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def together(parts: Iterable[Codes], length: int) -> Codes:
+    """A number from 0 on for each distinct combination of several codes.
+
+    >>> together([np.array([0, 0, 1]), np.array([5, 5, 5])], 3).tolist()
+    [0, 0, 1]
+    """
+    combined = np.zeros(length, dtype=np.int64)
+    for part in parts:
+        if len(part):
+            _, combined = np.unique(combined * (int(part.max()) + 1) + part, return_inverse=True)
+    return combined
+
+
+def numbers(column: Any) -> Numbers:
+    """An Arrow column as float64, NaN where it is NULL."""
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def numbers_or_null(values: Numbers) -> Any:
+    """An Arrow column of float64, NULL where a value is not finite."""
+    return pa.array(values, mask=~np.isfinite(values), type=pa.float64())
+
+
+def distinct_per_group(group: Codes, value: Codes, n_groups: int) -> Codes:
+    """How many distinct values each group has; both of shape (rows,), the result (n_groups,).
+
+    >>> distinct_per_group(np.array([0, 0, 1]), np.array([3, 4, 4]), 2).tolist()
+    [2, 1]
+    """
+    _, first = np.unique(together([group, value], len(group)), return_index=True)
+    return np.bincount(group[first], minlength=n_groups)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """y = intercept + slope · x in each group, all of shape (groups,), NaN where undefined.
+
+    ``low`` and ``high`` are the two-sided interval of the slope by Student's t with n − 2 degrees
+    of freedom, which takes the points' deviations for independent and of one size. ``r2`` is the
+    explained share of the variance of y, where y varies.
+    """
+
+    slope: Numbers
+    low: Numbers
+    high: Numbers
+    intercept: Numbers
+    r2: Numbers
+
+
+def lines(x: Numbers, y: Numbers, group: Codes, n_groups: int) -> Lines:
+    """The line through the points of each group; it takes three, and two distinct x.
+
+    >>> one = lines(np.array([1.0, 2, 3]), np.array([5.0, 7, 9]), np.zeros(3, int), 1)
+    >>> one.slope.tolist(), one.intercept.tolist(), one.r2.tolist()
+    ([2.0], [3.0], [1.0])
+    """
+
+    def total(values: Numbers) -> Numbers:
+        sums: Numbers = np.bincount(group, values, n_groups).astype(np.float64)
+        return sums
+
+    n = np.bincount(group, minlength=n_groups).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre_x, centre_y = total(x) / n, total(y) / n
+        across, up = x - centre_x[group], y - centre_y[group]
+        xx, yy, xy = total(across**2), total(up**2), total(across * up)
+        size = np.zeros(n_groups)
+        np.maximum.at(size, group, np.abs(x))
+        defined = (n >= 3) & (np.sqrt(xx) > _ROUNDING * size)
+        slope = np.where(defined, xy / xx, np.nan)
+        rest = total((up - slope[group] * across) ** 2)
+        half = stdtrit(np.maximum(n - 2, 1), (1 + CONFIDENCE) / 2)
+        half = half * np.sqrt(rest / (n - 2) / xx)
+        height = np.zeros(n_groups)
+        np.maximum.at(height, group, np.abs(y))
+        varies = np.sqrt(yy) > _ROUNDING * height
+        r2 = np.where(defined & varies, 1 - rest / yy, np.nan)
+    return Lines(slope, slope - half, slope + half, centre_y - slope * centre_x, r2)
 
 
 def medians(values: Numbers, group: Codes, n_groups: int) -> Numbers:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from orchestrator.analysis.across.codes import Codes, Flags, Numbers
-from orchestrator.analysis.across.regression import CONFIDENCE
-from orchestrator.analysis.grouped import blocks
+from orchestrator.analysis.grouped import CONFIDENCE, Codes, Flags, Numbers, blocks
 
 SCALE = 0.02
 """Deviations of log S beyond this, or beyond the usual ones of their column where these are larger,

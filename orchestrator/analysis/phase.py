@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,6 @@ import pyarrow as pa
 from scipy.special import stdtrit
 
 from orchestrator.analysis import undecided
-from orchestrator.analysis.across.codes import Codes, Flags, Numbers, numbers_or_null
-from orchestrator.analysis.across.regression import CONFIDENCE, lines
 from orchestrator.analysis.bounds import (
     ABOVE,
     BELOW,
@@ -22,34 +20,33 @@ from orchestrator.analysis.bounds import (
     LEAST_FOR_RISE,
     LEAST_FOR_SPREAD,
     LEAST_RISE,
-    MOST_CHAOTIC,
+    MOST_BY_CHANCE,
     SAME_NORM,
     SIGNIFICANT,
 )
-from orchestrator.analysis.fates import CHAOTIC, FATES, SETTLED, critical_rates
-from orchestrator.analysis.grouped import chance_of_rise, extremes, median_intervals, medians
+from orchestrator.analysis.crossings import (
+    CHANCE_CROSSING,
+    EXCLUSIONS,
+    INCLUDED,
+    GdRows,
+    Places,
+    critical_rates,
+)
+from orchestrator.analysis.grouped import (
+    CONFIDENCE,
+    Codes,
+    Flags,
+    Numbers,
+    chance_of_rise,
+    extremes,
+    lines,
+    median_intervals,
+    medians,
+    numbers_or_null,
+)
 from orchestrator.analysis.kink import LEAST_FOR_KINK, STEEPEST_FLAT, fitted_kinks
-from orchestrator.analysis.runs import Places, Runs, as_trials, read
-from orchestrator.analysis.valleys import Valleys, alone
+from orchestrator.analysis.valleys import Valleys
 from orchestrator.store import PHASE
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What the analysis reads of a row of ``trials``; None where it was not measured."""
-
-    status: str
-    eta: float | None = None
-    s_gf: float | None = None
-    sharpness: float | None = None
-    sharpness_converged: bool | None = None
-    l1_norm: float | None = None
-    test_loss: float | None = None
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Measured:
-        """What a row of ``trials`` says, whatever else it has."""
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,7 @@ class PhaseRow:
     the best test loss is a valley between the smallest and the largest η, over all seeds;
     ``u_depth`` is how far it lies below the lower end at ``u_eta``, relative to that end, and
     ``u_spread`` the scatter of that over seeds. ``undecided`` says what is not known and why. The
-    counts say how many GD runs there are and what became of each: ``n_gd`` is their sum.
+    counts say how many rows of GD there are and which exclusion they have: ``n_gd`` is their sum.
     """
 
     column_id: str
@@ -114,29 +111,17 @@ def phase_rows(table: pa.Table) -> list[PhaseRow]:
     return [PhaseRow(**row) for row in table.to_pylist()]
 
 
-def phase_row(
-    column_id: str, epsilon: float, flow: Measured | None, gd: Sequence[Measured]
-) -> PhaseRow:
-    """The row of one column at one threshold, from its flow there and all its GD there."""
-    key = {"column_id": column_id, "epsilon": epsilon}
-    rows = [{**key, "kind": "gd", **vars(run)} for run in gd]
-    # A flow that is unknown is one that never reached ε.
-    known = flow if flow is not None else Measured(status="max_steps")
-    places, runs = read(as_trials([{**key, "kind": "flow", **vars(known)}, *rows]))
-    return phase_rows(phase_table(places, runs, alone(places, runs)))[0]
-
-
-def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
+def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
     """A row per place, in their order, as in :data:`orchestrator.store.PHASE`."""
-    n, settled = len(places), runs.settled()
-    kinks = fitted_kinks(settled.eta, settled.sharpness, settled.place, n)
+    n, included = len(places), gd.included()
+    kinks = fitted_kinks(included.eta, included.sharpness, included.place, n)
     critical = critical_rates(places.predicted, kinks)
-    at = critical[settled.place]
-    flat = settled.chosen(settled.eta < BELOW * at)
-    edge = settled.chosen(settled.eta > ABOVE * at)
-    growing = settled.chosen((settled.eta > at) & np.isfinite(settled.l1_norm))
+    at = critical[included.place]
+    flat = included.chosen(included.eta < BELOW * at)
+    edge = included.chosen(included.eta > ABOVE * at)
+    growing = included.chosen((included.eta > at) & np.isfinite(included.l1_norm))
     reach = _reach(edge, critical)
-    chaotic_share = _chaotic_share(runs, critical)
+    chance_share = _chance_share(gd, critical)
     found: dict[str, Numbers] = {
         "eta_c": places.predicted,
         "eta_c_fitted": kinks.eta_c,
@@ -144,19 +129,19 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
         "eta_c_fitted_high": kinks.high,
         "flow_sharpness": places.flow_sharpness,
         "l1_flow": places.flow_l1,
-        **_edge(edge, n, reach >= KINK[1], chaotic_share <= MOST_CHAOTIC),
+        **_edge(edge, n, reach >= KINK[1], chance_share <= MOST_BY_CHANCE),
         **_flat(flat, n),
         **_growth(growing, n),
-        **_best(settled, places.predicted),
+        **_best(included, places.predicted),
         "u_depth": valleys.depth,
         "u_spread": valleys.spread,
         "u_eta": valleys.eta,
     }
     counts = {
-        f"n_{fate}": np.bincount(runs.place[runs.fate == number], minlength=n)
-        for number, fate in enumerate(FATES)
+        f"n_{name}": np.bincount(gd.place[gd.exclusion == number], minlength=n)
+        for number, name in enumerate(EXCLUSIONS)
     }
-    counts["n_gd"] = np.bincount(runs.place, minlength=n)
+    counts["n_gd"] = np.bincount(gd.place, minlength=n)
     n_flat, n_edge = (np.bincount(some.place, minlength=n) for some in (flat, edge))
     n_growing = np.bincount(growing.place, minlength=n)
     stays = _stays(edge, flat, n_edge, n_flat, places.predicted)
@@ -191,24 +176,24 @@ def phase_table(places: Places, runs: Runs, valleys: Valleys) -> pa.Table:
     return pa.table([columns[name] for name in PHASE.names], schema=PHASE)
 
 
-def _reach(edge: Runs, critical: Numbers) -> Numbers:
+def _reach(edge: GdRows, critical: Numbers) -> Numbers:
     """The largest rate of the edge in units of η_c, 0 where there is none."""
     with np.errstate(invalid="ignore"):
         return np.nan_to_num(extremes(edge.eta, edge.place, len(critical))[1] / critical)
 
 
-def _chaotic_share(runs: Runs, critical: Numbers) -> Numbers:
-    """How many of the runs beyond FAR·η_c that came to ε did so by accident; 0 where none did."""
+def _chance_share(gd: GdRows, critical: Numbers) -> Numbers:
+    """How many of the runs beyond FAR·η_c that came to ε did so by chance; 0 where none did."""
     n = len(critical)
-    far = runs.chosen(runs.eta > FAR * critical[runs.place])
-    chaotic, settled = (
-        np.bincount(far.place[far.fate == FATES.index(fate)], minlength=n)
-        for fate in (CHAOTIC, SETTLED)
+    far = gd.chosen(gd.eta > FAR * critical[gd.place])
+    by_chance, included = (
+        np.bincount(far.place[far.exclusion == EXCLUSIONS.index(name)], minlength=n)
+        for name in (CHANCE_CROSSING, INCLUDED)
     )
-    return np.asarray(chaotic / np.maximum(chaotic + settled, 1))
+    return np.asarray(by_chance / np.maximum(by_chance + included, 1))
 
 
-def _edge(edge: Runs, n: int, is_reached: Flags, is_orderly: Flags) -> dict[str, Numbers]:
+def _edge(edge: GdRows, n: int, is_reached: Flags, is_orderly: Flags) -> dict[str, Numbers]:
     """What S does above; the ratio only where rates reach so far that a constant S would show."""
     fall = lines(np.log(edge.eta), np.log(edge.sharpness), edge.place, n)
     ratio = edge.sharpness * edge.eta / 2
@@ -217,7 +202,7 @@ def _edge(edge: Runs, n: int, is_reached: Flags, is_orderly: Flags) -> dict[str,
     asked = is_reached & (np.bincount(edge.place, minlength=n) >= LEAST_FOR_LINE)
     return {
         "edge_exponent": fall.slope,
-        # Accidents are told by S itself: where many are left out, the rest is not all there was.
+        # S itself tells chance crossings: where many are left out, the rest is not all there was.
         "edge_exponent_low": np.where(is_orderly, fall.low, np.nan),
         "edge_exponent_high": np.where(is_orderly, fall.high, np.nan),
         "edge_ratio": np.where(asked, middle, np.nan),
@@ -226,7 +211,7 @@ def _edge(edge: Runs, n: int, is_reached: Flags, is_orderly: Flags) -> dict[str,
     }
 
 
-def _flat(flat: Runs, n: int) -> dict[str, Numbers]:
+def _flat(flat: GdRows, n: int) -> dict[str, Numbers]:
     low, high = extremes(flat.sharpness, flat.place, n)
     spread = (high - low) / medians(flat.sharpness, flat.place, n)
     few = np.bincount(flat.place, minlength=n) < LEAST_FOR_SPREAD
@@ -237,7 +222,7 @@ def _flat(flat: Runs, n: int) -> dict[str, Numbers]:
     }
 
 
-def _growth(growing: Runs, n: int) -> dict[str, Numbers]:
+def _growth(growing: GdRows, n: int) -> dict[str, Numbers]:
     line = lines(growing.eta, growing.l1_norm, growing.place, n)
     chance = chance_of_rise(growing.eta, growing.l1_norm, growing.place, n)
     few = np.bincount(growing.place, minlength=n) < LEAST_FOR_RISE
@@ -250,9 +235,9 @@ def _growth(growing: Runs, n: int) -> dict[str, Numbers]:
     }
 
 
-def _best(settled: Runs, predicted: Numbers) -> dict[str, Numbers]:
+def _best(included: GdRows, predicted: Numbers) -> dict[str, Numbers]:
     """The least test loss of each place, and the smallest rate that has it."""
-    known = settled.chosen(np.isfinite(settled.test_loss))
+    known = included.chosen(np.isfinite(included.test_loss))
     order = np.lexsort((known.eta, known.test_loss, known.place))
     place, first = np.unique(known.place[order], return_index=True)
     loss, eta = np.full((2, len(predicted)), np.nan)
@@ -260,7 +245,7 @@ def _best(settled: Runs, predicted: Numbers) -> dict[str, Numbers]:
     return {"test_loss_best": loss, "eta_best": eta, "eta_best_over_eta_c": eta / predicted}
 
 
-def _stays(edge: Runs, flat: Runs, n_edge: Codes, n_flat: Codes, predicted: Numbers) -> Flags:
+def _stays(edge: GdRows, flat: GdRows, n_edge: Codes, n_flat: Codes, predicted: Numbers) -> Flags:
     """Where S at the edge has not fallen from its level below, as predicted.
 
     It has not where log S has kept more than half of what it would have lost from its level below,
@@ -282,7 +267,7 @@ def _stays(edge: Runs, flat: Runs, n_edge: Codes, n_flat: Codes, predicted: Numb
     return stays
 
 
-def _rises(found: Mapping[str, Numbers], growing: Runs, critical: Numbers) -> Numbers:
+def _rises(found: Mapping[str, Numbers], growing: GdRows, critical: Numbers) -> Numbers:
     """1 where ‖θ‖₁ rises by more than chance, and by LEAST_RISE over the rates; 0 where it falls by
     more than chance, or where even the steepest line of the interval rises by less than SAME_NORM
     over the rates, or over a range of η_c where they have less; else NaN.

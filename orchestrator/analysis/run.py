@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from orchestrator.analysis.across import NEEDED, across
+from orchestrator.analysis.agreement import agreement_table
+from orchestrator.analysis.columns import NEEDED, columns_table
+from orchestrator.analysis.crossings import READ, excluded_table, read
+from orchestrator.analysis.dependence import dependence_table
 from orchestrator.analysis.phase import PhaseRow, phase_rows, phase_table
-from orchestrator.analysis.runs import READ, excluded_table, read
+from orchestrator.analysis.statements import findings_table
+from orchestrator.analysis.trends import trends_table
 from orchestrator.analysis.valleys import over_seeds
 from orchestrator.store import ANALYSIS, Store, StoreError, write_table
 from orchestrator.store.parts import UnreadableError, VanishedError, read_notes
@@ -31,13 +35,6 @@ class Analysis:
     def phases(self) -> list[PhaseRow]:
         """The rows of ``phase``, in the order of column_id and epsilon."""
         return phase_rows(self.tables["phase"])
-
-    @cached_property
-    def excluded(self) -> frozenset[tuple[str, float]]:
-        """The trial_id and epsilon of each GD run that does not count."""
-        table = self.tables["excluded"]
-        pairs = zip(table["trial_id"].to_pylist(), table["epsilon"].to_pylist(), strict=True)
-        return frozenset(pairs)
 
 
 def analyze(run: Path) -> Analysis:
@@ -63,6 +60,26 @@ def analyze(run: Path) -> Analysis:
     return analysis
 
 
+def across(trials: pa.Table, phase: pa.Table, valleys: pa.Table) -> dict[str, pa.Table]:
+    """The tables ``columns``, ``dependence``, ``trends``, ``agreement`` and ``findings``.
+
+    ``trials`` needs the columns :data:`NEEDED`, ``phase`` those of :data:`orchestrator.store.PHASE`
+    for the same columns, ``valleys`` those of :data:`orchestrator.store.VALLEYS`.
+    Their schemas are in :mod:`orchestrator.store.schema`.
+    """
+    columns = columns_table(trials)
+    dependence = dependence_table(columns, phase)
+    trends = trends_table(dependence)
+    agreement = agreement_table(columns, phase)
+    return {
+        "columns": columns,
+        "dependence": dependence,
+        "trends": trends,
+        "agreement": agreement,
+        "findings": findings_table(phase, trends, agreement, valleys),
+    }
+
+
 def is_current(run: Path) -> bool:
     """Whether an analysis is there, by these rules, that can be read, and of all trials of now."""
     expected = _sources(run).encode()
@@ -77,8 +94,8 @@ def is_current(run: Path) -> bool:
 
 
 def _sources(run: Path) -> str:
-    """What stands for the files of trials that are there, for a part never changes its content; and
-    for the rules, which are those of this package's code.
+    """What stands for the files of trials that are there, since a part never changes its content,
+    and for the rules, which are those of this package's code.
     """
     names = sorted(path.name for path in (run / "trials").glob("*.parquet"))
     return hashlib.sha256("\n".join([_rules(), *names]).encode()).hexdigest()
@@ -106,10 +123,10 @@ def _trials(run: Path) -> pa.Table:
 
 def _single(trials: pa.Table) -> dict[str, pa.Table]:
     """The tables about single columns and about those that differ in the seed alone."""
-    places, runs = read(trials)
-    found, valleys = over_seeds(trials, places, runs)
+    places, gd = read(trials)
+    found, valleys = over_seeds(trials, places, gd)
     return {
-        "phase": phase_table(places, runs, found),
-        "excluded": excluded_table(trials, runs),
+        "phase": phase_table(places, gd, found),
+        "excluded": excluded_table(trials, gd),
         "valleys": valleys,
     }

@@ -20,16 +20,6 @@ import pyarrow.compute as pc
 from scipy.special import stdtrit
 
 from orchestrator.analysis import undecided
-from orchestrator.analysis.across.codes import (
-    Codes,
-    Flags,
-    Numbers,
-    codes,
-    distinct_per_group,
-    numbers_or_null,
-    together,
-)
-from orchestrator.analysis.across.groups import name_of
 from orchestrator.analysis.bounds import (
     DEEP_ENOUGH,
     KINK,
@@ -37,8 +27,19 @@ from orchestrator.analysis.bounds import (
     LEAST_FOR_VALLEY,
     SIGNIFICANT,
 )
-from orchestrator.analysis.grouped import blocks, medians
-from orchestrator.analysis.runs import Places, Runs
+from orchestrator.analysis.crossings import GdRows, Places
+from orchestrator.analysis.grouped import (
+    Codes,
+    Flags,
+    Numbers,
+    blocks,
+    codes,
+    distinct_per_group,
+    medians,
+    numbers_or_null,
+    together,
+)
+from orchestrator.analysis.groups import name_of
 from orchestrator.store import PROBLEM_FIELDS, VALLEYS
 
 WHAT = "valley of test loss"
@@ -60,7 +61,7 @@ class Valleys:
     spread: Numbers
     depth: Numbers
     eta: Numbers
-    reason: undecided.Words
+    reason: undecided.Texts
     group: Codes
     table: pa.Table
 
@@ -76,13 +77,7 @@ class _Losses:
     eta_last: Numbers
 
 
-def alone(places: Places, runs: Runs) -> Valleys:
-    """The valleys where no place has another seed."""
-    each = np.arange(len(places))
-    return valleys(places, runs, each, np.zeros(len(places), dtype=np.int64))
-
-
-def over_seeds(trials: pa.Table, places: Places, runs: Runs) -> tuple[Valleys, pa.Table]:
+def over_seeds(trials: pa.Table, places: Places, gd: GdRows) -> tuple[Valleys, pa.Table]:
     """The valleys of the columns that differ in the seed alone, and the table of them.
 
     ``trials`` needs ``column_id`` and the fields of the problem.
@@ -92,7 +87,7 @@ def over_seeds(trials: pa.Table, places: Places, runs: Runs) -> tuple[Valleys, p
     parts = [codes(problems[name]) for name in SHARED]
     shared = together(parts, len(places))
     group = together([shared, codes(places.keys["epsilon"])], len(places))
-    found = valleys(places, runs, group, codes(problems["seed"]))
+    found = valleys(places, gd, group, codes(problems["seed"]))
     one = pa.array(np.unique(group, return_index=True)[1])
     table = problems.select(SHARED).take(one)
     names = [name_of("seed", row) for row in table.to_pylist()]
@@ -106,10 +101,10 @@ def over_seeds(trials: pa.Table, places: Places, runs: Runs) -> tuple[Valleys, p
     return found, whole.sort_by([("group_id", "ascending"), ("epsilon", "ascending")])
 
 
-def valleys(places: Places, runs: Runs, group: Codes, seed: Codes) -> Valleys:
+def valleys(places: Places, gd: GdRows, group: Codes, seed: Codes) -> Valleys:
     """The valleys of groups of places, numbered from 0 on; ``group``, ``seed`` (places,)."""
-    n_groups, settled = int(group.max(initial=-1)) + 1, runs.settled()
-    known = settled.chosen(np.isfinite(settled.test_loss))
+    n_groups, included = int(group.max(initial=-1)) + 1, gd.included()
+    known = included.chosen(np.isfinite(included.test_loss))
     losses = _losses(known, len(places))
     usable = losses.n >= LEAST_FOR_VALLEY
     used = usable & _one_per_seed(group, seed, losses.n)
@@ -151,7 +146,7 @@ def valleys(places: Places, runs: Runs, group: Codes, seed: Codes) -> Valleys:
     )
 
 
-def _losses(known: Runs, n: int) -> _Losses:
+def _losses(known: GdRows, n: int) -> _Losses:
     first, last, best, largest = np.full((4, n), np.nan)
     for eta_order, values in ((known.eta, first), (-known.eta, last)):
         order = np.lexsort((eta_order, known.place))
@@ -184,7 +179,7 @@ def _asked(log_best: Numbers, used: Flags, group: Codes, n_groups: int) -> Numbe
     return asked
 
 
-def _nearest(known: Runs, asked: Numbers, unit: Numbers) -> tuple[Numbers, Numbers]:
+def _nearest(known: GdRows, asked: Numbers, unit: Numbers) -> tuple[Numbers, Numbers]:
     """The rate of each place nearest to the one asked for, in log η, and the test loss there."""
     eta, loss = np.full((2, len(asked)), np.nan)
     away = np.abs(np.log(known.eta / unit[known.place]) - asked[known.place])
@@ -242,9 +237,9 @@ def _reasons(
     spread: Numbers,
     shaped: Numbers,
     reach: Numbers,
-) -> undecided.Words:
+) -> undecided.Texts:
     """Why each group does not decide."""
-    found = undecided.words(len(n_seeds))
+    found = undecided.texts(len(n_seeds))
     for place in np.flatnonzero(n_used < LEAST_FOR_SEEDS).tolist():
         seeds, able = int(n_seeds[place]), int(n_used[place])
         found[place] = f"{WHAT}: " + (
@@ -263,10 +258,10 @@ def _reasons(
     return found
 
 
-def _of_places(reason: undecided.Words, n: Codes, n_seeds: Codes) -> undecided.Words:
+def _of_places(reason: undecided.Texts, n: Codes, n_seeds: Codes) -> undecided.Texts:
     """The reasons, with that of a place alone where it has too few rates."""
     found = np.array(reason)
     for place in np.flatnonzero((n < LEAST_FOR_VALLEY) & (n_seeds < LEAST_FOR_SEEDS)).tolist():
-        state = "settled with a test loss"
+        state = "included with a test loss"
         found[place] = undecided.few_rates(WHAT, int(n[place]), state, LEAST_FOR_VALLEY)
     return found

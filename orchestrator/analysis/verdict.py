@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scipy.special import betaincinv
 
-from orchestrator.analysis.across.regression import CONFIDENCE
+from orchestrator.analysis.grouped import CONFIDENCE
 
 HOLDS, MOSTLY_HOLDS, FAILS, UNDECIDED = "holds", "mostly holds", "does not hold", "undecided"
 

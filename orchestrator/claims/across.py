@@ -6,13 +6,13 @@ import itertools
 import math
 from collections.abc import Callable
 
-from orchestrator.analysis.across.same_problem import stand_ins
 from orchestrator.analysis.bounds import (
     LEAST_EXPLAINED,
     LEAST_RANGE,
     PROPORTIONAL,
     SAME_WIDTHS,
 )
+from orchestrator.analysis.groups import aliases
 from orchestrator.analysis.verdict import verdict
 from orchestrator.claims.evidence import At, Evidence
 from orchestrator.claims.finding import Finding, tallied, undecided
@@ -127,7 +127,7 @@ def _groups(evidence: Evidence, field: str) -> tuple[list[list[At]], int]:
     columns = evidence.last()
     settled = [at for at in columns if at is not None]
     rows = [vars(at.column.problem) for at in settled]
-    elsewhere = list(stand_ins(rows, field))
+    elsewhere = list(aliases(rows, field))
     others = [(settled[place], row) for place, row in elsewhere]
     counted = {settled[place].column.column_id for place, _ in elsewhere}
     for at, row in (*zip(settled, rows, strict=True), *others):

@@ -81,6 +81,9 @@ def gather(run: Path, sweep: Sweep) -> Evidence:
     columns = {column.column_id: column for column in sweep.columns}
     analysis = analyze(run)
     phases = [row for row in analysis.phases if row.column_id in columns]
+    excluded = {
+        (row["trial_id"], row["epsilon"]) for row in analysis.tables["excluded"].to_pylist()
+    }
     store = Store(run)
     trials = _by_place(store.table("trials", _TRIALS).to_pylist())
     measures = _by_place(store.table("measures", _MEASURES).to_pylist())
@@ -91,7 +94,7 @@ def gather(run: Path, sweep: Sweep) -> Evidence:
         gd = [
             row
             for row in here
-            if row["kind"] == "gd" and (row["trial_id"], row["epsilon"]) not in analysis.excluded
+            if row["kind"] == "gd" and (row["trial_id"], row["epsilon"]) not in excluded
         ]
         flows = [row for row in here if row["kind"] == "flow" and row["status"] == "reached"]
         found.append(

@@ -23,7 +23,7 @@ from orchestrator.analysis.bounds import (
     SAME_NORM,
     SAME_SHARPNESS,
 )
-from orchestrator.analysis.judged import kink_is_predicted
+from orchestrator.analysis.statements import kink_is_predicted
 from orchestrator.claims.evidence import At, Evidence
 from orchestrator.claims.finding import (
     Finding,

@@ -15,10 +15,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from orchestrator.analysis.fates import (
-    CHAOTIC,
+from orchestrator.analysis.crossings import (
+    CHANCE_CROSSING,
     DIVERGED,
-    SETTLED,
+    INCLUDED,
     SHORT,
     UNCONVERGED,
     UNMEASURED,
@@ -52,7 +52,7 @@ class Mark:
 _STROKE: dict[str, Any] = {"markeredgewidth": 1.8, "linestyle": "none"}
 
 MARKS: dict[str, Mark] = {
-    SETTLED: Mark("joined", "gradient descent"),
+    INCLUDED: Mark("joined", "gradient descent"),
     DIVERGED: Mark("above", "diverged", "x-thin-open", {"marker": "x", "markersize": 7, **_STROKE}),
     SHORT: Mark(
         "below",
@@ -62,7 +62,7 @@ MARKS: dict[str, Mark] = {
     ),
     UNMEASURED: Mark("hollow", "S not measured"),
     UNCONVERGED: Mark("hollow", "S not converged"),
-    CHAOTIC: Mark("hollow", "by accident"),
+    CHANCE_CROSSING: Mark("hollow", "by accident"),
 }
 
 HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "linestyle": "none"}

@@ -6,15 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.analysis import fates_of
-from orchestrator.analysis.fates import CHAOTIC, DIVERGED, SETTLED, SHORT, UNCONVERGED, UNMEASURED
+from orchestrator.analysis import exclusions_of
+from orchestrator.analysis.crossings import (
+    CHANCE_CROSSING,
+    DIVERGED,
+    INCLUDED,
+    SHORT,
+    UNCONVERGED,
+    UNMEASURED,
+)
 from orchestrator.report.words import PROBLEM
 
 Row = Mapping[str, Any]
 
 MEASURES = ("sharpness", "l1_norm", "test_loss")
 
-EXCLUDED = (CHAOTIC, UNCONVERGED, UNMEASURED)
+EXCLUDED = (CHANCE_CROSSING, UNCONVERGED, UNMEASURED)
 """The fates of runs that reached ε and do not count for the analysis."""
 
 READ = (
@@ -38,7 +45,7 @@ class Series:
     @property
     def settled(self) -> list[Row]:
         """The runs that count for the analysis."""
-        return self.of(SETTLED)
+        return self.of(INCLUDED)
 
     @property
     def excluded(self) -> list[Row]:
@@ -71,7 +78,7 @@ class Series:
 
 def with_fates(rows: Sequence[Row]) -> list[Row]:
     """All rows of some columns, each with its ``fate``: of GD what the analysis makes of it."""
-    fates = fates_of(rows)
+    fates = exclusions_of(rows)
     return [{**row, "fate": fate} for row, fate in zip(rows, fates, strict=True)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jobs.diagonal import Descents, Flow, OnePoint, PlaneSweep
 from jobs.spec import SpecError
 from jobs.spec.dataset_name import parse
-from orchestrator.analysis.fates import SETTLED
+from orchestrator.analysis.crossings import INCLUDED
 from orchestrator.report.diagonal import diagonal_figure
 from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.marks import CAPTION, FRAME_CAPTION, excluded_name
@@ -44,7 +44,7 @@ def manifold(tables: Tables) -> Iterator[Drawn]:
             f"The manifold of zero loss: {in_one_line(title(column))}",
             _CAPTION,
             _alternative(sweep),
-            diagonal_figure(sweep, np.array([fate == SETTLED for fate in fates]), excluded),
+            diagonal_figure(sweep, np.array([fate == INCLUDED for fate in fates]), excluded),
         )
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.analysis.across.same_problem import stand_ins
+from orchestrator.analysis.groups import aliases
 from orchestrator.report.figures.drawn import Drawn, some
 from orchestrator.report.figures.theory import CRITICAL, EDGE, EDGE_NAME, draw_edge
 from orchestrator.report.groups import groups, values
@@ -166,7 +166,7 @@ def _has_widths(group: Sequence[Column]) -> bool:
 
 def _by_parameterization(group: Sequence[Column]) -> list[list[Column]]:
     """The columns of each parameterization; at the base width it is the standard one."""
-    at_base_width = [column for _, column in stand_ins(group, "width")]
+    at_base_width = [column for _, column in aliases(group, "width")]
     return groups([*group, *at_base_width], {"width", "seed"})
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.analysis.across.same_problem import stand_ins
+from orchestrator.analysis.groups import aliases
 from orchestrator.report.groups import values
 from orchestrator.report.look import look, sequence
 from orchestrator.report.marks import MARKS
@@ -91,7 +91,7 @@ def _axes(columns: Sequence[Column]) -> dict[str, list[Any]]:
 def _stand_ins(columns: Sequence[Column], parameterizations: Sequence[Any]) -> list[list[int]]:
     """The other parameterizations of each column: at the base width, the standard one is each."""
     found: list[set[int]] = [set() for _ in columns]
-    for place, other in stand_ins(columns, "width") if parameterizations else ():
+    for place, other in aliases(columns, "width") if parameterizations else ():
         found[place].add(parameterizations.index(other["parameterization"]))
     return [sorted(its) for its in found]
 

@@ -5,8 +5,9 @@ from dataclasses import astuple
 
 import pyarrow.parquet as pq
 import pytest
+from support.trial_rows import TrialRow
 
-from orchestrator.analysis import Measured, analyze, is_current
+from orchestrator.analysis import analyze, is_current
 from orchestrator.analysis import run as analysis_run
 from orchestrator.store import ANALYSIS, PHASE, StoreError, compact, query
 
@@ -19,7 +20,7 @@ def fill(run, column_id: str, eta_c: dict[float, float]) -> None:
         column_id,
         "flow",
         {
-            e: Measured(status="reached", s_gf=2 / rate, sharpness=2 / rate, l1_norm=1 / e)
+            e: TrialRow(status="reached", s_gf=2 / rate, sharpness=2 / rate, l1_norm=1 / e)
             for e, rate in eta_c.items()
         },
     )
@@ -28,13 +29,13 @@ def fill(run, column_id: str, eta_c: dict[float, float]) -> None:
             column_id,
             "gd",
             {
-                e: Measured(
+                e: TrialRow(
                     status="reached", eta=eta, sharpness=2 / max(eta, c), sharpness_converged=True
                 )
                 for e, c in eta_c.items()
             },
         )
-    run.trial(column_id, "gd", {e: Measured(status="diverged", eta=0.9) for e in eta_c})
+    run.trial(column_id, "gd", {e: TrialRow(status="diverged", eta=0.9) for e in eta_c})
 
 
 def test_an_empty_run_has_an_empty_table_with_all_columns(run) -> None:
@@ -112,14 +113,14 @@ def test_analyzing_again_replaces_the_table_and_leaves_nothing_else(run) -> None
 
 def test_the_newest_attempt_counts(run) -> None:
     fill(run, "a", {0.1: 0.06})
-    again = Measured(status="reached", s_gf=10.0, sharpness=10.0)
+    again = TrialRow(status="reached", s_gf=10.0, sharpness=10.0)
     run.trial("a", "flow", {0.1: again}, trial_id="0001", attempt=2)
     assert [row.flow_sharpness for row in analyze(run.path).phases] == [10.0]
 
 
 def test_gd_before_its_flow_and_a_flow_before_its_gd(run) -> None:
-    run.trial("a", "gd", {0.1: Measured(status="max_steps", eta=0.1)})
-    run.trial("b", "flow", {0.1: Measured(status="reached", s_gf=4.0, sharpness=4.0)})
+    run.trial("a", "gd", {0.1: TrialRow(status="max_steps", eta=0.1)})
+    run.trial("b", "flow", {0.1: TrialRow(status="reached", s_gf=4.0, sharpness=4.0)})
     first, second = analyze(run.path).phases
     assert (first.eta_c, first.n_gd) == (None, 1)
     assert (second.eta_c, second.n_gd) == (0.5, 0)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.analysis import bounds
-from orchestrator.analysis.across import NEEDED, across
+from orchestrator.analysis.columns import NEEDED
+from orchestrator.analysis.run import across
 from orchestrator.store import ANALYSIS, PHASE, TRIALS, VALLEYS, examples
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "analysis.md").read_text()

@@ -6,25 +6,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.trial_rows import TrialRow, phase_row
 
 from jobs.golden import GOLDEN_RUNS, GOLDEN_S_GF
-from orchestrator.analysis import Measured, PhaseRow, phase_row
+from orchestrator.analysis import PhaseRow
 from orchestrator.analysis.grouped import chance_of_rise, median_intervals
 from orchestrator.store import PHASE
 
 GRID = np.geomspace(0.02, 0.5, 12)
 
 
-def gd(eta: float, sharpness: float | None = 1.0, **values) -> Measured:
+def gd(eta: float, sharpness: float | None = 1.0, **values) -> TrialRow:
     known = {"status": "reached", "sharpness_converged": True}
-    return Measured(eta=eta, sharpness=sharpness, **known | values)
+    return TrialRow(eta=eta, sharpness=sharpness, **known | values)
 
 
-def flow(s_gf: float | None, **values) -> Measured:
-    return Measured(s_gf=s_gf, **{"status": "reached", "sharpness": s_gf} | values)
+def flow(s_gf: float | None, **values) -> TrialRow:
+    return TrialRow(s_gf=s_gf, **{"status": "reached", "sharpness": s_gf} | values)
 
 
-def two_regimes(eta_c: float, grid=GRID) -> list[Measured]:
+def two_regimes(eta_c: float, grid=GRID) -> list[TrialRow]:
     return [gd(float(eta), float(2 / max(eta, eta_c))) for eta in grid]
 
 
@@ -119,8 +120,8 @@ UNUSED = [
 
 def test_runs_that_do_not_count_change_nothing_but_the_counts() -> None:
     used = [vars(run) | {"test_loss": 1.0, "l1_norm": run.eta} for run in two_regimes(0.1)]
-    rows = [Measured(**run) for run in used]
-    worse = [Measured(**vars(run) | {"test_loss": 0.1, "l1_norm": 99.0}) for run in UNUSED]
+    rows = [TrialRow(**run) for run in used]
+    worse = [TrialRow(**vars(run) | {"test_loss": 0.1, "l1_norm": 99.0}) for run in UNUSED]
     alone = phase_row("c", 0.1, flow(20.0), rows)
     together = phase_row("c", 0.1, flow(20.0), [*worse, *rows])
     counts = {"n_gd": len(rows) + len(worse), "n_diverged": 2, "n_short": 1, "n_chaotic": 1}
@@ -177,7 +178,7 @@ def test_another_unit_of_eta_scales_what_is_a_rate_and_leaves_what_is_a_ratio(
         for run, factor in zip(two_regimes(0.1), noise, strict=True)
     ]
     scaled = [
-        Measured(**vars(run) | {"eta": run.eta * scale, "sharpness": run.sharpness / scale})
+        TrialRow(**vars(run) | {"eta": run.eta * scale, "sharpness": run.sharpness / scale})
         for run in runs
     ]
     row = phase_row("c", 0.1, flow(20.0), runs)
@@ -248,7 +249,7 @@ def test_the_norm_rises_by_its_order_alone() -> None:
     assert found(50.0, 54.0, 49.0, 51.0).l1_rises is None
     few = found(50.0, 51.0, 52.0)
     assert (few.l1_rises, few.l1_chance) == (None, None)
-    assert "ℓ1 above η_c: 3 rates settled there with a norm, 4 are needed" in few.undecided
+    assert "ℓ1 above η_c: 3 rates included there with a norm, 4 are needed" in few.undecided
     doubtful = found(51.0, 50.0, 53.0, 52.0)
     assert (doubtful.l1_rises, doubtful.l1_chance) == (None, pytest.approx(3 / 8))
     assert "rise as much by chance with probability 0.38" in doubtful.undecided
@@ -295,17 +296,17 @@ def test_the_edge_has_intervals_that_narrow_with_the_noise() -> None:
 @pytest.mark.parametrize(
     ("runs", "of_flow", "reason"),
     [
-        ([], flow(20.0), "η_c: no rates settled, 3 are needed"),
-        (two_regimes(0.1)[:1], flow(20.0), "η_c: 1 rate settled, 3 are needed"),
+        ([], flow(20.0), "η_c: no rates included, 3 are needed"),
+        (two_regimes(0.1)[:1], flow(20.0), "η_c: 1 rate included, 3 are needed"),
         (
             two_regimes(0.1, [0.02, 0.05, 0.08]),
             flow(20.0),
-            "η_c: no rates settled above the predicted one, 2 are needed",
+            "η_c: no rates included above the predicted one, 2 are needed",
         ),
         (
             two_regimes(0.1, [0.2, 0.3, 0.4]),
             flow(20.0),
-            "η_c: no rates settled below the predicted one, 1 is needed",
+            "η_c: no rates included below the predicted one, 1 is needed",
         ),
         (
             two_regimes(0.1, [0.02, 0.05, 0.08]),
@@ -382,7 +383,7 @@ def test_accidents_are_named_where_they_leave_too_few_runs() -> None:
     row = phase_row("c", 0.1, flow(20.0), level)
     assert row.transition is None
     assert (
-        "η_c: 1 rate settled above the predicted one, 2 are needed (3 came to ε by accident)"
+        "η_c: 1 rate included above the predicted one, 2 are needed (3 came to ε by chance)"
         in row.undecided
     )
 

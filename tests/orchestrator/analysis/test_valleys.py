@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from support.trial_rows import TrialRow
 
-from orchestrator.analysis import Measured, analyze
+from orchestrator.analysis import analyze
 
 RATIOS = (0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.0)
 ETA_C = 0.1
@@ -14,11 +15,11 @@ def add(run, seed: int, losses, eta_c: float = ETA_C, flow: bool = True, **probl
     column = f"seed-{seed}-" + "-".join(map(str, problem.values()))
     key = {"seed": seed, "dataset": "digits", **problem}
     status = "reached" if flow else "max_steps"
-    known = Measured(status=status, s_gf=2 / eta_c, sharpness=2 / eta_c)
+    known = TrialRow(status=status, s_gf=2 / eta_c, sharpness=2 / eta_c)
     run.trial(column, "flow", {0.1: known}, **key)
     for ratio, loss in zip(RATIOS, losses, strict=False):
         eta = ratio * eta_c
-        gd = Measured(
+        gd = TrialRow(
             status="reached",
             eta=eta,
             sharpness=2 / max(eta, eta_c),
@@ -155,7 +156,7 @@ def test_two_columns_of_one_seed_are_one_seed(run) -> None:
     add(run, 0, bowl())
     for number, (ratio, loss) in enumerate(zip(RATIOS[:5], bowl(), strict=False)):
         eta = ratio * ETA_C
-        gd = Measured(
+        gd = TrialRow(
             status="reached", eta=eta, sharpness=2 / max(eta, ETA_C), sharpness_converged=True,
             test_loss=loss,
         )  # fmt: skip

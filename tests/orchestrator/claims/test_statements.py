@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.trial_rows import TrialRow, phase_row
 
 from jobs.spec import Problem, Protocol
-from orchestrator.analysis import Measured, phase_row
 from orchestrator.analysis.verdict import FAILS, HOLDS, UNDECIDED
 from orchestrator.claims import CLAIMS, Evidence, across, judge
 from orchestrator.claims import statements as s
@@ -61,7 +61,7 @@ def place(
         }
         gd.append(row)
         gd_measured.append(
-            Measured(
+            TrialRow(
                 status="reached",
                 eta=eta,
                 sharpness=row["sharpness"],
@@ -83,7 +83,7 @@ def place(
         "sharpness": s_gf if flow_end is None else flow_end,
         "max_sharpness": s_gf,
     }
-    of_flow = Measured(status="reached", s_gf=s_gf, sharpness=s_gf, l1_norm=100.0)
+    of_flow = TrialRow(status="reached", s_gf=s_gf, sharpness=s_gf, l1_norm=100.0)
     rows = [
         {"trial_id": f"t{n}", "measure": name, "point": point, "layer": None, "value": value}
         for key, values in (measures or {}).items()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.analysis.across.regression import lines
+from orchestrator.analysis.grouped import lines
 
 
 def test_lines_and_their_intervals_are_those_of_another_library() -> None:

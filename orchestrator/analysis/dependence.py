@@ -6,16 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.analysis.across.codes import (
+from orchestrator.analysis.columns import spelled
+from orchestrator.analysis.grouped import (
     Codes,
     codes,
     distinct_per_group,
     numbers,
     numbers_or_null,
 )
-from orchestrator.analysis.across.groups import FIELDS, NAMED, groups, name_of
-from orchestrator.analysis.across.problems import spelled
-from orchestrator.analysis.across.same_problem import stand_ins
+from orchestrator.analysis.groups import FIELDS, NAMED, aliases, groups, name_of
 from orchestrator.store import DEPENDENCE
 
 _OF_PHASE = (
@@ -46,7 +45,7 @@ def _over_columns(columns: pa.Table, phase: pa.Table, place: Codes, field: str) 
     order = np.argsort(place, kind="stable")
     n_rows = np.bincount(place, minlength=len(columns))
     starts = np.concatenate([[0], np.cumsum(n_rows)])[:-1]
-    columns, origin = _with_stand_ins(columns, field)
+    columns, origin = _with_aliases(columns, field)
     n_rows, starts = n_rows[origin], starts[origin]
     found = groups(columns, field)
     repeats = n_rows[found.member]
@@ -58,7 +57,7 @@ def _over_columns(columns: pa.Table, phase: pa.Table, place: Codes, field: str) 
     return _table(phase, field, rows, names, of_member[field], of_member["parameterization"])
 
 
-def _with_stand_ins(columns: pa.Table, field: str) -> tuple[pa.Table, Codes]:
+def _with_aliases(columns: pa.Table, field: str) -> tuple[pa.Table, Codes]:
     """Columns and then those that stand at a value of the field under another name, and which of
     the columns each of these is.
     """
@@ -66,7 +65,7 @@ def _with_stand_ins(columns: pa.Table, field: str) -> tuple[pa.Table, Codes]:
     varies = {"width": "parameterization", "depth": field, "architecture": field}.get(field)
     if varies is None or len(columns[varies].unique()) < 2:
         return columns, origin
-    added = list(stand_ins(columns.to_pylist(), field))
+    added = list(aliases(columns.to_pylist(), field))
     if not added:
         return columns, origin
     others = pa.Table.from_pylist([row for _, row in added], schema=columns.schema)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.spec.network_name import short_name
-from orchestrator.analysis.across.codes import codes, distinct_per_group, together
+from orchestrator.analysis.grouped import codes, distinct_per_group, together
 from orchestrator.store import COLUMNS, PROBLEM_FIELDS
 
 NEEDED: tuple[str, ...] = ("column_id", "trial_id", "epsilon", *PROBLEM_FIELDS)

@@ -6,19 +6,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.analysis.across.codes import (
+from orchestrator.analysis.bounds import SAME_WIDTHS
+from orchestrator.analysis.grouped import (
     Codes,
     Flags,
+    Lines,
     Numbers,
     codes,
     distinct_per_group,
+    lines,
     numbers,
     numbers_or_null,
     together,
 )
-from orchestrator.analysis.across.groups import ORDERED
-from orchestrator.analysis.across.regression import Lines, lines
-from orchestrator.analysis.bounds import SAME_WIDTHS
+from orchestrator.analysis.groups import ORDERED
 from orchestrator.store import TRENDS
 
 INDEPENDENT, RISES, FALLS, DIFFERS, UNDECIDED = VERDICTS = (

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import linregress, t
 
-from orchestrator.analysis.across.agreement import agreement_table
-from orchestrator.analysis.across.problems import columns_table
+from orchestrator.analysis.agreement import agreement_table
+from orchestrator.analysis.columns import columns_table
 from orchestrator.store import AGREEMENT
 
 

@@ -11,8 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.analysis.across.codes import Numbers, numbers
-from orchestrator.analysis.across.trends import UNDECIDED
 from orchestrator.analysis.bounds import (
     EDGE,
     FLAT,
@@ -23,7 +21,8 @@ from orchestrator.analysis.bounds import (
     SAME_NORM,
     SAME_WIDTHS,
 )
-from orchestrator.analysis.judged import kink_is_predicted
+from orchestrator.analysis.grouped import Numbers, numbers
+from orchestrator.analysis.trends import UNDECIDED
 from orchestrator.analysis.verdict import share_in_words, share_interval, verdict
 from orchestrator.store import FINDINGS
 
@@ -290,3 +289,20 @@ def _within(phase: pa.Table, name: str, expected: Numbers, what: str) -> str:
         return ""
     inside = int(np.sum((low <= expected)[known] & (expected <= high)[known]))
     return f"{what} lies within the 95 % interval in {inside} of {int(known.sum())}."
+
+
+def kink_is_predicted(ratio: Numbers, low: Numbers, high: Numbers, transition: Numbers) -> Numbers:
+    """Whether S bends at 2/s_gf, at each place.
+
+    An interval that reaches into the bounds refutes nothing, and a sharpness that does not bend
+    refutes the statement.
+
+    Args:
+        ratio: the fitted over the predicted η_c.
+        low, high: its 95 % interval, NaN where there is none.
+        transition: whether S bends: 1, 0, or NaN where that is open.
+    """
+    with np.errstate(invalid="ignore"):
+        right = np.where((ratio >= KINK[0]) & (ratio <= KINK[1]), 1.0, np.nan)
+        right[(np.fmax(ratio, high) < KINK[0]) | (np.fmin(ratio, low) > KINK[1])] = 0.0
+    return np.where(transition == 0, 0.0, right)

@@ -6,10 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.analysis.across.codes import Codes, Numbers, codes, numbers
-from orchestrator.analysis.across.problems import spelled
-from orchestrator.analysis.across.regression import CONFIDENCE, lines
 from orchestrator.analysis.bounds import LEAST_PAIRS, LEAST_RANGE
+from orchestrator.analysis.columns import spelled
+from orchestrator.analysis.grouped import CONFIDENCE, Codes, Numbers, codes, lines, numbers
 from orchestrator.store import AGREEMENT
 
 SCOPES = (
