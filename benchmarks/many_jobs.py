@@ -33,7 +33,7 @@ from script import parse, table
 
 from orchestrator.ledger import Claims
 from orchestrator.slurm import records
-from orchestrator.slurm.job_state import job_states
+from orchestrator.slurm.job_states import job_states
 from orchestrator.slurm.queue import END, FIELDS, parse_queue
 
 START_SECONDS = 30.0
@@ -109,8 +109,8 @@ def operations(columns: int, jobs: int) -> Iterator[list[str]]:
         settle(run, sweep.columns[: columns // 2], 16)
         for number in range(1, jobs + 1):
             for restart in range(2):
-                one = records.Incarnation(str(number), restart, ("n",), "h", 0.0, None)
-                records.record_incarnation(run, one)
+                one = records.StartRecord(str(number), restart, ("n",), "h", 0.0, None)
+                records.record_start(run, one)
         for act in ("claim", "heartbeat", "look"):
             trace = Path(folder) / f"{act}.trace"
             own = [sys.executable, __file__, "--act", act, "--run", str(run)]
@@ -145,7 +145,7 @@ def act(name: str, run: Path) -> None:
     ledger = Ledger(run)
     state = ledger.read(columns)
     feed = Feed(run, state, claims, ledger, provenance("grown"), run / "stop")
-    one = records.Incarnation("500", 1, ("n",), "h", 0.0, None)
+    one = records.StartRecord("500", 1, ("n",), "h", 0.0, None)
     deeds: dict[str, Callable[[], object]] = {
         "claim": feed.claim_more,
         "heartbeat": lambda: (
@@ -177,10 +177,10 @@ def looks(jobs: int, starts: int) -> list[str]:
             job_id = str(number)
             records.record_submission(run, records.Submission(job_id, "eos", 0.0, "p"))
             for restart in range(starts):
-                one = records.Incarnation(job_id, restart, ("n1",), "h", 0.0, None)
-                records.record_incarnation(run, one)
+                one = records.StartRecord(job_id, restart, ("n1",), "h", 0.0, None)
+                records.record_start(run, one)
         read = _seconds(lambda: records.read_jobs(run))
-        last = records.Incarnation("1", starts - 1, ("n1",), "h", 0.0, None)
+        last = records.StartRecord("1", starts - 1, ("n1",), "h", 0.0, None)
         beats = _seconds(lambda: records.superseded(run, last))
         known = records.read_jobs(run)
     values = dict.fromkeys(FIELDS, "x") | {"UserID": str(os.getuid()), "State": "RUNNING"}

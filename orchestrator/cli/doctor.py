@@ -19,12 +19,17 @@ from orchestrator.cli.errors import ERROR, SETTLED
 from orchestrator.cli.options import Cluster, Json, PreflightWait
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.engine import prepare
-from orchestrator.slurm.command import SlurmUnavailable, controller_down
-from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
+from orchestrator.slurm.command import (
+    USEFUL,
+    SlurmUnavailable,
+    controller_down,
+    missing_programs,
+    slurm_version,
+)
 from orchestrator.slurm.node_check import temp_root_problems, versions
 from orchestrator.slurm.preflight import WAIT_SECONDS, preflight
 from orchestrator.slurm.profile import Profile, load_profile
-from orchestrator.slurm.programs import USEFUL, missing_programs, slurm_version
+from orchestrator.slurm.records import refuse_odd_path, refuse_shared
 from orchestrator.sweep import SweepError, parse
 
 OLDEST_PYTHON = (3, 11)

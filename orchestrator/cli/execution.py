@@ -22,7 +22,7 @@ from orchestrator.cli.output import note, stderr, warn
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.results import print_end, print_summary
 from orchestrator.cluster import Allocation, end_process, here, serve
-from orchestrator.cluster.folder import usual_root
+from orchestrator.cluster.rendezvous import default_root
 from orchestrator.engine import (
     Growth,
     RunOutcome,
@@ -37,8 +37,8 @@ from orchestrator.engine.data_read import DataRead, data_read
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node, gpu_problems
+from orchestrator.slurm.profile import JobSettings
 from orchestrator.slurm.records import has_jobs
-from orchestrator.slurm.terms import Terms
 from orchestrator.store import create
 from orchestrator.sweep import Sweep
 
@@ -46,7 +46,7 @@ from orchestrator.sweep import Sweep
 def carry_out(
     run: Path,
     sweep: Sweep | None = None,
-    terms: Terms | None = None,
+    settings: JobSettings | None = None,
     *,
     json: bool = False,
     debug: bool = False,
@@ -66,13 +66,13 @@ def carry_out(
         RunHaltedError: the run cannot go on until something is put right.
         ClusterError: not all nodes of the job could be had.
     """
-    terms = terms or Terms()
-    allocation = replace(here(), submission=terms.key or "")
+    settings = settings or JobSettings()
+    allocation = replace(here(), submission=settings.key or "")
     if allocation.hint:
         warn(allocation.hint)
     if not allocation.leads:
-        return _lend(run, allocation, terms)
-    log = tuple(Sink(name) for name in terms.log)
+        return _lend(run, allocation, settings)
+    log = tuple(Sink(name) for name in settings.log)
     refuse_missing(log)
     read = cache(partial(data_read, run))
     if sweep is None:
@@ -89,10 +89,10 @@ def carry_out(
         where = " --here" if has_jobs(run) else ""
         print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
         return _status(outcome)
-    job = Job(run, allocation, terms, warn)
+    job = Job(run, allocation, settings, warn)
     job.begin()
     try:
-        if problems := _problems(run, terms):
+        if problems := _problems(run, settings):
             raise UserError(f"this node cannot run trials: {'; '.join(problems)}")
         outcome, left = _lead(run, sweep, job, allocation, log, read, debug=debug)
         print_end(run, outcome)
@@ -104,10 +104,10 @@ def carry_out(
     return SETTLED if end == "idle" else _status(outcome)
 
 
-def work(run: Path, terms: Terms) -> None:
+def work(run: Path, settings: JobSettings) -> None:
     """What every node of a submitted job does; SLURM learns how it went from the exit status."""
     try:
-        status = carry_out(run, terms=terms)
+        status = carry_out(run, settings=settings)
     except PLAIN as error:  # submitit would print where it was raised, and end with 1
         stderr.print(f"eos: {sentence(error)}", style="red", markup=False, highlight=False)
         status = exit_status(error)
@@ -155,21 +155,23 @@ def _lead(
     return outcome, "" if growth is None else "; ".join(growth.left)
 
 
-def _lend(run: Path, allocation: Allocation, terms: Terms) -> int:
+def _lend(run: Path, allocation: Allocation, settings: JobSettings) -> int:
     def check(versions: Mapping[str, str]) -> list[str]:
-        return _problems(run, terms, versions)
+        return _problems(run, settings, versions)
 
     status, what = serve(
-        allocation, run, root=terms.root, interface=terms.interface, check=check, warn=warn
+        allocation, run, root=settings.root, interface=settings.interface, check=check, warn=warn
     )
     name = allocation.nodes[allocation.node_id]
     note(f"node {name}: {what}")
     return status
 
 
-def _problems(run: Path, terms: Terms, versions: Mapping[str, str] | None = None) -> list[str]:
+def _problems(
+    run: Path, settings: JobSettings, versions: Mapping[str, str] | None = None
+) -> list[str]:
     """What keeps this node of a job from running trials."""
-    return check_node(run, str(terms.root or usual_root()), terms.interface, versions)
+    return check_node(run, str(settings.root or default_root()), settings.interface, versions)
 
 
 def _status(outcome: RunOutcome) -> int:

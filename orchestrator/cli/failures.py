@@ -19,9 +19,9 @@ from orchestrator.ledger.status import describe_trials
 from orchestrator.logs import read_log
 from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
-from orchestrator.slurm.evidence import JobEnd, end_of_attempt
-from orchestrator.slurm.observe import job_ends_of, output_files
+from orchestrator.slurm.job_ends import JobEnd, end_of_attempt
 from orchestrator.slurm.records import has_jobs, read_jobs
+from orchestrator.slurm.run_jobs import job_ends_of, output_files
 
 END_COLUMNS = ("job", "start", "ended", "failure_class", "by", "nodes", "evidence")
 

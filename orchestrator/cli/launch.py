@@ -32,17 +32,14 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.labels import column_labels
 from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
-from orchestrator.slurm.cancel import cancel_jobs
 from orchestrator.slurm.command import SlurmUnavailable
-from orchestrator.slurm.folder import refuse_odd_path, refuse_shared
-from orchestrator.slurm.job_state import at_work
-from orchestrator.slurm.naming import job_name
+from orchestrator.slurm.job_states import at_work
 from orchestrator.slurm.preflight import WAIT_SECONDS, preflight
-from orchestrator.slurm.profile import Profile, load_profile
-from orchestrator.slurm.queue import QueuedJob, read_queue
-from orchestrator.slurm.records import Submission, read_jobs
-from orchestrator.slurm.submitting import launching
-from orchestrator.slurm.terms import Terms
+from orchestrator.slurm.profile import JobSettings, Profile, load_profile
+from orchestrator.slurm.queue import QueuedJob, job_name, read_queue
+from orchestrator.slurm.records import Submission, read_jobs, refuse_odd_path, refuse_shared
+from orchestrator.slurm.run_jobs import cancel_jobs
+from orchestrator.slurm.submission import Submitted, launching, plan_submission, submit
 from orchestrator.sweep import Column, Sweep
 
 MOST_BLOCKED_SHOWN = 5
@@ -71,7 +68,7 @@ def launch(
     Example: eos launch configs/quickstart.yaml --cluster configs/clusters/loopback.yaml --jobs 2
     """
     profile = load_profile(cluster)
-    terms = logging_to(log, profile.terms)
+    settings = logging_to(log, profile.job_settings)
     sweep = load_checked(config, overrides)
     refuse_unfit(sweep.columns, profile.allocation)
     run = run_dir or Path("runs") / sweep.name
@@ -79,14 +76,12 @@ def launch(
     refuse_odd_path(run)
     refuse_shared(run)
     if dry_run:
-        from orchestrator.slurm.submit import plan_submission
-
         plan = plan_submission(run, profile, cluster.stem, jobs, job_name(run, sweep.name))
         print(plan.text, end="")
         note(f"jobs like this at work: {jobs}; nothing was submitted")
         return
     sweep = prepare(run, sweep)
-    submit_jobs(run, sweep, profile, cluster.stem, terms, jobs, preflight_wait, json)
+    submit_jobs(run, sweep, profile, cluster.stem, settings, jobs, preflight_wait, json)
 
 
 def cancel(
@@ -128,12 +123,12 @@ def submit_jobs(
     sweep: Sweep,
     profile: Profile,
     profile_name: str,
-    terms: Terms,
+    settings: JobSettings,
     jobs: int,
     wait: int,
     json: bool,
 ) -> None:
-    """Submit as many jobs as are missing to ``jobs``, each on these terms, after a check of the
+    """Submit as many jobs as are missing to ``jobs``, each on these settings, after a check of the
     nodes. Jobs count that take all of what is missing that fits the profile.
 
     Raises:
@@ -142,9 +137,6 @@ def submit_jobs(
         UserError: the nodes are not fit, or SLURM takes no job or gives no answer; nothing was
             submitted.
     """
-    # submitit is only needed here, and takes a while to import.
-    from orchestrator.slurm.submit import Submitted, plan_submission, submit
-
     refuse_odd_path(run)
     refuse_shared(run)
     missing = _missing(run, sweep, profile, json)
@@ -165,7 +157,7 @@ def submit_jobs(
         done = Submitted(())
         if wanted:
             _check_nodes(run, profile, wait)
-            done = submit(plan_submission(run, profile, profile_name, wanted, name), terms, work)
+            done = submit(plan_submission(run, profile, profile_name, wanted, name), settings, work)
     if not done.job_ids and (done.refusal or done.mishap):
         raise UserError(done.mishap or f"no job was submitted: sbatch says {done.refusal!r}")
     _say(run, name, live, others, done.job_ids, json)

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and the sweep and the terms that they give."""
+"""Arguments and options that several commands have, and the sweep and the settings that they give."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from jobs import datasets
 from orchestrator import sweep as sweeps
 from orchestrator.engine import Sink, network_errors, refuse_missing
-from orchestrator.slurm.terms import Terms
+from orchestrator.slurm.profile import JobSettings
 from orchestrator.sweep import Sweep
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The sweep file (YAML).")]
@@ -56,14 +56,14 @@ PreflightWait = Annotated[
 ]
 
 
-def logging_to(sinks: Sequence[Sink] | None, terms: Terms | None) -> Terms:
-    """The terms of a run or a job that logs to these sinks, too.
+def logging_to(sinks: Sequence[Sink] | None, settings: JobSettings | None) -> JobSettings:
+    """The settings of a run or a job that logs to these sinks, too.
 
     Raises:
         MissingPackageError: the package of one is not installed.
     """
     refuse_missing(sinks or ())
-    return replace(terms or Terms(), log=tuple(str(sink) for sink in sinks or ()))
+    return replace(settings or JobSettings(), log=tuple(str(sink) for sink in sinks or ()))
 
 
 def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:

@@ -51,10 +51,10 @@ def run(
 
     Example: eos run configs/quickstart.yaml
     """
-    terms = logging_to(log, None if cluster is None else load_profile(cluster).terms)
+    settings = logging_to(log, None if cluster is None else load_profile(cluster).job_settings)
     sweep = load_checked(config, overrides)
     directory = run_dir or Path("runs") / sweep.name
-    raise typer.Exit(carry_out(directory, sweep, terms, json=json, debug=bool(context.obj)))
+    raise typer.Exit(carry_out(directory, sweep, settings, json=json, debug=bool(context.obj)))
 
 
 def resume(
@@ -97,7 +97,7 @@ def resume(
             "FILE to go on with jobs, or --here to compute on this machine"
         )
     profile = None if cluster is None else load_profile(cluster)
-    terms = logging_to(log, None if profile is None else profile.terms)
+    settings = logging_to(log, None if profile is None else profile.job_settings)
     sweep = checked(sweep_of(run))
     if failed or where is not None:
         ledger = Ledger(run)
@@ -107,8 +107,8 @@ def resume(
             rearm(run, row["trial_id"], row["attempt"])
         note(f"re-armed {len(chosen)} of {len(rows)} failed trials")
     if cluster is None or profile is None:
-        raise typer.Exit(carry_out(run, terms=terms, json=json, debug=bool(context.obj)))
-    submit_jobs(run, sweep, profile, cluster.stem, terms, jobs, preflight_wait, json)
+        raise typer.Exit(carry_out(run, settings=settings, json=json, debug=bool(context.obj)))
+    submit_jobs(run, sweep, profile, cluster.stem, settings, jobs, preflight_wait, json)
 
 
 COMMANDS = {"run": run, "resume": resume}

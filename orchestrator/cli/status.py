@@ -12,8 +12,8 @@ from orchestrator.cli.options import Json, RunArgument
 from orchestrator.cli.output import command, duration, print_json, print_table
 from orchestrator.ledger.status import RunStatus, read_status
 from orchestrator.plan import Counts
-from orchestrator.slurm.job_state import JobState
-from orchestrator.slurm.observe import Observation, observe
+from orchestrator.slurm.job_states import JobState
+from orchestrator.slurm.run_jobs import Observation, observe
 
 MOST_JOBS_SHOWN = 30
 

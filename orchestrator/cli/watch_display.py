@@ -12,7 +12,7 @@ from rich.text import Text
 
 from orchestrator.cli.output import command, duration, plain, shown
 from orchestrator.cli.status import state_in_words
-from orchestrator.slurm.job_state import JobState
+from orchestrator.slurm.job_states import JobState
 from orchestrator.watch import ColumnLine, Failure, RunningTrial, View
 
 LEAST_LINES = 4

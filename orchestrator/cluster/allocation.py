@@ -43,7 +43,7 @@ class Allocation:
 
     @property
     def key(self) -> str:
-        """A name for this incarnation of this step of the job, and for nothing else."""
+        """A name for this start of this step of the job, and for nothing else."""
         step = f"{self.step}-{self.submission}" if self.submission else self.step
         return f"{self.job_id}.{self.restart}.{step}"
 

@@ -14,30 +14,36 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobs.machine import machine_memory
-from orchestrator.cluster.address import own_address
 from orchestrator.cluster.allocation import Allocation
-from orchestrator.cluster.folder import private_folder
 from orchestrator.cluster.member import node_resource
+from orchestrator.cluster.membership import Membership
 from orchestrator.cluster.processes import (
-    MARK,
+    CLUSTER_VARIABLE,
+    OF_A_HEAD,
+    Servers,
+    cluster_id,
+    cluster_processes,
     end_all,
     ended_after,
     guarded,
     handlers_kept,
-    kin,
-    mark_of,
+    watched,
 )
-from orchestrator.cluster.ray_thread import GivenUpError, RayThread
-from orchestrator.cluster.rendezvous import Rendezvous, announce, meeting_place
-from orchestrator.cluster.roll import Roll
-from orchestrator.cluster.servers import OF_A_HEAD, Servers, watched
-from orchestrator.cluster.settings import (
+from orchestrator.cluster.ray_private import (
     GCS_PATIENCE,
     GCS_SECONDS,
     MEMORY_SHARE,
     OBJECT_STORE_BYTES,
     STARTS,
     settle,
+)
+from orchestrator.cluster.ray_thread import GivenUpError, RayThread
+from orchestrator.cluster.rendezvous import (
+    Rendezvous,
+    announce,
+    meeting_place,
+    own_address,
+    private_folder,
 )
 from orchestrator.first_line import first_line
 
@@ -141,13 +147,13 @@ def start(
     address = own_address(allocation, interface)
     token = settle(alone=alone)
     folder = private_folder(root)
-    mark = os.environ[MARK] = mark_of(allocation, folder)
+    cluster = os.environ[CLUSTER_VARIABLE] = cluster_id(allocation, folder)
     others = tuple(range(1, len(allocation.nodes)))
 
     def lost(node_id: int, trouble: str) -> None:
         on_loss(f"node {allocation.nodes[node_id]} was lost: {trouble}")
 
-    roll = None if alone else Roll(address, token, others, lost)
+    membership = None if alone else Membership(address, token, others, lost)
     meeting = meeting_place(run, allocation)
     name = allocation.nodes[allocation.node_id]
     up = threading.Event()
@@ -157,29 +163,31 @@ def start(
             on_loss(what)
 
     ray = None
-    with guarded(mark, folder), watched(OF_A_HEAD, mark, folder, name, died) as servers:
+    with guarded(cluster, folder), watched(OF_A_HEAD, cluster, folder, name, died) as servers:
         try:
             ray = _start_ray(allocation, address, folder, servers, quiet, warn)
             up.set()
             if servers.death is not None:
                 on_loss(servers.death)
-            if roll is not None:
+            if membership is not None:
                 ray_address = _ask(ray, _gcs_address, abandoned)
-                announce(meeting, Rendezvous(ray_address, roll.address, token, versions or {}))
-                _await_nodes(ray, allocation, roll, abandoned)
+                announce(
+                    meeting, Rendezvous(ray_address, membership.address, token, versions or {})
+                )
+                _await_nodes(ray, allocation, membership, abandoned)
             yield Cluster(_nodes(_ask(ray, _listed, abandoned)), folder, ray, servers.look)
         finally:
             up.clear()
-            if roll is not None:
+            if membership is not None:
                 meeting.unlink(missing_ok=True)
-                for node_id in sorted(roll.end(LEAVE_SECONDS)):
+                for node_id in sorted(membership.end(LEAVE_SECONDS)):
                     warn(f"node {allocation.nodes[node_id]} did not end its processes in time")
             if servers.death is not None:
                 # Ray's client would wait for what is gone: its thread is left to the process's end.
-                end_all(mark, known=kin(mark))
+                end_all(cluster, known=cluster_processes(cluster))
             elif ray is not None:
-                _stop_ray(ray, mark)
-            os.environ.pop(MARK, None)
+                _stop_ray(ray, cluster)
+            os.environ.pop(CLUSTER_VARIABLE, None)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -222,7 +230,7 @@ def _start_ray(
         except Exception as error:
             servers.look()
             why = servers.death or first_line(error)
-            _stop_ray(thread, os.environ[MARK])
+            _stop_ray(thread, os.environ[CLUSTER_VARIABLE])
             if number == STARTS:
                 node = allocation.nodes[allocation.node_id]
                 raise ClusterError(f"Ray did not start on node {node}: {why}") from error
@@ -232,15 +240,15 @@ def _start_ray(
     return thread
 
 
-def _stop_ray(thread: RayThread, mark: str) -> None:
+def _stop_ray(thread: RayThread, cluster: str) -> None:
     """End Ray's client, if its thread does not hang, and every process of the cluster."""
     import ray
 
-    known = kin(mark)
+    known = cluster_processes(cluster)
     if thread.settle(FAIL_SECONDS):
-        with handlers_kept(), ended_after(mark, 0.5), contextlib.suppress(GivenUpError):
+        with handlers_kept(), ended_after(cluster, 0.5), contextlib.suppress(GivenUpError):
             thread.call(ray.shutdown, given_up=_after(END_SECONDS, lambda: True))
-    end_all(mark, known=known)
+    end_all(cluster, known=known)
     thread.close()
 
 
@@ -267,15 +275,15 @@ def _ask(
 
 
 def _await_nodes(
-    thread: RayThread, allocation: Allocation, roll: Roll, abandoned: Callable[[], bool]
+    thread: RayThread, allocation: Allocation, membership: Membership, abandoned: Callable[[], bool]
 ) -> None:
     """Wait until every node has joined Ray with all that it was granted."""
     end = time.monotonic() + START_SECONDS
     expected = set(range(1, len(allocation.nodes)))
     while True:
-        for node_id, trouble in roll.troubles.items():
+        for node_id, trouble in membership.troubles.items():
             raise ClusterError(f"node {allocation.nodes[node_id]} did not join: {trouble}")
-        missing = expected - (_living(_ask(thread, _listed, abandoned)) & roll.joined)
+        missing = expected - (_living(_ask(thread, _listed, abandoned)) & membership.joined)
         if not missing:
             return
         if abandoned():
@@ -286,7 +294,7 @@ def _await_nodes(
                 f"{len(missing)} of {len(allocation.nodes)} nodes did not join within "
                 f"{START_SECONDS:.0f} s: {names}; their logs say why"
             )
-        roll.wait(0.2)
+        membership.wait(0.2)
 
 
 def _gcs_address() -> str:

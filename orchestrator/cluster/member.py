@@ -16,22 +16,29 @@ from pathlib import Path
 from types import FrameType
 
 from jobs.machine import machine_memory
-from orchestrator.cluster.address import interface_address, route_to
 from orchestrator.cluster.allocation import Allocation
-from orchestrator.cluster.folder import private_folder
+from orchestrator.cluster.membership import Connection, join
 from orchestrator.cluster.processes import (
-    MARK,
+    CLUSTER_VARIABLE,
+    OF_A_MEMBER,
     SHIELDED,
+    Servers,
+    cluster_id,
+    cluster_processes,
     end_all,
     guarded,
-    kin,
-    mark_of,
     shielded,
+    watched,
 )
-from orchestrator.cluster.rendezvous import Rendezvous, await_head, meeting_place
-from orchestrator.cluster.roll import Line, join
-from orchestrator.cluster.servers import OF_A_MEMBER, Servers, watched
-from orchestrator.cluster.settings import MEMORY_SHARE, OBJECT_STORE_BYTES, STARTS, settle
+from orchestrator.cluster.ray_private import MEMORY_SHARE, OBJECT_STORE_BYTES, STARTS, settle
+from orchestrator.cluster.rendezvous import (
+    Rendezvous,
+    await_head,
+    interface_address,
+    meeting_place,
+    private_folder,
+    route_to,
+)
 from orchestrator.first_line import first_line
 
 HEAD_SECONDS = 600.0
@@ -75,16 +82,18 @@ def serve(
     for number in SHIELDED:
         signal.signal(number, _not_heeded)
     head = await_head(meeting_place(run, allocation), HEAD_SECONDS)
-    with contextlib.closing(join(head.roll, head.token, allocation.node_id, JOIN_SECONDS)) as line:
+    with contextlib.closing(
+        join(head.membership, head.token, allocation.node_id, JOIN_SECONDS)
+    ) as line:
         news = _News(line)
         if problems := check(head.versions):
             return _in_trouble("; ".join(problems), line, news, warn)
-        own = interface_address(interface) if interface else route_to(head.roll[0])
+        own = interface_address(interface) if interface else route_to(head.membership[0])
         settle(alone=False, token=head.token)
         folder = private_folder(root)
-        mark = os.environ[MARK] = mark_of(allocation, folder)
+        cluster = os.environ[CLUSTER_VARIABLE] = cluster_id(allocation, folder)
         name = allocation.nodes[allocation.node_id]
-        with guarded(mark, folder), watched(OF_A_MEMBER, mark, folder, name) as servers:
+        with guarded(cluster, folder), watched(OF_A_MEMBER, cluster, folder, name) as servers:
             try:
                 command = _command(allocation, head, own, folder)
                 if (trouble := _join(command, folder, servers, news, warn)) is not None:
@@ -95,7 +104,7 @@ def serve(
                         return _in_trouble(servers.death, line, news, warn)
                 return _end(allocation, news)
             finally:
-                end_all(mark, known=kin(mark))
+                end_all(cluster, known=cluster_processes(cluster))
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -118,7 +127,7 @@ def _join(
         trouble = _start(command, folder / f"start-{number}.log", servers, news)
         if trouble is None or news.over.is_set():
             return None
-        end_all(os.environ[MARK])
+        end_all(os.environ[CLUSTER_VARIABLE])
     return trouble
 
 
@@ -155,7 +164,7 @@ def _end(allocation: Allocation, news: _News) -> tuple[int, str]:
 
 
 def _in_trouble(
-    trouble: str, line: Line, news: _News, warn: Callable[[str], None]
+    trouble: str, line: Connection, news: _News, warn: Callable[[str], None]
 ) -> tuple[int, str]:
     """Tell the user and the head, and wait for the head's end.
 
@@ -171,12 +180,12 @@ def _in_trouble(
 class _News:
     """What the head says: that it is over, or nothing more because it is gone."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Connection) -> None:
         self.over = threading.Event()
         self.orderly = False
         threading.Thread(target=self._listen, args=(line,), daemon=True).start()
 
-    def _listen(self, line: Line) -> None:
+    def _listen(self, line: Connection) -> None:
         message = line.receive()
         self.orderly = message is not None and bool(message.get("over"))
         self.over.set()

@@ -1,13 +1,14 @@
-"""The processes of a cluster: shielded from the job's signals, and none left at its end.
+"""The processes of a cluster on one machine: shielded, watched, and none left at its end.
 
 Run as a program, it is a guard: it waits until the process that started it is gone, and then ends
-those of the cluster, which heed no polite signal. It needs nothing but the standard library.
+those of the cluster, which heed no polite signal. It needs nothing but psutil.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -15,14 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from orchestrator.cluster.allocation import Allocation
 
-MARK = "EOS_CLUSTER"
+CLUSTER_VARIABLE = "EOS_CLUSTER"
 """The environment variable by which every process of a cluster is known as its own."""
 
 SHIELDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
@@ -43,8 +44,8 @@ class Process(NamedTuple):
     started: int
 
 
-def mark_of(allocation: Allocation, folder: Path) -> str:
-    """The mark of the processes on this machine of one cluster: its job, its node, its folder.
+def cluster_id(allocation: Allocation, folder: Path) -> str:
+    """The cluster of the processes on this machine of one cluster: its job, its node, its folder.
 
     The folder is named after the process that leads here. Two SLURMs on one machine, each with a
     job of the same number, have clusters of different marks.
@@ -83,23 +84,24 @@ def handlers_kept() -> Iterator[None]:
                     signal.signal(number, handler)
 
 
-def marked(mark: str) -> list[int]:
+def living_pids(cluster: str) -> list[int]:
     """The living processes of a cluster, but for this one and those above it."""
-    return sorted(process.pid for process in kin(mark))
+    return sorted(process.pid for process in cluster_processes(cluster))
 
 
-def kin(mark: str, known: Iterable[Process] = ()) -> set[Process]:
-    """The living processes of a cluster: the marked, the ``known``, and all that descend from them.
+def cluster_processes(cluster: str, known: Iterable[Process] = ()) -> set[Process]:
+    """The living processes of a cluster: the marked, the ``known``, and all that descend from
+    them.
 
-    A process that renames itself may lose its environment, and with it the mark; one whose parent
-    is gone descends from nobody. Who looks again and again, with what is known, misses neither.
+    A process that renames itself may lose its environment; one whose parent is gone descends from
+    nobody. Who looks again and again, with what is known, misses neither.
     """
     table = {process.pid: process for process in _processes()}
     above, own = set(), os.getpid()
     while own in table:
         above.add(own)
         own = table[own].parent
-    wanted = f"{MARK}={mark}".encode()
+    wanted = f"{CLUSTER_VARIABLE}={cluster}".encode()
     ours = {pid for pid, started in known if pid in table and table[pid].started == started}
     ours |= {pid for pid in table if pid not in above and wanted in _environment(pid)}
     ours -= above
@@ -109,14 +111,14 @@ def kin(mark: str, known: Iterable[Process] = ()) -> set[Process]:
 
 
 def end_all(
-    mark: str, seconds: float = PATIENCE_SECONDS, known: Iterable[Process] = ()
+    cluster: str, seconds: float = PATIENCE_SECONDS, known: Iterable[Process] = ()
 ) -> list[int]:
     """End every process of a cluster; returns those that even SIGKILL did not end in time.
 
-    ``known`` is what :func:`kin` said before.
+    ``known`` is what :func:`cluster_processes` said before.
     """
     end, left = time.monotonic() + seconds, set(known)
-    while (left := kin(mark, left)) and time.monotonic() < end:
+    while (left := cluster_processes(cluster, left)) and time.monotonic() < end:
         for process in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
@@ -125,16 +127,16 @@ def end_all(
 
 
 @contextlib.contextmanager
-def ended_after(mark: str, seconds: float) -> Iterator[None]:
+def ended_after(cluster: str, seconds: float) -> Iterator[None]:
     """While this context lasts, wait so long, then end every process of a cluster.
 
     Ray waits a second for each of its processes, one after another, where none heeds a SIGTERM.
     """
-    over, known = threading.Event(), kin(mark)
+    over, known = threading.Event(), cluster_processes(cluster)
 
     def end() -> None:
         if not over.wait(seconds):
-            end_all(mark, known=known)
+            end_all(cluster, known=known)
 
     thread = threading.Thread(target=end, daemon=True)
     thread.start()
@@ -146,16 +148,16 @@ def ended_after(mark: str, seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def guarded(mark: str, folder: Path) -> Iterator[None]:
+def guarded(cluster: str, folder: Path) -> Iterator[None]:
     """While this context lasts, see to it that the cluster does not outlive this process.
 
     At its end, or should this process be killed, every process of the cluster that is left is ended
     and its folder removed, by another process that has known them all along.
     """
-    environment = {key: value for key, value in os.environ.items() if key != MARK}
+    environment = {key: value for key, value in os.environ.items() if key != CLUSTER_VARIABLE}
     with shielded():
         guard = subprocess.Popen(
-            [sys.executable, "-I", __file__, mark, str(folder)],
+            [sys.executable, "-I", __file__, cluster, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -172,12 +174,12 @@ def guarded(mark: str, folder: Path) -> Iterator[None]:
             guard.communicate()
 
 
-def named(mark: str, names: Collection[str]) -> dict[Process, str]:
+def named(cluster: str, names: Collection[str]) -> dict[Process, str]:
     """The processes of a cluster with one of these names; those too that are dead and not reaped.
 
     The dead have no environment any more, but still a parent.
     """
-    ours = {os.getpid(), *marked(mark)}
+    ours = {os.getpid(), *living_pids(cluster)}
     return {
         Process(stat.pid, stat.started): stat.name
         for stat in _processes(dead=True)
@@ -225,13 +227,127 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
+OF_A_MEMBER = frozenset({"raylet"})
+OF_A_HEAD = OF_A_MEMBER | {"gcs_server"}
+"""The processes without which nothing of Ray works on a machine, or at all."""
+
+LAST_LINES, LONGEST_LINE = 5, 300
+"""Of a log, in a message. Of a longer line both ends are kept: Ray says why after much else."""
+
+RECORD = re.compile(r"\[\d{4}-\d\d-\d\d ")
+"""How a record begins in a server's log."""
+
+LOOK_SECONDS = 0.5
+"""Between looks at the servers."""
+
+
+class Servers:
+    """The servers of a cluster on this machine, watched by :func:`watched`.
+
+    Attributes:
+        death: what befell the first that died, in a sentence, and below it the last lines of its
+            log; None while all live.
+    """
+
+    def __init__(
+        self,
+        names: frozenset[str],
+        cluster: str,
+        folder: Path,
+        node: str,
+        on_death: Callable[[str], None],
+    ) -> None:
+        self.death: str | None = None
+        self._on_death = on_death
+        self._names = names
+        self._cluster, self._folder, self._node = cluster, folder, node
+        self._seen: dict[Process, str] = {}
+        self._before: set[Process] = set()
+        self._changed = threading.Lock()
+
+    def expect(self) -> None:
+        """Forget what has died, before servers are started again."""
+        with self._changed:
+            self._before = set(named(self._cluster, self._names))
+            self._seen, self.death = {}, None
+
+    def look(self) -> None:
+        """Look once, and tell of the first server that has died."""
+        with self._changed:
+            if self.death is not None:
+                return
+            if len(self._seen) < len(self._names):
+                found = named(self._cluster, self._names)
+                self._seen |= {one: name for one, name in found.items() if one not in self._before}
+            dead = [name for one, name in self._seen.items() if not lives(one)]
+            self.death = self._obituary(dead[0]) if dead else None
+        if self.death is not None:
+            self._on_death(self.death)
+
+    def _obituary(self, name: str) -> str:
+        lines = last_lines(self._folder, name)
+        head = f"Ray's {name} on node {self._node} died"
+        return "\n  ".join([f"{head}; the last lines of its log:", *lines]) if lines else head
+
+
+@contextlib.contextmanager
+def watched(
+    names: frozenset[str],
+    cluster: str,
+    folder: Path,
+    node: str,
+    on_death: Callable[[str], None] = lambda death: None,
+) -> Iterator[Servers]:
+    """While this context lasts, tell from a thread of its own of a server that dies.
+
+    Args:
+        names: those of the servers that run here.
+        cluster: that of the cluster's processes here.
+        folder: the cluster's folder here, where Ray keeps its logs.
+        node: the name of this machine in messages.
+        on_death: told what befell a server.
+    """
+    servers, over = Servers(names, cluster, folder, node, on_death), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            servers.look()
+
+    thread = threading.Thread(target=watch, name="servers", daemon=True)
+    with shielded():
+        thread.start()
+    try:
+        yield servers
+    finally:
+        over.set()
+        thread.join()
+
+
+def last_lines(folder: Path, name: str) -> list[str]:
+    """The last records of the newest log of a server, and the end of its standard error."""
+    sessions = sorted(folder.glob("session_*/logs"), key=lambda path: path.stat().st_mtime_ns)
+    lines = []
+    for path in (sessions[-1] / f"{name}.{kind}" for kind in ("out", "err") if sessions):
+        with contextlib.suppress(OSError):
+            text = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+            # Between its records, a server lists counts of its own over many lines.
+            records = [line for line in text if RECORD.match(line)] or list(filter(None, text))
+            lines += [_shortened(line) for line in records[-LAST_LINES:]]
+    return list(dict.fromkeys(lines))  # what is fatal is in both files
+
+
+def _shortened(line: str) -> str:
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
+
+
 def _guard() -> None:
     """Wait for the end of the standard input, which is that of the process to watch."""
-    mark, folder = sys.argv[1:]
-    known, wait = kin(mark), LOOK_SECONDS
+    cluster, folder = sys.argv[1:]
+    known, wait = cluster_processes(cluster), LOOK_SECONDS
     while not select.select([sys.stdin], [], [], wait)[0]:
-        known, wait = kin(mark, known), min(1.5 * wait, MOST_LOOK_SECONDS)
-    end_all(mark, known=known)
+        known, wait = cluster_processes(cluster, known), min(1.5 * wait, MOST_LOOK_SECONDS)
+    end_all(cluster, known=known)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,29 +1,35 @@
-"""Where the nodes of a job find their head: one private file in the run directory."""
+"""Where the processes of a cluster find each other: its addresses, its file, its folders."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import socket
+import struct
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jobs.whole_file import temporary_name
-from orchestrator.cluster.allocation import Allocation
+from orchestrator.cluster.allocation import Allocation, AllocationError
+from orchestrator.ledger.process import ProcessIdentity
 
 POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Rendezvous:
-    """How to reach the head: Ray's address, that of the head's roll, and what proves who one is.
+    """How to reach the head: Ray's address, that of the membership, and the cluster's token.
 
     ``versions`` are the head's, of all that must be the same on every node.
     """
 
     ray: str
-    roll: tuple[str, int]
+    membership: tuple[str, int]
     token: str
     versions: Mapping[str, str]
 
@@ -33,7 +39,7 @@ class NoHeadError(RuntimeError):
 
 
 def meeting_place(run: Path, allocation: Allocation) -> Path:
-    """The file of this incarnation of this step, and of nothing else."""
+    """The file of this start of this step, and of nothing else."""
     return run / "slurm" / "rendezvous" / f"{allocation.key}.json"
 
 
@@ -67,5 +73,119 @@ def await_head(path: Path, seconds: float) -> Rendezvous:
                 ) from None
             time.sleep(POLL_SECONDS)
             continue
-        host, port = content.pop("roll")
-        return Rendezvous(roll=(host, port), **content)
+        host, port = content.pop("membership")
+        return Rendezvous(membership=(host, port), **content)
+
+
+SIOCGIFADDR = 0x8915
+LOOPBACK = "127.0.0.1"
+
+
+def own_address(allocation: Allocation, interface: str | None = None) -> str:
+    """The IPv4 address of this node for the other nodes of its allocation.
+
+    Loopback for a node that is alone, which nobody else need reach; that of ``interface`` if one is
+    named; else what the node's own name stands for, or whence the way to another node starts.
+
+    Raises:
+        AllocationError: there is no such interface, or no address but loopback.
+    """
+    if len(allocation.nodes) == 1:
+        return LOOPBACK
+    if interface is not None:
+        return interface_address(interface)
+    for name in (allocation.nodes[allocation.node_id], socket.gethostname()):
+        try:
+            address = socket.gethostbyname(name)
+        except OSError:
+            continue
+        if not address.startswith("127."):
+            return address
+    for name in allocation.nodes:
+        try:
+            return route_to(socket.gethostbyname(name))
+        except OSError:
+            continue
+    names = ", ".join(interfaces())
+    raise AllocationError(
+        f"node {allocation.nodes[allocation.node_id]!r} has no address that the other nodes could "
+        f"use; name its network interface in the cluster profile (interface: one of {names})"
+    )
+
+
+def route_to(address: str) -> str:
+    """The own address from which packets to another one leave."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((address, 9))
+        return str(probe.getsockname()[0])
+
+
+def interface_address(name: str) -> str:
+    """The IPv4 address of a network interface.
+
+    Raises:
+        AllocationError: there is no such interface here, or it has none.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+        except OSError:
+            raise AllocationError(
+                f"interface is {name!r}; it must be a network interface of this node that has an "
+                f"IPv4 address (here: {', '.join(interfaces())})"
+            ) from None
+    return socket.inet_ntoa(answer[20:24])
+
+
+def interfaces() -> list[str]:
+    """The names of this machine's network interfaces."""
+    return [name for _, name in socket.if_nameindex()]
+
+
+LONGEST_ROOT = 40
+"""Ray adds some 65 characters to its folder for its sockets, whose paths may have 107."""
+
+
+def private_folder(root: Path | None = None) -> Path:
+    """A new folder for this process only; those that dead processes left are removed.
+
+    Args:
+        root: where temporary folders belong; the system's place unless given.
+
+    Raises:
+        PermissionError: another user has taken our place there.
+    """
+    place = (root or default_root()) / f"eos-{os.getuid()}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    if place.stat().st_uid != os.getuid() or place.is_symlink():
+        raise PermissionError(
+            f"{place} belongs to another user; it must be yours, or TMPDIR another"
+        )
+    for left in abandoned(place):
+        shutil.rmtree(left, ignore_errors=True)
+    own = ProcessIdentity.own()
+    folder = place / f"{own.pid}-{own.started}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def default_root() -> Path:
+    """The system's place for temporary folders; /tmp where its name is too long for Ray."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(os.fsencode(usual)) <= LONGEST_ROOT else Path("/tmp")
+
+
+def abandoned(place: Path) -> list[Path]:
+    """The folders of clusters whose leading process on this machine is dead."""
+    left = []
+    for folder in place.iterdir():
+        pid, _, started = folder.name.partition("-")
+        if pid.isdigit() and started.isdigit() and _gone(int(pid), int(started)):
+            left.append(folder)
+    return left
+
+
+def _gone(pid: int, started: int) -> bool:
+    own = ProcessIdentity.own()
+    owner = ProcessIdentity(own.hostname, own.boot, own.namespace, pid, started)
+    return owner.is_dead() is True

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.plan import FailureClass
 from orchestrator.slurm.command import SEPARATOR, SlurmUnavailable, as_moment, ask, moment
-from orchestrator.slurm.words import LOST, is_live
+from orchestrator.slurm.queue import LOST, is_live
 
 FIELDS = ("JobID", "JobIDRaw", "State", "ExitCode", "Submit", "Start", "End", "Cluster", "NodeList")
 SLACK_SECONDS = 3600.0

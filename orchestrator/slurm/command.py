@@ -1,7 +1,7 @@
-"""The one edge to SLURM's programs: what they print, or why there is nothing.
+"""SLURM's programs: what they print, or why there is nothing.
 
-They are asked in one language and in UTC, and what the user has set for their looks is left out, so
-that the same text comes back everywhere.
+They are asked in one language and in UTC, and what the user has set for their output is left out,
+so that the same text comes back everywhere.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 TIMEOUT_SECONDS = 30.0
@@ -24,7 +26,7 @@ wait half a minute and more for one that is not."""
 SEPARATOR = "\x1f"
 """Between fields. Job names may hold any printable character, and a line break."""
 
-LOOKS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN")
+OUTPUT_SETTINGS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN")
 NO_TIME = ("", "N/A", "NONE", "None", "Unknown", "UNLIMITED", "INVALID")
 
 
@@ -113,7 +115,7 @@ def controller_down() -> str | None:
 
 def environment(user: Mapping[str, str]) -> dict[str, str]:
     """The environment that SLURM's programs get: the user's, without what changes their text."""
-    kept = {name: value for name, value in user.items() if not name.startswith(LOOKS)}
+    kept = {name: value for name, value in user.items() if not name.startswith(OUTPUT_SETTINGS)}
     return {**kept, "LC_ALL": "C", "TZ": "UTC0"}
 
 
@@ -139,3 +141,81 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+
+
+JOB_TIMEOUT_SECONDS = 10.0
+"""A job that ends has little time, and goes on without an answer."""
+
+
+@dataclass(frozen=True)
+class ControllerState:
+    """A job as the controller sees it. ``state`` is SLURM's word, ``restarts`` how often it was put
+    back, ``ends_at`` when its time limit ends it (seconds since the epoch, None for never).
+    """
+
+    state: str
+    restarts: int
+    ends_at: float | None
+
+
+def job_state(job_id: str) -> ControllerState:
+    """How the controller sees a job.
+
+    Raises:
+        SlurmUnavailable: it gives no answer, or none that can be read.
+    """
+    return parse_job(
+        ask("scontrol", ["--oneliner", "show", "job", job_id], timeout=JOB_TIMEOUT_SECONDS)
+    )
+
+
+def controller_time() -> float:
+    """What time it is for the controller, in seconds since the epoch.
+
+    Raises:
+        SlurmUnavailable: it gives no answer, or none that can be read.
+    """
+    text = ask("scontrol", ["show", "config"], timeout=JOB_TIMEOUT_SECONDS)
+    dated = re.match(r"Configuration data as of (\S+)", text)
+    now = None if dated is None else moment(dated[1])
+    if now is None:
+        raise SlurmUnavailable("scontrol show config does not begin with the time")
+    return now
+
+
+def requeue(job_id: str) -> None:
+    """Put a running job back into the queue; SLURM then ends all its processes, this one too.
+
+    Raises:
+        SlurmUnavailable: the controller gives no answer, or refuses.
+    """
+    ask("scontrol", ["requeue", job_id], timeout=JOB_TIMEOUT_SECONDS)
+
+
+def parse_job(text: str) -> ControllerState:
+    """The state in what ``scontrol --oneliner show job`` prints."""
+    fields = dict(re.findall(r"(?:^|\s)(JobState|Restarts|EndTime)=(\S+)", text))
+    restarts = fields.get("Restarts", "0")
+    return ControllerState(
+        state=fields.get("JobState", ""),
+        restarts=int(restarts) if restarts.isdigit() else 0,
+        ends_at=moment(fields.get("EndTime", "")),
+    )
+
+
+NEEDED = ("sbatch", "srun", "squeue", "scancel", "scontrol")
+USEFUL = ("sacct",)
+
+
+def missing_programs() -> tuple[str, ...]:
+    """Those that launching and watching need and that are not on PATH."""
+    return tuple(name for name in NEEDED if shutil.which(name) is None)
+
+
+def slurm_version() -> str:
+    """What sbatch says of itself, such as ``slurm-wlm 22.05.8``.
+
+    Raises:
+        SlurmUnavailable: it is missing, or finds no configuration.
+    """
+    return ask("sbatch", ["--version"]).strip()

@@ -14,11 +14,11 @@ from orchestrator.engine import RunOutcome, Site, Stop
 from orchestrator.engine.interruption import GRACE_SECONDS
 from orchestrator.first_line import first_line
 from orchestrator.ledger import JobStart
-from orchestrator.slurm import controller, records
-from orchestrator.slurm.command import SlurmUnavailable
+from orchestrator.slurm import records
+from orchestrator.slurm.command import SlurmUnavailable, controller_time, job_state, requeue
 from orchestrator.slurm.node_check import versions
-from orchestrator.slurm.records import End, Incarnation
-from orchestrator.slurm.terms import Terms, lead_seconds
+from orchestrator.slurm.profile import JobSettings, lead_seconds
+from orchestrator.slurm.records import End, StartRecord
 from orchestrator.store.clock import AHEAD_SECONDS, difference, seconds_since_boot
 
 IDLE_SECONDS = 900.0
@@ -35,7 +35,7 @@ PUT_BACK: dict[End, str] = {
     "preempted": "max_preemptions",
     "node_failure": "max_preemptions",
 }
-"""The ends after which a job goes back into the queue, and the terms that bound how often."""
+"""The ends after which a job goes back into the queue, and the settings that bound how often."""
 
 
 class Job:
@@ -46,22 +46,22 @@ class Job:
     Args:
         run: the run directory.
         allocation: what SLURM granted.
-        terms: what the site's profile says.
+        settings: what the site's profile says.
         warn: told what the user should know.
     """
 
     def __init__(
-        self, run: Path, allocation: Allocation, terms: Terms, warn: Callable[[str], None]
+        self, run: Path, allocation: Allocation, settings: JobSettings, warn: Callable[[str], None]
     ) -> None:
         assert allocation.job_id is not None
-        self._run, self._allocation, self._terms, self._warn = run, allocation, terms, warn
+        self._run, self._allocation, self._terms, self._warn = run, allocation, settings, warn
         self._id, self._restart = allocation.job_id, allocation.restart
         self._ends_at = allocation.ends_at
         self._ahead = time.time() - seconds_since_boot()
         self._writing = threading.Lock()
         self._asked_again = False
         self._records_changed_at = 0
-        self._record = Incarnation(
+        self._record = StartRecord(
             job_id=self._id,
             restart=self._restart,
             nodes=allocation.nodes,
@@ -77,7 +77,7 @@ class Job:
         self._set_clock()
         if self._ends_at is None:
             try:
-                self._ends_at = controller.own_state(self._id).ends_at
+                self._ends_at = job_state(self._id).ends_at
             except SlurmUnavailable as error:
                 self._warn(f"the job's time limit is not known ({error}); it will not stop by it")
         self._write(ends_at=self._ends_at)
@@ -121,7 +121,7 @@ class Job:
             return end
         self._write(end=end, detail=detail, requeued=True)
         try:
-            controller.requeue(self._id)
+            requeue(self._id)
         except SlurmUnavailable as error:
             self._warn(f"the job could not be put back into the queue: {error}")
             self._write(detail=f"{detail}; could not be put back: {error}", requeued=False)
@@ -148,7 +148,7 @@ class Job:
         if stop.reason == "unfit_nodes":
             return "error", stop.detail, True  # SLURM would start it on the same nodes again
         try:
-            now = controller.own_state(self._id)
+            now = job_state(self._id)
         except SlurmUnavailable as error:
             return self._unasked(stop), f"{stop.detail}; SLURM did not answer ({error})", True
         if now.restarts > self._restart or now.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD"):
@@ -180,7 +180,7 @@ class Job:
 
     def _times_put_back(self, term: str) -> int:
         job = records.read_jobs(self._run)[self._id]
-        past = [one for one in job.incarnations if one.requeued]
+        past = [one for one in job.starts if one.requeued]
         return sum(one.end is not None and PUT_BACK.get(one.end) == term for one in past)
 
     def _lead(self) -> float:
@@ -215,7 +215,7 @@ class Job:
             return
         self._asked_again = True
         try:
-            ends_at = controller.own_state(self._id).ends_at
+            ends_at = job_state(self._id).ends_at
         except SlurmUnavailable:
             return
         if ends_at is not None and self._ends_at is not None and ends_at > self._ends_at:
@@ -234,7 +234,7 @@ class Job:
     def _set_clock(self) -> None:
         """Go by the controller's clock from now on, if it tells the time."""
         try:
-            now = controller.clock()
+            now = controller_time()
         except SlurmUnavailable:
             return
         began = self._now() - self._record.started_at
@@ -250,18 +250,18 @@ class Job:
         Its first start makes the key, and its later ones find it on record.
         """
         known = records.read_jobs(self._run).get(self._id)
-        if known is None or not known.incarnations:
+        if known is None or not known.starts:
             return records.new_key()
         if known.submission is not None and known.submission.key:
-            return records.new_key()  # that job got its key with its terms
-        last = known.incarnations[-1]
+            return records.new_key()  # that job got its key with its settings
+        last = known.starts[-1]
         again = self._restart > 0 if last.restart <= self._restart else self._started_since()
         return last.key if again else records.new_key()
 
     def _started_since(self) -> bool:
         """Whether SLURM has started this job again since: then this start is a left-over."""
         try:
-            return controller.own_state(self._id).restarts > self._restart
+            return job_state(self._id).restarts > self._restart
         except SlurmUnavailable:
             return False
 
@@ -270,4 +270,4 @@ class Job:
             changes["ended_at"] = self._now()
         with self._writing:  # the heart beats in a thread of its own
             self._record = dataclasses.replace(self._record, **changes)  # type: ignore[arg-type]
-            records.record_incarnation(self._run, self._record)
+            records.record_start(self._run, self._record)

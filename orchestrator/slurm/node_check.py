@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -19,12 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jobs import datasets
-from orchestrator.cluster.address import interfaces
 from orchestrator.cluster.allocation import gpus_granted, node_name
-from orchestrator.cluster.devices import device_problems
-from orchestrator.cluster.folder import LONGEST_ROOT
+from orchestrator.cluster.gpu_check import device_problems
+from orchestrator.cluster.rendezvous import LONGEST_ROOT, interfaces
 from orchestrator.run_directory import sweep_of
-from orchestrator.slurm.file_systems import file_system, is_shared
 from orchestrator.store import write_bytes_whole
 from orchestrator.store.clock import seconds_ahead
 from orchestrator.sweep import Column, SweepError
@@ -200,3 +199,39 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+_SHARED = {
+    "9p", "acfs", "afs", "beegfs", "ceph", "cifs", "cvmfs", "glusterfs", "gpfs", "lustre", "nfs",
+    "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs",
+}  # fmt: skip
+_LOCAL_FUSE = ("fuse.fuse-overlayfs", "fuseblk")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def file_system(path: Path, mounts: str | None = None) -> str:
+    """The type of the file system of a path, as in ``mounts`` (/proc/self/mountinfo) or here.
+
+    Returns ``unknown`` where the system does not tell.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+        except OSError:
+            return "unknown"
+    resolved, best, found = path.resolve(), -1, "unknown"
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 5 or not after:
+            continue
+        point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), fields[4]))
+        # Of two file systems mounted on one point, the later one is seen.
+        if resolved.is_relative_to(point) and len(point.parts) >= best:
+            best, found = len(point.parts), after.split(" ")[0]
+    return found
+
+
+def is_shared(kind: str) -> bool:
+    """Whether a type of file system is one that machines share over a network."""
+    return kind in _SHARED or (kind.startswith("fuse") and kind not in _LOCAL_FUSE)

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator.slurm.folder import private_folder
 from orchestrator.slurm.node_check import (
     SIGN,
     Answer,
@@ -24,9 +23,9 @@ from orchestrator.slurm.node_check import (
     question_path,
     versions,
 )
-from orchestrator.slurm.options import NOT_OF_SRUN
 from orchestrator.slurm.profile import Profile
-from orchestrator.slurm.submitting import outside_jobs, private_files, reason
+from orchestrator.slurm.records import private_folder
+from orchestrator.slurm.submission import outside_jobs, private_files, reason
 from orchestrator.store import write_bytes_whole
 from orchestrator.store.clock import AHEAD_SECONDS, difference
 
@@ -47,6 +46,12 @@ _BUSY = re.compile(
     re.IGNORECASE,
 )
 """What srun says when a job of the kind could run, but not now."""
+
+_NOT_OF_SRUN = {
+    "begin", "dependency", "deadline", "export-file", "get-user-env", "hold", "ignore-pbs",
+    "mail-type", "mail-user", "time-min",
+}  # fmt: skip
+"""Options of a profile that are left out here: srun does not know them, or would wait for them."""
 
 _STARTED = "eos-node-started "
 
@@ -121,7 +126,7 @@ def srun_command(run: Path, profile: Profile, wait: int) -> list[str]:
         "unbuffered": True,
         "kill-on-bad-exit": 0,
         "wait": 0,
-        **{key: value for key, value in profile.extra.items() if key not in NOT_OF_SRUN},
+        **{key: value for key, value in profile.extra.items() if key not in _NOT_OF_SRUN},
     }
     words = [
         f"--{key}" if value is True else f"--{key}={value}"

@@ -6,21 +6,76 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from orchestrator.cluster import Allocation
-from orchestrator.cluster.folder import LONGEST_ROOT
-from orchestrator.slurm import times
-from orchestrator.slurm.options import REFUSED
-from orchestrator.slurm.terms import STOP_SECONDS, Terms
+from orchestrator.cluster.rendezvous import LONGEST_ROOT
 from orchestrator.sweep import SweepError
 from orchestrator.sweep.sentences import dotted, shown, wrong
 from orchestrator.sweep.text import read, read_file
 
+STOP_SECONDS = 120
+"""How long before its time limit a job begins to stop, unless the profile says otherwise."""
+
+_OF_A_KEY = {
+    "signal": "stop_seconds_before_end",
+    **dict.fromkeys(("cpus-per-task", "cpus-per-gpu"), "cpus_per_node"),
+    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-socket"), "gpus_per_node"),
+    **dict.fromkeys(("mem", "mem-per-cpu", "mem-per-gpu"), "memory_per_node"),
+    **dict.fromkeys(("cluster", "clusters"), "clusters"),
+    "nodefile": "nodelist",
+    **{
+        key: key
+        for key in (
+            "partition", "account", "qos", "nodes", "time", "constraint", "exclude", "nodelist",
+            "reservation",
+        )
+    },
+}  # fmt: skip
+"""Options of sbatch that a key of the profile stands for."""
+
+_REFUSED = {
+    **{option: f"the profile has the key {key} for it" for option, key in _OF_A_KEY.items()},
+    "array": "jobs share a run by themselves, so that each is a job of its own (--jobs)",
+    **dict.fromkeys(
+        ("output", "error", "open-mode"),
+        "a job's log is RUN/slurm/JOB/JOB_0_log.out, where eos finds it",
+    ),
+    "input": "jobs read no input",
+    **dict.fromkeys(
+        ("requeue", "no-requeue"),
+        "a job puts itself back into the queue, as max_timeouts and max_preemptions allow",
+    ),
+    "no-kill": "a job that lost a node restarts",
+    **dict.fromkeys(
+        (
+            "ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-socket",
+            "tasks-per-node",
+        ),
+        "a job has one task on each of its nodes",
+    ),
+    "gpus-per-task": "it would give each process other GPUs; the profile has the key gpus_per_node "
+    "for it",
+    "job-name": "eos finds a run's jobs by their name",
+    "wrap": "the job's script is written by eos",
+    "test-only": "eos launch --dry-run shows what would be submitted",
+    **dict.fromkeys(
+        ("parsable", "quiet", "wait"), "eos must get the job's number back at once"
+    ),
+}  # fmt: skip
+"""Why each must be left out of a profile's ``extra``."""
+
 _WHOLE = "a whole number of at least {}"
+TIME_FORMS = (
+    "a time limit as SLURM takes it: minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS "
+    "or UNLIMITED"
+)
+_TIME_FORM = re.compile(r"(?:(?P<days>\d{1,6})-)?(?P<clock>\d{1,9}(?::\d{1,9}){0,2})")
+_ENDLESS = ("UNLIMITED", "INFINITE", "-1")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MEMORY = re.compile(r"\d{1,12}(?:[KMGT]B?)?", re.IGNORECASE)
 _INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{1,15}")
@@ -40,7 +95,7 @@ def _memory(value: str) -> str:
 
 
 def _time(value: str) -> str:
-    times.seconds(value)
+    limit_seconds(value)
     return value
 
 
@@ -62,8 +117,37 @@ def _setup(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-Line = Annotated[str, BeforeValidator(_line)]
+OneLine = Annotated[str, BeforeValidator(_line)]
 Count = Annotated[int, Field(lt=2**31)]
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """How a run behaves inside a job.
+
+    Attributes:
+        root: where temporary folders belong on the nodes; the system's place for None.
+        interface: the network interface that the nodes use among themselves.
+        stop_seconds: how long before its time limit a job begins to stop.
+        max_timeouts: how often a job puts itself back into the queue at its time limit.
+        max_preemptions: how often it does so after a preemption or the loss of a node.
+        log: where trials are logged while they run, by name.
+        key: tells the job that gets these settings from others of its number; None where it was not
+            submitted by ``eos``.
+    """
+
+    root: Path | None = None
+    interface: str | None = None
+    stop_seconds: int = STOP_SECONDS
+    max_timeouts: int = 100
+    max_preemptions: int = 1000
+    log: tuple[str, ...] = ()
+    key: str | None = None
+
+
+def lead_seconds(stop_seconds: float, limit: float) -> float:
+    """How long before its end a job of so many seconds begins to stop: a quarter of it at most."""
+    return min(stop_seconds, limit / 4)
 
 
 class Profile(BaseModel):
@@ -74,11 +158,11 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    partition: Line | None = Field(
+    partition: OneLine | None = Field(
         default=None, description="the name of a partition, or several separated by commas"
     )
-    account: Line | None = Field(default=None, description="the account that pays for the jobs")
-    qos: Line | None = Field(default=None, description="the name of a quality of service")
+    account: OneLine | None = Field(default=None, description="the account that pays for the jobs")
+    qos: OneLine | None = Field(default=None, description="the name of a quality of service")
     nodes: Annotated[Count, Field(ge=1)] = Field(
         default=1, description=_WHOLE.format(1) + ", the nodes of each job"
     )
@@ -88,17 +172,17 @@ class Profile(BaseModel):
     cpus_per_node: Annotated[Count, Field(ge=1)] = Field(
         description=_WHOLE.format(1) + ", the CPUs that a job gets on each node"
     )
-    memory_per_node: Annotated[Line, AfterValidator(_memory)] | None = Field(
+    memory_per_node: Annotated[OneLine, AfterValidator(_memory)] | None = Field(
         default=None, description="memory as SLURM takes it, such as 64G, or 0 for all of a node"
     )
-    time: Annotated[Line, AfterValidator(_time)] | None = Field(
-        default=None, description=times.FORMS
+    time: Annotated[OneLine, AfterValidator(_time)] | None = Field(
+        default=None, description=TIME_FORMS
     )
-    constraint: Line | None = Field(default=None, description="features that nodes must have")
-    exclude: Line | None = Field(default=None, description="nodes to leave out")
-    nodelist: Line | None = Field(default=None, description="nodes that jobs must include")
-    reservation: Line | None = Field(default=None, description="the name of a reservation")
-    clusters: Line | None = Field(
+    constraint: OneLine | None = Field(default=None, description="features that nodes must have")
+    exclude: OneLine | None = Field(default=None, description="nodes to leave out")
+    nodelist: OneLine | None = Field(default=None, description="nodes that jobs must include")
+    reservation: OneLine | None = Field(default=None, description="the name of a reservation")
+    clusters: OneLine | None = Field(
         default=None, description="the cluster to submit to, where one SLURM serves several"
     )
     extra: Mapping[str, str | bool] = Field(
@@ -107,15 +191,15 @@ class Profile(BaseModel):
     setup: Annotated[tuple[str, ...], BeforeValidator(_setup)] = Field(
         default=(), description="a list of shell lines that a job runs before Python"
     )
-    python: Line | None = Field(
+    python: OneLine | None = Field(
         default=None, description="the Python interpreter on the nodes, that has eos-sweep"
     )
-    temp_root: Annotated[Line, AfterValidator(_temp_root)] = Field(
+    temp_root: Annotated[OneLine, AfterValidator(_temp_root)] = Field(
         default="/tmp",
-        description=f"an absolute path of at most {LONGEST_ROOT} bytes, for Ray's sockets lie "
+        description=f"an absolute path of at most {LONGEST_ROOT} bytes, where Ray's sockets lie "
         "below it and their paths may have 107, on a disk of the node itself, such as /tmp",
     )
-    interface: Annotated[Line, AfterValidator(_interface)] | None = Field(
+    interface: Annotated[OneLine, AfterValidator(_interface)] | None = Field(
         default=None, description="the name of a network interface of the nodes, such as ib0"
     )
     stop_seconds_before_end: Annotated[int, Field(ge=1, le=65_535)] = Field(
@@ -124,23 +208,28 @@ class Profile(BaseModel):
         "a job begins to stop (of short jobs, a quarter of their time)",
     )
     max_timeouts: Annotated[Count, Field(ge=0)] = Field(
-        default=Terms.max_timeouts,
+        default=JobSettings.max_timeouts,
         description=_WHOLE.format(0) + ", how often a job puts itself back at its time limit",
     )
     max_preemptions: Annotated[Count, Field(ge=0)] = Field(
-        default=Terms.max_preemptions,
+        default=JobSettings.max_preemptions,
         description=_WHOLE.format(0) + ", how often a job puts itself back when it was preempted",
     )
 
     @property
     def seconds(self) -> float:
         """The time limit of a job; infinite where there is none or the site's default counts."""
-        return math.inf if self.time is None else times.seconds(self.time)
+        return math.inf if self.time is None else limit_seconds(self.time)
 
     @property
-    def terms(self) -> Terms:
+    def minutes(self) -> int | None:
+        """The time limit in whole minutes, to which SLURM rounds up; None where it is infinite."""
+        return None if math.isinf(self.seconds) else math.ceil(self.seconds / 60)
+
+    @property
+    def job_settings(self) -> JobSettings:
         """What the jobs must know of the site."""
-        return Terms(
+        return JobSettings(
             root=Path(self.temp_root),
             interface=self.interface,
             stop_seconds=self.stop_seconds_before_end,
@@ -225,10 +314,37 @@ def _options(extra: Mapping[str, str | bool]) -> dict[str, str | bool]:
                 "such as mail-type"
             )
         gpus = name == "gres" and "gpu" in str(value)
-        reason = REFUSED.get("gpus" if gpus else name)
+        reason = _REFUSED.get("gpus" if gpus else name)
         if reason is not None:
             raise SweepError(f"{where} is {shown(value)}; it must be left out: {reason}")
         if value is False or (isinstance(value, str) and (_CONTROL.search(value) or not value)):
             raise wrong(where, value, "one line of text, or true for an option without a value")
         options[name] = value
     return options
+
+
+def limit_seconds(text: str) -> float:
+    """The length of a time limit; infinite for none, which SLURM also writes as 0.
+
+    With days, a single number is of hours and two are of hours and minutes; without, of minutes,
+    and of minutes and seconds.
+
+    >>> limit_seconds("90"), limit_seconds("1-12"), limit_seconds("UNLIMITED")
+    (5400.0, 129600.0, inf)
+
+    Raises:
+        ValueError: it is not a time limit.
+    """
+    text = text.strip()
+    if text.upper() in _ENDLESS:
+        return math.inf
+    form = _TIME_FORM.fullmatch(text)
+    if form is None:
+        raise ValueError(f"{text!r} must be {TIME_FORMS}")
+    numbers = [int(number) for number in form["clock"].split(":")]
+    if form["days"] is not None:
+        units, total = (3600, 60, 1), int(form["days"]) * 86_400
+    else:
+        units, total = (3600, 60, 1) if len(numbers) == 3 else (60, 1, 0), 0
+    total += sum(number * unit for number, unit in zip(numbers, units, strict=False))
+    return float(total) if total else math.inf

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from orchestrator.slurm.command import SEPARATOR, TIMEOUT_SECONDS, ask, moment
-from orchestrator.slurm.words import is_live
+
+Phase = Literal["pending", "running", "requeued", "ending", "ended", "unknown"]
+"""Where a job stands: waiting for its first start, at work, waiting for another start, being
+cleared away, over, or not to be known at the moment."""
+
+LOST = frozenset({"PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REQUEUED"})
+"""What ends one start of a job, after which SLURM may put it back into the queue."""
+
+_PHASES: dict[str, Phase] = {
+    **dict.fromkeys(("PENDING", "CONFIGURING", "POWER_UP_NODE", "RESV_DEL_HOLD"), "pending"),
+    **dict.fromkeys(("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"), "requeued"),
+    **dict.fromkeys(("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"), "running"),
+    **dict.fromkeys(("COMPLETING", "STAGE_OUT"), "ending"),
+    **dict.fromkeys(
+        (
+            "COMPLETED", "FAILED", "TIMEOUT", "DEADLINE", "CANCELLED", "OUT_OF_MEMORY", "PREEMPTED",
+            "NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL", "REVOKED",
+        ),
+        "ended",
+    ),
+}  # fmt: skip
+
+
+def phase_of(word: str) -> Phase:
+    """The phase that a state word stands for; ``unknown`` for words of another version."""
+    return _PHASES.get(word, "unknown")
+
+
+def is_live(word: str) -> bool:
+    """Whether a job in this state may still run: so may one whose state we do not know."""
+    return phase_of(word) != "ended"
+
 
 END = "\x1e"
 """Ends the lines of jobs, whose names may have line breaks of their own."""
@@ -113,3 +147,12 @@ def _arguments(user: str, clusters: str | None) -> list[str]:
 
 def _said(text: str) -> str | None:
     return None if text in ("", "None", "(null)", "N/A") else text
+
+
+def job_name(run: Path, sweep_name: str) -> str:
+    """``eos-SWEEP-HASH``: for people the name of the sweep, for us the run directory's own hash.
+
+    The hash is of the resolved path, so that runs of one sweep in two directories differ.
+    """
+    path = str(run.resolve()).encode("utf-8", "surrogateescape")
+    return f"eos-{sweep_name}-{hashlib.sha256(path).hexdigest()[:8]}"

@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -21,14 +23,15 @@ from typing import Any, Literal
 
 from orchestrator import left_out
 from orchestrator.store import write_bytes_whole
+from orchestrator.sweep import SweepError
 
 End = Literal[
     "settled", "failed", "time_limit", "preempted", "node_failure", "cancelled", "interrupted",
     "superseded", "idle", "error",
 ]  # fmt: skip
-"""How an incarnation ended: with nothing left to do (``failed``: some trials failed), stopped by
+"""How an start ended: with nothing left to do (``failed``: some trials failed), stopped by
 the job's time limit, for other jobs, by the loss of one of its nodes, by who owns it, by a signal
-of unknown origin, by a later incarnation of the same job, because other jobs held all that was
+of unknown origin, by a later start of the same job, because other jobs held all that was
 left, or by an error of ours."""
 
 SUFFIX = ".json"
@@ -55,7 +58,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Incarnation:
+class StartRecord:
     """One start of a job; times in seconds since the epoch, ``ends_at`` as its time limit has it.
 
     ``end`` is None as long as the job has not said that it ends; ``requeued`` says that it then put
@@ -80,21 +83,21 @@ class Incarnation:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """All that is on record of one job; ``incarnations`` in the order of their restarts.
+    """All that is on record of one job; ``starts`` in the order of their restarts.
 
     ``earlier`` are the jobs that bore its number before, the oldest first.
     """
 
     job_id: str
     submission: Submission | None = None
-    incarnations: tuple[Incarnation, ...] = field(default=())
+    starts: tuple[StartRecord, ...] = field(default=())
     earlier: tuple[JobRecord, ...] = field(default=())
 
     @property
-    def all_starts(self) -> tuple[Incarnation, ...]:
+    def all_starts(self) -> tuple[StartRecord, ...]:
         """Every start of every job that bore the number."""
-        before = (start for job in self.earlier for start in job.incarnations)
-        return (*before, *self.incarnations)
+        before = (start for job in self.earlier for start in job.starts)
+        return (*before, *self.starts)
 
 
 def jobs_folder(run: Path) -> Path:
@@ -113,38 +116,38 @@ def record_submission(run: Path, submission: Submission) -> None:
     _write(path, asdict(submission))
 
 
-def record_incarnation(run: Path, incarnation: Incarnation) -> None:
-    """Note that a job started or ended; the newer record of an incarnation replaces the older."""
-    content = asdict(incarnation)
+def record_start(run: Path, start: StartRecord) -> None:
+    """Note that a job started or ended; the newer record of an start replaces the older."""
+    content = asdict(start)
     del content["heartbeat_s"]
-    _write(incarnation_path(run, incarnation), content)
+    _write(start_path(run, start), content)
 
 
-def incarnation_path(run: Path, incarnation: Incarnation) -> Path:
+def start_path(run: Path, start: StartRecord) -> Path:
     """The record of one start of a job."""
-    stem = _stem(incarnation.job_id, incarnation.key)
-    return jobs_folder(run) / f"{stem}.{incarnation.restart}{SUFFIX}"
+    stem = _stem(start.job_id, start.key)
+    return jobs_folder(run) / f"{stem}.{start.restart}{SUFFIX}"
 
 
-def beat(run: Path, incarnation: Incarnation) -> None:
-    """Say that an incarnation is alive."""
+def beat(run: Path, start: StartRecord) -> None:
+    """Say that an start is alive."""
     with contextlib.suppress(FileNotFoundError):
-        os.utime(incarnation_path(run, incarnation))
+        os.utime(start_path(run, start))
 
 
-def beat_at(run: Path, incarnation: Incarnation) -> float | None:
-    """The time of an incarnation's last sign of life by the file server's clock; None for none."""
+def beat_at(run: Path, start: StartRecord) -> float | None:
+    """The time of an start's last sign of life by the file server's clock; None for none."""
     try:
-        return incarnation_path(run, incarnation).stat().st_mtime
+        return start_path(run, start).stat().st_mtime
     except FileNotFoundError:
         return None
 
 
-def superseded(run: Path, incarnation: Incarnation) -> bool:
-    """Whether SLURM has started the job again meanwhile: then this incarnation is a left-over."""
-    stem = _stem(incarnation.job_id, incarnation.key)
+def superseded(run: Path, start: StartRecord) -> bool:
+    """Whether SLURM has started the job again meanwhile: then this start is a left-over."""
+    stem = _stem(start.job_id, start.key)
     paths = jobs_folder(run).glob(f"{stem}.*{SUFFIX}")
-    return any(int(path.name.split(".")[1]) > incarnation.restart for path in paths)
+    return any(int(path.name.split(".")[1]) > start.restart for path in paths)
 
 
 def changed_at(run: Path) -> int:
@@ -159,7 +162,7 @@ def read_jobs(run: Path, now: float | None = None) -> dict[str, JobRecord]:
     """
     now = time.time() if now is None else now
     submissions: dict[tuple[str, str], Submission] = {}
-    incarnations: dict[tuple[str, str], list[Incarnation]] = {}
+    starts: dict[tuple[str, str], list[StartRecord]] = {}
     written: dict[str, dict[str, float]] = {}
     for content, changed in _read_all(run):
         job_id, key = content["job_id"], content.get("key", "")
@@ -167,8 +170,8 @@ def read_jobs(run: Path, now: float | None = None) -> dict[str, JobRecord]:
         keys[key] = max(changed, keys.get(key, changed))
         if "restart" in content:
             nodes = tuple(content.pop("nodes"))
-            incarnation = Incarnation(**content, nodes=nodes, heartbeat_s=max(now - changed, 0.0))
-            incarnations.setdefault((job_id, key), []).append(incarnation)
+            start = StartRecord(**content, nodes=nodes, heartbeat_s=max(now - changed, 0.0))
+            starts.setdefault((job_id, key), []).append(start)
         else:
             submissions[job_id, key] = Submission(**content)
     found = {}
@@ -177,7 +180,7 @@ def read_jobs(run: Path, now: float | None = None) -> dict[str, JobRecord]:
             JobRecord(
                 job_id,
                 submissions.get((job_id, key)),
-                tuple(sorted(incarnations.get((job_id, key), []), key=lambda one: one.restart)),
+                tuple(sorted(starts.get((job_id, key), []), key=lambda one: one.restart)),
             )
             for key in sorted(written[job_id], key=written[job_id].__getitem__)
         ]
@@ -214,3 +217,58 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _by_number(job_id: str) -> tuple[int, str]:
     return (int(job_id) if job_id.isdigit() else 0, job_id)
+
+
+_UNFIT = re.compile(r"[%\\\x00-\x1f\x7f]")
+
+
+def refuse_odd_path(run: Path) -> None:
+    """Make sure that SLURM can write logs below a path.
+
+    Raises:
+        SweepError: it has a character that SLURM or a script takes for something else.
+    """
+    path = str(run.resolve())
+    found = _UNFIT.search(path)
+    if found or not path.isprintable():
+        what = repr(found[0]) if found else "a character that cannot be printed"
+        raise SweepError(
+            f"run directory {path!r} has {what} in its path; for SLURM jobs it must be free of "
+            "'%', '\\' and control characters, which SLURM replaces in names of log files"
+        )
+
+
+def refuse_shared(run: Path) -> None:
+    """Make sure that a run directory and its folder of jobs are ours, where they exist.
+
+    Jobs load pickles from there: whoever may write there may run code as us.
+
+    Raises:
+        SweepError: one belongs to someone else, may be written to by others, or is no folder.
+    """
+    for folder in (run.resolve(), run.resolve() / "slurm"):
+        try:
+            facts = folder.lstat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISDIR(facts.st_mode):
+            raise SweepError(f"{folder} is not a folder; it must be one of yours")
+        if facts.st_uid != os.getuid():
+            raise SweepError(
+                f"{folder} belongs to user {facts.st_uid}; it must belong to you, user "
+                f"{os.getuid()}, for jobs run what they find in it"
+            )
+        if facts.st_mode & 0o022:
+            raise SweepError(
+                f"{folder} has mode {stat.S_IMODE(facts.st_mode):o}; others must not be able to "
+                f"write to it, for jobs run what they find in it (chmod go-w)"
+            )
+
+
+def private_folder(run: Path) -> Path:
+    """``RUN/slurm``, made for its owner alone; see :func:`refuse_shared`."""
+    refuse_shared(run)
+    folder = run.resolve() / "slurm"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    return folder

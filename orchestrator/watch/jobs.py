@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.slurm.observe import Observation, observe
+from orchestrator.slurm.run_jobs import Observation, observe
 from orchestrator.watch.view import Jobs
 
 ASK_SECONDS = 30.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.plan import Counts
-from orchestrator.slurm.job_state import JobState
+from orchestrator.slurm.job_states import JobState
 from orchestrator.watch.failures import Failure
 
 

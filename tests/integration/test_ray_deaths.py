@@ -11,7 +11,7 @@ import pytest
 from support.processes import Seen, started_with
 from support.waiting import wait_for
 
-from orchestrator.cluster.processes import MARK, kin
+from orchestrator.cluster.processes import CLUSTER_VARIABLE, cluster_processes
 from orchestrator.ledger.status import sweep_of
 from orchestrator.logs import read_log
 
@@ -78,12 +78,12 @@ def _at_work(run: Any, attempt: int) -> None:
 
 def _cluster(run: Any) -> set[Any]:
     """All processes of the run's Ray."""
-    return kin(_server(run, "raylet").environment[MARK])
+    return cluster_processes(_server(run, "raylet").environment[CLUSTER_VARIABLE])
 
 
 def _living(cluster: set[Any]) -> set[Any]:
     """Those that still run, whatever became of their environment."""
-    return kin("none", cluster) & cluster
+    return cluster_processes("none", cluster) & cluster
 
 
 def _ended_by(run: Any, text: str, server: str, cluster: set[Any]) -> None:

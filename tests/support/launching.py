@@ -18,7 +18,7 @@ from support.processes import started_with
 from support.waiting import wait_for
 
 from orchestrator.ledger import Mark, read_marks
-from orchestrator.slurm.records import Incarnation, read_jobs
+from orchestrator.slurm.records import StartRecord, read_jobs
 from orchestrator.store import PROVENANCE, Store
 
 EOS = Path(sys.executable).with_name("eos")
@@ -105,10 +105,10 @@ class Place:
         jobs: list[str] = json.loads(self.launch(profile, *asked, sweep=sweep).stdout)["submitted"]
         return jobs
 
-    def starts(self, job: str) -> tuple[Incarnation, ...]:
+    def starts(self, job: str) -> tuple[StartRecord, ...]:
         """What is on record of each start of a job."""
         record = read_jobs(self.run).get(job)
-        return () if record is None else record.incarnations
+        return () if record is None else record.starts
 
     def at_work(self, job: str, restart: int = 0, seconds: float = 180) -> list[Mark]:
         """The attempts under way in that start of a job, as soon as there are any."""
@@ -124,10 +124,10 @@ class Place:
 
         return wait_for(look, seconds)
 
-    def ended(self, job: str, restart: int = 0, seconds: float = 180) -> Incarnation:
+    def ended(self, job: str, restart: int = 0, seconds: float = 180) -> StartRecord:
         """The record of a start of a job, as soon as it says that it has ended."""
 
-        def look() -> list[Incarnation]:
+        def look() -> list[StartRecord]:
             return [one for one in self.starts(job) if one.restart == restart and one.end]
 
         return wait_for(look, seconds)[0]

@@ -15,15 +15,15 @@ from support.slurm_programs import FakeSlurm, queue_line
 
 from orchestrator.cli.execution import work
 from orchestrator.ledger import attempt_row, commit_attempt, utc
-from orchestrator.slurm.naming import job_name
+from orchestrator.slurm.profile import JobSettings
+from orchestrator.slurm.queue import job_name
 from orchestrator.slurm.records import (
-    Incarnation,
+    StartRecord,
     Submission,
     read_jobs,
-    record_incarnation,
+    record_start,
     record_submission,
 )
-from orchestrator.slurm.terms import Terms
 from orchestrator.sweep import load
 
 Eos = Callable[..., Any]
@@ -127,10 +127,10 @@ def test_a_job_on_an_unfit_node_ends_with_a_sentence_and_status_2(
     monkeypatch.setenv("SLURMD_NODENAME", "n1")
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 3600))
     with pytest.raises(SystemExit) as ended:
-        work(half_done, Terms(interface="ib9"))
+        work(half_done, JobSettings(interface="ib9"))
     assert ended.value.code == 2
     assert "eos: this node cannot run trials: interface is 'ib9'" in capsys.readouterr().err
-    assert read_jobs(half_done)["17"].incarnations[0].end == "error"
+    assert read_jobs(half_done)["17"].starts[0].end == "error"
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def started(run: Path, job_id: str, **values: Any) -> str:
     name, now = job_name(run, "small"), time.time()
     capacity = {key: values.pop(key, 4) for key in ("nodes", "cpus")}
     record_submission(run, Submission(job_id, name, now, "site", key="k", **capacity))
-    record_incarnation(run, Incarnation(job_id, 0, ("n1",), "n1", now, None, key="k", **values))
+    record_start(run, StartRecord(job_id, 0, ("n1",), "n1", now, None, key="k", **values))
     return name
 
 
@@ -203,14 +203,14 @@ def test_a_job_whose_nodes_are_too_small_for_what_was_added_does_not_count(
 def test_each_job_gets_the_key_that_is_on_record(
     resume: Callable[..., Any], half_done: Path, slurm: FakeSlurm
 ) -> None:
-    record_incarnation(half_done, Incarnation("22", 3, ("n1",), "n1", 0.0, None, key="old"))
+    record_start(half_done, StartRecord("22", 3, ("n1",), "n1", 0.0, None, key="old"))
     assert resume().status == 0
     record = read_jobs(half_done)["22"]
     assert record.submission is not None
-    assert (record.incarnations, len(record.earlier)) == ((), 1)
+    assert (record.starts, len(record.earlier)) == ((), 1)
     pickle = half_done / "slurm" / "22" / "22_submitted.pkl"
-    (_, terms) = DelayedSubmission.load(pickle).args
-    assert terms.key == record.submission.key != ""
+    (_, settings) = DelayedSubmission.load(pickle).args
+    assert settings.key == record.submission.key != ""
 
 
 def test_what_has_failed_is_not_nothing(
@@ -243,7 +243,7 @@ def _full(*arguments: object, **named: object) -> None:
 def test_a_job_that_was_submitted_when_the_disk_was_full_is_named(
     resume: Callable[..., Any], half_done: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.slurm.submit.record_submission", _full)
+    monkeypatch.setattr("orchestrator.slurm.submission.record_submission", _full)
     answer = resume("--jobs", "3")
     assert answer.status == 2
     assert "submitted: 22" in answer.out

@@ -14,13 +14,13 @@ import pytest
 from support.slurm_programs import FakeSlurm, account_line, everything, queue_line
 
 from orchestrator.ledger import attempt_row, commit_attempt, utc
-from orchestrator.slurm.naming import job_name
+from orchestrator.slurm.queue import job_name
 from orchestrator.slurm.records import (
-    Incarnation,
+    StartRecord,
     Submission,
-    incarnation_path,
-    record_incarnation,
+    record_start,
     record_submission,
+    start_path,
 )
 
 Eos = Callable[..., Any]
@@ -41,14 +41,14 @@ def submit(run: Path, *job_ids: str, clusters: str | None = None) -> str:
     return name
 
 
-def begin(run: Path, job_id: str, *, silent_s: float = 0.0, **values: Any) -> Incarnation:
+def begin(run: Path, job_id: str, *, silent_s: float = 0.0, **values: Any) -> StartRecord:
     """Put on record that a job started half an hour ago."""
     began = time.time() - 1800
-    incarnation = Incarnation(job_id, 0, ("n1",), "n1", began, began + 7200, **values)
-    record_incarnation(run, incarnation)
+    start = StartRecord(job_id, 0, ("n1",), "n1", began, began + 7200, **values)
+    record_start(run, start)
     heard = time.time() - silent_s
-    os.utime(incarnation_path(run, incarnation), (heard, heard))
-    return incarnation
+    os.utime(start_path(run, start), (heard, heard))
+    return start
 
 
 def jobs_in(answer: Any) -> dict[str, dict[str, Any]]:

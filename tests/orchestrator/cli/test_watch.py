@@ -33,7 +33,7 @@ from orchestrator.ledger import (
 )
 from orchestrator.live import LiveFile, LiveTrial
 from orchestrator.run_directory import sweep_of
-from orchestrator.slurm.naming import job_name
+from orchestrator.slurm.queue import job_name
 from orchestrator.slurm.records import Submission, record_submission
 from orchestrator.watch import View, Watcher
 

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.cli.output import plain
 from orchestrator.cli.watch_display import draw, sparkline
 from orchestrator.plan import Counts
-from orchestrator.slurm.job_state import JobState
+from orchestrator.slurm.job_states import JobState
 from orchestrator.watch import ColumnLine, Columns, Failure, Jobs, RunningTrial, View
 
 GD = RunningTrial(

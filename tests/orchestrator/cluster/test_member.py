@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.cluster.member import _join
-from orchestrator.cluster.processes import MARK
-from orchestrator.cluster.settings import STARTS
+from orchestrator.cluster.processes import CLUSTER_VARIABLE
+from orchestrator.cluster.ray_private import STARTS
 
 
 @pytest.fixture
 def join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Join by a shell script, which finds the number of the try in ``$tries``."""
-    monkeypatch.setenv(MARK, "test.member")
+    monkeypatch.setenv(CLUSTER_VARIABLE, "test.member")
     warnings: list[str] = []
 
     def join(script: str, servers: object = None, over: bool = False) -> str | None:

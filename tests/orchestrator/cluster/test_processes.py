@@ -11,57 +11,64 @@ from pathlib import Path
 
 from support.waiting import wait_for
 
-from orchestrator.cluster.processes import MARK, end_all, kin, lives, marked, named
-from orchestrator.cluster.settings import SETTINGS
+from orchestrator.cluster.processes import (
+    CLUSTER_VARIABLE,
+    cluster_processes,
+    end_all,
+    lives,
+    living_pids,
+    named,
+)
+from orchestrator.cluster.ray_private import SETTINGS
 
 WITHOUT_A_MARK = "env -i sleep 60 & echo $!; wait"
 """What a raylet starts, once it has overwritten its environment."""
 
 
 @contextmanager
-def parent_and_child(mark: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def parent_and_child(cluster: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A marked process, and one that it has started, whose environment is empty."""
     parent = subprocess.Popen(
         ["sh", "-c", WITHOUT_A_MARK],
-        env={**os.environ, MARK: mark},
+        env={**os.environ, CLUSTER_VARIABLE: cluster},
         stdout=subprocess.PIPE,
         text=True,
     )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     wait_for(lambda: _command(child).startswith(b"sleep"), 10)
-    both = kin(mark)
+    both = cluster_processes(cluster)
     try:
         yield parent, child
     finally:
-        end_all(mark, known=both)
+        end_all(cluster, known=both)
         parent.communicate(timeout=10)
 
 
 def test_what_a_marked_process_starts_is_the_clusters_too() -> None:
     with parent_and_child("test.kin") as (parent, child):
-        assert marked("test.kin") == sorted([parent.pid, child])
+        assert living_pids("test.kin") == sorted([parent.pid, child])
         assert end_all("test.kin") == []
         assert not _command(child)
 
 
 def test_what_was_known_is_ended_after_its_parent_and_its_mark_are_gone() -> None:
     with parent_and_child("test.known") as (parent, child):
-        known = kin("test.known")
+        known = cluster_processes("test.known")
         parent.kill()
         parent.wait(10)
-        assert marked("test.known") == []  # an orphan without a mark
-        assert [process.pid for process in kin("test.known", known)] == [child]
+        assert living_pids("test.known") == []  # an orphan without a cluster
+        assert [process.pid for process in cluster_processes("test.known", known)] == [child]
         assert end_all("test.known", known=known) == []
         assert not _command(child)
 
 
 def test_a_number_that_is_used_again_is_not_taken_for_what_was_known() -> None:
     with parent_and_child("test.again") as (_, child):
-        (known,) = (process for process in kin("test.again") if process.pid == child)
+        (known,) = (process for process in cluster_processes("test.again") if process.pid == child)
         earlier = known._replace(started=known.started - 1)
-        assert kin("test.other", [earlier]) == set()
-        assert kin("test.other", [known]) == {known}
+        assert cluster_processes("test.other", [earlier]) == set()
+        assert cluster_processes("test.other", [known]) == {known}
 
 
 def test_rays_processes_keep_their_mark_when_they_give_themselves_a_title() -> None:
@@ -72,7 +79,7 @@ def test_rays_processes_keep_their_mark_when_they_give_themselves_a_title() -> N
     )
     ended = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **SETTINGS, MARK: "test.title"},
+        env={**os.environ, **SETTINGS, CLUSTER_VARIABLE: "test.title"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -12,10 +12,17 @@ import pytest
 from support.waiting import wait_for
 
 from orchestrator.cluster import Allocation, AllocationError, NoHeadError
-from orchestrator.cluster.address import own_address
-from orchestrator.cluster.folder import LONGEST_ROOT, private_folder, usual_root
-from orchestrator.cluster.processes import MARK, end_all, marked
-from orchestrator.cluster.rendezvous import Rendezvous, announce, await_head, meeting_place
+from orchestrator.cluster.processes import CLUSTER_VARIABLE, end_all, living_pids
+from orchestrator.cluster.rendezvous import (
+    LONGEST_ROOT,
+    Rendezvous,
+    announce,
+    await_head,
+    default_root,
+    meeting_place,
+    own_address,
+    private_folder,
+)
 
 
 def allocation(**changes: object) -> Allocation:
@@ -77,17 +84,19 @@ def test_a_long_usual_place_for_temporary_folders_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * LONGEST_ROOT)))
-    assert usual_root() == Path("/tmp")
+    assert default_root() == Path("/tmp")
 
 
 def test_only_the_processes_of_a_cluster_are_ended() -> None:
     code = "import time; time.sleep(60)"
     mine, other = (
-        subprocess.Popen([sys.executable, "-c", code], env={**os.environ, MARK: mark})
-        for mark in ("test.1", "test.10")
+        subprocess.Popen(
+            [sys.executable, "-c", code], env={**os.environ, CLUSTER_VARIABLE: cluster}
+        )
+        for cluster in ("test.1", "test.10")
     )
     try:
-        assert marked("test.1") == [mine.pid]
+        assert living_pids("test.1") == [mine.pid]
         assert end_all("test.1") == []
         assert mine.wait(10) == -9
         assert other.poll() is None
@@ -99,8 +108,8 @@ def test_only_the_processes_of_a_cluster_are_ended() -> None:
 def test_a_cluster_does_not_outlive_the_process_that_leads_it(tmp_path: Path) -> None:
     code = (
         "import os, signal, subprocess, sys; from pathlib import Path\n"
-        "from orchestrator.cluster.processes import MARK, guarded, shielded\n"
-        "os.environ[MARK] = 'test.2'\n"
+        "from orchestrator.cluster.processes import CLUSTER_VARIABLE, guarded, shielded\n"
+        "os.environ[CLUSTER_VARIABLE] = 'test.2'\n"
         "with guarded('test.2', Path(sys.argv[1])), shielded():\n"
         "    subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -109,4 +118,4 @@ def test_a_cluster_does_not_outlive_the_process_that_leads_it(tmp_path: Path) ->
     folder.mkdir()
     ended = subprocess.run([sys.executable, "-c", code, folder], timeout=60, check=False)
     assert ended.returncode == -9
-    wait_for(lambda: not marked("test.2") and not folder.exists(), 15)
+    wait_for(lambda: not living_pids("test.2") and not folder.exists(), 15)

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 from support.waiting import wait_for
 
-from orchestrator.cluster.processes import MARK, marked
-from orchestrator.cluster.servers import OF_A_MEMBER, last_lines, watched
+from orchestrator.cluster.processes import (
+    CLUSTER_VARIABLE,
+    OF_A_MEMBER,
+    last_lines,
+    living_pids,
+    watched,
+)
 
 LOG = """\
 [2026-01-02 03:04:05,678 I 1 1] (raylet) main.cc:1: first
@@ -36,8 +41,10 @@ def logs(tmp_path: Path) -> Path:
 def raylet(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     program = tmp_path / "raylet"
     shutil.copy("/bin/sleep", program)
-    process = subprocess.Popen([program, "60"], env={**os.environ, MARK: "test.servers"})
-    wait_for(lambda: marked("test.servers"), 10)
+    process = subprocess.Popen(
+        [program, "60"], env={**os.environ, CLUSTER_VARIABLE: "test.servers"}
+    )
+    wait_for(lambda: living_pids("test.servers"), 10)
     yield process
     process.kill()
     process.wait(10)

@@ -11,7 +11,7 @@ from support.slurm_programs import FakeSlurm
 from support.waiting import until_gone
 
 from orchestrator.slurm.command import SlurmUnavailable, as_moment, ask, moment
-from orchestrator.slurm.naming import job_name
+from orchestrator.slurm.queue import job_name
 
 
 def alive_in_group(group: int) -> list[str]:

@@ -15,13 +15,13 @@ from orchestrator.cluster import Allocation
 from orchestrator.engine import RunOutcome, Snapshot, Stop
 from orchestrator.plan import Counts
 from orchestrator.slurm.job import Job
+from orchestrator.slurm.profile import JobSettings, lead_seconds
 from orchestrator.slurm.records import (
-    Incarnation,
-    incarnation_path,
+    StartRecord,
     read_jobs,
-    record_incarnation,
+    record_start,
+    start_path,
 )
-from orchestrator.slurm.terms import Terms, lead_seconds
 
 SNAPSHOT = Snapshot(1, 0, Counts(settled=1, to_do=2), (), None)
 FIVE_MINUTES = 300.0
@@ -39,7 +39,7 @@ def begun(tmp_path: Path, slurm: FakeSlurm) -> Callable[..., Job]:
     def begin(
         seconds: float = 30.0,
         restart: int = 0,
-        terms: Terms | None = None,
+        settings: JobSettings | None = None,
         *,
         skew: float = 0.0,
         key: str | None = "k",
@@ -49,9 +49,9 @@ def begun(tmp_path: Path, slurm: FakeSlurm) -> Callable[..., Job]:
             ("n1",), 0, 4, 0, None, job_id="17", restart=restart,
             ends_at=now + FIVE_MINUTES - seconds,
         )  # fmt: skip
-        terms = dataclasses.replace(terms or Terms(stop_seconds=60), key=key)
-        job = Job(tmp_path / "run", allocation, terms, warn=warnings.append)
-        job._record = Incarnation(
+        settings = dataclasses.replace(settings or JobSettings(stop_seconds=60), key=key)
+        job = Job(tmp_path / "run", allocation, settings, warn=warnings.append)
+        job._record = StartRecord(
             "17", restart, ("n1",), "host", time.time() - seconds, allocation.ends_at
         )
         if skew:
@@ -80,8 +80,8 @@ def asked(slurm: FakeSlurm) -> list[str]:
     return [call for call in slurm.calls("scontrol") if call != "show config"]
 
 
-def last(run: Path) -> Incarnation:
-    return read_jobs(run)["17"].incarnations[-1]
+def last(run: Path) -> StartRecord:
+    return read_jobs(run)["17"].starts[-1]
 
 
 TERM = Stop("signal", "SIGTERM")
@@ -199,19 +199,19 @@ def test_preemptions_do_not_use_up_the_budget_of_time_limits(
 ) -> None:
     run = tmp_path / "run"
     for restart, end in enumerate(["preempted"] * 5 + ["time_limit"]):
-        record_incarnation(
-            run, Incarnation("17", restart, ("n1",), "host", 0.0, None, end, requeued=True, key="k")
+        record_start(
+            run, StartRecord("17", restart, ("n1",), "host", 0.0, None, end, requeued=True, key="k")
         )
-    terms = Terms(stop_seconds=60, max_timeouts=2, max_preemptions=5)
+    settings = JobSettings(stop_seconds=60, max_timeouts=2, max_preemptions=5)
     says(slurm, "RUNNING", restarts=6)
-    assert begun(240, 6, terms).end(outcome(Stop("time_limit", "x"))) == "time_limit"
+    assert begun(240, 6, settings).end(outcome(Stop("time_limit", "x"))) == "time_limit"
     assert last(run).requeued is True
     says(slurm, "RUNNING", restarts=7)
-    assert begun(240, 7, terms).end(outcome(Stop("time_limit", "x"))) == "time_limit"
+    assert begun(240, 7, settings).end(outcome(Stop("time_limit", "x"))) == "time_limit"
     assert last(run).requeued is False
     assert "max_timeouts is 2" in (last(run).detail or "")
     says(slurm, "RUNNING", restarts=8)
-    assert begun(30, 8, terms).end(outcome(TERM)) == "preempted"
+    assert begun(30, 8, settings).end(outcome(TERM)) == "preempted"
     assert last(run).requeued is False
     assert "max_preemptions is 5" in (last(run).detail or "")
 
@@ -241,15 +241,13 @@ def test_a_time_limit_that_was_extended_is_heeded(
     assert (last(tmp_path / "run").ends_at or 0) > time.time() + 7000
 
 
-def test_an_incarnation_that_was_superseded_stops(
-    begun: Callable[..., Job], tmp_path: Path
-) -> None:
+def test_a_start_that_was_superseded_stops(begun: Callable[..., Job], tmp_path: Path) -> None:
     job, run = begun(), tmp_path / "run"
     assert job.site().beat() is None
-    other = Incarnation("17", 1, ("n2",), "other", time.time(), None, key="other")
-    record_incarnation(run, other)
+    other = StartRecord("17", 1, ("n2",), "other", time.time(), None, key="other")
+    record_start(run, other)
     assert job.site().beat() is None  # a job that bore this number before
-    record_incarnation(run, dataclasses.replace(other, key="k"))
+    record_start(run, dataclasses.replace(other, key="k"))
     stop = job.site().beat()
     assert stop is not None
     assert stop.reason == "superseded"
@@ -259,7 +257,7 @@ def test_a_heartbeat_is_seen_in_the_record(begun: Callable[..., Job], tmp_path: 
     import os
 
     job = begun()
-    os.utime(incarnation_path(tmp_path / "run", last(tmp_path / "run")), (0, 0))
+    os.utime(start_path(tmp_path / "run", last(tmp_path / "run")), (0, 0))
     assert last(tmp_path / "run").heartbeat_s > 1e6
     job.site().beat()
     assert last(tmp_path / "run").heartbeat_s < 60
@@ -277,7 +275,7 @@ def test_the_time_limit_is_asked_for_where_the_environment_does_not_say(
     says(slurm, "RUNNING", ends="2026-11-25T10:00:00")
     allocation = Allocation(("n1",), 0, 4, 0, None, job_id="17")
     (tmp_path / "run").mkdir()
-    Job(tmp_path / "run", allocation, Terms(), warn=print).begin()
+    Job(tmp_path / "run", allocation, JobSettings(), warn=print).begin()
     assert last(tmp_path / "run").ends_at == 1795600800.0
 
 
@@ -288,7 +286,7 @@ def test_a_node_whose_clock_is_wrong_keeps_its_time_limit(
 ) -> None:
     says(slurm, "RUNNING")
     warnings.clear()
-    job = begun(ran, terms=Terms(stop_seconds=60, max_timeouts=0), skew=skew)
+    job = begun(ran, settings=JobSettings(stop_seconds=60, max_timeouts=0), skew=skew)
     assert job.site().may_begin() is (ran == 100)
     assert not job.site().time_is_up()
     # A signal near the end is the time limit, whose budget is used up.
@@ -307,7 +305,7 @@ def test_the_controllers_time_is_on_record(begun: Callable[..., Job], tmp_path: 
 def lives(run: Path) -> list[list[int]]:
     """The restarts on record of each job that had the number 17, the oldest job first."""
     record = read_jobs(run)["17"]
-    return [[one.restart for one in life.incarnations] for life in (*record.earlier, record)]
+    return [[one.restart for one in life.starts] for life in (*record.earlier, record)]
 
 
 @pytest.mark.parametrize("key", ["new", None])
@@ -319,7 +317,7 @@ def test_a_number_that_is_used_again_is_another_job(
         begun(30, restart, key="old" if key else None)
     assert lives(run) == [[0, 1, 2]]
     says(slurm, "RUNNING", restarts=0)
-    job = begun(30, 0, Terms(stop_seconds=60, max_preemptions=1), key=key)
+    job = begun(30, 0, JobSettings(stop_seconds=60, max_preemptions=1), key=key)
     assert job.site().beat() is None
     assert lives(run) == [[0, 1, 2], [0]]
     assert job.end(outcome(TERM)) == "preempted"

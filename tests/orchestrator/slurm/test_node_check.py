@@ -11,10 +11,11 @@ import pytest
 
 from orchestrator.engine import prepare
 from orchestrator.slurm import node_check, preflight
-from orchestrator.slurm.file_systems import file_system, is_shared
 from orchestrator.slurm.node_check import (
     check_node,
+    file_system,
     interface_problems,
+    is_shared,
     temp_root_problems,
     versions,
 )

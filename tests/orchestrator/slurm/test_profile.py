@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 
 import pytest
 
-from orchestrator.slurm.profile import Profile, load_profile, parse_profile
+from orchestrator.slurm.profile import Profile, limit_seconds, load_profile, parse_profile
 from orchestrator.sweep import SweepError
 
 PROFILES = Path(__file__).parents[3] / "configs" / "clusters"
@@ -101,3 +102,35 @@ def test_the_lines_for_the_shell_are_left_to_the_shell() -> None:
     assert parse_profile(f"cpus_per_node: 1\nsetup: ['{line}']").setup == (line,)
     with pytest.raises(SweepError, match=r"partition is '\$\{X\}'; it must be a plain value"):
         parse_profile("cpus_per_node: 1\npartition: ${X}")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90 * 60),
+        ("1:30", 90),
+        ("1:30:00", 5400),
+        ("01:30:00", 5400),
+        ("1-0", 86_400),
+        ("1-12", 129_600),
+        ("1-12:30", 131_400),
+        ("1-12:30:15", 131_415),
+        ("UNLIMITED", math.inf),
+        ("infinite", math.inf),
+        ("-1", math.inf),
+        ("0", math.inf),
+    ],
+)
+def test_every_form_of_slurm_is_read(text: str, seconds: float) -> None:
+    assert limit_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1h", "1:2:3:4", "1-", "-5", "1.5", "1-2-3", "1_000", "0x10"])
+def test_what_slurm_does_not_take_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="D-HH"):
+        limit_seconds(text)
+
+
+def test_minutes_are_rounded_up_as_slurm_does() -> None:
+    assert parse_profile("cpus_per_node: 1\ntime: '1:30'").minutes == 2
+    assert parse_profile("cpus_per_node: 1\ntime: UNLIMITED").minutes is None

@@ -9,8 +9,7 @@ import pytest
 from support.slurm_programs import FakeSlurm, queue_line
 
 from orchestrator.slurm.command import SlurmUnavailable, moment
-from orchestrator.slurm.queue import parse_queue, read_queue
-from orchestrator.slurm.words import phase_of
+from orchestrator.slurm.queue import parse_queue, phase_of, read_queue
 
 SAMPLES = Path(__file__).parent / "samples"
 USER = str(os.getuid())

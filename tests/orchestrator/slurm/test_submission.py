@@ -11,12 +11,17 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine import fitting, refuse_unfit
-from orchestrator.slurm.folder import private_folder, refuse_odd_path, refuse_shared
-from orchestrator.slurm.naming import job_name
 from orchestrator.slurm.preflight import srun_command
 from orchestrator.slurm.profile import parse_profile
-from orchestrator.slurm.submit import plan_submission
-from orchestrator.slurm.submitting import launching, outside_jobs, reason, submitting
+from orchestrator.slurm.queue import job_name
+from orchestrator.slurm.records import private_folder, refuse_odd_path, refuse_shared
+from orchestrator.slurm.submission import (
+    launching,
+    outside_jobs,
+    plan_submission,
+    reason,
+    submitting,
+)
 from orchestrator.sweep import SweepError, parse
 
 FULL = """
@@ -68,7 +73,7 @@ export A='b c'
 export SUBMITIT_EXECUTOR=slurm
 srun --unbuffered --output '/runs/a b/slurm/%j/%j_%t_log.out' --ntasks-per-node=1 \
 --cpus-per-task=16 --export=ALL --kill-on-bad-exit=1 --wait=0 '/opt/my env/bin/python' -P \
--m orchestrator.slurm.held -u -m submitit.core._submit '/runs/a b/slurm/%j'
+-m orchestrator.signals -u -m submitit.core._submit '/runs/a b/slurm/%j'
 """
 
 

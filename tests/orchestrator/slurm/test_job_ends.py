@@ -8,16 +8,16 @@ import pytest
 from support.slurm_programs import account_line
 
 from orchestrator.slurm.accounting import Accounting, parse_accounting
-from orchestrator.slurm.evidence import JobEnd, end_of_attempt, job_ends
-from orchestrator.slurm.records import End, Incarnation, JobRecord
+from orchestrator.slurm.job_ends import JobEnd, end_of_attempt, job_ends
+from orchestrator.slurm.records import End, JobRecord, StartRecord
 
 NOW = 1_800_000_000.0
-FIRST = Incarnation("17", 0, ("n1",), "n1", NOW - 4000, None, heartbeat_s=3000.0)
+FIRST = StartRecord("17", 0, ("n1",), "n1", NOW - 4000, None, heartbeat_s=3000.0)
 SECOND = replace(FIRST, restart=1, started_at=NOW - 2000, heartbeat_s=1000.0)
 
 
-def ends(incarnations: tuple[Incarnation, ...], *lines: str) -> list[JobEnd]:
-    records = {"17": JobRecord("17", None, incarnations)}
+def ends(starts: tuple[StartRecord, ...], *lines: str) -> list[JobEnd]:
+    records = {"17": JobRecord("17", None, starts)}
     return job_ends(records, Accounting(parse_accounting("".join(lines))), NOW)
 
 

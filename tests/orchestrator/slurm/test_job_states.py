@@ -9,22 +9,22 @@ import pytest
 from support.slurm_programs import account_line, queue_line
 
 from orchestrator.slurm.accounting import Accounting, parse_accounting
-from orchestrator.slurm.job_state import JobState, at_work, job_states, orphans
-from orchestrator.slurm.observe import clusters_of
+from orchestrator.slurm.job_states import JobState, at_work, job_states, orphans
 from orchestrator.slurm.queue import QueuedJob, parse_queue
-from orchestrator.slurm.records import Incarnation, JobRecord, Submission
+from orchestrator.slurm.records import JobRecord, StartRecord, Submission
+from orchestrator.slurm.run_jobs import clusters_of
 
 NOW = 1_800_000_000.0
 NAME = "eos-small-0123abcd"
 SUBMITTED = Submission("17", NAME, NOW - 5000, "hpc.yaml")
-STARTED = Incarnation("17", 0, ("n1", "n2"), "n1", NOW - 4000, NOW + 600, heartbeat_s=20.0)
+STARTED = StartRecord("17", 0, ("n1", "n2"), "n1", NOW - 4000, NOW + 600, heartbeat_s=20.0)
 SILENT = replace(STARTED, heartbeat_s=600.0)
 SETTLED = replace(SILENT, end="settled", ended_at=NOW - 600)
 REQUEUED = replace(SILENT, end="preempted", ended_at=NOW - 600, requeued=True)
 
 
-def record(*incarnations: Incarnation, submission: Submission | None = SUBMITTED) -> JobRecord:
-    return JobRecord("17", submission, incarnations)
+def record(*starts: StartRecord, submission: Submission | None = SUBMITTED) -> JobRecord:
+    return JobRecord("17", submission, starts)
 
 
 def queued(state: str, job_id: str = "17", name: str = NAME, **values: object) -> list[QueuedJob]:
@@ -261,7 +261,7 @@ LEAVING = replace(STARTED, leaving=True)
     ],
 )
 def test_jobs_count_while_they_take_what_is_missing(
-    start: Incarnation | None, word: str, restarts: int, counts: bool
+    start: StartRecord | None, word: str, restarts: int, counts: bool
 ) -> None:
     one = record() if start is None else record(start)
     works, ends = at_work({"17": one}, queued(word, restarts=restarts), NAME)

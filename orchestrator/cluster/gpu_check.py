@@ -30,7 +30,7 @@ def device_problems(least: int | None) -> list[str]:
     Args:
         least: how many there must be; None for one or more.
     """
-    command = [sys.executable, "-P", "-m", "orchestrator.cluster.devices"]
+    command = [sys.executable, "-P", "-m", "orchestrator.cluster.gpu_check"]
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False

@@ -1,4 +1,4 @@
-"""The head's roll of its nodes: who has joined, who was lost, and the word that it is over.
+"""The membership that the head keeps: which nodes have joined, which were lost, and the end.
 
 One connection for each node, on which both sides first prove that they know the cluster's token,
 which itself is never sent. A connection that breaks says at once that the other side is gone.
@@ -28,7 +28,7 @@ class ProofError(ConnectionError):
     """The other side does not know the token."""
 
 
-class Line:
+class Connection:
     """A connection on which JSON objects go to and fro, each in a line."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -67,14 +67,14 @@ class Line:
         self._socket.close()
 
 
-def join(address: tuple[str, int], token: str, node_id: int, seconds: float) -> Line:
-    """Connect a node to the head's roll.
+def join(address: tuple[str, int], token: str, node_id: int, seconds: float) -> Connection:
+    """Connect a node to the head's membership.
 
     Raises:
         OSError: the head cannot be reached.
         ProofError: it is not our head.
     """
-    line = Line(socket.create_connection(address, timeout=seconds))
+    line = Connection(socket.create_connection(address, timeout=seconds))
     try:
         mine, greeting = secrets.token_hex(16), line.receive(PROOF_SECONDS) or {}
         line.send(
@@ -91,7 +91,7 @@ def join(address: tuple[str, int], token: str, node_id: int, seconds: float) -> 
     return line
 
 
-class Roll:
+class Membership:
     """The head's side. ``expected`` are the numbers of the other nodes.
 
     ``on_loss`` is called, from a thread of its own, with the number of a node that had joined and
@@ -102,7 +102,7 @@ class Roll:
         self, address: str, token: str, expected: Sequence[int], on_loss: Callable[[int, str], None]
     ) -> None:
         self._token, self._expected, self._on_loss = token, set(expected), on_loss
-        self._lines: dict[int, Line] = {}
+        self._lines: dict[int, Connection] = {}
         self._changed = threading.Condition()
         self._over = False
         self.joined: set[int] = set()
@@ -110,7 +110,7 @@ class Roll:
         self._listener = socket.create_server((address, 0))
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
         with shielded():
-            threading.Thread(target=self._accept, name="roll", daemon=True).start()
+            threading.Thread(target=self._accept, name="membership", daemon=True).start()
 
     def end(self, seconds: float) -> set[int]:
         """Tell every node that it is over and wait until they are gone; returns those that stay."""
@@ -134,7 +134,7 @@ class Roll:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        line = Line(connection)
+        line = Connection(connection)
         node_id = self._proven(line)
         if node_id is None:
             line.close()
@@ -156,7 +156,7 @@ class Roll:
             self._lines.pop(node_id, None)
             self._changed.notify_all()
 
-    def _proven(self, line: Line) -> int | None:
+    def _proven(self, line: Connection) -> int | None:
         """The number of the node at the other end, once it has proved to be one."""
         nonce = secrets.token_hex(16)
         line.send(nonce=nonce)

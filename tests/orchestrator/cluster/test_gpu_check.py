@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import torch
 
-from orchestrator.cluster import devices
-from orchestrator.cluster.devices import device_problems, wrong_product
+from orchestrator.cluster import gpu_check
+from orchestrator.cluster.gpu_check import device_problems, wrong_product
 
 
 def test_a_device_that_computes_gives_the_product_of_the_cpu() -> None:
@@ -54,12 +54,12 @@ def test_what_the_process_that_tried_them_says(
     monkeypatch: pytest.MonkeyPatch, status: int, output: str, errors: str, problem: str | None
 ) -> None:
     ended = subprocess.CompletedProcess([], status, f"a warning\n{output}\n", errors)
-    monkeypatch.setattr(devices.subprocess, "run", lambda *words, **options: ended)
+    monkeypatch.setattr(gpu_check.subprocess, "run", lambda *words, **options: ended)
     found = device_problems(2)
     assert (found == []) if problem is None else (problem in found[0])
 
 
 def test_a_driver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(gpu_check, "CHECK_SECONDS", 0.0)
     (problem,) = device_problems(1)
     assert "took longer than 0 s" in problem

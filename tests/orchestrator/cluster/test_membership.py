@@ -1,4 +1,4 @@
-"""The head's roll: who proves that it knows the token is on it, and who breaks off is missed."""
+"""The membership: who proves that it knows the token is in it, and who breaks off is missed."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from contextlib import contextmanager
 import pytest
 from support.waiting import wait_for
 
-from orchestrator.cluster import roll as rolls
-from orchestrator.cluster.roll import ProofError, Roll, join
+from orchestrator.cluster import membership as memberships
+from orchestrator.cluster.membership import Membership, ProofError, join
 
 TOKEN = "t" * 64
 
 
 @contextmanager
-def a_roll(*expected: int) -> Iterator[tuple[Roll, list[tuple[int, str]]]]:
+def a_membership(*expected: int) -> Iterator[tuple[Membership, list[tuple[int, str]]]]:
     losses: list[tuple[int, str]] = []
-    roll = Roll("127.0.0.1", TOKEN, expected, lambda *loss: losses.append(loss))
+    membership = Membership("127.0.0.1", TOKEN, expected, lambda *loss: losses.append(loss))
     try:
-        yield roll, losses
+        yield membership, losses
     finally:
-        roll.end(1)
+        membership.end(1)
 
 
 def test_a_node_joins_and_is_told_that_it_is_over() -> None:
-    with a_roll(1) as (roll, losses):
-        line = join(roll.address, TOKEN, 1, 10)
+    with a_membership(1) as (membership, losses):
+        line = join(membership.address, TOKEN, 1, 10)
         line.send(joined=True)
-        wait_for(lambda: roll.joined == {1}, 10)
+        wait_for(lambda: membership.joined == {1}, 10)
         told: list[object] = []
 
         def listen() -> None:
@@ -40,42 +40,42 @@ def test_a_node_joins_and_is_told_that_it_is_over() -> None:
 
         listener = threading.Thread(target=listen)
         listener.start()
-        assert roll.end(10) == set()
+        assert membership.end(10) == set()
         listener.join(10)
         assert told == [{"over": True}]
         assert losses == []
 
 
 def test_a_node_that_breaks_off_is_missed_at_once() -> None:
-    with a_roll(1, 2) as (roll, losses):
-        lines = [join(roll.address, TOKEN, number, 10) for number in (1, 2)]
+    with a_membership(1, 2) as (membership, losses):
+        lines = [join(membership.address, TOKEN, number, 10) for number in (1, 2)]
         for line in lines:
             line.send(joined=True)
-        wait_for(lambda: roll.joined == {1, 2}, 10)
+        wait_for(lambda: membership.joined == {1, 2}, 10)
         lines[0].close()
         wait_for(lambda: losses, 10)
-        assert roll.troubles == {1: "its connection broke"}
+        assert membership.troubles == {1: "its connection broke"}
 
 
 def test_a_node_says_what_befell_it() -> None:
-    with a_roll(1) as (roll, losses):
-        line = join(roll.address, TOKEN, 1, 10)
+    with a_membership(1) as (membership, losses):
+        line = join(membership.address, TOKEN, 1, 10)
         line.send(joined=True)
         line.send(trouble="its disk is full")
         wait_for(lambda: losses == [(1, "its disk is full")], 10)
 
 
 def test_a_stranger_is_not_let_in() -> None:
-    with a_roll(1) as (roll, losses):
+    with a_membership(1) as (membership, losses):
         with pytest.raises(ProofError, match="does not know this cluster's token"):
-            join(roll.address, "w" * 64, 1, 10)
-        assert roll.joined == set()
+            join(membership.address, "w" * 64, 1, 10)
+        assert membership.joined == set()
         assert losses == []
 
 
 def test_a_node_of_a_number_that_is_not_expected_is_not_let_in() -> None:
-    with a_roll(1) as (roll, _), pytest.raises(ProofError):
-        join(roll.address, TOKEN, 7, 10)
+    with a_membership(1) as (membership, _), pytest.raises(ProofError):
+        join(membership.address, TOKEN, 7, 10)
 
 
 def test_a_node_does_not_take_a_stranger_for_its_head() -> None:
@@ -98,14 +98,14 @@ def test_a_node_does_not_take_a_stranger_for_its_head() -> None:
 def test_strangers_who_say_nothing_or_nonsense_keep_nobody_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rolls, "PROOF_SECONDS", 2.0)
-    with a_roll(1) as (roll, _):
-        silent = [socket.create_connection(roll.address) for _ in range(20)]
+    monkeypatch.setattr(memberships, "PROOF_SECONDS", 2.0)
+    with a_membership(1) as (membership, _):
+        silent = [socket.create_connection(membership.address) for _ in range(20)]
         silent[0].sendall(b"\xff\x00 nonsense\n" * 100)
         silent[1].sendall(b'{"node": 1, "nonce": [], "proof": {}}\n')
         silent[2].sendall(b"x" * 200_000)
-        line = join(roll.address, TOKEN, 1, 10)
+        line = join(membership.address, TOKEN, 1, 10)
         line.send(joined=True)
-        wait_for(lambda: roll.joined == {1}, 10)
+        wait_for(lambda: membership.joined == {1}, 10)
         for connection in silent:
             connection.close()

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.slurm.accounting import Accounting
-from orchestrator.slurm.queue import QueuedJob
-from orchestrator.slurm.records import Incarnation, JobRecord
-from orchestrator.slurm.words import Phase, phase_of
+from orchestrator.slurm.queue import Phase, QueuedJob, phase_of
+from orchestrator.slurm.records import JobRecord, StartRecord
 
 Source = Literal["record", "squeue", "sacct"]
 
@@ -116,7 +115,7 @@ def at_work(
 
 
 def _takes_more(job: QueuedJob, record: JobRecord | None) -> bool:
-    own = record.incarnations[-1] if record is not None and record.incarnations else None
+    own = record.starts[-1] if record is not None and record.starts else None
     if own is not None and (own.requeued or job.restarts > own.restart):
         return True
     if phase_of(job.state) == "ending":
@@ -142,7 +141,7 @@ def _same(record: JobRecord, job: QueuedJob) -> bool:
     submission = record.submission
     if submission is None:
         # A number that is used again belongs to a job that was submitted after ours had started.
-        first = record.incarnations[0].started_at + SILENT_SECONDS
+        first = record.starts[0].started_at + SILENT_SECONDS
         return job.restarts > 0 or job.submitted_at is None or job.submitted_at < first
     if submission.clusters and job.cluster and job.cluster not in submission.clusters.split(","):
         return False
@@ -156,7 +155,7 @@ def _state(
     accounting: Accounting | None,
     now: float,
 ) -> JobState:
-    own = record.incarnations[-1] if record.incarnations else None
+    own = record.starts[-1] if record.starts else None
     # Only a later start of the job makes an earlier one's sign of life, or its last word, old.
     outlived = job is not None and own is not None and job.restarts > own.restart
     if own is not None and not outlived:
@@ -176,7 +175,7 @@ def _state(
     return _unknown(record, own, asked, now)
 
 
-def _outlasted(own: Incarnation, job: QueuedJob | None, now: float) -> bool:
+def _outlasted(own: StartRecord, job: QueuedJob | None, now: float) -> bool:
     """Whether SLURM saw a job end after its last sign of life: then it was killed without a word.
 
     A job that SLURM has given up with its node and that computes on shows signs of life after that.
@@ -193,7 +192,7 @@ _LEAVING = ("running", "ending")
 
 
 def _by_record(
-    record: JobRecord, own: Incarnation, phase: Phase, now: float, job: QueuedJob | None
+    record: JobRecord, own: StartRecord, phase: Phase, now: float, job: QueuedJob | None
 ) -> JobState:
     alive = phase == "running"
     heard = now - own.heartbeat_s if alive or own.ended_at is None else own.ended_at
@@ -216,7 +215,7 @@ def _by_record(
 
 
 def _by_queue(
-    job: QueuedJob, own: Incarnation | None, now: float, *, on_record: bool = True
+    job: QueuedJob, own: StartRecord | None, now: float, *, on_record: bool = True
 ) -> JobState:
     phase = phase_of(job.state)
     if phase == "pending" and (own is not None or job.restarts > 0):
@@ -251,7 +250,7 @@ def _reason(job: QueuedJob, on_record: bool) -> str | None:
     return reason or ("no word of its own" if on_record else None)
 
 
-def _silence(job: QueuedJob, own: Incarnation | None, now: float) -> float | None:
+def _silence(job: QueuedJob, own: StartRecord | None, now: float) -> float | None:
     """For how long a job that SLURM calls RUNNING has not been heard of, if that is too long."""
     if job.state != "RUNNING":
         return None
@@ -291,7 +290,7 @@ def _by_accounting(
     )
 
 
-def _unknown(record: JobRecord, own: Incarnation | None, asked: bool, now: float) -> JobState:
+def _unknown(record: JobRecord, own: StartRecord | None, asked: bool, now: float) -> JobState:
     submitted = record.submission.submitted_at if record.submission is not None else now
     since = submitted if own is None else now - own.heartbeat_s
     return JobState(

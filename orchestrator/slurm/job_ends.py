@@ -8,8 +8,8 @@ from typing import Literal
 
 from orchestrator.plan import FailureClass
 from orchestrator.slurm.accounting import AccountedStart, Accounting
-from orchestrator.slurm.job_state import SILENT_SECONDS
-from orchestrator.slurm.records import End, Incarnation, JobRecord
+from orchestrator.slurm.job_states import SILENT_SECONDS
+from orchestrator.slurm.records import End, JobRecord, StartRecord
 
 CLASSES: dict[End, FailureClass] = {
     "time_limit": "time_limit",
@@ -53,19 +53,18 @@ def job_ends(
     """How every start that is over has ended, job by job; ``others`` are jobs without a record."""
     ends = []
     for job_id in dict.fromkeys([*records, *others]):
-        starts = accounting.starts.get(job_id, ())
-        incarnations = records[job_id].all_starts if job_id in records else ()
-        paired = [_start_of(own, starts) for own in incarnations]
-        for own, start in zip(incarnations, paired, strict=True):
-            last = own is incarnations[-1]
-            end = _end(own, start, now, last=last)
+        accounted = accounting.starts.get(job_id, ())
+        recorded = records[job_id].all_starts if job_id in records else ()
+        paired = [_start_of(own, accounted) for own in recorded]
+        for own, start in zip(recorded, paired, strict=True):
+            end = _end(own, start, now, last=own is recorded[-1])
             if end is not None:
                 ends.append(end)
         taken = {id(start) for start in paired}
         # Starts that died before they could put themselves on record.
         ends += [
             _accounted(start, place)
-            for place, start in enumerate(starts)
+            for place, start in enumerate(accounted)
             if id(start) not in taken and start.over and start.started_at is not None
         ]
     return ends
@@ -93,7 +92,7 @@ def _spans(end: JobEnd, moment: float) -> bool:
 
 
 def _end(
-    own: Incarnation, start: AccountedStart | None, now: float, *, last: bool
+    own: StartRecord, start: AccountedStart | None, now: float, *, last: bool
 ) -> JobEnd | None:
     """The end of a start that is on record; None while it is, or may be, at work."""
     by_slurm = start if start is not None and start.over else None
@@ -118,7 +117,7 @@ def _outweighs(start: AccountedStart | None, own_class: FailureClass | None) -> 
 
 
 def _recorded(
-    own: Incarnation,
+    own: StartRecord,
     end: str,
     failure_class: FailureClass | None,
     evidence: str,
@@ -155,8 +154,8 @@ def _accounted(start: AccountedStart, restart: int) -> JobEnd:
     )
 
 
-def _start_of(own: Incarnation, starts: Sequence[AccountedStart]) -> AccountedStart | None:
-    """The start that accounting has of an incarnation: the last within whose time it began."""
+def _start_of(own: StartRecord, starts: Sequence[AccountedStart]) -> AccountedStart | None:
+    """The start that accounting has of an start: the last within whose time it began."""
     for start in reversed(starts):
         if start.started_at is None or start.started_at > own.started_at + CLOCKS_SECONDS:
             continue
