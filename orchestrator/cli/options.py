@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and the sweep and the settings that they give."""
+"""Options that several commands have, and the sweep and the job settings that they give."""
 
 from __future__ import annotations
 
