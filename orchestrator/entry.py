@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-RUNS = {"run", "resume"}
+RUNS = {"quickstart", "run", "resume"}
 
 
 def main() -> None:

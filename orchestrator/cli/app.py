@@ -12,6 +12,7 @@ from orchestrator.cli import (
     data,
     doctor,
     failures,
+    first_steps,
     launch,
     plan,
     run,
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (plan, run, launch, status, failures, watch, tables, doctor, verify):
+for module in (first_steps, plan, run, launch, status, failures, watch, tables, doctor, verify):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(data.group, name="data")

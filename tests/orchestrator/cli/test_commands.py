@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from orchestrator.store import create, write_part
 
 Eos = Callable[..., Any]
 COMMANDS = [
-    "plan", "run", "resume", "status", "why", "logs", "query", "analyze", "report", "compact",
-    "cancel", "watch", "export",
+    "quickstart", "init", "plan", "run", "resume", "status", "why", "logs", "query", "analyze",
+    "report", "compact", "cancel", "watch", "export",
 ]  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def test_the_first_line_of_every_command_fits_where_commands_are_listed(
 def test_every_command_has_help_with_an_example(eos: Eos, command: str) -> None:
     answer = eos(command, "--help")
     assert answer.status == 0
-    assert f"Example: eos {command} " in answer.out
+    assert re.search(rf"Example: eos {command}\b", answer.out)
 
 
 @pytest.mark.parametrize(
