@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/many_jobs.py [--jobs 8 32] [--columns 1000] [--only simulation]
 
-- *race*: so many processes that start at once claim columns of one run until all are claimed;
+- *race*: so many processes that start at once lease columns of one run until all are leased;
   how often each tried, and how long it took until every process had its first.
 - *operations*: the file operations of a job at one heartbeat, at one look of a job that waits
-  while others hold everything, and at one claim, counted with strace (without it, left out).
+  while others hold everything, and at one lease, counted with strace (without it, left out).
 - *looks*: one look of ``eos status`` at 1,000 jobs, ten starts each.
 - *simulation*: J jobs on C columns; see :func:`simulate` for what it assumes.
 """
@@ -31,7 +31,7 @@ from pathlib import Path
 from grown import prepared, settle
 from script import parse, table
 
-from orchestrator.ledger import Claims
+from orchestrator.ledger import Leases
 from orchestrator.slurm import records
 from orchestrator.slurm.job_states import job_states
 from orchestrator.slurm.queue import END, FIELDS, parse_queue
@@ -42,15 +42,15 @@ IDLE_SECONDS = 900.0
 
 
 def racer(run: Path, columns: list[str], start: float, results: multiprocessing.Queue) -> None:
-    """Claim one column after the other, as the feed does, until none is free."""
-    claims, first, tries = Claims(run), None, 0
+    """Lease one column after the other, as the feed does, until none is free."""
+    leases, first, tries = Leases(run), None, 0
     time.sleep(max(start - time.time(), 0))
     began, count = time.time(), 0
     while count < len(columns):
         got = None
-        for column_id in claims.in_turn([c for c in columns if c not in claims.held]):
+        for column_id in leases.in_turn([c for c in columns if c not in leases.columns]):
             tries += 1
-            if claims.take(column_id):
+            if leases.acquire(column_id):
                 got = column_id
                 break
         if got is None:
@@ -80,18 +80,18 @@ def race(jobs: int, columns: int) -> list[str]:
         for process in processes:
             process.kill()
             process.join()
-    claimed, tries = sum(one[0] for one in ended), sum(one[1] for one in ended)
+    leased, tries = sum(one[0] for one in ended), sum(one[1] for one in ended)
     firsts = [one[2] for one in ended if one[2] is not None]
     return [
-        *(str(jobs), str(columns), str(claimed), f"{tries / claimed:.2f}"),
+        *(str(jobs), str(columns), str(leased), f"{tries / leased:.2f}"),
         *(f"{statistics.median(firsts):.3f}", f"{max(firsts):.3f}"),
         f"{max(one[3] for one in ended):.1f}",
     ]
 
 
 RACE = [
-    *("processes", "columns", "claimed, each once", "tries a claim"),
-    *("first claim, s (median)", "(last)", "all after s"),
+    *("processes", "columns", "leased, each once", "tries a lease"),
+    *("first lease, s (median)", "(last)", "all after s"),
 ]
 
 
@@ -111,7 +111,7 @@ def operations(columns: int, jobs: int) -> Iterator[list[str]]:
             for restart in range(2):
                 one = records.StartRecord(str(number), restart, ("n",), "h", 0.0, None)
                 records.record_start(run, one)
-        for act in ("claim", "heartbeat", "look"):
+        for act in ("lease", "heartbeat", "look"):
             trace = Path(folder) / f"{act}.trace"
             own = [sys.executable, __file__, "--act", act, "--run", str(run)]
             subprocess.run(
@@ -141,30 +141,30 @@ def act(name: str, run: Path) -> None:
     from orchestrator.run_directory import sweep_of
 
     columns = sweep_of(run).columns
-    claims, others = Claims(run), Claims(run)
+    leases, others = Leases(run), Leases(run)
     ledger = Ledger(run)
     state = ledger.read(columns)
-    feed = Feed(run, state, claims, ledger, provenance("grown"), run / "stop")
+    feed = Feed(run, state, leases, ledger, provenance("grown"), run / "stop")
     one = records.StartRecord("500", 1, ("n",), "h", 0.0, None)
     deeds: dict[str, Callable[[], object]] = {
-        "claim": feed.claim_more,
+        "lease": feed.lease_more,
         "heartbeat": lambda: (
-            claims.beat(),
+            leases.renew(),
             records.beat(run, one),
             records.superseded(run, one),
         ),
-        "look": lambda: (feed.claim_more(), feed.look_around()),
+        "look": lambda: (feed.lease_more(), feed.look_around()),
     }
     if name == "heartbeat":
-        feed.claim_more()
+        feed.lease_more()
     if name == "look":
         for column in columns:
-            others.take(column.column_id)
-        feed.claim_more()  # the first look reads all claims
+            others.acquire(column.column_id)
+        feed.lease_more()  # the first look reads all leases
     os.access("/begin-to-count", os.F_OK)
     deeds[name]()
     os.access("/end-of-count", os.F_OK)
-    claims.release_all()
+    leases.release_all()
     others.release_all()
 
 
@@ -222,12 +222,12 @@ def simulate(
     off: float | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
-    """J jobs that share C columns by claims; returns hours to the end and what was used.
+    """J jobs that share C columns by leases; returns hours to the end and what was used.
 
     They take them in the file's order; with ``off``, the longest first by a prediction that is
     log-normally wrong with this sigma.
 
-    Assumed: all jobs start within ten minutes, and 30 s pass from a start to the first claim. A
+    Assumed: all jobs start within ten minutes, and 30 s pass from a start to the first lease. A
     column takes a whole job, log-normally distributed around ``hours`` with ``spread`` as sigma. A
     job that meets its time limit puts itself back and starts again after ten minutes, going on
     with its column from a checkpoint. A job that finds nothing gives up after 15 minutes.

@@ -125,8 +125,8 @@ def plain_tune(trials: int) -> float:
 CASES = {
     "bare": bare,
     "packs": ours,
-    "packs of one": partial(ours, most_runs=1),
-    "one by one": partial(ours, most_runs=1, work_seconds=0.0),
+    "packs of one": partial(ours, most_trials=1),
+    "one by one": partial(ours, most_trials=1, work_seconds=0.0),
     "plain Tune": plain_tune,
 }
 

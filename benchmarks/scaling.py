@@ -5,7 +5,7 @@
 Makes run directories in which so many trials are settled (``grown.py``), with so many trials in
 each part file, and then compacts them; and measures with the product's own code, each in a process
 of its own: expanding the sweep, reading the ledger, looking again when nothing or one part is new,
-what a job does until its first claim, a snapshot for those who watch, and ``eos status``. Figures
+what a job does until its first lease, a snapshot for those who watch, and ``eos status``. Figures
 are seconds of CPU (and of wall time, which other programs on the machine lengthen), and the most
 memory of the process.
 """
@@ -26,7 +26,7 @@ from typing import Any
 from grown import columns_for, prepared, settle
 from script import parse, table
 
-from orchestrator.ledger import Claims, Ledger
+from orchestrator.ledger import Leases, Ledger
 from orchestrator.ledger.status import read_status
 from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
@@ -70,7 +70,7 @@ def ledger(run: Path) -> Steps:
 
 
 def start(run: Path) -> Steps:
-    """What a job does from its start to its first claim, in the order in which it does that."""
+    """What a job does from its start to its first lease, in the order in which it does that."""
     from orchestrator.engine.feed import Feed
     from orchestrator.engine.provenance import provenance
 
@@ -83,11 +83,11 @@ def start(run: Path) -> Steps:
         state.update(ledger=ledger, state=ledger.read(state["sweep"].columns).begun())
 
     def feed() -> Feed:
-        claims, origin = Claims(run), provenance("grown")
-        return Feed(run, state["state"], claims, state["ledger"], origin, run / "stop")
+        leases, origin = Leases(run), provenance("grown")
+        return Feed(run, state["state"], leases, state["ledger"], origin, run / "stop")
 
     def end() -> None:
-        state["feed"].claims.release_all()
+        state["feed"].leases.release_all()
         prepared(run, len(sweep_of(run).columns) - 1)
 
     return {
@@ -97,7 +97,7 @@ def start(run: Path) -> Steps:
         "read the state": read,
         "feed": lambda: state.update(feed=feed()),
         "snapshot": lambda: state["feed"].snapshot(),
-        "claim": lambda: state["feed"].claim_more(),
+        "lease": lambda: state["feed"].lease_more(),
         "look around": lambda: state["feed"].look_around(),
         "snapshot again": lambda: state["feed"].snapshot(),
         f"{PAUSE} to end": end,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from jobs.whole_file import temporary_name
 from orchestrator import left_out
-from orchestrator.ledger.claims import STALE_SECONDS
+from orchestrator.ledger.leases import STALE_SECONDS
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.store.clock import file_time
 

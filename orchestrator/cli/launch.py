@@ -29,7 +29,6 @@ from orchestrator.cli.output import command, note, print_json, warn
 from orchestrator.cluster import Allocation
 from orchestrator.engine import fitting, prepare, refuse_unfit, refuse_unfit_directory
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.labels import column_labels
 from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.command import SlurmUnavailable
@@ -41,6 +40,7 @@ from orchestrator.slurm.records import Submission, read_jobs, refuse_odd_path, r
 from orchestrator.slurm.run_jobs import cancel_jobs
 from orchestrator.slurm.submission import Submitted, launching, plan_submission, submit
 from orchestrator.sweep import Column, Sweep
+from orchestrator.sweep.labels import column_labels
 
 MOST_BLOCKED_SHOWN = 5
 

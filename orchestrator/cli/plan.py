@@ -16,10 +16,10 @@ from orchestrator.cli.output import command, duration, print_json, print_table, 
 from orchestrator.cli.status import of_older_version
 from orchestrator.engine import network_errors, refuse_unfit_directory, timed_for
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.timed import read_timed
+from orchestrator.ledger.gradient_seconds import read_gradient_seconds
 from orchestrator.plan import Counts, Prediction, RunState, predict
 from orchestrator.sweep import Sweep
+from orchestrator.sweep.labels import column_labels
 
 MOST_COLUMNS_SHOWN = 30
 
@@ -108,11 +108,11 @@ def _predicted(
     run: Path, state: RunState, sound: npt.NDArray[np.bool_]
 ) -> tuple[Prediction, str | None]:
     """The cost of the sound columns, and where gradients were timed for it."""
-    known = read_timed(run)
+    known = read_gradient_seconds(run)
     timed = timed_for(state, known)
     here = timed.keys() - known.keys()
     where = "on a CPU of this machine" if here else "when a run began" if timed else None
-    return predict(state, timed=timed).only(sound), where
+    return predict(state, gradient_seconds=timed).only(sound), where
 
 
 def _left_out(refused: int) -> str:

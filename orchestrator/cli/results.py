@@ -11,9 +11,9 @@ from typing import Any
 from orchestrator.analysis import PhaseRow, analyze
 from orchestrator.cli.output import MOST_ROWS, command, print_json, print_table, shown
 from orchestrator.engine import RunOutcome
-from orchestrator.ledger.labels import column_labels
 from orchestrator.store import Store
 from orchestrator.sweep import Column, Sweep
+from orchestrator.sweep.labels import column_labels
 
 MOST_COLUMNS = 3
 """Of so many columns every η is shown; of more, one line each."""

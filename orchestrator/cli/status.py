@@ -40,7 +40,7 @@ def status(run: RunArgument, json: Json = False) -> None:
         {
             "column": column.label,
             **_by_state(column.trials),
-            "claimed by": column.claimed_by,
+            "leased by": column.leased_by,
             "heartbeat": None if column.heartbeat_s is None else duration(column.heartbeat_s),
             "last result": _ago(column.last_result_s),
         }

@@ -16,7 +16,6 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.options import Json, RunArgument
 from orchestrator.cli.output import MOST_ROWS, command, note, print_json, print_table
 from orchestrator.cli.results import print_phases
-from orchestrator.ledger.labels import column_labels
 from orchestrator.reading import TABLES, refuse_unfit
 from orchestrator.reading import Format as ExportFormat
 from orchestrator.reading import export as export_tables
@@ -25,6 +24,7 @@ from orchestrator.store import ANALYSIS, describe, examples, render, save, write
 from orchestrator.store import compact as compact_run
 from orchestrator.store import query as query_run
 from orchestrator.store.write import is_writable
+from orchestrator.sweep.labels import column_labels
 
 
 class Format(StrEnum):

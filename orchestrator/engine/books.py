@@ -13,7 +13,7 @@ from orchestrator.engine.in_hand import InHand
 from orchestrator.engine.rows import Finished
 from orchestrator.engine.work import Recorded, Report, Work
 from orchestrator.logs import NAME
-from orchestrator.plan import Outcomes, newest
+from orchestrator.plan import SettledTrials, newest
 
 COMMIT_SECONDS = 1.0
 """Trials of a work that ended within this time are committed together, in one part file."""
@@ -27,7 +27,7 @@ class Books:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._finished: list[Finished] = []
-        self._settled: list[Outcomes] = []
+        self._settled: list[SettledTrials] = []
         self._failed: list[str] = []
         self._warnings: list[str] = []
         self._recorded: list[Recorded] = []

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from orchestrator.engine.rows import Finished, measure_rows, trajectory_rows, trial_rows
 from orchestrator.engine.work import Provenance, checkpoint_path
-from orchestrator.ledger import Row, attempt_row, outcomes_of_rows, part_name, unmark
-from orchestrator.plan import Outcomes
+from orchestrator.ledger import Row, attempt_row, part_name, settled_trials_of_rows, unmark
+from orchestrator.plan import SettledTrials
 from orchestrator.store import write_part
 
 
-def commit(run: Path, finished: Sequence[Finished], provenance: Provenance) -> Outcomes:
+def commit(run: Path, finished: Sequence[Finished], provenance: Provenance) -> SettledTrials:
     """Write the rows of finished trials, one part file a table, and clear up after them.
 
     ``measures`` gets no file where nothing was asked for. ``trials`` is written after it and
@@ -32,7 +32,7 @@ def commit(run: Path, finished: Sequence[Finished], provenance: Provenance) -> O
     for item in finished:
         unmark(run, item.assignment.trial.trial_id)
         checkpoint_path(run, item.assignment.trial).unlink(missing_ok=True)
-    return outcomes_of_rows([row for rows in by_trial.values() for row in rows])
+    return settled_trials_of_rows([row for rows in by_trial.values() for row in rows])
 
 
 def _settled_row(row: Row, provenance: Provenance) -> Row:

@@ -1,4 +1,4 @@
-"""What runs next: claims columns, hands out their trials in order, and books what comes back."""
+"""What runs next: leases columns, hands out their trials in order, and books what comes back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
 from orchestrator.first_line import first_line
 from orchestrator.ledger import (
-    Claims,
+    Leases,
     Ledger,
     Mark,
     attempt_row,
@@ -31,14 +31,14 @@ from orchestrator.ledger import (
 )
 from orchestrator.plan import (
     Attempt,
-    AtWork,
     Batching,
     ColumnState,
     FailureClass,
+    GradientSeconds,
     Ready,
+    RunningAttempt,
     RunState,
     State,
-    Timed,
     first_work,
     predict,
     seconds_to_go,
@@ -61,14 +61,14 @@ Candidate = tuple[ColumnState, Trial, float]
 
 @dataclass
 class Feed:
-    """Hands out :class:`Work` until every column that this run can claim is complete.
+    """Hands out :class:`Work` until every column that this run can lease is complete.
 
     ``state`` is where the run directory stands, as far as it was seen.
     """
 
     run: Path
     state: RunState
-    claims: Claims
+    leases: Leases
     ledger: Ledger
     provenance: Provenance
     stop_file: Path
@@ -76,7 +76,7 @@ class Feed:
     memory_per_cpu: int | None = None
     logged: bool = False
     data: Mapping[Data, Read] = field(default_factory=dict)
-    timed: Timed = field(default_factory=dict)
+    gradient_seconds: GradientSeconds = field(default_factory=dict)
     batching: Batching = field(default_factory=Batching)
     warn: Callable[[str], None] = print
     may_begin: Callable[[], bool] = lambda: True
@@ -93,7 +93,7 @@ class Feed:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What this run can claim."""
+        """What this run can lease."""
         return self.state.columns
 
     def complete(self) -> bool:
@@ -129,7 +129,7 @@ class Feed:
         if self.halted is not None or not self.may_begin():
             return None
         ready = self._ready()
-        if not ready and self._claim_more():
+        if not ready and self._lease_more():
             ready = self._ready()
         if not ready:
             return None
@@ -244,9 +244,9 @@ class Feed:
         self.state, lost = self.ledger.close(self.state, marks, failure_class, error)
         return lost
 
-    def claim_more(self) -> bool:
-        """Claim a column that has something to do; whether there is something to start now."""
-        return bool(self._ready()) or self._claim_more()
+    def lease_more(self) -> bool:
+        """Lease a column that has something to do; whether there is something to start now."""
+        return bool(self._ready()) or self._lease_more()
 
     def snapshot(self) -> Snapshot:
         """Where the run stands."""
@@ -323,16 +323,16 @@ class Feed:
         """Flows first, then the trial that is predicted to take longest."""
         ready = [
             (column, trial, column.plan.seconds_of(trial))
-            for column_id in self.claims.held
+            for column_id in self.leases.columns
             if column_id in self.state.layout.index
             for column in [self.state.column(column_id)]
             for trial in column.ready
         ]
         return sorted(ready, key=lambda item: (item[1].kind != "flow", -item[2], item[1].trial_id))
 
-    def _claim_more(self) -> bool:
-        for column_id in self.claims.in_turn(self._open_columns()):
-            if not self.claims.take(column_id):
+    def _lease_more(self) -> bool:
+        for column_id in self.leases.in_turn(self._open_columns()):
+            if not self.leases.acquire(column_id):
                 continue
             self.look_around()
             marks = self._marks_of(self.state.column(column_id))
@@ -352,10 +352,10 @@ class Feed:
         """The columns that are not complete and not held by this run, the longest first: one that
         begins last keeps all jobs but its own waiting.
         """
-        seconds = predict(self.state, timed=self.timed).seconds
+        seconds = predict(self.state, gradient_seconds=self.gradient_seconds).seconds
         open_ones = np.flatnonzero(~self.state.complete)
         by_length = open_ones[np.argsort(-seconds[open_ones], kind="stable")]
-        columns, held = self.columns, self.claims.held
+        columns, held = self.columns, self.leases.columns
         names = (columns[i].column_id for i in by_length.tolist())
         return [name for name in names if name not in held]
 
@@ -373,7 +373,7 @@ class Feed:
         name, plan = trial.trial_id, column.plan
         attempt = 1 + self.state.last_attempt(name, column.column_id)
         self._running[name] = None
-        self.state = self.state.started(name, column.column_id, AtWork(attempt))
+        self.state = self.state.started(name, column.column_id, RunningAttempt(attempt))
         asked = plan.asked_rate(trial)
         return Assignment(trial, column.column_id, attempt, plan.flow, pack_size, asked)
 
@@ -406,12 +406,12 @@ class Feed:
 
     def _release_complete(self) -> None:
         index, complete = self.state.layout.index, self.state.complete
-        for column_id in self.claims.held:
+        for column_id in self.leases.columns:
             if column_id in index and complete[index[column_id]]:
-                self.claims.release(column_id)
+                self.leases.release(column_id)
 
     def _remaining_seconds(self) -> float | None:
         """The predicted time to go; None before anything was timed that it could rest on."""
         done = {name: running.step for name, running in self._running.items() if running}
-        total = seconds_to_go(self.state, done, self.timed)
+        total = seconds_to_go(self.state, done, self.gradient_seconds)
         return None if total is None else total / max(self.slots, 1)

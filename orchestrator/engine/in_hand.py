@@ -18,7 +18,7 @@ from orchestrator.engine.work import Assignment, Running, Work, checkpoint_path
 from orchestrator.ledger import Mark, attempt_row, commit_attempt, mark_running, utc
 from orchestrator.live import LiveTrial, rounded
 from orchestrator.logs import NAME
-from orchestrator.plan import Outcome
+from orchestrator.plan import AttemptOutcome
 from orchestrator.store import set_aside
 
 log = logging.getLogger(NAME)
@@ -116,7 +116,7 @@ class InHand:
             self.assignment, result, self.device, workers, started_at, time.time(), self.seconds
         )
 
-    def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
+    def end(self, outcome: AttemptOutcome, error: BaseException | None = None) -> None:
         """Put an attempt without a result on record, if it has begun, and forget the run."""
         if self._mark is None:
             return

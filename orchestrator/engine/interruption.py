@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from jobs.whole_file import temporary_name
 from orchestrator.signals import SIGNALS, hold
+from orchestrator.store import LEASES
 
 GRACE_SECONDS = 10.0
 """What trials get to checkpoint before the run ends without them; the last checkpoint stays."""
@@ -63,7 +64,7 @@ class Interruption:
     def __init__(
         self, run: Path, token: str, *, patient: bool = False, grace: float = GRACE_SECONDS
     ) -> None:
-        self.stop_file = temporary_name(run / "claims" / f"stop-{token[:16]}")
+        self.stop_file = temporary_name(run / LEASES / f"stop-{token[:16]}")
         self.stop: Stop | None = None
         self._patient, self._grace = patient, max(grace, GRACE_SECONDS)
         self._settled = False

@@ -26,7 +26,7 @@ def pack_size(
     occupied = (resources.workers, resources.cpus_per_worker, resources.gpus_per_worker)
     if trial.kind != "gd" or occupied != (1, 1, 0):
         return 0
-    most, bound = _most_runs(trial.problem, memory), (batching or Batching()).most_runs
+    most, bound = _most_runs(trial.problem, memory), (batching or Batching()).most_trials
     return most if bound is None else min(most, bound)
 
 

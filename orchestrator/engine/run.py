@@ -24,9 +24,8 @@ from orchestrator.engine.sinks import LiveLog, Sink
 from orchestrator.engine.site import Site
 from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.timing import timed_for
-from orchestrator.ledger import HEARTBEAT_SECONDS, Claims, Ledger, torn_marks
-from orchestrator.ledger.labels import column_labels
-from orchestrator.ledger.timed import keep_timed, read_timed
+from orchestrator.ledger import HEARTBEAT_SECONDS, Leases, Ledger, torn_marks
+from orchestrator.ledger.gradient_seconds import keep_gradient_seconds, read_gradient_seconds
 from orchestrator.live import remove_left_behind
 from orchestrator.plan import Batching
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
@@ -40,6 +39,7 @@ from orchestrator.store import (
 from orchestrator.store.write import file_errors
 from orchestrator.sweep import Column, Sweep
 from orchestrator.sweep.custom_networks import keep_networks
+from orchestrator.sweep.labels import column_labels
 
 WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
 """Between looks at the tables while other runs work on the columns that are left; it grows."""
@@ -164,7 +164,7 @@ def execute(
     batching: Batching | None = None,
     executor: Executor = ray_executor,
 ) -> RunOutcome:
-    """Compute all that is missing of these columns, sharing them with other runs by claims.
+    """Compute all that is missing of these columns, sharing them with other runs by leases.
 
     Returns when everything is settled or given up, here or elsewhere, or when it is told to stop.
 
@@ -193,21 +193,23 @@ def execute(
     remove_left_behind(run)
     set_damaged_aside(run, warn)
     origin = provenance(name)
-    claims = Claims(run, site.job)
+    leases = Leases(run, site.job)
     with (
-        Interruption(run, claims.token, patient=site.in_job, grace=site.grace) as interruption,
+        Interruption(run, leases.token, patient=site.in_job, grace=site.grace) as interruption,
         closing(Compacting(run, columns)) as compacting,
-        _watch(claims, site, interruption, compacting),
+        _watch(leases, site, interruption, compacting),
     ):
         ledger = Ledger(run)
         state = ledger.read(columns).begun()
-        feed = Feed(run, state, claims, ledger, origin, interruption.stop_file, warn=warn)
+        feed = Feed(run, state, leases, ledger, origin, interruption.stop_file, warn=warn)
         feed.may_begin, feed.logged, feed.grown = site.may_begin, bool(log), grown
         earlier = data_read(run) if read is None else read()
         feed.data = {data: reads[0] for data, reads in earlier.items()}
         feed.batching = batching or feed.batching
-        feed.timed = timed_for(feed.state, read_timed(run), lambda: interruption.requested)
-        keep_timed(run, feed.timed)
+        feed.gradient_seconds = timed_for(
+            feed.state, read_gradient_seconds(run), lambda: interruption.requested
+        )
+        keep_gradient_seconds(run, feed.gradient_seconds)
         observe(feed.snapshot())
         try:
             _carry_out(feed, interruption, site, observe, quiet, log, executor)
@@ -217,7 +219,7 @@ def execute(
         finally:
             if interruption.lost is not None:
                 feed.take_loss(interruption.lost)
-            claims.release_all()
+            leases.release_all()
             remove_left_behind(run)
         feed.look_around()
         snapshot = feed.snapshot()
@@ -293,7 +295,7 @@ def _carry_out(
             if not site.may_begin():
                 interruption.request(Stop("time_limit", "too little time is left to begin a trial"))
                 break
-            if feed.claim_more():
+            if feed.lease_more():
                 return True
             if site.idle_seconds is not None and idle >= site.idle_seconds:
                 if nothing_more():
@@ -354,9 +356,9 @@ def _sleep(seconds: float, interruption: Interruption) -> None:
 
 @contextmanager
 def _watch(
-    claims: Claims, site: Site, interruption: Interruption, compacting: Compacting
+    leases: Leases, site: Site, interruption: Interruption, compacting: Compacting
 ) -> Iterator[None]:
-    """From a thread of its own, keep the claims alive and the files few, and end the run when its
+    """From a thread of its own, keep the leases alive and the files few, and end the run when its
     site says so.
     """
     over = threading.Event()
@@ -368,12 +370,12 @@ def _watch(
                 interruption.request(Stop("time_limit", "the job is near its time limit"))
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
                 last_beat = time.monotonic()
-                claims.beat()
+                leases.renew()
                 compacting.look()
                 if (stop := site.beat()) is not None:
                     interruption.request(stop)
 
-    thread = threading.Thread(target=watch, name="claims", daemon=True)
+    thread = threading.Thread(target=watch, name="leases", daemon=True)
     with shielded():
         thread.start()
     try:

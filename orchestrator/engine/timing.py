@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from orchestrator.plan import Gradient, RunState, Timed, predict
+from orchestrator.plan import GradientKind, GradientSeconds, RunState, predict
 from orchestrator.plan.cost import prior_seconds_per_gradient
-from orchestrator.plan.timed import may_be_timed
+from orchestrator.plan.gradient_seconds import worth_timing
 from orchestrator.sweep import Column
 
 SECONDS, SECONDS_EACH = 20.0, 3.0
@@ -20,30 +20,32 @@ PRODUCTS_PER_GRADIENT = 0.4
 
 
 def timed_for(
-    state: RunState, known: Timed, abandoned: Callable[[], bool] = lambda: False
-) -> dict[Gradient, float]:
+    state: RunState, known: GradientSeconds, abandoned: Callable[[], bool] = lambda: False
+) -> dict[GradientKind, float]:
     """The gradients that a prediction of what is left rests on.
 
     Those that are ``known``, and of columns of which neither they nor trials say anything, others
     that are timed here.
     """
-    untimed = [state.columns[i] for i in np.flatnonzero(~predict(state, timed=known).timed)]
+    untimed = [
+        state.columns[i] for i in np.flatnonzero(~predict(state, gradient_seconds=known).timed)
+    ]
     return {**known, **time_gradients(untimed, abandoned)}
 
 
 def time_gradients(
     columns: Iterable[Column], abandoned: Callable[[], bool] = lambda: False
-) -> dict[Gradient, float]:
+) -> dict[GradientKind, float]:
     """Seconds of a gradient on this machine's CPU, of networks of more than matrix products.
 
     Of each distinct network one gradient and one Hessian product are timed, the largest first,
     until time runs out or that is ``abandoned``. Of a network that cannot be timed nothing is said.
     """
-    alike: dict[Gradient, Column] = {}
-    for column in filter(may_be_timed, columns):
-        alike.setdefault(Gradient.of(column), column)
+    alike: dict[GradientKind, Column] = {}
+    for column in filter(worth_timing, columns):
+        alike.setdefault(GradientKind.of(column), column)
     assumed = {work: prior_seconds_per_gradient(column) for work, column in alike.items()}
-    end, timed = time.monotonic() + SECONDS, dict[Gradient, float]()
+    end, timed = time.monotonic() + SECONDS, dict[GradientKind, float]()
     for work in sorted(alike, key=lambda work: -assumed[work]):
         if abandoned() or time.monotonic() >= end:
             break

@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.records import Point
 from jobs.spec import Trial
 from orchestrator.engine.data_read import Data, Read
-from orchestrator.plan import NOTHING_SETTLED, FlowFacts, Outcomes
+from orchestrator.plan import NOTHING_SETTLED, FlowSummary, SettledTrials
 from orchestrator.sweep import AskedRate, Resources
 
 
@@ -25,7 +25,7 @@ class Assignment:
     trial: Trial
     column_id: str
     attempt: int
-    flow: FlowFacts | None
+    flow: FlowSummary | None
     pack_size: int = 0
     asked: AskedRate | None = None
 
@@ -103,7 +103,7 @@ class Recorded:
 class Report:
     """What an actor has to say after a slice of work."""
 
-    settled: Outcomes = NOTHING_SETTLED
+    settled: SettledTrials = NOTHING_SETTLED
     failed: tuple[str, ...] = ()
     running: tuple[Running, ...] = ()
     halt: str | None = None

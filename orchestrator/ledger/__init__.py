@@ -1,7 +1,7 @@
-"""Who works on what, and what is settled: claims, marks of running attempts, and the tables."""
+"""Who works on what, and what is settled: leases, marks of running attempts, and the tables."""
 
 from orchestrator.ledger.attempts import Row, attempt_row, commit_attempt, part_name, utc
-from orchestrator.ledger.claims import HEARTBEAT_SECONDS, Claim, Claims, JobStart, read_claims
+from orchestrator.ledger.leases import HEARTBEAT_SECONDS, JobStart, Lease, Leases, read_leases
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import (
     Mark,
@@ -12,24 +12,24 @@ from orchestrator.ledger.marks import (
     unmark,
     wait_for_death,
 )
-from orchestrator.ledger.outcomes import outcomes_of_rows
+from orchestrator.ledger.settled_trials import settled_trials_of_rows
 
 __all__ = [
     "HEARTBEAT_SECONDS",
-    "Claim",
-    "Claims",
     "JobStart",
+    "Lease",
+    "Leases",
     "Ledger",
     "Mark",
     "Row",
     "attempt_row",
     "commit_attempt",
     "mark_running",
-    "outcomes_of_rows",
     "part_name",
-    "read_claims",
+    "read_leases",
     "read_marks",
     "rearm",
+    "settled_trials_of_rows",
     "torn_marks",
     "unmark",
     "utc",

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.spec.values import digest_of
 from orchestrator.ledger.marks import Mark, unmark
-from orchestrator.plan import FailureClass, Outcome
+from orchestrator.plan import AttemptOutcome, FailureClass
 from orchestrator.store import write_part
 
 Row = dict[str, Any]
@@ -26,7 +26,7 @@ def attempt_row(
     trial_id: str,
     column_id: str,
     attempt: int,
-    outcome: Outcome,
+    outcome: AttemptOutcome,
     *,
     hostname: str,
     started_at: datetime,

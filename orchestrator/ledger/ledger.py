@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 
 from orchestrator.ledger.attempts import Row, close_marks
 from orchestrator.ledger.marks import Mark, read_rearmed
-from orchestrator.ledger.outcomes import COLUMNS, numbers_of, outcomes_of
+from orchestrator.ledger.settled_trials import COLUMNS, numbers_of, settled_trials_of
 from orchestrator.plan import (
     DIGITS,
     Attempt,
     FailureClass,
-    Outcomes,
     RunState,
+    SettledTrials,
     as_name,
     as_number,
     newest,
@@ -73,7 +73,7 @@ class Ledger:
         """The state with the news; None where what was read before counts no longer."""
         # A settled attempt is recorded after its rows are there: this order finds them.
         attempts = self._news("attempts", self._attempt_columns, self._split)
-        outcomes = self._news("trials", COLUMNS, outcomes_of)
+        outcomes = self._news("trials", COLUMNS, settled_trials_of)
         settled = newest(outcomes.parts)
         if not afresh and (attempts.afresh or outcomes.afresh or state.contradicts(settled)):
             return None
@@ -189,7 +189,7 @@ class _Settled:
         """Whether anything was added."""
         return len(self._names) + len(self._later) > 0
 
-    def add(self, outcomes: Outcomes) -> None:
+    def add(self, outcomes: SettledTrials) -> None:
         """Take in trials that have settled."""
         rest = np.stack([outcomes.attempt, outcomes.finished_at], axis=1)
         if not self.any:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from jobs.whole_file import temporary_name
 from orchestrator import left_out
 from orchestrator.ledger.process import ProcessIdentity
+from orchestrator.store import LEASES
 
 Content = TypeVar("Content")
 
@@ -50,18 +51,18 @@ def mark_running(
     owner = ProcessIdentity.own()
     mark = Mark(trial_id, column_id, attempt, owner, time.time(), slurm_job_id, restart_count)
     content = {**vars(mark), "owner": owner.as_dict()}
-    _write(run / "claims" / f"{trial_id}{RUNNING}", json.dumps(content))
+    _write(run / LEASES / f"{trial_id}{RUNNING}", json.dumps(content))
     return mark
 
 
 def unmark(run: Path, trial_id: str) -> None:
     """Note that an attempt has its row in the attempts table."""
-    (run / "claims" / f"{trial_id}{RUNNING}").unlink(missing_ok=True)
+    (run / LEASES / f"{trial_id}{RUNNING}").unlink(missing_ok=True)
 
 
 def read_marks(run: Path, trial_ids: Iterable[str] | None = None) -> Iterator[Mark]:
     """The attempts that have started and have not ended in order; all, or those of some trials."""
-    folder = run / "claims"
+    folder = run / LEASES
     if trial_ids is None:
         paths = sorted(folder.glob(f"*{RUNNING}"))
     else:
@@ -78,7 +79,7 @@ def torn_marks(run: Path) -> list[Path]:
     return [
         path
         for suffix, read in kinds
-        for path in sorted((run / "claims").glob(f"*{suffix}"))
+        for path in sorted((run / LEASES).glob(f"*{suffix}"))
         if _read(path, read) is None and path.exists()
     ]
 
@@ -92,12 +93,12 @@ def wait_for_death(marks: Sequence[Mark]) -> None:
 
 def rearm(run: Path, trial_id: str, attempt: int) -> None:
     """Forgive a trial its failures up to an attempt."""
-    _write(run / "claims" / f"{trial_id}{REARMED}", str(attempt))
+    _write(run / LEASES / f"{trial_id}{REARMED}", str(attempt))
 
 
 def read_rearmed(run: Path) -> dict[str, int]:
     """The attempt up to which each re-armed trial is forgiven."""
-    found = {path.stem: _read(path, int) for path in (run / "claims").glob(f"*{REARMED}")}
+    found = {path.stem: _read(path, int) for path in (run / LEASES).glob(f"*{REARMED}")}
     return {trial_id: attempt for trial_id, attempt in found.items() if attempt is not None}
 
 

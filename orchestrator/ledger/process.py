@@ -1,4 +1,4 @@
-"""Who holds a claim: one process on one host, recognised even when its number is used again."""
+"""Who holds a lease: one process on one host, recognised even when its number is used again."""
 
 from __future__ import annotations
 

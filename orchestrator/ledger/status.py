@@ -1,4 +1,4 @@
-"""Where a run directory stands: read off its tables, claims and marks, and never written."""
+"""Where a run directory stands: read off its tables, leases and marks, and never written."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 
 from jobs.spec import Trial
 from orchestrator.ledger.attempts import Row
-from orchestrator.ledger.claims import Claim, read_claims
-from orchestrator.ledger.labels import column_labels
+from orchestrator.ledger.gradient_seconds import read_gradient_seconds
+from orchestrator.ledger.leases import Lease, read_leases
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.marks import Mark, read_marks
 from orchestrator.ledger.process import ProcessIdentity
-from orchestrator.ledger.timed import read_timed
 from orchestrator.live import read_live
-from orchestrator.plan import AtWork, ColumnState, Counts, RunState, seconds_to_go
+from orchestrator.plan import ColumnState, Counts, RunningAttempt, RunState, seconds_to_go
 from orchestrator.run_directory import sweep_of
 from orchestrator.store import Store
+from orchestrator.sweep.labels import column_labels
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ColumnStatus:
     label: str
     trials: Counts
     blocked: str | None
-    claimed_by: str | None
+    leased_by: str | None
     heartbeat_s: float | None
     last_result_s: float | None
 
@@ -61,8 +61,8 @@ def read_status(run: Path) -> RunStatus:
         SweepError: it is no run directory.
     """
     sweep, ledger = sweep_of(run), Ledger(run)
-    claims = list(read_claims(run))
-    state = with_work(ledger.read(sweep.columns), claims, marks_at_work(run, claims))
+    leases = list(read_leases(run))
+    state = with_work(ledger.read(sweep.columns), leases, marks_at_work(run, leases))
     labels, now = column_labels(sweep.columns), time.time()
     columns = [
         ColumnStatus(
@@ -71,7 +71,7 @@ def read_status(run: Path) -> RunStatus:
             trials=column.counts,
             blocked=column.blocked,
             last_result_s=max(now - finished / 1e6, 0.0) if finished else None,
-            **_holder(state.holders.get(i)),
+            **_holder(state.leases.get(i)),
         )
         for i, (column, finished) in enumerate(zip(state, state.finished.tolist(), strict=True))
     ]
@@ -79,20 +79,20 @@ def read_status(run: Path) -> RunStatus:
         sweep=sweep.name,
         columns=tuple(columns),
         trials=state.total,
-        remaining_s=seconds_to_go(state, steps_done(run, state), read_timed(run)),
-        slurm_jobs=tuple(sorted({c.slurm_job_id for c in claims if c.slurm_job_id})),
+        remaining_s=seconds_to_go(state, steps_done(run, state), read_gradient_seconds(run)),
+        slurm_jobs=tuple(sorted({c.slurm_job_id for c in leases if c.slurm_job_id})),
         damaged=tuple(str(path) for path in ledger.store.damaged()),
         older=state.older,
     )
 
 
-def with_work(state: RunState, claims: Iterable[Claim], marks: Iterable[Mark]) -> RunState:
-    """A state with who works on what: claims that are alive, and the attempts that run."""
-    held = {claim.column_id: claim for claim in claims if not claim.stale}
+def with_work(state: RunState, leases: Iterable[Lease], marks: Iterable[Mark]) -> RunState:
+    """A state with who works on what: leases that are alive, and the attempts that run."""
     index = state.layout.index
-    holders = {index[name]: claim for name, claim in held.items() if name in index}
-    works = ((m.trial_id, m.column_id, AtWork(m.attempt, m)) for m in marks)
-    return dataclasses.replace(state, holders=holders).working(works)
+    alive = [lease for lease in leases if not lease.stale and lease.column_id in index]
+    by_place = {index[lease.column_id]: lease for lease in alive}
+    works = ((m.trial_id, m.column_id, RunningAttempt(m.attempt, m)) for m in marks)
+    return dataclasses.replace(state, leases=by_place).working(works)
 
 
 def steps_done(run: Path, state: RunState) -> dict[str, int]:
@@ -107,20 +107,20 @@ def steps_done(run: Path, state: RunState) -> dict[str, int]:
     }
 
 
-def marks_at_work(run: Path, claims: Iterable[Claim]) -> list[Mark]:
+def marks_at_work(run: Path, leases: Iterable[Lease]) -> list[Mark]:
     """The attempts that run: those that are marked and not over.
 
-    Of a process that cannot be seen from here, they are over when its column's claim is stale.
+    Of a process that cannot be seen from here, they are over when its column's lease is stale.
     """
-    by_column = {claim.column_id: claim for claim in claims}
+    by_column = {lease.column_id: lease for lease in leases}
     dead: dict[ProcessIdentity, bool | None] = {}
     found = []
     for mark in read_marks(run):
         if mark.owner not in dead:  # asked once, though it may have many trials in hand
             dead[mark.owner] = mark.owner.is_dead()
-        over, claim = dead[mark.owner], by_column.get(mark.column_id)
+        over, lease = dead[mark.owner], by_column.get(mark.column_id)
         if over is None:
-            over = claim is None or claim.stale
+            over = lease is None or lease.stale
         if not over:
             found.append(mark)
     return found
@@ -153,9 +153,9 @@ def _described(column: ColumnState, trial: Trial, attempt: Mapping[str, Any]) ->
 _OF_ATTEMPT = ("attempt", "outcome", "failure_class", "error", "hostname", "slurm_job_id")
 
 
-def _holder(claim: Claim | None) -> dict[str, Any]:
-    if claim is None:
-        return {"claimed_by": None, "heartbeat_s": None}
-    job = f", job {claim.slurm_job_id}" if claim.slurm_job_id else ""
-    owner = f"{claim.owner.hostname} (process {claim.owner.pid}{job})"
-    return {"claimed_by": owner, "heartbeat_s": claim.age}
+def _holder(lease: Lease | None) -> dict[str, Any]:
+    if lease is None:
+        return {"leased_by": None, "heartbeat_s": None}
+    job = f", job {lease.slurm_job_id}" if lease.slurm_job_id else ""
+    owner = f"{lease.owner.hostname} (process {lease.owner.pid}{job})"
+    return {"leased_by": owner, "heartbeat_s": lease.age}

@@ -1,35 +1,42 @@
 """What a run directory stands for, what is missing, what it costs, and who takes what: pure."""
 
+from orchestrator.plan.batches import Batching, Ready, first_work
 from orchestrator.plan.column_plan import ColumnPlan
-from orchestrator.plan.facts import FlowFacts, Threshold
-from orchestrator.plan.outcomes import DIGITS, NOTHING_SETTLED, Outcomes, as_name, as_number, newest
-from orchestrator.plan.packs import Batching, Ready, first_work
+from orchestrator.plan.flow_summary import FlowSummary, Threshold
+from orchestrator.plan.gradient_seconds import GradientKind, GradientSeconds
 from orchestrator.plan.prediction import Prediction, predict, seconds_to_go
-from orchestrator.plan.retry import Attempt, FailureClass, Outcome, gives_up
-from orchestrator.plan.run_state import AtWork, ColumnState, Counts, RunState
+from orchestrator.plan.retry import Attempt, AttemptOutcome, FailureClass, gives_up
+from orchestrator.plan.run_state import ColumnState, Counts, RunningAttempt, RunState
+from orchestrator.plan.settled_trials import (
+    DIGITS,
+    NOTHING_SETTLED,
+    SettledTrials,
+    as_name,
+    as_number,
+    newest,
+)
 from orchestrator.plan.states import State
-from orchestrator.plan.timed import Gradient, Timed
 
 __all__ = [
     "DIGITS",
     "NOTHING_SETTLED",
-    "AtWork",
     "Attempt",
+    "AttemptOutcome",
     "Batching",
     "ColumnPlan",
     "ColumnState",
     "Counts",
     "FailureClass",
-    "FlowFacts",
-    "Gradient",
-    "Outcome",
-    "Outcomes",
+    "FlowSummary",
+    "GradientKind",
+    "GradientSeconds",
     "Prediction",
     "Ready",
     "RunState",
+    "RunningAttempt",
+    "SettledTrials",
     "State",
     "Threshold",
-    "Timed",
     "as_name",
     "as_number",
     "first_work",

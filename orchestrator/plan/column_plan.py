@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from jobs.spec import Trial
 from orchestrator.plan.cost import descent_gradients, flow_gradients, prior_seconds_per_gradient
-from orchestrator.plan.facts import FlowFacts
-from orchestrator.plan.outcomes import as_number
+from orchestrator.plan.flow_summary import FlowSummary
+from orchestrator.plan.settled_trials import as_number
 from orchestrator.sweep import AskedRate, Column
 
 STABLE_LIMIT = 2.0
@@ -28,7 +28,7 @@ class ColumnPlan:
     """
 
     column: Column
-    flow: FlowFacts | None = None
+    flow: FlowSummary | None = None
 
     @property
     def critical_rate(self) -> float | None:
@@ -62,7 +62,7 @@ class ColumnPlan:
         return None
 
     @functools.cached_property
-    def rates(self) -> dict[float, AskedRate]:
+    def learning_rates(self) -> dict[float, AskedRate]:
         """The learning rates, ascending; none before the flow has settled, or where it blocks."""
         if self.flow is None or self.blocked:
             return {}
@@ -72,12 +72,12 @@ class ColumnPlan:
     def first_above(self) -> int:
         """The place of the first GD trial above 2 η_c."""
         limit = STABLE_LIMIT * (self.critical_rate or 0.0)
-        return 1 + bisect.bisect_right(list(self.rates), limit)
+        return 1 + bisect.bisect_right(list(self.learning_rates), limit)
 
     @functools.cached_property
     def trials(self) -> tuple[Trial, ...]:
         """The trials that are known, by their places."""
-        return (self.column.flow(), *(self.column.gd(rate) for rate in self.rates))
+        return (self.column.flow(), *(self.column.gd(rate) for rate in self.learning_rates))
 
     @functools.cached_property
     def places(self) -> dict[str, int]:
@@ -92,12 +92,12 @@ class ColumnPlan:
     @functools.cached_property
     def costs(self) -> npt.NDArray[np.float64]:
         """The predicted cost of each known trial in gradients, by its place."""
-        descents = (descent_gradients(self.column, rate, self.flow) for rate in self.rates)
+        descents = (descent_gradients(self.column, rate, self.flow) for rate in self.learning_rates)
         return np.array([flow_gradients(self.column), *descents])
 
     def asked_rate(self, trial: Trial) -> AskedRate | None:
         """What the sweep file asks for where the trial stands; None for a flow."""
-        return None if trial.learning_rate is None else self.rates[trial.learning_rate]
+        return None if trial.learning_rate is None else self.learning_rates[trial.learning_rate]
 
     @property
     def seconds_per_gradient(self) -> float:

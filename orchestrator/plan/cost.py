@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.multiplications import multiplications
 from jobs.schedule import points
-from orchestrator.plan.facts import FlowFacts
+from orchestrator.plan.flow_summary import FlowSummary
 from orchestrator.sweep import Column
 
 MEASUREMENT = 20
@@ -38,7 +38,7 @@ def flow_gradients(column: Column) -> float:
     return PRIOR_FLOW_GRADIENTS[column.protocol.flow_method] + further_gradients(column)
 
 
-def descent_gradients(column: Column, learning_rate: float, flow: FlowFacts | None) -> float:
+def descent_gradients(column: Column, learning_rate: float, flow: FlowSummary | None) -> float:
     """Gradients of a GD run: the flow's time to the last threshold, in steps of length η.
 
     Without the flow, η is taken in units of η_c, with the prior number of steps at η_c. A flow
@@ -71,8 +71,8 @@ def further_gradients(column: Column, places: int = 1) -> float:
 
 def unknown_gradients(column: Column) -> float:
     """Gradients of the GD trials of a column whose flow has not run."""
-    rates = [rate for eta in column.etas for rate in eta.rates]
-    return sum(descent_gradients(column, rate, None) for rate in rates)
+    multiples = [multiple for eta in column.etas for multiple in eta.multiples]
+    return sum(descent_gradients(column, multiple, None) for multiple in multiples)
 
 
 def prior_seconds_per_gradient(column: Column) -> float:

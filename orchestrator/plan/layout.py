@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from jobs.spec import Problem, Protocol
 from orchestrator.plan.cost import flow_gradients, prior_seconds_per_gradient, unknown_gradients
-from orchestrator.plan.outcomes import Names, as_number
+from orchestrator.plan.settled_trials import Names, as_number
 from orchestrator.sweep import Column, EtaGrid
 
 Numbers = npt.NDArray[np.int64]
@@ -29,15 +29,15 @@ class Handling:
 
     @functools.cached_property
     def multiples(self) -> Floats | None:
-        """The learning rates in their only unit; None where they have several.
+        """The multiples of their only unit; None where there are several units.
 
         Nor where two lie so close that rounding could make one η of them.
         """
         if len(self.etas) > 1:
             return None
-        rates = np.array(self.etas[0].rates)
-        close = len(rates) > 1 and bool((np.diff(rates) <= 1e-12 * rates[1:]).any())
-        return None if close else rates
+        multiples = np.array(self.etas[0].multiples)
+        close = bool((np.diff(multiples) <= 1e-12 * multiples[1:]).any())
+        return None if close else multiples
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,13 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.plan.gradient_seconds import (
+    NO_GRADIENT_SECONDS,
+    GradientSeconds,
+    seconds_by_column,
+)
 from orchestrator.plan.run_state import RunState
 from orchestrator.plan.states import State
-from orchestrator.plan.timed import NONE_TIMED, Timed, gradient_seconds
 
 LEAST_LEFT = 1 / 20
 """Of a running trial, as a fraction of what was predicted for it."""
@@ -46,7 +50,9 @@ class Prediction:
 
 
 def predict(
-    state: RunState, steps_done: Mapping[str, int] = NONE_DONE, timed: Timed = NONE_TIMED
+    state: RunState,
+    steps_done: Mapping[str, int] = NONE_DONE,
+    gradient_seconds: GradientSeconds = NO_GRADIENT_SECONDS,
 ) -> Prediction:
     """The cost of all trials that are not settled, failed, skipped or blocked.
 
@@ -55,7 +61,7 @@ def predict(
 
     A column whose flow has not run is reckoned with the seconds that others turned out to take, in
     units of what was assumed of them: with the median over those of the same resources. Where there
-    are none, with the gradients that were ``timed``.
+    are none, with ``gradient_seconds``, which were timed.
     """
     layout, left = state.layout, ~state.complete
     begun = np.array([plan.flow is not None for plan in state.plans], dtype=bool)
@@ -67,18 +73,20 @@ def predict(
         seconds[i] = gradients[i] * state.plans[i].seconds_per_gradient
     known = ~guess
     if guess.any():
-        known |= _by_others(state, begun, guess, gradients, seconds, timed)
+        known |= _by_others(state, begun, guess, gradients, seconds, gradient_seconds)
     return Prediction(gradients, seconds, guess, known)
 
 
 def seconds_to_go(
-    state: RunState, steps_done: Mapping[str, int] = NONE_DONE, timed: Timed = NONE_TIMED
+    state: RunState,
+    steps_done: Mapping[str, int] = NONE_DONE,
+    gradient_seconds: GradientSeconds = NO_GRADIENT_SECONDS,
 ) -> float | None:
     """What is left of all columns, in seconds of one worker, by :func:`predict`.
 
     None as long as it would rest on what was assumed of a column, and nothing that was timed.
     """
-    left = predict(state, steps_done, timed)
+    left = predict(state, steps_done, gradient_seconds)
     return float(left.seconds.sum()) if left.timed.all() else None
 
 
@@ -95,7 +103,12 @@ def _left(state: RunState, i: int, steps_done: Mapping[str, int]) -> float:
 
 
 def _by_others(
-    state: RunState, begun: Flags, guess: Flags, gradients: Floats, seconds: Floats, timed: Timed
+    state: RunState,
+    begun: Flags,
+    guess: Flags,
+    gradients: Floats,
+    seconds: Floats,
+    gradient_seconds: GradientSeconds,
 ) -> Flags:
     """Put the seconds of guesses right by what was timed; for which that could be done."""
     layout, counts = state.layout, state.counts
@@ -113,8 +126,10 @@ def _by_others(
             seconds[of_kind] *= np.median(ratios[alike & measured])
             known |= of_kind
     missing = np.flatnonzero(guess & ~known).tolist()
-    if missing and timed:
-        each = gradient_seconds((state.columns[i] for i in np.flatnonzero(guess)), timed)
+    if missing and gradient_seconds:
+        each = seconds_by_column(
+            (state.columns[i] for i in np.flatnonzero(guess)), gradient_seconds
+        )
         for i in missing:
             gradient = each.get(state.columns[i].column_id)
             if gradient is not None:

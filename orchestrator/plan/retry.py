@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["settled", "failed", "preempted", "lost"]
+AttemptOutcome = Literal["settled", "failed", "preempted", "lost"]
 FailureClass = Literal[
     "out_of_memory", "time_limit", "node_failure", "unfit_node", "numerics", "exception"
 ]

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from jobs.spec import Trial
 from orchestrator.plan.column_plan import STABLE_LIMIT, ColumnPlan
 from orchestrator.plan.layout import Handling, Layout
-from orchestrator.plan.outcomes import NOTHING_SETTLED, Outcomes, as_number, newest
 from orchestrator.plan.retry import Attempt, gives_up
+from orchestrator.plan.settled_trials import NOTHING_SETTLED, SettledTrials, as_number, newest
 from orchestrator.plan.states import Codes, Result, State, may_start, states_of
 from orchestrator.sweep import Column, Unit
 
@@ -124,7 +124,7 @@ class ColumnState:
 
 
 @dataclass(frozen=True)
-class AtWork:
+class RunningAttempt:
     """An attempt that runs, with its mark in the run directory where that was read."""
 
     attempt: int
@@ -161,7 +161,7 @@ class RunState:
         handed_out: the last attempt of each trial that this run has handed out, by the trial's
             number; it may not have got as far as the record, and has its number all the same.
         early: of each column, running GD trials whose η is not known here yet.
-        holders: who works on a column, by its place in the sweep.
+        leases: those that are alive, by the place of their column in the sweep.
     """
 
     layout: Layout
@@ -172,14 +172,14 @@ class RunState:
     finished: npt.NDArray[np.int64]
     states: Codes
     counts: npt.NDArray[np.int64]
-    others: Outcomes = NOTHING_SETTLED
+    others: SettledTrials = NOTHING_SETTLED
     history: Tried = field(default_factory=dict)
     forgiven: Mapping[str, int] = field(default_factory=dict)
     begun_after: Mapping[str, int] = field(default_factory=dict)
-    running: Mapping[int, AtWork] = field(default_factory=dict)
+    running: Mapping[int, RunningAttempt] = field(default_factory=dict)
     handed_out: Mapping[int, int] = field(default_factory=dict)
     early: Mapping[int, int] = field(default_factory=dict)
-    holders: Mapping[int, Any] = field(default_factory=dict)
+    leases: Mapping[int, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, columns: Sequence[Column]) -> RunState:
@@ -201,7 +201,7 @@ class RunState:
 
     # What has happened.
 
-    def settled(self, outcomes: Outcomes) -> RunState:
+    def settled(self, outcomes: SettledTrials) -> RunState:
         """Trials have their rows in the tables. Of each the newest attempt counts.
 
         A flow that settled before keeps the learning rates that it gave; whoever finds that a newer
@@ -267,7 +267,7 @@ class RunState:
         """An attempt ended with its process."""
         return self.failed(trial_id, column_id, attempt)
 
-    def started(self, trial_id: str, column_id: str, work: AtWork) -> RunState:
+    def started(self, trial_id: str, column_id: str, work: RunningAttempt) -> RunState:
         """An attempt of a trial that is known runs. One that is settled stays so."""
         number = self._number(trial_id, column_id)
         if number is None or self.results[number] != Result.NONE:
@@ -306,18 +306,6 @@ class RunState:
         moved = dataclasses.replace(self, begun_after=last)
         return moved._restated(self._columns_of(self.history))
 
-    def claimed(self, column_id: str, holder: Any) -> RunState:
-        """Somebody works on a column."""
-        i = self.layout.index.get(column_id)
-        return self if i is None else dataclasses.replace(self, holders={**self.holders, i: holder})
-
-    def released(self, column_id: str) -> RunState:
-        """Nobody works on a column any more."""
-        i = self.layout.index.get(column_id)
-        if i is None or i not in self.holders:
-            return self
-        return dataclasses.replace(self, holders=_without(self.holders, {i}))
-
     def extended(self, columns: Sequence[Column]) -> RunState:
         """The sweep has become these columns: more, or with other learning rates or handling.
 
@@ -340,21 +328,21 @@ class RunState:
         """With what another state knows of who works on what, and since when."""
         moved = dataclasses.replace(self, begun_after=other.begun_after, forgiven=other.forgiven)
         works = [(*other.named(number), work) for number, work in other.running.items()]
-        holders = ((other.columns[i].column_id, holder) for i, holder in other.holders.items())
+        leases = ((other.columns[i].column_id, lease) for i, lease in other.leases.items())
         index = moved.layout.index
-        kept = {index[name]: holder for name, holder in holders if name in index}
+        kept = {index[name]: lease for name, lease in leases if name in index}
         handed_out = {}
         for number, attempt in other.handed_out.items():
             here = moved._number(*other.named(number))
             if here is not None and moved.results[here] == Result.NONE:
                 handed_out[here] = attempt
-        moved = dataclasses.replace(moved, holders=kept, handed_out=handed_out).working(works)
+        moved = dataclasses.replace(moved, leases=kept, handed_out=handed_out).working(works)
         return moved._restated(moved._columns_of(moved.history))
 
-    def working(self, works: Iterable[tuple[str, str, AtWork]]) -> RunState:
+    def working(self, works: Iterable[tuple[str, str, RunningAttempt]]) -> RunState:
         """These attempts run, given with trial_id and column_id, and no others."""
         before = {self.layout.column_of(number) for number in self.running}
-        running: dict[int, AtWork] = {}
+        running: dict[int, RunningAttempt] = {}
         early: dict[int, int] = {}
         for trial_id, column_id, work in works:
             i = self.layout.index.get(column_id)
@@ -416,7 +404,7 @@ class RunState:
         """Whether an attempt of a trial runs."""
         return self._number(trial_id, column_id) in self.running
 
-    def contradicts(self, outcomes: Outcomes) -> bool:
+    def contradicts(self, outcomes: SettledTrials) -> bool:
         """Whether a flow has been computed again since it was taken in, and says something else."""
         at = np.flatnonzero(outcomes.is_flow)
         columns = self.layout.find(outcomes.column[at])
@@ -498,7 +486,7 @@ class RunState:
         known = [self.layout.index[name] for name in names if name in self.layout.index]
         return sorted(self.layout.related(known))
 
-    def _with_flows(self, outcomes: Outcomes) -> tuple[tuple[ColumnPlan, ...], list[int]]:
+    def _with_flows(self, outcomes: SettledTrials) -> tuple[tuple[ColumnPlan, ...], list[int]]:
         """The plans with the flows among outcomes, and the columns whose flow is new."""
         at = np.flatnonzero(outcomes.is_flow)
         if not len(at):
@@ -512,7 +500,7 @@ class RunState:
         return tuple(plans), begun
 
     def _numbers(
-        self, plans: Sequence[ColumnPlan], rows: Outcomes, begun: Sequence[int]
+        self, plans: Sequence[ColumnPlan], rows: SettledTrials, begun: Sequence[int]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Which trials the rows are of: pairs of a number and the row."""
         columns = self.layout.find(rows.column)
@@ -549,8 +537,8 @@ class RunState:
             multiples = kinds[kind].multiples
             if multiples is None:
                 for row in at.tolist():
-                    rates = list(plans[int(columns[row])].rates)
-                    found[row] = 1 + rates.index(etas[row]) if etas[row] in rates else 0
+                    laid_out = list(plans[int(columns[row])].learning_rates)
+                    found[row] = 1 + laid_out.index(etas[row]) if etas[row] in laid_out else 0
                 continue
             its_columns, inverse = np.unique(columns[at], return_inverse=True)
             unit = kinds[kind].etas[0].unit
@@ -566,7 +554,7 @@ class RunState:
     def _by_name(
         self,
         plans: Sequence[ColumnPlan],
-        rows: Outcomes,
+        rows: SettledTrials,
         strangers: npt.NDArray[np.int64],
         begun: Sequence[int],
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -602,16 +590,16 @@ class RunState:
                 arrays[name][self.layout.slot(j)] = getattr(other, name)[other.layout.slot(i)]
         return dataclasses.replace(self, plans=tuple(plans), finished=finished, **arrays)
 
-    def _outcomes_of(self, i: int) -> Outcomes:
+    def _outcomes_of(self, i: int) -> SettledTrials:
         """What is settled of a column, as if it were read from the tables."""
         plan, its = self.plans[i], self.layout.slot(i)
         places = np.flatnonzero(self.results[its] != Result.NONE)
         names, flow = plan.names, plan.flow
-        return Outcomes(
+        return SettledTrials(
             trial=names[places],
             column=np.full(len(places), as_number(plan.column.column_id), dtype=np.uint64),
             is_flow=places == 0,
-            eta=np.array([np.nan, *plan.rates])[places],
+            eta=np.array([np.nan, *plan.learning_rates])[places],
             attempt=self.attempts[its][places],
             diverged=self.results[its][places] == Result.DIVERGED,
             seconds=self.seconds[its][places],
@@ -659,7 +647,7 @@ class RunState:
         begun = np.array([plan.flow is not None for plan in plans])
         if handling.multiples is None:
             blocked = np.array([plan.blocked is not None for plan in plans])
-            known = np.array([len(plan.rates) for plan in plans])
+            known = np.array([len(plan.learning_rates) for plan in plans])
             first_above = np.array([plan.first_above for plan in plans])
             return begun & ~blocked, blocked, known, first_above
         scales = np.array([_scale(plan, handling.etas[0].unit) for plan in plans])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.spec.network_name import short_name
-from orchestrator.ledger.labels import shape
+from orchestrator.sweep.labels import shape
 
 PROBLEM = (
     *("dataset", "n_train", "architecture", "depth", "width", "activation", "loss"),

@@ -35,6 +35,7 @@ from orchestrator.store.schema import (
 )
 from orchestrator.store.sql import QueryError, connect, describe, query, render, save
 from orchestrator.store.write import (
+    LEASES,
     RowError,
     StoreError,
     atomic_write,
@@ -52,6 +53,7 @@ __all__ = [
     "DEPENDENCE",
     "EXCLUDED",
     "FINDINGS",
+    "LEASES",
     "MEASURES",
     "PHASE",
     "PROBLEM_FIELDS",

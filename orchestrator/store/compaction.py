@@ -36,7 +36,7 @@ from orchestrator.store.parts import (
 )
 from orchestrator.store.read import Selection, Store
 from orchestrator.store.schema import SORTED_BY, TABLES, table_schema
-from orchestrator.store.write import COMPACTED, atomic_write, file_errors
+from orchestrator.store.write import COMPACTED, LEASES, atomic_write, file_errors
 
 TARGET_BYTES = 128 * 2**20
 """The files merged into one are at most this large together; half of it is left as it is."""
@@ -74,7 +74,7 @@ def compact(run: Path, table: str | None = None) -> Compaction:
     if table is not None:
         table_schema(table)
     store = Store(run)
-    with _lock(run / "claims" / "compact.lock") as is_ours:
+    with _lock(run / LEASES / "compact.lock") as is_ours:
         if not is_ours:
             log.warning("another process is compacting %s", run)
             return Compaction(0, (), busy=True)

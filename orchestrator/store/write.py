@@ -27,8 +27,12 @@ Rows = Sequence[Mapping[str, object]]
 COMPACTED = "compacted-"
 """How the name of a file begins that holds the rows of many parts."""
 
+LEASES = "claims"
+"""The folder of leases and marks in a run directory. It and the files of leases (``.claim``) keep
+their names of before: a run of an earlier version that is at work must see these leases, too."""
+
 _PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FOLDERS = (*TABLES, "claims", "checkpoints", "live", "logs")
+_FOLDERS = (*TABLES, LEASES, "checkpoints", "live", "logs")
 _REMEDIES = {
     errno.ENOSPC: "free some space and run again",
     errno.EDQUOT: "free some space and run again",

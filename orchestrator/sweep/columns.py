@@ -21,8 +21,8 @@ class Column:
     """One problem under one protocol, with its flow and all its learning rates.
 
     ``etas`` has one entry a unit, in the order of ``Unit``: a problem that several grids share may
-    have rates in each. ``stop_after_divergences`` is the number of diverged trials after which
-    larger rates are left out; None tries them all.
+    have multiples in each. ``stop_after_divergences`` is the number of diverged trials after which
+    larger multiples are left out; None tries them all.
     """
 
     problem: Problem
@@ -42,8 +42,8 @@ class Column:
 
     @property
     def n_rates(self) -> int:
-        """The number of GD trials; rates in two units that fall together count once less later."""
-        return sum(len(eta.rates) for eta in self.etas)
+        """The number of GD trials, before multiples in two units turn out to be one η."""
+        return sum(len(eta.multiples) for eta in self.etas)
 
     def learning_rates(
         self, eta_c: float | None, eta_0: float | None = None
@@ -70,7 +70,7 @@ class Column:
             scale = scales[eta.unit]
             if scale is None:
                 raise ValueError(f"{eta.unit} is None; it must be known to lay out rates in it")
-            for multiple in eta.rates:
+            for multiple in eta.multiples:
                 rates.setdefault(multiple * scale, AskedRate(eta.unit, multiple))
         return dict(sorted(rates.items()))
 
@@ -199,10 +199,8 @@ def _column(problem: Problem, asked: list[tuple[int, Grid]], places: Sequence[st
 
 def _united(etas: list[EtaGrid]) -> tuple[EtaGrid, ...]:
     units: tuple[Unit, ...] = get_args(Unit)
-    rates = {
-        unit: [rate for eta in etas if eta.unit == unit for rate in eta.rates] for unit in units
-    }
-    return tuple(EtaGrid(unit=unit, rates=tuple(rates[unit])) for unit in units if rates[unit])
+    of_unit = {u: [m for eta in etas if eta.unit == u for m in eta.multiples] for u in units}
+    return tuple(EtaGrid(unit=u, multiples=tuple(of_unit[u])) for u in units if of_unit[u])
 
 
 def _refuse_conflict(place: str, first: Grid, other_place: str, other: Grid) -> None:

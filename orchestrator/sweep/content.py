@@ -15,7 +15,7 @@ def content_of(grid: Grid) -> dict[str, Any]:
     spare = dict(grid.spare)
     keys: list[tuple[str, Any]] = [
         ("eta.unit", grid.eta.unit),
-        ("eta.values", grid.eta.rates),
+        ("eta.values", grid.eta.multiples),
         ("eta.stop_after_divergences", grid.stop_after_divergences),
         *(
             (key, value)

@@ -85,8 +85,8 @@ class EtaKeys(Keys):
     )
 
     @property
-    def rates(self) -> tuple[float, ...]:
-        """The learning rates that ``values`` stands for."""
+    def multiples(self) -> tuple[float, ...]:
+        """The multiples of ``unit`` that ``values`` stands for."""
         if isinstance(self.values, RangeKeys):
             return self.values.geometric or self.values.linear or ()
         return self.values

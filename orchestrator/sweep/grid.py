@@ -62,22 +62,22 @@ class AskedRate:
 
 @dataclass(frozen=True, kw_only=True)
 class EtaGrid:
-    """Learning rates in one unit, kept distinct and ascending.
+    """Learning rates as multiples of one unit, distinct and ascending.
 
-    They are multiples of η_c (``eta_c``), of 2 over the sharpness at θ0 (``init_sharpness``), or η
-    itself (``absolute``).
+    The unit is η_c (``eta_c``), 2 over the sharpness at θ0 (``init_sharpness``), or 1
+    (``absolute``).
     """
 
     unit: Unit
-    rates: tuple[float, ...]
+    multiples: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rates", tuple(sorted(set(self.rates))))
+        object.__setattr__(self, "multiples", tuple(sorted(set(self.multiples))))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The product of its axes, every problem of it under one protocol and one set of rates.
+    """The product of its axes, every problem of it under one protocol and one set of multiples.
 
     An axis with the single value None is none: the problem has the usual value of its
     architecture. Axes whose fields stand together in ``zipped`` advance together. ``when`` changes
@@ -150,19 +150,19 @@ class Grid:
 
     @property
     def computed(self) -> tuple[object, ...]:
-        """What says which columns there are: all but rates and how trials are handled."""
+        """What says which columns there are: all but multiples and how trials are handled."""
         return (
             *(self.axes, self.zipped, self.exclude, self.protocol, self.spare),
-            tuple(filter(None, (c.without(*_RATES, *_HANDLING) for c in self.when))),
+            tuple(filter(None, (c.without(*_MULTIPLES, *_HANDLING) for c in self.when))),
         )
 
     def handled_as(self, other: Grid) -> Grid:
         """This grid, its trials handled as those of another one with the same columns."""
-        own_rates = [condition.only(*_RATES) for condition in self.when]
+        own_multiples = [condition.only(*_MULTIPLES) for condition in self.when]
         when = other.when
-        if own_rates != [condition.only(*_RATES) for condition in other.when]:
-            handling = (condition.without(*_RATES) for condition in other.when)
-            when = tuple(filter(None, (*handling, *own_rates)))
+        if own_multiples != [condition.only(*_MULTIPLES) for condition in other.when]:
+            handling = (condition.without(*_MULTIPLES) for condition in other.when)
+            when = tuple(filter(None, (*handling, *own_multiples)))
         return dataclasses.replace(
             self,
             stop_after_divergences=other.stop_after_divergences,
@@ -200,7 +200,7 @@ class Grid:
             ),
             eta=EtaGrid(
                 unit=changes.get("eta.unit", eta["unit"]),
-                rates=changes.get("eta.values", eta["rates"]),
+                multiples=changes.get("eta.values", eta["multiples"]),
             ),
             stop_after_divergences=changes.get(
                 "eta.stop_after_divergences", self.stop_after_divergences
@@ -259,5 +259,5 @@ class _Noted:
 
 
 _MEASURES = ("measure.also", "measure.eigenvalues")
-_RATES = ("eta.unit", "eta.values")
+_MULTIPLES = ("eta.unit", "eta.values")
 _HANDLING = ("eta.stop_after_divergences", *(f"resources.{name}" for name in vars(Resources())))

@@ -281,7 +281,7 @@ def _grid(block: Block, path: _Path = ()) -> Grid:
             for field, axis in axes.items()
         ),
         protocol=protocol,
-        eta=EtaGrid(unit=block.eta.unit, rates=block.eta.rates),
+        eta=EtaGrid(unit=block.eta.unit, multiples=block.eta.multiples),
         stop_after_divergences=block.eta.stop_after_divergences,
         resources=Resources(**block.resources.model_dump()),
         zipped=block.zip,

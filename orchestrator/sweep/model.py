@@ -169,7 +169,7 @@ def _resolved(block: Keys, key: str) -> object:
     if isinstance(block, FlowKeys):
         return block.resolved
     if isinstance(block, EtaKeys) and key == "values":
-        return EtaGrid(unit="absolute", rates=block.rates).rates
+        return EtaGrid(unit="absolute", multiples=block.multiples).multiples
     return getattr(block, key)
 
 

@@ -61,13 +61,14 @@ class Sweep:
 
 
 def _covered(grid: Grid, other: Sweep) -> bool:
-    """Whether a sweep has all columns of a grid, at all its learning rates."""
+    """Whether a sweep has all columns of a grid, at all its multiples."""
     columns = {(column.problem, column.protocol): column for column in other.columns}
     for problem, treated in grid.problems(set()):
         column = columns.get((problem, treated.protocol))
-        rates = set(treated.eta.rates)
+        multiples = set(treated.eta.multiples)
         if column is None or not any(
-            eta.unit == treated.eta.unit and rates.issubset(eta.rates) for eta in column.etas
+            eta.unit == treated.eta.unit and multiples.issubset(eta.multiples)
+            for eta in column.etas
         ):
             return False
     return True

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.ledger import Ledger, Mark, read_claims
-from orchestrator.ledger.labels import column_labels, short_labels
+from orchestrator.ledger import Ledger, Mark, read_leases
+from orchestrator.ledger.gradient_seconds import read_gradient_seconds
 from orchestrator.ledger.marks import read_rearmed
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.ledger.status import marks_at_work, with_work
-from orchestrator.ledger.timed import read_timed
 from orchestrator.live import LiveTrial, read_live
 from orchestrator.plan import RunState, State, seconds_to_go
 from orchestrator.run_directory import SWEEP, sweep_of
 from orchestrator.store import Identity, identity
 from orchestrator.sweep import Sweep
+from orchestrator.sweep.labels import column_labels, short_labels
 from orchestrator.watch.changes import Changes
 from orchestrator.watch.failures import Attempts
 from orchestrator.watch.jobs import JobWatch
@@ -64,9 +64,9 @@ class Watcher:
         if identity(self._run / SWEEP) != self._sweep_file:
             self._sweep = self._load_sweep()
             self._state = None if self._state is None else self._state.extended(self._sweep.columns)
-        claims = list(read_claims(self._run))
-        marks = marks_at_work(self._run, claims)
-        self._state = state = with_work(self._read_tables(), claims, marks)
+        leases = list(read_leases(self._run))
+        marks = marks_at_work(self._run, leases)
+        self._state = state = with_work(self._read_tables(), leases, marks)
         marks = [mark for mark in marks if not self._ledger.has_settled(mark.trial_id)]
         live = _live(self._run)
         began = [mark.started_at for mark in marks]
@@ -82,7 +82,7 @@ class Watcher:
             trials=state.total,
             remaining_s=self._remaining(state, live),
             processes=len({mark.owner for mark in marks}),
-            held=bool(state.holders or marks),
+            held=bool(state.leases or marks),
             lines=self._lines(state),
             running=self._running(state, marks, live),
             failures=self._attempts.failures(self._ledger.has_settled, failed),
@@ -126,7 +126,7 @@ class Watcher:
     def _lines(self, state: RunState) -> tuple[ColumnLine, ...]:
         shown = state.counts[:, [State.RUNNING, State.FAILED, State.BLOCKED]].sum(axis=1) > 0
         complete = state.complete
-        shown[[i for i in {*state.holders, *state.early} if not complete[i]]] = True
+        shown[[i for i in {*state.leases, *state.early} if not complete[i]]] = True
         lines = []
         for i in np.flatnonzero(shown).tolist():
             column = state.column_at(i)
@@ -170,14 +170,14 @@ class Watcher:
     def _remaining(self, state: RunState, live: Live) -> float | None:
         """The predicted seconds of one process to the end; None before anything was timed."""
         done = {name: said.step for (name, _, _), (said, _) in live.items()}
-        return seconds_to_go(state, done, read_timed(self._run))
+        return seconds_to_go(state, done, read_gradient_seconds(self._run))
 
 
 def _columns_of(state: RunState) -> Columns:
     complete = state.complete
     bad = state.counts[:, [State.FAILED, State.BLOCKED]].sum(axis=1) > 0
     at_work = state.counts[:, State.RUNNING] > 0
-    at_work[[*state.holders, *state.early]] = True
+    at_work[[*state.leases, *state.early]] = True
     return Columns(
         total=len(complete),
         complete=int((complete & ~bad).sum()),

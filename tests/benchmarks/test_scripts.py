@@ -138,11 +138,9 @@ SCRIPTS = {
     ),
     "many_jobs.py": Script(
         [
-            Table(
-                ["2"], {"columns": (4, 4), "claimed, each once": (4, 4), "tries a claim": (1, 4)}
-            ),
+            Table(["2"], {"columns": (4, 4), "leased, each once": (4, 4), "tries a lease": (1, 4)}),
             *(
-                [Table(["claim", "heartbeat", "look"], {"calls": (1, 1000)})]
+                [Table(["lease", "heartbeat", "look"], {"calls": (1, 1000)})]
                 if shutil.which("strace")
                 else []
             ),

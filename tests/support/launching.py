@@ -152,11 +152,11 @@ class Place:
         return found
 
     def driver(self) -> int:
-        """The process that leads the run on the node whose claim is the newest."""
-        claims = sorted(
+        """The process that leads the run on the node whose lease is the newest."""
+        leases = sorted(
             (self.run / "claims").glob("*.claim"), key=lambda path: path.stat().st_mtime
         )
-        pid: int = json.loads(claims[-1].read_text())["owner"]["pid"]
+        pid: int = json.loads(leases[-1].read_text())["owner"]["pid"]
         return pid
 
 

@@ -1,11 +1,11 @@
-"""Outcomes of trials as the tables would say them."""
+"""SettledTrials of trials as the tables would say them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from jobs.spec import Trial
-from orchestrator.plan import FlowFacts, Outcomes, Threshold, as_number
+from orchestrator.plan import FlowSummary, SettledTrials, Threshold, as_number
 
 
 def outcome(
@@ -20,15 +20,15 @@ def outcome(
     init_sharpness: float | None = None,
     attempt: int = 1,
     finished_at: int = 1,
-) -> Outcomes:
+) -> SettledTrials:
     """A trial that ended so at all of its thresholds."""
     name = as_number(trial.trial_id)
     thresholds = [Threshold(e, status, time, sharpness) for e in trial.protocol.epsilons]
-    facts = FlowFacts.of(
+    summary = FlowSummary.of(
         thresholds, gradients=gradients, hvps=hvps, wall_s=wall_s, init_sharpness=init_sharpness
     )
     eta = np.nan if trial.learning_rate is None else trial.learning_rate
-    return Outcomes(
+    return SettledTrials(
         trial=np.array([name], dtype=np.uint64),
         column=np.array([as_number(trial.column_id)], dtype=np.uint64),
         is_flow=np.array([trial.kind == "flow"]),
@@ -38,5 +38,5 @@ def outcome(
         seconds=np.array([wall_s]),
         finished_at=np.array([finished_at]),
         digested=np.array([True]),
-        flows={name: facts} if trial.kind == "flow" else {},
+        flows={name: summary} if trial.kind == "flow" else {},
     )

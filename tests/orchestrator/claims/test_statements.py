@@ -74,7 +74,7 @@ def place(
     column = Column(
         problem=Problem(**problem),
         protocol=Protocol(epsilons=(0.1, 0.05, 0.02)),
-        etas=(EtaGrid(unit="eta_c", rates=RATES),),
+        etas=(EtaGrid(unit="eta_c", multiples=RATES),),
         stop_after_divergences=None,
         resources=Resources(),
     )

@@ -23,7 +23,7 @@ from support.waiting import wait_for
 
 from orchestrator.cli import watch as command
 from orchestrator.ledger import (
-    Claims,
+    Leases,
     Ledger,
     attempt_row,
     commit_attempt,
@@ -59,7 +59,7 @@ def next_trial(run: Path) -> Any:
 def working(half_done: Path) -> Path:
     """A run directory in which this process works on a trial, and has said how far it is."""
     trial = next_trial(half_done)
-    assert Claims(half_done).take(trial.column_id)
+    assert Leases(half_done).acquire(trial.column_id)
     mark_running(half_done, trial.trial_id, trial.column_id, 1)
     says(half_done, trial, (10.0, 20.0, None, 30.0))
     return half_done

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.work import Report, Running
 from orchestrator.ledger import (
-    Claims,
+    Leases,
     Ledger,
     attempt_row,
     commit_attempt,
@@ -23,7 +23,7 @@ from orchestrator.ledger import (
     unmark,
     utc,
 )
-from orchestrator.plan import AtWork, Batching
+from orchestrator.plan import Batching, RunningAttempt
 from orchestrator.store import Store
 from orchestrator.sweep import EtaGrid, Resources
 
@@ -34,20 +34,20 @@ ALIKE = tuple(0.05 + 1e-4 * number for number in range(10))
 @pytest.fixture
 def make_feed(bench, column):
     """A feed over a column with a settled flow; columns with other resources are the same work."""
-    claims = []
+    leases = []
 
     def make(slots, rates=ALIKE, resources=None, seeds=(), batching=None):
         mine = dataclasses.replace(
             column,
-            etas=(EtaGrid(unit="absolute", rates=rates),),
+            etas=(EtaGrid(unit="absolute", multiples=rates),),
             resources=resources or Resources(),
         )
-        claims.append(Claims(bench.path, None))
+        leases.append(Leases(bench.path, None))
         ledger = Ledger(bench.path)
         return Feed(
             bench.path,
             ledger.read([mine, *(_with_seed(mine, seed) for seed in seeds)]).begun(),
-            claims[-1],
+            leases[-1],
             ledger,
             bench.provenance,
             bench.stop_file,
@@ -58,8 +58,8 @@ def make_feed(bench, column):
 
     bench.settle_flow(seconds=60.0)
     yield make
-    for claim in claims:
-        claim.release_all()
+    for lease in leases:
+        lease.release_all()
 
 
 def _with_seed(column, seed):
@@ -92,7 +92,7 @@ def test_two_slots_get_half_of_ten_trials_each(make_feed):
 def test_packs_and_works_may_be_bounded(make_feed, batching, trials):
     """These trials are predicted to take longer than a work: it holds what fits in one pack."""
     work = make_feed(slots=1, batching=batching).next_work()
-    assert [a.pack_size for a in work.assignments] == [batching.most_runs] * trials
+    assert [a.pack_size for a in work.assignments] == [batching.most_trials] * trials
 
 
 @pytest.mark.parametrize(("share", "size"), [(1.01, 10), (0.99, 5)])
@@ -234,21 +234,21 @@ def _mark_and_die(bench, work, names):
 
 
 def _with_rates(column, *rates):
-    return dataclasses.replace(column, etas=(EtaGrid(unit="absolute", rates=rates),))
+    return dataclasses.replace(column, etas=(EtaGrid(unit="absolute", multiples=rates),))
 
 
-def test_the_column_that_is_predicted_to_take_longest_is_claimed_first(make_feed):
+def test_the_column_that_is_predicted_to_take_longest_is_leased_first(make_feed):
     """In the file's order, a long one that begins last would keep all others waiting."""
     feed = make_feed(slots=1, rates=ALIKE[:1], seeds=(1, 2))
     (first, second, third) = feed.columns
     wider = dataclasses.replace(third, problem=dataclasses.replace(third.problem, width=64))
     feed.state = feed.state.extended((first, second, wider))
     order = []
-    while feed.claim_more() and len(order) < 3:
-        new = feed.claims.held - set(order)
+    while feed.lease_more() and len(order) < 3:
+        new = feed.leases.columns - set(order)
         order += new
         feed.state = feed.state.started(
-            feed.state.column(order[-1]).ready[0].trial_id, order[-1], AtWork(1)
+            feed.state.column(order[-1]).ready[0].trial_id, order[-1], RunningAttempt(1)
         )
     assert order == [wider.column_id, second.column_id, first.column_id]
 

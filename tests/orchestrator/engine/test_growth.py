@@ -13,7 +13,7 @@ import pytest
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import Allocation
 from orchestrator.engine import Growth, RunOutcome, Site, execute, prepare
-from orchestrator.ledger import Claims
+from orchestrator.ledger import Leases
 from orchestrator.sweep import Column, EtaGrid, Resources, Sweep, SweepError
 
 TEXT = """
@@ -69,13 +69,13 @@ class _Course:
         self.events: list[str] = []
         self._run = bench.path
         self._column = dataclasses.replace(
-            column, etas=(EtaGrid(unit="absolute", rates=(0.3,)),), resources=Resources()
+            column, etas=(EtaGrid(unit="absolute", multiples=(0.3,)),), resources=Resources()
         )
         self._new = dataclasses.replace(
             self._column, problem=dataclasses.replace(column.problem, seed=7)
         )
-        self._other = Claims(bench.path)
-        self._other.take(self._new.column_id)
+        self._other = Leases(bench.path)
+        self._other.acquire(self._new.column_id)
         bench.settle_flow(seconds=1.0)
         bench.carry_out(bench.work([self._column.gd(0.3)]))
 

@@ -34,9 +34,9 @@ def test_large_networks_and_flows_go_by_themselves(column):
 
 
 def test_a_bound_on_packs_makes_none_of_what_goes_by_itself(column):
-    one = Batching(most_runs=1)
+    one = Batching(most_trials=1)
     assert pack_size(_gd(column), Resources(), 8 * GIB, one) == 1
-    assert pack_size(_gd(column), Resources(), 8 * GIB, Batching(most_runs=100)) == 64
+    assert pack_size(_gd(column), Resources(), 8 * GIB, Batching(most_trials=100)) == 64
     assert pack_size(column.flow(), Resources(), 8 * GIB, one) == 0
 
 

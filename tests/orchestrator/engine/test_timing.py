@@ -10,9 +10,9 @@ from jobs import Problem, Protocol
 from jobs import timing as of_jobs
 from orchestrator.engine import timing
 from orchestrator.engine.timing import PRODUCTS_PER_GRADIENT, time_gradients
-from orchestrator.plan import Gradient
+from orchestrator.plan import GradientKind
 from orchestrator.plan.cost import prior_seconds_per_gradient
-from orchestrator.plan.timed import gradient_seconds
+from orchestrator.plan.gradient_seconds import seconds_by_column
 from orchestrator.sweep import Column, EtaGrid, Resources
 
 
@@ -20,7 +20,7 @@ def column(**problem: object) -> Column:
     return Column(
         problem=Problem(**{"dataset": "digits", "n_train": 50, "depth": 1, **problem}),
         protocol=Protocol(epsilons=(0.1,)),
-        etas=(EtaGrid(unit="eta_c", rates=(1.0,)),),
+        etas=(EtaGrid(unit="eta_c", multiples=(1.0,)),),
         stop_after_divergences=None,
         resources=Resources(cpus_per_worker=2),
     )
@@ -53,7 +53,7 @@ def test_each_distinct_network_is_timed_once_the_largest_first(
     fcn = column(width=8)
     timed = time_gradients([*columns, fcn])
     assert asked == [(16, 2), (8, 2)]
-    assert gradient_seconds([*columns, fcn], timed) == {
+    assert seconds_by_column([*columns, fcn], timed) == {
         one.column_id: pytest.approx(per_gradient(one.problem.width)) for one in columns
     }
 
@@ -65,7 +65,7 @@ def test_when_time_runs_out_others_are_as_fast_for_each_operation(
     clock = iter([0.0, 0.0, timing.SECONDS])
     monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     timed = time_gradients([small, large])
-    found = gradient_seconds([small, large], timed)
+    found = seconds_by_column([small, large], timed)
     assert asked == [(16, 2)]
     ratio = found[small.column_id] / found[large.column_id]
     assert ratio == pytest.approx(
@@ -84,5 +84,5 @@ def test_timing_ends_between_two_networks_when_it_is_abandoned(
     asked: list[tuple[int | None, int]],
 ) -> None:
     columns = [column(architecture="cnn", width=width) for width in (8, 16)]
-    assert list(time_gradients(columns, lambda: bool(asked))) == [Gradient.of(columns[1])]
+    assert list(time_gradients(columns, lambda: bool(asked))) == [GradientKind.of(columns[1])]
     assert asked == [(16, 2)]

@@ -25,7 +25,7 @@ from orchestrator.engine.in_hand import InHand
 from orchestrator.engine.places import Places
 from orchestrator.engine.searcher import FeedSearcher
 from orchestrator.engine.wave import _resources
-from orchestrator.ledger import Claims, Ledger
+from orchestrator.ledger import Leases, Ledger
 from orchestrator.store import Store
 from orchestrator.sweep import Resources
 
@@ -102,15 +102,15 @@ def test_an_actor_without_a_gpu_books_a_fault_of_its_node_and_ends(bench, monkey
 @pytest.fixture
 def make_feed(bench, column):
     """A feed over a column of GPU trials whose flow is settled, on two nodes."""
-    claims = []
+    leases = []
 
     def make(nodes=(N1, N2)):
-        claims.append(Claims(bench.path, None))
+        leases.append(Leases(bench.path, None))
         ledger = Ledger(bench.path)
         feed = Feed(
             bench.path,
             ledger.read([bench.gpu_column]).begun(),
-            claims[-1],
+            leases[-1],
             ledger,
             bench.provenance,
             bench.stop_file,
@@ -124,8 +124,8 @@ def make_feed(bench, column):
     bench.settle_flow(seconds=60.0)
     make.said = said
     yield make
-    for claim in claims:
-        claim.release_all()
+    for lease in leases:
+        lease.release_all()
 
 
 def unfit(node):

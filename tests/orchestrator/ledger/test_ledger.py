@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from jobs.spec import Trial
-from orchestrator.ledger import Ledger, outcomes_of_rows, part_name, read_marks, rearm, utc
+from orchestrator.ledger import Ledger, part_name, read_marks, rearm, settled_trials_of_rows, utc
 from orchestrator.ledger.attempts import attempt_row, close_marks
 from orchestrator.ledger.marks import mark_running
-from orchestrator.plan import Attempt, AtWork, Counts, RunState, State
+from orchestrator.plan import Attempt, Counts, RunningAttempt, RunState, State
 from orchestrator.store import Store, compact, create, write_part
 from orchestrator.store import read as store_read
 from orchestrator.sweep import Column, parse
@@ -295,9 +295,9 @@ def test_rows_of_other_names_are_not_trials(run: Path) -> None:
 
 def test_what_is_read_is_what_was_reported() -> None:
     """The rows of a trial say the same to who wrote them and to who reads them."""
-    state = RunState.of(COLUMNS).settled(outcomes_of_rows(rows_of(A)))
+    state = RunState.of(COLUMNS).settled(settled_trials_of_rows(rows_of(A)))
     trial = state.column_at(0).plan.trials[3]
-    state = state.settled(outcomes_of_rows(rows_of(trial, 2, "diverged")))
+    state = state.settled(settled_trials_of_rows(rows_of(trial, 2, "diverged")))
     assert state.results[[0, 3]].tolist() == [1, 2]
     assert state.attempts[[0, 3]].tolist() == [1, 2]
     assert state.finished[0] == NOW.timestamp() * 1e6
@@ -341,7 +341,7 @@ class History:
         trial = self.chance.choice(ready)
         attempt = 1 + self.seen.last_attempt(trial.trial_id, trial.column_id)
         mark_running(self.run, trial.trial_id, trial.column_id, attempt)
-        self.seen = self.seen.started(trial.trial_id, trial.column_id, AtWork(attempt))
+        self.seen = self.seen.started(trial.trial_id, trial.column_id, RunningAttempt(attempt))
         self.at_work[trial.trial_id] = trial
         self.handed_out.append((trial.trial_id, attempt))
 
@@ -358,7 +358,7 @@ class History:
             row for row in rows if (row["trial_id"], row["attempt"]) == (trial.trial_id, attempt)
         ]
         assert path.exists()
-        self.seen = self.seen.settled(outcomes_of_rows(own))
+        self.seen = self.seen.settled(settled_trials_of_rows(own))
 
     def fail(self) -> None:
         if (taken := self._take()) is None:
@@ -438,7 +438,7 @@ def test_a_state_moved_on_by_events_is_the_state_read_afresh(run: Path, seed: in
         if history.chance.random() < 0.3:
             fresh = Ledger(run).read(history.columns)
             looked = history.ledger.catch_up(history.seen)
-            works = [(n, t.column_id, AtWork(1)) for n, t in history.at_work.items()]
+            works = [(n, t.column_id, RunningAttempt(1)) for n, t in history.at_work.items()]
             assert_same(
                 dataclasses.replace(looked, running={}).working(works), fresh.working(works)
             )

@@ -17,7 +17,7 @@ def a_column(protocol: Protocol = PLAIN, **problem: object) -> Column:
     return Column(
         problem=Problem(**{"dataset": "digits", "n_train": 100, **problem}),
         protocol=protocol,
-        etas=(EtaGrid(unit="eta_c", rates=(1.0,)),),
+        etas=(EtaGrid(unit="eta_c", multiples=(1.0,)),),
         stop_after_divergences=None,
         resources=Resources(),
     )

@@ -6,7 +6,14 @@ import pytest
 from support.outcomes import outcome
 
 from jobs.spec import Problem, Protocol
-from orchestrator.plan import Attempt, AtWork, Gradient, RunState, predict, seconds_to_go
+from orchestrator.plan import (
+    Attempt,
+    GradientKind,
+    RunningAttempt,
+    RunState,
+    predict,
+    seconds_to_go,
+)
 from orchestrator.sweep import Column, EtaGrid, Resources
 
 ONE_GPU = Resources(gpus_per_worker=1)
@@ -16,7 +23,7 @@ def a_column(seed: int, resources: Resources | None = None, architecture: str = 
     return Column(
         problem=Problem(dataset="digits", n_train=100, seed=seed, architecture=architecture),
         protocol=Protocol(epsilons=(0.1,)),
-        etas=(EtaGrid(unit="eta_c", rates=(0.5, 1.0, 1.5)),),
+        etas=(EtaGrid(unit="eta_c", multiples=(0.5, 1.0, 1.5)),),
         stop_after_divergences=None,
         resources=resources or Resources(),
     )
@@ -102,7 +109,7 @@ def test_what_is_left_of_a_column_whose_flow_has_run_is_its_trials_and_no_more()
     first, second, _ = plan.trials[1:]
     done = {first.trial_id: 100, second.trial_id: 10**9}
     for trial in (first, second):
-        state = state.started(trial.trial_id, column.column_id, AtWork(1))
+        state = state.started(trial.trial_id, column.column_id, RunningAttempt(1))
     expected = each[0] - 100 + each[1] / 20 + each[2]
     assert predict(state, done).gradients == pytest.approx(expected, rel=1e-12)
 
@@ -111,13 +118,13 @@ def test_a_gradient_that_was_timed_counts_until_trials_were() -> None:
     """Of this column: what is known of whole trials says more, and other columns stay a guess."""
     done, fresh = a_column(0, architecture="cnn"), a_column(1, architecture="cnn")
     other = a_column(2, ONE_GPU)
-    timed = {Gradient.of(fresh): 0.25}
-    left = predict(RunState.of([fresh, other]), timed=timed)
+    timed = {GradientKind.of(fresh): 0.25}
+    left = predict(RunState.of([fresh, other]), gradient_seconds=timed)
     assert left.seconds[0] == pytest.approx(0.25 * left.gradients[0], rel=1e-12)
     assert (left.guess.tolist(), left.timed.tolist()) == ([True, True], [True, False])
     assert left.seconds[1] == alone(other)
     state = finished(RunState.of([done, fresh]), done, 8.0)
-    assert predict(state, timed=timed).seconds[1] == pytest.approx(8.0)
+    assert predict(state, gradient_seconds=timed).seconds[1] == pytest.approx(8.0)
 
 
 def test_where_every_flow_has_run_each_column_is_predicted_by_its_own() -> None:
@@ -130,13 +137,13 @@ def test_where_every_flow_has_run_each_column_is_predicted_by_its_own() -> None:
 def test_the_time_to_go_rests_on_what_was_timed_and_never_on_what_was_assumed() -> None:
     """A gradient of one column says nothing of another one, until that has been timed, too."""
     timed, assumed = a_column(0, architecture="cnn"), a_column(1)
-    seconds = {Gradient.of(timed): 0.25}
+    seconds = {GradientKind.of(timed): 0.25}
     assert seconds_to_go(RunState.of([timed])) is None
     state = RunState.of([timed, assumed])
-    assert seconds_to_go(state, timed=seconds) is None
-    by_gradient = seconds_to_go(RunState.of([timed]), timed=seconds)
+    assert seconds_to_go(state, gradient_seconds=seconds) is None
+    by_gradient = seconds_to_go(RunState.of([timed]), gradient_seconds=seconds)
     gradients = predict(RunState.of([timed])).gradients[0]
     assert by_gradient == pytest.approx(0.25 * gradients, rel=1e-12)
-    by_trials = seconds_to_go(finished(state, assumed, 8.0), timed=seconds)
+    by_trials = seconds_to_go(finished(state, assumed, 8.0), gradient_seconds=seconds)
     assert by_trials is not None
     assert by_trials != by_gradient

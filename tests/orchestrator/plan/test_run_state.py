@@ -14,10 +14,10 @@ from support.outcomes import outcome
 from jobs.spec import Problem, Protocol, Trial
 from orchestrator.plan import (
     Attempt,
-    AtWork,
     ColumnState,
     Counts,
-    FlowFacts,
+    FlowSummary,
+    RunningAttempt,
     RunState,
     State,
     Threshold,
@@ -36,7 +36,7 @@ def column(
     return Column(
         problem=Problem(dataset="digits", n_train=100, seed=seed),
         protocol=Protocol(epsilons=EPSILONS, max_steps=1000),
-        etas=(EtaGrid(unit=unit, rates=rates),),
+        etas=(EtaGrid(unit=unit, multiples=rates),),
         stop_after_divergences=stop,
         resources=Resources(),
     )
@@ -66,7 +66,7 @@ class One:
         self.state = self.state.settled(outcome(trial, status, **values))
 
     def start(self, trial: Trial) -> None:
-        self.state = self.state.started(trial.trial_id, trial.column_id, AtWork(1))
+        self.state = self.state.started(trial.trial_id, trial.column_id, RunningAttempt(1))
 
     def stop(self, trial: Trial) -> None:
         self.state = self.state.stopped(trial.trial_id, trial.column_id)
@@ -88,9 +88,9 @@ def test_the_flow_goes_first_and_alone() -> None:
 def test_rates_are_laid_out_by_the_smallest_threshold() -> None:
     one = One((0.5, 2.0), flow=False)
     thresholds = [Threshold(0.1, "reached", 3.0, 40.0), Threshold(0.02, "reached", 10.0, 50.0)]
-    facts = FlowFacts.of(thresholds, gradients=4, hvps=1, wall_s=5.0, init_sharpness=None)
+    summary = FlowSummary.of(thresholds, gradients=4, hvps=1, wall_s=5.0, init_sharpness=None)
     its = outcome(one.trials[0])
-    its = dataclasses.replace(its, flows={int(its.trial[0]): facts})
+    its = dataclasses.replace(its, flows={int(its.trial[0]): summary})
     one.state = one.state.settled(its)
     assert [trial.learning_rate for trial in one.trials[1:]] == [0.5 * 2 / 50, 2.0 * 2 / 50]
     assert one.column.plan.flow is not None
@@ -103,11 +103,11 @@ def test_the_time_of_a_flow_is_that_to_the_smallest_threshold_that_it_reached() 
         Threshold(0.02, "max_steps", 10.0, 50.0),
     ]
     rest = {"gradients": 400, "hvps": 100, "wall_s": 5.0, "init_sharpness": None}
-    facts = FlowFacts.of(thresholds, **rest)
-    assert facts.time == 7.0
-    assert facts.sharpness == {0.2: 40.0, 0.1: 45.0}
-    assert facts.seconds_per_gradient == 5.0 / 500
-    assert FlowFacts.of(thresholds[2:], **rest).time is None
+    summary = FlowSummary.of(thresholds, **rest)
+    assert summary.time == 7.0
+    assert summary.sharpness == {0.2: 40.0, 0.1: 45.0}
+    assert summary.seconds_per_gradient == 5.0 / 500
+    assert FlowSummary.of(thresholds[2:], **rest).time is None
 
 
 def test_columns_of_one_grid_have_bit_equal_multiples_at_their_different_rates() -> None:
@@ -125,7 +125,7 @@ stop: {epsilon: 0.1}
     )
     multiples, quotients = set(), set()
     for sharpness in (50.0, 47.3, 12.9, 31.7):
-        one = One(eta.rates, stop=None, flow=False)
+        one = One(eta.multiples, stop=None, flow=False)
         one.settle(one.trials[0], sharpness=sharpness)
         for trial in one.trials[1:]:
             asked = one.column.plan.asked_rate(trial)
@@ -136,7 +136,7 @@ stop: {epsilon: 0.1}
             quotients.add(trial.learning_rate / (2 / sharpness))
             one.settle(trial)  # found at its η, whatever its bits
         assert one.states == [State.SETTLED] * 13
-    assert multiples == set(eta.rates)
+    assert multiples == set(eta.multiples)
     assert len(multiples) == 12 < len(quotients)
     assert one.column.plan.asked_rate(one.trials[0]) is None
 
@@ -187,7 +187,10 @@ def test_a_failed_flow_blocks_the_column() -> None:
 
 
 def test_rates_of_two_units_that_fall_together_are_one_trial() -> None:
-    both = (EtaGrid(unit="eta_c", rates=(0.5, 1.0)), EtaGrid(unit="absolute", rates=(ETA_C, 0.3)))
+    both = (
+        EtaGrid(unit="eta_c", multiples=(0.5, 1.0)),
+        EtaGrid(unit="absolute", multiples=(ETA_C, 0.3)),
+    )
     one = One((1.0,), flow=False)
     one.state = RunState.of([dataclasses.replace(column((1.0,)), etas=both)])
     assert one.state.total == Counts(to_do=5)
@@ -385,8 +388,10 @@ def test_a_sweep_that_is_extended_keeps_what_is_known() -> None:
     for its, rate in ((mine, 0.5), (mine, 1.0), (other, 1.0)):
         state = state.settled(outcome(its.gd(rate * ETA_C)))
     running = other.gd(0.5 * ETA_C)
-    state = state.started(running.trial_id, other.column_id, AtWork(3))
-    denser = dataclasses.replace(mine, etas=(EtaGrid(unit="eta_c", rates=(0.25, 0.5, 0.75, 1.0)),))
+    state = state.started(running.trial_id, other.column_id, RunningAttempt(3))
+    denser = dataclasses.replace(
+        mine, etas=(EtaGrid(unit="eta_c", multiples=(0.25, 0.5, 0.75, 1.0)),)
+    )
     third = column((0.5, 1.0), seed=2)
     grown = state.extended([third, denser, other])
     assert [its.counts for its in grown] == [
@@ -426,4 +431,4 @@ def assert_same(one: RunState, other: RunState) -> None:
     assert {n: w.attempt for n, w in one.running.items()} == {
         n: w.attempt for n, w in other.running.items()
     }
-    assert one.holders.keys() == other.holders.keys()
+    assert one.leases.keys() == other.leases.keys()

@@ -79,12 +79,12 @@ when:
         wide = column.problem.width == 16
         if column.problem.loss == "mse":
             assert (protocol.epsilons, column.resources.workers) == ((0.1,), 1)
-            assert column.etas == (EtaGrid(unit="eta_c", rates=(1.0,)),)
+            assert column.etas == (EtaGrid(unit="eta_c", multiples=(1.0,)),)
             continue
         assert protocol.epsilons == (0.05,)
         assert protocol.max_steps == (9 if wide else 7)
         assert (protocol.trajectory_every, protocol.flow_method) == (3, "rk4")
-        assert column.etas == (EtaGrid(unit="absolute", rates=(1.0, 2.0, 3.0)),)
+        assert column.etas == (EtaGrid(unit="absolute", multiples=(1.0, 2.0, 3.0)),)
         assert column.stop_after_divergences is None
         assert column.resources == Resources(workers=2 if wide else 1)
     assert parse(dump(sweep)) == sweep

@@ -88,9 +88,9 @@ def test_there_is_a_file_for_every_experiment_and_one_for_all() -> None:
         sweep = load(path)
         assert sweep.name == path.stem.replace("_", "-")
         for column in sweep.columns:
-            rates = {(eta.unit, rate) for eta in column.etas for rate in eta.rates}
+            rates = {(eta.unit, rate) for eta in column.etas for rate in eta.multiples}
             united = {
-                (eta.unit, rate) for eta in whole[column.column_id].etas for rate in eta.rates
+                (eta.unit, rate) for eta in whole[column.column_id].etas for rate in eta.multiples
             }
             assert rates <= united
 

@@ -351,7 +351,7 @@ def test_a_sweep_built_by_hand_names_the_block_of_a_wrong_problem() -> None:
                 Axis(field="width", values=(width,)),
             ),
             protocol=Protocol(epsilons=(0.1,)),
-            eta=EtaGrid(unit="eta_c", rates=(1.0,)),
+            eta=EtaGrid(unit="eta_c", multiples=(1.0,)),
             stop_after_divergences=2,
             resources=Resources(),
         )

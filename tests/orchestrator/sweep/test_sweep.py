@@ -26,7 +26,7 @@ from orchestrator.sweep.spacing import geometric, linear
 
 
 def rates(sweep: Sweep) -> tuple[float, ...]:
-    return sweep.grids[0].eta.rates
+    return sweep.grids[0].eta.multiples
 
 
 def test_the_quickstart_is_the_file_that_the_contract_shows() -> None:
@@ -49,14 +49,19 @@ def test_the_quickstart_is_the_file_that_the_contract_shows() -> None:
     assert column.stop_after_divergences == 2
     assert column.resources == Resources(workers=1, gpus_per_worker=0, cpus_per_worker=1)
     (eta,) = column.etas
-    assert (eta.unit, len(eta.rates), eta.rates[0], eta.rates[-1]) == ("eta_c", 16, 0.25, 4.0)
+    assert (eta.unit, len(eta.multiples), eta.multiples[0], eta.multiples[-1]) == (
+        "eta_c",
+        16,
+        0.25,
+        4.0,
+    )
 
 
 def test_what_the_file_leaves_out_has_the_defaults_of_the_science(small: str) -> None:
     (column,) = parse(small).columns
     assert column.problem == Problem(dataset="digits", n_train=100, width=64)
     assert column.protocol == Protocol(epsilons=(0.1,))
-    assert column.etas == (EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0)),)
+    assert column.etas == (EtaGrid(unit="eta_c", multiples=(0.5, 1.0, 2.0)),)
     assert column.stop_after_divergences == 2
     assert column.resources == Resources()
 
@@ -120,7 +125,7 @@ def test_a_later_run_may_handle_the_same_columns_in_another_way(small: str) -> N
     later = parse(small, ["resources.workers=2", "eta.values=[0.5, 3]"])
     (column,) = before.extended_by(later).columns
     assert column.resources == Resources(workers=2)
-    assert column.etas == (EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0, 3.0)),)
+    assert column.etas == (EtaGrid(unit="eta_c", multiples=(0.5, 1.0, 2.0, 3.0)),)
     assert before.extended_by(parse(small, ["resources.workers=2"])).grids == (
         dataclasses.replace(before.grids[0], resources=Resources(workers=2)),
     )
@@ -244,11 +249,11 @@ grids:
     )
     assert [c.problem.width for c in sweep.columns] == [8, 16, 32]
     first, shared, last = sweep.columns
-    assert first.etas == (EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0)),)
-    assert last.etas == (EtaGrid(unit="eta_c", rates=(1.0, 8.0)),)
+    assert first.etas == (EtaGrid(unit="eta_c", multiples=(0.5, 1.0, 2.0)),)
+    assert last.etas == (EtaGrid(unit="eta_c", multiples=(1.0, 8.0)),)
     assert shared.etas == (
-        EtaGrid(unit="eta_c", rates=(0.5, 1.0, 2.0, 8.0)),
-        EtaGrid(unit="absolute", rates=(0.25,)),
+        EtaGrid(unit="eta_c", multiples=(0.5, 1.0, 2.0, 8.0)),
+        EtaGrid(unit="absolute", multiples=(0.25,)),
     )
     assert tuple(shared.learning_rates(0.5)) == (0.25, 0.5, 1.0, 4.0)
 

@@ -74,7 +74,7 @@ PLAIN_GRIDS = st.builds(
     eta=st.builds(
         EtaGrid,
         unit=st.sampled_from(["eta_c", "init_sharpness", "absolute"]),
-        rates=st.lists(NUMBER, min_size=1, max_size=4).map(tuple),
+        multiples=st.lists(NUMBER, min_size=1, max_size=4).map(tuple),
     ),
     stop_after_divergences=st.none() | WHOLE,
     resources=st.builds(

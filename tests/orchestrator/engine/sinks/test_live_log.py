@@ -16,7 +16,7 @@ from jobs.records import Point
 from orchestrator.engine.sinks import LiveLog, MissingPackageError, Sink, refuse_missing
 from orchestrator.engine.sinks import log as log_module
 from orchestrator.engine.work import Assignment, Provenance, Recorded, Report, Work
-from orchestrator.plan import FlowFacts
+from orchestrator.plan import FlowSummary
 from orchestrator.sweep import Resources
 
 ETA, S_GF = 0.5, 8.0
@@ -31,10 +31,10 @@ def work(tmp_path: Path) -> Work:
         kind="gd",
         learning_rate=ETA,
     )
-    facts = FlowFacts({0.2: 4.0, 0.05: S_GF}, 1.0, 1, 1, 0.1)
+    summary = FlowSummary({0.2: 4.0, 0.05: S_GF}, 1.0, 1, 1, 0.1)
     return Work(
         run=tmp_path,
-        assignments=(Assignment(trial, trial.column_id, 1, facts),),
+        assignments=(Assignment(trial, trial.column_id, 1, summary),),
         resources=Resources(),
         provenance=Provenance("edge", "0", None, None, None, None),
         stop_file=tmp_path / "stop",

@@ -1,4 +1,4 @@
-"""Claims: one owner, taken over when the owner is gone, never twice."""
+"""Leases: one owner, taken over when the owner is gone, never twice."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import pytest
 
 from orchestrator.engine.run import set_damaged_aside
 from orchestrator.ledger import (
-    Claims,
     JobStart,
+    Leases,
     mark_running,
-    read_claims,
+    read_leases,
     read_marks,
     rearm,
     unmark,
 )
-from orchestrator.ledger.claims import STALE_SECONDS, WATCHED_SECONDS, Claim, read_claim
+from orchestrator.ledger.leases import STALE_SECONDS, WATCHED_SECONDS, Lease, read_lease
 from orchestrator.ledger.marks import read_rearmed
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.store import Store, create, remove_orphaned_temporaries
@@ -53,11 +53,11 @@ def clock() -> Clock:
     return Clock()
 
 
-def claim_and_stay(run: Path, column: str = "c") -> subprocess.Popen[str]:
-    """Another process that claims a column and lives on until it is killed."""
+def lease_and_stay(run: Path, column: str = "c") -> subprocess.Popen[str]:
+    """Another process that leases a column and lives on until it is killed."""
     code = (
-        "import sys, time; from pathlib import Path; from orchestrator.ledger import Claims\n"
-        "claims = Claims(Path(sys.argv[1])); print(claims.take(sys.argv[2]), flush=True); "
+        "import sys, time; from pathlib import Path; from orchestrator.ledger import Leases\n"
+        "leases = Leases(Path(sys.argv[1])); print(leases.acquire(sys.argv[2]), flush=True); "
         "time.sleep(600)"
     )
     process = subprocess.Popen(
@@ -69,53 +69,53 @@ def claim_and_stay(run: Path, column: str = "c") -> subprocess.Popen[str]:
 
 
 def test_a_column_has_one_owner(run: Path) -> None:
-    first, second = Claims(run), Claims(run)
-    assert first.take("c")
-    assert first.take("c")
-    assert not second.take("c")
+    first, second = Leases(run), Leases(run)
+    assert first.acquire("c")
+    assert first.acquire("c")
+    assert not second.acquire("c")
     first.release("c")
-    assert second.take("c")
-    assert [claim.token for claim in read_claims(run)] == [second.token]
+    assert second.acquire("c")
+    assert [lease.token for lease in read_leases(run)] == [second.token]
 
 
-def test_the_claim_of_a_killed_process_is_taken_over_at_once(run: Path) -> None:
-    owner = claim_and_stay(run)
-    claims = Claims(run)
-    assert not claims.take("c")
+def test_the_lease_of_a_killed_process_is_taken_over_at_once(run: Path) -> None:
+    owner = lease_and_stay(run)
+    leases = Leases(run)
+    assert not leases.acquire("c")
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait(30)
-    assert claims.take("c")
+    assert leases.acquire("c")
 
 
 def test_a_job_that_was_put_back_takes_what_its_earlier_start_held(run: Path) -> None:
-    earlier, other = Claims(run, JobStart("17", "x")), Claims(run, JobStart("18", "x", 2))
-    assert earlier.take("c")
-    assert not other.take("c")
-    assert not Claims(run, JobStart("17", "another job of that number", 1)).take("c")
-    assert Claims(run, JobStart("17", "x", 1)).take("c")
-    earlier.beat()
-    assert "c" not in earlier.held
-    assert not Claims(run, JobStart("17", "x")).take("c")
+    earlier, other = Leases(run, JobStart("17", "x")), Leases(run, JobStart("18", "x", 2))
+    assert earlier.acquire("c")
+    assert not other.acquire("c")
+    assert not Leases(run, JobStart("17", "another job of that number", 1)).acquire("c")
+    assert Leases(run, JobStart("17", "x", 1)).acquire("c")
+    earlier.renew()
+    assert "c" not in earlier.columns
+    assert not Leases(run, JobStart("17", "x")).acquire("c")
 
 
-def test_the_claim_of_a_process_that_stopped_beating_is_taken_over(run: Path, clock: Clock) -> None:
-    owner = claim_and_stay(run)
+def test_the_lease_of_a_process_that_stopped_beating_is_taken_over(run: Path, clock: Clock) -> None:
+    owner = lease_and_stay(run)
     try:
         path = run / "claims" / "c.claim"
         old = path.stat().st_mtime - STALE_SECONDS - 1
         os.utime(path, (old, old))
-        claims = Claims(run, clock=clock)
-        assert not claims.take("c")  # it may be alive, on a machine whose clock is slow
+        leases = Leases(run, clock=clock)
+        assert not leases.acquire("c")  # it may be alive, on a machine whose clock is slow
         clock.seconds += WATCHED_SECONDS + 1
-        assert claims.take("c")
-        assert read_claims(run).__next__().token == claims.token
+        assert leases.acquire("c")
+        assert read_leases(run).__next__().token == leases.token
     finally:
         owner.kill()
         owner.wait(30)
 
 
 def _held_elsewhere(run: Path) -> Path:
-    """The claim of a process on a machine that cannot be looked into from here."""
+    """The lease of a process on a machine that cannot be looked into from here."""
     content = {
         "token": "t",
         "owner": {**ProcessIdentity.own().as_dict(), "hostname": "elsewhere", "pid": 1},
@@ -128,12 +128,12 @@ def _held_elsewhere(run: Path) -> Path:
 
 def test_another_host_is_judged_by_its_heartbeat_alone(run: Path, clock: Clock) -> None:
     _held_elsewhere(run)
-    claims = Claims(run, clock=clock)
-    assert not claims.take("c")
+    leases = Leases(run, clock=clock)
+    assert not leases.acquire("c")
     clock.seconds += STALE_SECONDS - 1
-    assert not claims.take("c")
+    assert not leases.acquire("c")
     clock.seconds += 2
-    assert claims.take("c")
+    assert leases.acquire("c")
 
 
 @pytest.mark.parametrize("skew", [600.0, -600.0])
@@ -142,15 +142,15 @@ def test_the_clocks_of_machines_take_nothing_from_the_living_and_keep_nothing_fo
 ) -> None:
     path, true_time = _held_elsewhere(run), time.time
     monkeypatch.setattr(time, "time", lambda: true_time() + skew)
-    claims = Claims(run, clock=clock)
+    leases = Leases(run, clock=clock)
     for _ in range(10):
-        assert not claims.take("c")
-        assert claims.held == frozenset()
+        assert not leases.acquire("c")
+        assert leases.columns == frozenset()
         clock.seconds += 20.0
         os.utime(path)  # a heartbeat, late but there
-    assert not claims.take("c")
+    assert not leases.acquire("c")
     clock.seconds += STALE_SECONDS + 1
-    assert claims.take("c")
+    assert leases.acquire("c")
 
 
 @pytest.mark.parametrize("skew", [600.0, -600.0])
@@ -158,52 +158,52 @@ def test_times_of_files_that_the_machines_set_take_nothing_from_the_living(
     run: Path, clock: Clock, skew: float
 ) -> None:
     """As on Lustre: the time of a file is that of the machine which wrote it."""
-    path, claims = _held_elsewhere(run), Claims(run, clock=clock)
+    path, leases = _held_elsewhere(run), Leases(run, clock=clock)
     for _ in range(10):
         theirs = time.time() + skew + clock.seconds
         os.utime(path, (theirs, theirs))
-        assert not claims.take("c")
+        assert not leases.acquire("c")
         clock.seconds += 20.0
     clock.seconds += STALE_SECONDS + 1
-    assert claims.take("c")
+    assert leases.acquire("c")
 
 
-def test_where_nothing_can_be_written_a_claim_is_judged_by_what_was_seen(
+def test_where_nothing_can_be_written_a_lease_is_judged_by_what_was_seen(
     run: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _held_elsewhere(run)
     os.utime(path, (0, 0))
-    claims = Claims(run, clock=clock)
+    leases = Leases(run, clock=clock)
 
     def full() -> float:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(claims._server, "now", full)
-    assert not claims.take("c")
+    monkeypatch.setattr(leases._server, "now", full)
+    assert not leases.acquire("c")
     clock.seconds += WATCHED_SECONDS + 1
-    assert not claims.take("c")
+    assert not leases.acquire("c")
 
 
-def test_a_heartbeat_keeps_a_claim_fresh_and_sees_that_it_was_lost(run: Path) -> None:
-    claims = Claims(run)
-    claims.take("c")
+def test_a_heartbeat_keeps_a_lease_fresh_and_sees_that_it_was_lost(run: Path) -> None:
+    leases = Leases(run)
+    leases.acquire("c")
     path = run / "claims" / "c.claim"
     os.utime(path, (0, 0))
-    claims.beat()
+    leases.renew()
     assert time.time() - path.stat().st_mtime < 30
     path.unlink()
-    other = Claims(run)
-    assert other.take("c")
-    claims.beat()
-    assert claims.held == frozenset()
-    claims.release("c")
-    assert [claim.token for claim in read_claims(run)] == [other.token]
+    other = Leases(run)
+    assert other.acquire("c")
+    leases.renew()
+    assert leases.columns == frozenset()
+    leases.release("c")
+    assert [lease.token for lease in read_leases(run)] == [other.token]
 
 
 def _race(run: Path, start: Barrier, taken: multiprocessing.Queue[int]) -> None:
-    claims = Claims(run)
+    leases = Leases(run)
     start.wait(60)
-    taken.put(sum(claims.take(f"c{i}") for i in range(30)))
+    taken.put(sum(leases.acquire(f"c{i}") for i in range(30)))
     time.sleep(600)
 
 
@@ -220,7 +220,7 @@ def test_many_processes_never_share_a_column(run: Path, left_by_the_dead: bool) 
     try:
         counts = [taken.get(timeout=60) for _ in racers]
         assert sum(counts) == 30
-        assert len(list(read_claims(run))) == 30
+        assert len(list(read_leases(run))) == 30
     finally:
         for racer in racers:
             racer.kill()
@@ -236,36 +236,36 @@ def _left_by_the_dead(run: Path, name: str = "c.claim", token: str = "dead") -> 
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_of_two_that_see_a_dead_claim_one_takes_it_whenever_the_other_comes(
+def test_of_two_that_see_a_dead_lease_one_takes_it_whenever_the_other_comes(
     run: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """The second run takes its turn after each reading of the first."""
     _left_by_the_dead(run)
-    first, second = Claims(run), Claims(run)
+    first, second = Leases(run), Leases(run)
     results, readings = [], 0
 
-    def read_then_let_the_second(path: Path, now: float | None = None) -> Claim | None:
+    def read_then_let_the_second(path: Path, now: float | None = None) -> Lease | None:
         nonlocal readings
         readings += 1
-        claim = read_claim(path, now)
+        lease = read_lease(path, now)
         if readings == step:
-            results.append(second.take("c"))
-        return claim
+            results.append(second.acquire("c"))
+        return lease
 
-    monkeypatch.setattr("orchestrator.ledger.claims.read_claim", read_then_let_the_second)
-    results.append(first.take("c"))
+    monkeypatch.setattr("orchestrator.ledger.leases.read_lease", read_then_let_the_second)
+    results.append(first.acquire("c"))
     monkeypatch.undo()
     if len(results) == 1:
-        results.append(second.take("c"))
+        results.append(second.acquire("c"))
     assert sorted(results) == [False, True]
-    (holder,) = read_claims(run)
-    assert {holder.token} == {claims.token for claims in (first, second) if claims.held}
+    (holder,) = read_leases(run)
+    assert {holder.token} == {leases.token for leases in (first, second) if leases.columns}
 
 
 def test_a_column_is_never_free_while_it_changes_hands(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A third run that finds no claim would take the column beside the one that takes it over."""
+    """A third run that finds no lease would take the column beside the one that takes it over."""
     _left_by_the_dead(run)
     held = []
 
@@ -280,78 +280,78 @@ def test_a_column_is_never_free_while_it_changes_hands(
 
     for owner, name in (Path, "rename"), (Path, "replace"), (Path, "unlink"), (os, "link"):
         monkeypatch.setattr(owner, name, then_look(getattr(owner, name)))
-    assert Claims(run).take("c")
-    assert not Claims(run).take("c")
+    assert Leases(run).acquire("c")
+    assert not Leases(run).acquire("c")
     assert len(held) > 2
     assert all(held)
 
 
 def test_a_run_that_died_while_it_took_over_is_followed_by_another(run: Path) -> None:
     _left_by_the_dead(run)
-    _left_by_the_dead(run, "c.claim.dead.0.takeover", "died while it took over")
-    claims = Claims(run)
-    assert claims.take("c")
+    _left_by_the_dead(run, "c.lease.dead.0.takeover", "died while it took over")
+    leases = Leases(run)
+    assert leases.acquire("c")
     assert [path.name for path in (run / "claims").glob("[!.]*")] == ["c.claim"]
 
 
 def test_nobody_takes_what_a_living_run_is_taking_over(run: Path) -> None:
     _left_by_the_dead(run)
-    living = claim_and_stay(run, "d")
+    living = lease_and_stay(run, "d")
     try:
-        claim = run / "claims" / "d.claim"
-        claim.rename(run / "claims" / "c.claim.dead.0.takeover")
-        assert not Claims(run).take("c")
-        assert [holder.token for holder in read_claims(run)] == ["dead"]
+        lease = run / "claims" / "d.claim"
+        lease.rename(run / "claims" / "c.lease.dead.0.takeover")
+        assert not Leases(run).acquire("c")
+        assert [holder.token for holder in read_leases(run)] == ["dead"]
     finally:
         living.kill()
         living.wait(30)
 
 
-def test_an_owner_that_comes_back_late_leaves_its_claim_to_others(run: Path, clock: Clock) -> None:
-    late, other = Claims(run, clock=clock), Claims(run, clock=clock)
-    assert late.take("c")
-    assert not other.take("c")
+def test_an_owner_that_comes_back_late_leaves_its_lease_to_others(run: Path, clock: Clock) -> None:
+    late, other = Leases(run, clock=clock), Leases(run, clock=clock)
+    assert late.acquire("c")
+    assert not other.acquire("c")
     clock.seconds += STALE_SECONDS + 1
     late.release("c")
-    assert late.held == frozenset()
-    assert [claim.token for claim in read_claims(run)] == [late.token]
-    assert other.take("c")
+    assert late.columns == frozenset()
+    assert [lease.token for lease in read_leases(run)] == [late.token]
+    assert other.acquire("c")
 
 
 def test_the_file_that_tells_the_servers_time_is_removed(run: Path) -> None:
-    first, second = Claims(run), Claims(run)
-    first.take("c")
-    second.take("c")
+    first, second = Leases(run), Leases(run)
+    first.acquire("c")
+    second.acquire("c")
     first.release_all()
     second.release_all()
     assert list((run / "claims").iterdir()) == []
 
 
 def test_a_run_tries_the_first_free_column_first_and_then_in_an_order_of_its_own(run: Path) -> None:
-    other, columns = Claims(run), [f"c{i}" for i in range(20)]
-    other.take("c0")
-    orders = [list(Claims(run).in_turn(columns)) for _ in range(4)]
+    other, columns = Leases(run), [f"c{i}" for i in range(20)]
+    other.acquire("c0")
+    orders = [list(Leases(run).in_turn(columns)) for _ in range(4)]
     assert {order[0] for order in orders} == {"c1"}
     assert len({tuple(order) for order in orders}) > 1
     assert all(sorted(order) == sorted(columns) for order in orders)
     assert {order[-1] for order in orders} == {"c0"}  # held, and not yet looked at
 
 
-def test_a_claim_that_was_seen_alive_is_not_looked_at_again_before_it_may_be_stale(
+def test_a_lease_that_was_seen_alive_is_not_looked_at_again_before_it_may_be_stale(
     run: Path, clock: Clock
 ) -> None:
-    owner, claims = claim_and_stay(run), Claims(run, clock=clock)
+    owner, leases = lease_and_stay(run), Leases(run, clock=clock)
     try:
-        assert not claims.take("c")
-        assert list(claims.in_turn(["c"])) == []
+        assert not leases.acquire("c")
+        assert list(leases.in_turn(["c"])) == []
         clock.seconds += STALE_SECONDS + 1
-        assert list(claims.in_turn(["c"])) == ["c"]
+        assert list(leases.in_turn(["c"])) == ["c"]
     finally:
         owner.kill()
         owner.wait(30)
     clock.seconds -= STALE_SECONDS
-    assert list(claims.in_turn(["c"])) == ["c"]  # its holder is seen to be dead
-    assert claims.take("c")
+    assert list(leases.in_turn(["c"])) == ["c"]  # its holder is seen to be dead
+    assert leases.acquire("c")
 
 
 def test_marks_say_who_runs_what(run: Path) -> None:
@@ -378,13 +378,13 @@ def test_a_torn_mark_is_named_once_and_set_aside_by_a_run(
         assert list(read_marks(run)) == [mark]
         assert read_rearmed(run) == {"t": 2}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{run / 'claims' / name} is left out: it is cut or damaged"
+        f"{run / 'leases' / name} is left out: it is cut or damaged"
         for name in ("u.running", "u.rearmed")
     ]
     told: list[str] = []
     set_damaged_aside(run, told.append)
     assert told == [
-        f"{run / 'claims' / name} is damaged (it is cut); it was set aside as .{name}.damaged"
+        f"{run / 'leases' / name} is damaged (it is cut); it was set aside as .{name}.damaged"
         for name in ("u.running", "u.rearmed")
     ]
     assert [path.name for path in Store(run).damaged()] == [

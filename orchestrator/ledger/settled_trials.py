@@ -11,7 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.plan import DIGITS, NOTHING_SETTLED, FlowFacts, Outcomes, Threshold, as_number
+from orchestrator.plan import (
+    DIGITS,
+    NOTHING_SETTLED,
+    FlowSummary,
+    SettledTrials,
+    Threshold,
+    as_number,
+)
 from orchestrator.store import TRIALS
 
 COLUMNS = (
@@ -42,7 +49,7 @@ _VALUES = np.full(256, 255, dtype=np.uint8)
 _VALUES[[ord(digit) for digit in "0123456789abcdef"]] = np.arange(16)
 
 
-def outcomes_of(rows: pa.Table) -> Outcomes:
+def settled_trials_of(rows: pa.Table) -> SettledTrials:
     """The trials that rows with these :data:`COLUMNS` are of, which come from one attempt of each.
 
     Rows whose names are none of this version's are left out.
@@ -64,7 +71,7 @@ def outcomes_of(rows: pa.Table) -> Outcomes:
     for row in of_flows:
         by_flow[row["trial_id"]].append(row)
     finished = pc.cast(rows.column("finished_at"), pa.int64())
-    return Outcomes(
+    return SettledTrials(
         trial=trial[first],
         column=column[first],
         is_flow=is_flow,
@@ -78,10 +85,10 @@ def outcomes_of(rows: pa.Table) -> Outcomes:
     )
 
 
-def outcomes_of_rows(rows: Sequence[Mapping[str, Any]]) -> Outcomes:
+def settled_trials_of_rows(rows: Sequence[Mapping[str, Any]]) -> SettledTrials:
     """The trials that rows are of which were just written."""
     schema = pa.schema([TRIALS.field(name) for name in COLUMNS])
-    return outcomes_of(pa.Table.from_pylist(rows, schema=schema))
+    return settled_trials_of(pa.Table.from_pylist(rows, schema=schema))
 
 
 def numbers_of(names: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
@@ -107,9 +114,9 @@ def _array(rows: pa.Table, name: str) -> npt.NDArray[Any]:
     return rows.column(name).to_numpy()  # type: ignore[no-any-return]
 
 
-def _flow(rows: list[dict[str, Any]]) -> FlowFacts:
+def _flow(rows: list[dict[str, Any]]) -> FlowSummary:
     """What a flow says, from its rows."""
-    return FlowFacts.of(
+    return FlowSummary.of(
         (
             Threshold(row["epsilon"], row["status"], row["time"], row["max_sharpness"])
             for row in sorted(rows, key=lambda row: -float(row["epsilon"]))

@@ -15,7 +15,7 @@ COUNTED = ("fcn", "diagonal", "diagonal-difference")
 
 
 @dataclass(frozen=True)
-class Gradient:
+class GradientKind:
     """What the time of a gradient depends on."""
 
     dataset: str
@@ -28,7 +28,7 @@ class Gradient:
     cpus: int
 
     @classmethod
-    def of(cls, column: Column) -> Gradient:
+    def of(cls, column: Column) -> GradientKind:
         """The gradient of a column."""
         problem = column.problem
         return cls(
@@ -43,28 +43,26 @@ class Gradient:
         )
 
 
-Timed = Mapping[Gradient, float]
+GradientSeconds = Mapping[GradientKind, float]
 """Seconds of a gradient."""
 
-NONE_TIMED: Timed = MappingProxyType({})
+NO_GRADIENT_SECONDS: GradientSeconds = MappingProxyType({})
 
 
-def gradient_seconds(columns: Iterable[Column], timed: Timed) -> dict[str, float]:
-    """Seconds of a gradient by column_id, of those not of :data:`COUNTED`.
+def seconds_by_column(columns: Iterable[Column], timed: GradientSeconds) -> dict[str, float]:
+    """Seconds of a gradient by column_id, for networks that are :func:`worth_timing`.
 
-    Those that were not timed are taken to be as fast as those that were, for each operation.
+    Gradients that were not timed are assumed to be as fast, per operation, as those that were.
     """
-    works = {c.column_id: (Gradient.of(c), c) for c in columns if may_be_timed(c)}
-    if not timed or not works:
-        return {}
-    assumed = {work: prior_seconds_per_gradient(column) for work, column in works.values()}
-    ratios = [timed[work] / seconds for work, seconds in assumed.items() if work in timed]
+    kinds = {c.column_id: (GradientKind.of(c), c) for c in columns if worth_timing(c)}
+    assumed = {kind: prior_seconds_per_gradient(column) for kind, column in kinds.values()}
+    ratios = [timed[kind] / seconds for kind, seconds in assumed.items() if kind in timed]
     if not ratios:
         return {}
     ratio = statistics.median(ratios)
-    return {name: timed.get(work, ratio * assumed[work]) for name, (work, _) in works.items()}
+    return {name: timed.get(kind, ratio * assumed[kind]) for name, (kind, _) in kinds.items()}
 
 
-def may_be_timed(column: Column) -> bool:
+def worth_timing(column: Column) -> bool:
     """Whether the operations of a column's network say little of how long they take."""
     return column.problem.architecture not in COUNTED

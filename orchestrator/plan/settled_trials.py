@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.plan.facts import FlowFacts
+from orchestrator.plan.flow_summary import FlowSummary
 
 DIGITS = 16
 """Of a trial_id or column_id."""
@@ -21,7 +21,7 @@ Names = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, eq=False)
-class Outcomes:
+class SettledTrials:
     """Settled trials, each by its newest attempt.
 
     Attributes:
@@ -47,7 +47,7 @@ class Outcomes:
     seconds: npt.NDArray[np.float64]
     finished_at: npt.NDArray[np.int64]
     digested: Mask
-    flows: Mapping[int, FlowFacts] = field(default_factory=dict)
+    flows: Mapping[int, FlowSummary] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.trial)
@@ -57,16 +57,16 @@ class Outcomes:
         """The names of the trials."""
         return tuple(map(as_name, self.trial.tolist()))
 
-    def take(self, rows: Mask | npt.NDArray[np.intp]) -> Outcomes:
+    def take(self, rows: Mask | npt.NDArray[np.intp]) -> SettledTrials:
         """Some of the rows."""
         if rows.dtype == np.bool_ and rows.all():
             return self
         taken = {name: getattr(self, name)[rows] for name in _ARRAYS}
         left = set(taken["trial"][taken["is_flow"]].tolist())
-        return Outcomes(**taken, flows={name: self.flows[name] for name in left})
+        return SettledTrials(**taken, flows={name: self.flows[name] for name in left})
 
 
-_ARRAYS = [f.name for f in dataclasses.fields(Outcomes) if f.name != "flows"]
+_ARRAYS = [f.name for f in dataclasses.fields(SettledTrials) if f.name != "flows"]
 _TYPES: dict[str, Any] = {
     "trial": np.uint64,
     "column": np.uint64,
@@ -81,10 +81,10 @@ _TYPES: dict[str, Any] = {
 
 _NONE: dict[str, Any] = {name: np.zeros(0, _TYPES[name]) for name in _ARRAYS}
 
-NOTHING_SETTLED = Outcomes(**_NONE)
+NOTHING_SETTLED = SettledTrials(**_NONE)
 
 
-def newest(parts: Sequence[Outcomes]) -> Outcomes:
+def newest(parts: Sequence[SettledTrials]) -> SettledTrials:
     """The rows of all parts; of a trial in several, those of the highest attempt.
 
     Among equal attempts, the last part's count.
@@ -100,11 +100,11 @@ def newest(parts: Sequence[Outcomes]) -> Outcomes:
     kept: dict[str, Any] = {
         n: np.concatenate([getattr(p, n) for p in parts])[rows] for n in _ARRAYS
     }
-    flows: dict[int, FlowFacts] = {}
+    flows: dict[int, FlowSummary] = {}
     of_flows = rows[kept["is_flow"]]
     for name, its_part in zip(trial[of_flows].tolist(), part[of_flows].tolist(), strict=True):
         flows[name] = parts[its_part].flows[name]
-    return Outcomes(**kept, flows=flows)
+    return SettledTrials(**kept, flows=flows)
 
 
 def as_name(number: int) -> str:

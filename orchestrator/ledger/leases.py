@@ -1,11 +1,11 @@
 """Who works on which column: files made exclusively, kept alive by a heartbeat.
 
-Any number of runs on one run directory share its columns by these files alone. A claim whose owner
+Any number of runs on one run directory share its columns by these files alone. A lease whose owner
 is gone may be taken over; an owner that comes back late changes nothing, because readers take one
 attempt of each trial.
 
 Clocks of machines are never compared. The age of a heartbeat is taken from the file server's clock:
-the time of the claim's file against that of a file written now. And a claim only counts as given up
+the time of the lease's file against that of a file written now. And a lease only counts as given up
 when this run has itself seen it unchanged for several heartbeats: some file systems take the times
 of files from the machine that writes them.
 """
@@ -26,15 +26,16 @@ from pathlib import Path
 from jobs.whole_file import temporary_name
 from orchestrator import left_out
 from orchestrator.ledger.process import ProcessIdentity
+from orchestrator.store import LEASES
 from orchestrator.store.clock import FileClock, seconds_since_boot
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
-"""A claim is stale when its heartbeat is older than this, or at once when its process is seen to
+"""A lease is stale when its heartbeat is older than this, or at once when its process is seen to
 be dead. Long enough for a file server's cache."""
 
 WATCHED_SECONDS = 2.5 * HEARTBEAT_SECONDS
-"""For so long at least must a run have seen a claim unchanged before it takes it over, unless its
+"""For so long at least must a run have seen a lease unchanged before it takes it over, unless its
 process is seen to be dead."""
 
 BLOCK = 64
@@ -46,8 +47,8 @@ TAKEOVER = ".takeover"
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A column claimed by a run; ``beat_at`` is its last heartbeat by the file server's clock.
+class Lease:
+    """A column leased by a run; ``beat_at`` is its last heartbeat by the file server's clock.
 
     ``age`` is how old that is in seconds, by the clock that the reader had. ``submission`` tells
     jobs apart that bore the same number.
@@ -87,14 +88,14 @@ class JobStart:
 
 @dataclass(frozen=True)
 class _Sighting:
-    """A claim as it was first seen with this heartbeat, and when by this machine's clock."""
+    """A lease as it was first seen with this heartbeat, and when by this machine's clock."""
 
-    claim: Claim
+    lease: Lease
     seen_at: float
 
 
-class Claims:
-    """The claims of one run on a run directory.
+class Leases:
+    """The leases of one run on a run directory.
 
     Args:
         run: the run directory.
@@ -109,20 +110,20 @@ class Claims:
         clock: Callable[[], float] = seconds_since_boot,
     ) -> None:
         self.token = uuid.uuid4().hex
-        self._folder = run / "claims"
+        self._folder = run / LEASES
         self._job, self._clock = job, clock
         self._server = FileClock(self._folder / f"clock-{self.token[:16]}", clock)
-        self._held: dict[str, float] = {}
+        self._renewed_at: dict[str, float] = {}
         self._seen: dict[Path, _Sighting] = {}
 
     @property
-    def held(self) -> frozenset[str]:
-        """The columns that this run holds."""
-        return frozenset(self._held)
+    def columns(self) -> frozenset[str]:
+        """The column_ids of the leases that this run has."""
+        return frozenset(self._renewed_at)
 
-    def take(self, column_id: str) -> bool:
-        """Claim a column; False when a living run holds it."""
-        if column_id in self._held:
+    def acquire(self, column_id: str) -> bool:
+        """Lease a column; False when a living run holds it."""
+        if column_id in self._renewed_at:
             return True
         path, began = self._path(column_id), self._clock()
         holder = self._read(path)  # reading is cheaper than writing, and most are held
@@ -131,20 +132,20 @@ class Claims:
         else:
             taken = self._may_take(path, holder) and self._take_over(path, holder)
         if taken:
-            self._held[column_id] = began
+            self._renewed_at[column_id] = began
             self._seen.pop(path, None)
         return taken
 
     def in_turn(self, column_ids: Sequence[str]) -> Iterator[str]:
-        """The columns that are worth a try to :meth:`take`, in the order in which to try them.
+        """The columns that are worth a try to :meth:`acquire`, in the order in which to try them.
 
         First the first that nobody holds; when others are quicker, those behind it, ``BLOCK`` at a
         time and in an order of this run's own, so that a thousand runs that start at once do not
         queue for one column after the other. Then those that are held, unless their holder was seen
-        alive a moment ago: runs that wait would else read all claims again at every look.
+        alive a moment ago: runs that wait would else read all leases again at every look.
         """
-        claimed = self._claimed()
-        free = [column_id for column_id in column_ids if column_id not in claimed]
+        leased = self._leased()
+        free = [column_id for column_id in column_ids if column_id not in leased]
         yield from free[:1]
         chance = random.Random(self.token)
         for begin in range(1, len(free), BLOCK):
@@ -152,69 +153,69 @@ class Claims:
             chance.shuffle(block)
             yield from block
         for column_id in column_ids:
-            if column_id in claimed and self._may_be_stale(column_id):
+            if column_id in leased and self._may_be_stale(column_id):
                 yield column_id
 
-    def _claimed(self) -> set[str]:
+    def _leased(self) -> set[str]:
         """The columns that somebody holds or held."""
         names = os.listdir(self._folder)  # noqa: PTH208 (thousands of names, no paths needed)
         return {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
 
     def _may_be_stale(self, column_id: str) -> bool:
-        """Whether a claim may be stale by now; False where it was seen alive not long ago."""
+        """Whether a lease may be stale by now; False where it was seen alive not long ago."""
         seen = self._seen.get(self._path(column_id))
         return seen is None or self._given_up(seen)
 
-    def beat(self) -> None:
-        """Say that the claims held are alive; what was taken over meanwhile is let go."""
-        for column_id in tuple(self._held):
+    def renew(self) -> None:
+        """Say that the leases held are alive; what was taken over meanwhile is let go."""
+        for column_id in tuple(self._renewed_at):
             path, began = self._path(column_id), self._clock()
-            holder = read_claim(path)
+            holder = read_lease(path)
             if holder is None or holder.token != self.token:
-                self._held.pop(column_id, None)
+                self._renewed_at.pop(column_id, None)
                 continue
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path)
-                self._held[column_id] = began
+                self._renewed_at[column_id] = began
 
     def release(self, column_id: str) -> None:
-        """Give a column back; a claim gone stale is left to whoever takes it over."""
-        path, beaten_at = self._path(column_id), self._held.pop(column_id, None)
-        if beaten_at is None or self._clock() - beaten_at > STALE_SECONDS:
+        """Give a column back; a lease gone stale is left to whoever takes it over."""
+        path, renewed_at = self._path(column_id), self._renewed_at.pop(column_id, None)
+        if renewed_at is None or self._clock() - renewed_at > STALE_SECONDS:
             return
-        holder = read_claim(path)
+        holder = read_lease(path)
         if holder is not None and holder.token == self.token:
             path.unlink(missing_ok=True)
 
     def release_all(self) -> None:
         """Give everything back."""
-        for column_id in tuple(self._held):
+        for column_id in tuple(self._renewed_at):
             self.release(column_id)
         self._server.close()
 
-    def _read(self, path: Path) -> Claim | None:
-        """The claim in a file, and note since when it is unchanged."""
+    def _read(self, path: Path) -> Lease | None:
+        """The lease in a file, and note since when it is unchanged."""
         try:
             now = self._server.now()
         except OSError:  # nothing can be written: then what this run has watched must do
             now = -math.inf
-        claim, seen = read_claim(path, now), self._seen.get(path)
-        if claim is None:
+        lease, seen = read_lease(path, now), self._seen.get(path)
+        if lease is None:
             self._seen.pop(path, None)
-        elif seen is None or (seen.claim.token, seen.claim.beat_at) != (claim.token, claim.beat_at):
-            self._seen[path] = _Sighting(claim, self._clock())
-        return claim
+        elif seen is None or (seen.lease.token, seen.lease.beat_at) != (lease.token, lease.beat_at):
+            self._seen[path] = _Sighting(lease, self._clock())
+        return lease
 
-    def _may_take(self, path: Path, holder: Claim) -> bool:
-        """Whether a claim that was just read is given up."""
+    def _may_take(self, path: Path, holder: Lease) -> bool:
+        """Whether a lease that was just read is given up."""
         return holder.precedes(self._job) or self._given_up(self._seen[path])
 
     def _given_up(self, seen: _Sighting) -> bool:
-        if seen.claim.owner.is_dead():
+        if seen.lease.owner.is_dead():
             return True
         unchanged = self._clock() - seen.seen_at
         # Old by the file server's clock, or, whatever that says, unchanged for so long.
-        age = max(seen.claim.age, 0.0) + unchanged
+        age = max(seen.lease.age, 0.0) + unchanged
         return unchanged > WATCHED_SECONDS and age > STALE_SECONDS
 
     def _path(self, column_id: str) -> Path:
@@ -231,7 +232,7 @@ class Claims:
 
     @contextlib.contextmanager
     def _written(self, path: Path) -> Iterator[Path]:
-        """A file with this run's claim that can be given the name ``path``."""
+        """A file with this run's lease that can be given the name ``path``."""
         content = {
             "token": self.token,
             "owner": ProcessIdentity.own().as_dict(),
@@ -246,18 +247,18 @@ class Claims:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _take_over(self, path: Path, stale: Claim) -> bool:
-        """Put this run's claim in the place of a stale one, unless somebody else does.
+    def _take_over(self, path: Path, stale: Lease) -> bool:
+        """Put this run's lease in the place of a stale one, unless somebody else does.
 
-        The right to do so is a file, too, named by the stale claim's token. A token is never used
-        again, so with the right in hand and the stale claim still there nobody else replaces it;
-        and the claim's file is there at every moment, so nobody takes the column for free.
+        The right to do so is a file, too, named by the stale lease's token. A token is never used
+        again, so with the right in hand and the stale lease still there nobody else replaces it;
+        and the lease's file is there at every moment, so nobody takes the column for free.
         """
         began = self._clock()
         rights = self._right_to_replace(path, stale)
         if not rights:
             return False
-        holder = read_claim(path)
+        holder = read_lease(path)
         replaced = holder is not None and holder.token == stale.token
         if replaced and self._clock() - began > STALE_SECONDS / 2:
             return False  # asleep meanwhile, so others may count this run's right as stale
@@ -268,11 +269,11 @@ class Claims:
             right.unlink(missing_ok=True)
         return replaced
 
-    def _right_to_replace(self, path: Path, stale: Claim) -> list[Path]:
+    def _right_to_replace(self, path: Path, stale: Lease) -> list[Path]:
         """The files that end with this run's right; none where somebody else has it.
 
         Each is numbered one above that of a run which died with the right in hand: made exclusively
-        and not removed before the stale claim is gone, so that no two runs have it.
+        and not removed before the stale lease is gone, so that no two runs have it.
         """
         rights: list[Path] = []
         while True:
@@ -284,8 +285,8 @@ class Claims:
                 return []
 
 
-def read_claim(path: Path, now: float | None = None) -> Claim | None:
-    """The claim in a file, or None where there is none.
+def read_lease(path: Path, now: float | None = None) -> Lease | None:
+    """The lease in a file, or None where there is none.
 
     ``now`` is the time by the file server's clock; without it, who only looks takes this machine's.
     """
@@ -297,7 +298,7 @@ def read_claim(path: Path, now: float | None = None) -> Claim | None:
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     owner = ProcessIdentity(**content["owner"])
-    return Claim(
+    return Lease(
         column_id=path.stem,
         token=content["token"],
         owner=owner,
@@ -309,9 +310,9 @@ def read_claim(path: Path, now: float | None = None) -> Claim | None:
     )
 
 
-def read_claims(run: Path) -> Iterator[Claim]:
-    """All claims on a run directory, stale ones too."""
-    for path in sorted((run / "claims").glob(f"*{SUFFIX}")):
-        claim = read_claim(path)
-        if claim is not None:
-            yield claim
+def read_leases(run: Path) -> Iterator[Lease]:
+    """All leases on a run directory, stale ones too."""
+    for path in sorted((run / LEASES).glob(f"*{SUFFIX}")):
+        lease = read_lease(path)
+        if lease is not None:
+            yield lease

@@ -8,7 +8,7 @@ from orchestrator.plan import Attempt, Ready, first_work, gives_up
 
 
 def alone(count: int, seconds: float) -> list[Ready[str]]:
-    """Trials that are not computed in packs."""
+    """Trials that are not computed in batches."""
     return [Ready(str(i), seconds, "column") for i in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""Which trials one worker gets at once: enough for its packs, and a fair share of what is ready."""
+"""Which trials one worker gets at once: enough for a batch, and a fair share of what is ready."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Batching:
     """How many runs are computed together, and how many trials one worker gets at once.
 
     Attributes:
-        most_runs: the most runs in a pack; None for as many as pay.
+        most_trials: the most runs in a batch; None for as many as pay.
         work_seconds: a work is filled until it is predicted to take this long. The default is long
             beside what a Tune trial costs, and longer than a worker takes to start: Tune gives a
             trial that waits for a new worker the first one that becomes free, and drops the new
@@ -25,7 +25,7 @@ class Batching:
             Rows are committed every second in any case.
     """
 
-    most_runs: int | None = None
+    most_trials: int | None = None
     work_seconds: float = 5.0
 
 
@@ -38,7 +38,7 @@ class Ready(Generic[T]):
     item: T
     seconds: float
     column_id: str
-    pack_size: int = 0
+    batch_size: int = 0
 
 
 def first_work(
@@ -49,17 +49,17 @@ def first_work(
 ) -> list[T]:
     """The trials that a worker gets together, of those that are ready, the longest first.
 
-    The first of them always is one. Where it is computed in packs, others of its column follow, as
-    many as a pack holds, but no more than a fair share of all that is ready (in seconds) for each
-    of the ``free`` slots; None where all slots are. What is tiny is filled up with whatever else is
-    ready, until the work takes ``work_seconds``.
+    The first of them always is one. Where it is computed in a batch, others of its column follow,
+    up to the batch size, but no more than a fair share (in seconds) of all that is ready for each
+    of the ``free`` slots; all slots where ``free`` is None. Tiny trials are joined by whatever else
+    is ready, until the work takes ``work_seconds``.
     """
     first, total = ready[0], sum(one.seconds for one in ready)
     work, filled = [first], first.seconds
     alike = [one for one in ready[1:] if _go_together(first, one)]
     share = total / max(slots if free is None else free, 1)
     for one in alike:
-        full = len(work) >= first.pack_size and filled + one.seconds > work_seconds
+        full = len(work) >= first.batch_size and filled + one.seconds > work_seconds
         # The one on the border belongs to the share that has more of it.
         if full or filled + one.seconds / 2 > share:
             break
@@ -76,4 +76,4 @@ def first_work(
 
 
 def _go_together(one: Ready[T], other: Ready[T]) -> bool:
-    return one.column_id == other.column_id and 0 not in (one.pack_size, other.pack_size)
+    return one.column_id == other.column_id and 0 not in (one.batch_size, other.batch_size)

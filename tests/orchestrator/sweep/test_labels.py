@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jobs.spec import Problem, Protocol
-from orchestrator.ledger.labels import column_label, column_labels
 from orchestrator.sweep import Column, EtaGrid, Resources
+from orchestrator.sweep.labels import column_label, column_labels
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def column(problem: Problem, epsilons: tuple[float, ...] = (0.1,), **protocol: A
     return Column(
         problem=problem,
         protocol=Protocol(epsilons=epsilons, **protocol),
-        etas=(EtaGrid(unit="eta_c", rates=(1.0,)),),
+        etas=(EtaGrid(unit="eta_c", multiples=(1.0,)),),
         stop_after_divergences=None,
         resources=Resources(),
     )

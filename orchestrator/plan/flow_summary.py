@@ -17,7 +17,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class FlowFacts:
+class FlowSummary:
     """What a settled flow says about its column.
 
     ``sharpness`` is s_gf(ε), the largest sharpness along the flow until loss ε, for every
@@ -42,8 +42,8 @@ class FlowFacts:
         hvps: int,
         wall_s: float,
         init_sharpness: float | None,
-    ) -> FlowFacts:
-        """The facts of a flow that took ``wall_s`` seconds."""
+    ) -> FlowSummary:
+        """The summary of a flow that took ``wall_s`` seconds."""
         reached = [t for t in thresholds if t.status == "reached" and t.max_sharpness]
         return cls(
             sharpness={t.epsilon: t.max_sharpness for t in reached if t.max_sharpness},
