@@ -288,7 +288,7 @@ def test_a_column_is_never_free_while_it_changes_hands(
 
 def test_a_run_that_died_while_it_took_over_is_followed_by_another(run: Path) -> None:
     _left_by_the_dead(run)
-    _left_by_the_dead(run, "c.lease.dead.0.takeover", "died while it took over")
+    _left_by_the_dead(run, "c.claim.dead.0.takeover", "died while it took over")
     leases = Leases(run)
     assert leases.acquire("c")
     assert [path.name for path in (run / "claims").glob("[!.]*")] == ["c.claim"]
@@ -299,7 +299,7 @@ def test_nobody_takes_what_a_living_run_is_taking_over(run: Path) -> None:
     living = lease_and_stay(run, "d")
     try:
         lease = run / "claims" / "d.claim"
-        lease.rename(run / "claims" / "c.lease.dead.0.takeover")
+        lease.rename(run / "claims" / "c.claim.dead.0.takeover")
         assert not Leases(run).acquire("c")
         assert [holder.token for holder in read_leases(run)] == ["dead"]
     finally:
@@ -378,13 +378,13 @@ def test_a_torn_mark_is_named_once_and_set_aside_by_a_run(
         assert list(read_marks(run)) == [mark]
         assert read_rearmed(run) == {"t": 2}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{run / 'leases' / name} is left out: it is cut or damaged"
+        f"{run / 'claims' / name} is left out: it is cut or damaged"
         for name in ("u.running", "u.rearmed")
     ]
     told: list[str] = []
     set_damaged_aside(run, told.append)
     assert told == [
-        f"{run / 'leases' / name} is damaged (it is cut); it was set aside as .{name}.damaged"
+        f"{run / 'claims' / name} is damaged (it is cut); it was set aside as .{name}.damaged"
         for name in ("u.running", "u.rearmed")
     ]
     assert [path.name for path in Store(run).damaged()] == [
