@@ -47,9 +47,7 @@ def analyze(run: Path) -> Analysis:
         StoreError: the file system refused.
     """
     read_from = _sources(run)
-    trials = _trials(run)
-    single = _single(trials)
-    analysis = Analysis(single | across(trials, single["phase"], single["valleys"]))
+    analysis = compute(run)
     folder = run / "analysis"
     with file_errors(folder, "made"):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -78,6 +76,17 @@ def across(trials: pa.Table, phase: pa.Table, valleys: pa.Table) -> dict[str, pa
         "agreement": agreement,
         "findings": findings_table(phase, trends, agreement, valleys),
     }
+
+
+def compute(run: Path) -> Analysis:
+    """Analyse the trials so far; nothing is written.
+
+    Raises:
+        FileNotFoundError: there is no such run directory.
+    """
+    trials = _trials(run)
+    single = _single(trials)
+    return Analysis(single | across(trials, single["phase"], single["valleys"]))
 
 
 def is_current(run: Path) -> bool:

@@ -166,7 +166,7 @@ def report(
     """
     # Matplotlib takes a second to import, which the other commands do not need.
     from orchestrator.report import FIGURES, FORMATS, figures_of, save
-    from orchestrator.report.page import PAGE_WORDS, write_page
+    from orchestrator.report.page import PAGE_TEXTS, write_page
 
     refuse_no_tables(run)
     for name in figures or ():
@@ -180,12 +180,12 @@ def report(
     rows = []
     for drawn in figures_of(run, names=figures, warn=note):
         paths = save(drawn, folder, formats)
-        rows.append({**drawn.words(), "files": paths})
+        rows.append({**drawn.texts(), "files": paths})
         if not json:
             print(*paths, sep="\n", flush=True)
     page = write_page(run, folder, rows)
     if json:
-        print_json([*rows, {**PAGE_WORDS, "files": [page]}])
+        print_json([*rows, {**PAGE_TEXTS, "files": [page]}])
     else:
         print(page)
 

@@ -2,12 +2,12 @@
 
 from orchestrator.report.diagonal import diagonal_figure, draw_diagonal
 from orchestrator.report.draw import FORMATS, draw_figures, draw_transition, figures_of, save
-from orchestrator.report.figures import FIGURES, Drawn, transition_figure
+from orchestrator.report.figures import FIGURES, ReportFigure, transition_figure
 
 __all__ = [
     "FIGURES",
     "FORMATS",
-    "Drawn",
+    "ReportFigure",
     "diagonal_figure",
     "draw_diagonal",
     "draw_figures",

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from jobs.diagonal import OnePoint, PlaneSweep, l1_norm, l2_norm, risk, sweep_plane
-from orchestrator.report.look import GREY, INK, SMALL, TEXT, dress, look
-from orchestrator.report.marks import HOLLOW
+from orchestrator.report.markers import HOLLOW
+from orchestrator.report.style import GREY, INK, SMALL, TEXT, cycle, set_up_panel
 from orchestrator.store import atomic_write
 from orchestrator.store.write import file_errors
 
@@ -34,7 +34,7 @@ _MAP = "viridis"
 _ENDS: tuple[dict[str, Any], ...] = tuple(
     {"marker": marker, "markerfacecolor": INK, "markeredgecolor": "white"} for marker in "sD"
 )
-_TRUTH: dict[str, Any] = {"marker": "*", "color": look(3).color, "markersize": 15}
+_TRUTH: dict[str, Any] = {"marker": "*", "color": cycle(3)["color"], "markersize": 15}
 _EDGED: dict[str, Any] = {
     "color": INK,
     "linestyle": "none",
@@ -47,10 +47,10 @@ _SHORT: dict[str, Any] = {
     "marker": "|",
     "markersize": 6,
     "markeredgewidth": 0.8,
-    "color": look(4).color,
+    "color": cycle(4)["color"],
     "linestyle": "none",
 }
-_DIVERGED = _SHORT | {"marker": "x", "markersize": 5, "color": look(1).color}
+_DIVERGED = _SHORT | {"marker": "x", "markersize": 5, "color": cycle(1)["color"]}
 _LEGEND: dict[str, Any] = {
     "fontsize": SMALL,
     "framealpha": 0.9,
@@ -116,11 +116,11 @@ def diagonal_figure(
 def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
     """The segment of zero loss in the plane of β, with the ends of the flow and of GD."""
     point, runs = sweep.point, sweep.runs
-    dress(axes, r"$\beta_2$")
+    set_up_panel(axes, r"$\beta_2$")
     axes.set_xlabel(r"$\beta_1$", fontsize=TEXT)
     axes.plot(*point.vertices().T, color="#c8c8c8", linewidth=7, solid_capstyle="butt", zorder=1)
     path = sweep.flow.weights(np.linspace(0, sweep.flow.end(), 400)) ** 2
-    axes.plot(*path.T, color=look(1).color, linewidth=1.6, zorder=2)
+    axes.plot(*path.T, color=cycle(1)["color"], linewidth=1.6, zorder=2)
     scale = Normalize(float(runs.learning_rates.min()), float(runs.learning_rates.max()))
     ends = axes.scatter(
         runs.predictors[stable, 0],
@@ -145,7 +145,7 @@ def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep, stable: Flags)
     axes.legend(
         handles=[
             Line2D([], [], color="#c8c8c8", linewidth=7, label=r"zero loss: $x^\top\beta = y$"),
-            Line2D([], [], color=look(1).color, linewidth=1.6, label="gradient flow"),
+            Line2D([], [], color=cycle(1)["color"], linewidth=1.6, label="gradient flow"),
             Line2D([], [], marker="o", color="#21918c", markersize=5, **_NO_LINE, label="GD ends"),
             _key(_ENDS[0], "least norm", point.norm_minimizer().sharpness),
             _key(_ENDS[1], "least sharpness", point.sharpness_minimizer().sharpness),
@@ -159,7 +159,7 @@ def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep, stable: Flags)
 def _draw_sharpness(axes: Axes, sweep: PlaneSweep, stable: Flags, excluded: str) -> None:
     """S against η, the edge 2/η, and which runs did not reach ε."""
     point, runs = sweep.point, sweep.runs
-    dress(axes, "final sharpness  $S$")
+    set_up_panel(axes, "final sharpness  $S$")
     eta = np.linspace(runs.learning_rates.min(), runs.learning_rates.max(), 600)
     low, high = (float(m.sharpness) for m in (point.sharpness_minimizer(), point.norm_minimizer()))
     bottom, top = low - 0.35 * (high - low), high + 0.25 * (high - low)
@@ -167,7 +167,7 @@ def _draw_sharpness(axes: Axes, sweep: PlaneSweep, stable: Flags, excluded: str)
     inside = (edge < top) & (edge > bottom)
     axes.plot(eta[inside], edge[inside], **_THEORY)
     axes.axhline(sweep.flow.max_sharpness(sweep.epsilon), **_LEVEL)
-    _draw_points(axes, sweep, stable, runs.sharpness, look(0).color)
+    _draw_points(axes, sweep, stable, runs.sharpness, cycle(0)["color"])
     across = axes.get_xaxis_transform()
     for status, style, height in (("max_steps", _SHORT, 0.03), ("diverged", _DIVERGED, 0.075)):
         where = runs.learning_rates[runs.status == status]
@@ -176,7 +176,7 @@ def _draw_sharpness(axes: Axes, sweep: PlaneSweep, stable: Flags, excluded: str)
     any_excluded = bool(np.any(runs.reached() & ~stable))
     axes.legend(
         handles=[
-            _dot(look(0).color, "GD"),
+            _dot(cycle(0)["color"], "GD"),
             *([Line2D([], [], markersize=5, label=excluded, **_ACCIDENT)] if any_excluded else []),
             Line2D([], [], **_THEORY, label=r"edge of stability $2/\eta$"),
             Line2D([], [], **_LEVEL, label=r"$s_\mathrm{GF}$ of the flow"),
@@ -192,18 +192,21 @@ def _draw_sharpness(axes: Axes, sweep: PlaneSweep, stable: Flags, excluded: str)
 def _draw_norms(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
     """Both norms of the weights against η, and where theory sees them."""
     runs = sweep.runs
-    dress(axes, r"final norm  $\Vert w\Vert$")
+    set_up_panel(axes, r"final norm  $\Vert w\Vert$")
     eta, beta = _theory(sweep)
-    for values, norm, its in ((runs.l1_norm, l1_norm, look(1)), (runs.l2_norm, l2_norm, look(2))):
-        _draw_points(axes, sweep, stable, values, its.color)
+    for values, norm, its in (
+        (runs.l1_norm, l1_norm, cycle(1)),
+        (runs.l2_norm, l2_norm, cycle(2)),
+    ):
+        _draw_points(axes, sweep, stable, values, its["color"])
         axes.plot(eta, norm(beta), **_THEORY)
     ends = sweep.predicted([runs.learning_rates.min(), sweep.point.largest_stable_rate])
     low, high = float(l2_norm(ends).min()), float(l1_norm(sweep.point.segment(_SHARES)).max())
     axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
     axes.legend(
         handles=[
-            _dot(look(1).color, r"GD, $\Vert w\Vert_1$"),
-            _dot(look(2).color, r"GD, $\Vert w\Vert_2$"),
+            _dot(cycle(1)["color"], r"GD, $\Vert w\Vert_1$"),
+            _dot(cycle(2)["color"], r"GD, $\Vert w\Vert_2$"),
             Line2D([], [], **_THEORY, label=r"flow, then $S = 2/\eta$"),
         ],
         **_LEGEND,
@@ -214,8 +217,8 @@ def _draw_norms(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
 def _draw_risk(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
     """R against η, where theory sees it, and the risks of both minimisers."""
     point, truth = sweep.point, sweep.truth
-    dress(axes, r"risk  $R = \Vert\beta - \beta^*\Vert^2$")
-    _draw_points(axes, sweep, stable, sweep.runs.risk(truth), look(0).color)
+    set_up_panel(axes, r"risk  $R = \Vert\beta - \beta^*\Vert^2$")
+    _draw_points(axes, sweep, stable, sweep.runs.risk(truth), cycle(0)["color"])
     eta, beta = _theory(sweep)
     axes.plot(eta, risk(beta, truth), **_THEORY)
     for minimizer, style in zip(_minimizers(point), _ENDS, strict=True):
@@ -232,7 +235,7 @@ def _draw_risk(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
     axes.set_ylim(-0.04 * high, 1.15 * high)
     axes.legend(
         handles=[
-            _dot(look(0).color, "GD"),
+            _dot(cycle(0)["color"], "GD"),
             Line2D([], [], **_THEORY, label=r"flow, then $S = 2/\eta$"),
             Line2D([], [], label="least norm", **_LEVEL, **_ENDS[0]),
             Line2D([], [], label="least sharpness", **_LEVEL, **_ENDS[1]),

@@ -12,7 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from orchestrator.report.figures import FIGURES, OF_A_COLUMN, Drawn, NothingToDrawError
+from orchestrator.report.figures import FIGURES, ReportFigure
 from orchestrator.report.figures.transition import transition
 from orchestrator.report.tables import Tables
 from orchestrator.store import Store, atomic_write
@@ -52,7 +52,7 @@ def draw_figures(
 
 def figures_of(
     run: Path, *, names: Collection[str] | None = None, warn: Warn = warnings.warn
-) -> Iterator[Drawn]:
+) -> Iterator[ReportFigure]:
     """The figures of a run, one after the other, from its tables alone.
 
     ``names`` are of :data:`FIGURES`, None for all. Of more than :data:`MOST_FIGURES` columns, so
@@ -72,13 +72,15 @@ def figures_of(
         warn("no figure is drawn: no trial has settled yet")
         return
     asked = [name for name in FIGURES if names is None or name in names]
-    if len(tables.shown) < len(tables.columns) and OF_A_COLUMN.intersection(asked):
+    if len(tables.shown) < len(tables.columns) and any(FIGURES[name].of_a_column for name in asked):
         warn(_cut(tables))
     for name in asked:
-        try:
-            yield from FIGURES[name](tables)
-        except NothingToDrawError as nothing:
-            warn(f"figure {name} is left out: {nothing}")
+        drawn = False
+        for figure in FIGURES[name].draw(tables):
+            drawn = True
+            yield figure
+        if not drawn:
+            warn(f"figure {name} is left out: {FIGURES[name].missing}")
 
 
 def draw_transition(
@@ -100,7 +102,7 @@ def draw_transition(
     return [path for one in transition(tables) for path in save(one, folder, ("png",))]
 
 
-def save(drawn: Drawn, folder: Path, formats: Collection[str] = FORMATS) -> list[Path]:
+def save(drawn: ReportFigure, folder: Path, formats: Collection[str] = FORMATS) -> list[Path]:
     """Write a figure to a folder, which is made, with its words in each file; say where.
 
     Each file appears whole, and the same figure gives the same bytes.
@@ -118,7 +120,7 @@ def save(drawn: Drawn, folder: Path, formats: Collection[str] = FORMATS) -> list
     return paths
 
 
-def as_bytes(drawn: Drawn, suffix: str) -> bytes:
+def as_bytes(drawn: ReportFigure, suffix: str) -> bytes:
     """A figure as the content of a file; the same figure gives the same bytes."""
     content = io.BytesIO()
     _lay_out(drawn)
@@ -126,17 +128,17 @@ def as_bytes(drawn: Drawn, suffix: str) -> bytes:
     return content.getvalue()
 
 
-def _lay_out(drawn: Drawn) -> None:
+def _lay_out(drawn: ReportFigure) -> None:
     """Find room for all text: it takes as long as drawing, and comes out alike in every format."""
     drawn.figure.draw_without_rendering()
     drawn.figure.set_layout_engine("none")
 
 
-def _file_name(drawn: Drawn) -> str:
+def _file_name(drawn: ReportFigure) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", drawn.name)
 
 
-def _write(drawn: Drawn, suffix: str, to: Path | io.BytesIO) -> None:
+def _write(drawn: ReportFigure, suffix: str, to: Path | io.BytesIO) -> None:
     # Without a salt of its own, the names of clip paths in SVG are random.
     with mpl.rc_context({"svg.hashsalt": _file_name(drawn), "pdf.fonttype": 42}):
         drawn.figure.savefig(
@@ -144,7 +146,7 @@ def _write(drawn: Drawn, suffix: str, to: Path | io.BytesIO) -> None:
         )
 
 
-def _metadata(drawn: Drawn, suffix: str) -> dict[str, Any]:
+def _metadata(drawn: ReportFigure, suffix: str) -> dict[str, Any]:
     """What readers of the format show; no dates, which would make every file a new one."""
     if suffix == "svg":
         return {"Title": drawn.title, "Description": drawn.alternative, "Date": None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.report.words import PROBLEM
+from orchestrator.report.labels import PROBLEM
 
 Column = Mapping[str, Any]
 

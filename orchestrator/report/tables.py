@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.analysis import Analysis, compute, is_current
 from orchestrator.report.groups import families, in_order, representative
-from orchestrator.report.phases import Kink, kinks
-from orchestrator.report.series import READ, Row, with_fates
-from orchestrator.report.words import PROBLEM
+from orchestrator.report.labels import PROBLEM
+from orchestrator.report.places import READ, Row, with_fates
 from orchestrator.store import query
 
 Array = NDArray[np.float64]
@@ -104,9 +104,23 @@ class Tables:
         return found
 
     @cached_property
-    def kinks(self) -> list[Kink]:
-        """The predicted and the fitted η_c of every column and threshold."""
-        return kinks(self.run)
+    def computed(self) -> Analysis | None:
+        """The analysis of the trials of now; None where the run has one that is current."""
+        return None if is_current(self.run) else compute(self.run)
+
+    def analysed(self, table: str) -> list[dict[str, Any]]:
+        """The rows of a table of the analysis, be it written or computed here."""
+        if self.computed is None:
+            found = query(self.run, f"SELECT * FROM {table}")
+        else:
+            found = self.computed.tables[table]
+        rows: list[dict[str, Any]] = found.to_pylist()
+        return rows
+
+    @cached_property
+    def phases(self) -> dict[tuple[str, float], Row]:
+        """The rows of ``phase`` by column_id and ε."""
+        return {(row["column_id"], row["epsilon"]): row for row in self.analysed("phase")}
 
     def read(self, columns: Iterable[Column]) -> None:
         """Read the trials of some columns at once, where they are not known yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -14,21 +14,20 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
-from orchestrator.report.figures.theory import EDGE, FLOW
+from orchestrator.report.figures.drawing import EDGE, FLOW, ReportFigure
 from orchestrator.report.groups import varying
-from orchestrator.report.look import (
+from orchestrator.report.labels import in_one_line, value_of, without_math
+from orchestrator.report.places import Row
+from orchestrator.report.style import (
     GREY,
     SMALL,
     TEXT,
-    dress,
-    look,
-    sequence,
-    tick_logarithmically,
+    cycle,
+    ordered_colors,
+    set_log_ticks,
+    set_up_panel,
 )
-from orchestrator.report.phases import Kink
 from orchestrator.report.tables import Column, Tables
-from orchestrator.report.words import in_one_line, label, value_of
 
 MOST_COLORS = 6
 
@@ -70,40 +69,35 @@ class Point:
         return self.flow_sharpness * self.predicted / 2 > _AS_SHARP
 
 
-def agreement(tables: Tables) -> Iterator[Drawn]:
-    """One figure of every column and threshold at which both are known.
-
-    Raises:
-        NothingToDrawError: there are fewer than two.
-    """
-    points = chosen_points(tables.columns, tables.kinks)
+def agreement(tables: Tables) -> Iterator[ReportFigure]:
+    """One figure of every column and threshold at which both are known; none of fewer than two."""
+    points = chosen_points(tables.columns, tables.phases.values())
     if len(points) < 2:
-        raise NothingToDrawError("fewer than two fitted η_c are known")
-    yield Drawn(
+        return
+    yield ReportFigure(
         "agreement",
         "The critical learning rate: predicted and fitted",
-        _caption(points, len(tables.kinks)),
+        _caption(points, len(tables.phases)),
         _alternative(points),
         agreement_figure(points),
     )
 
 
-def chosen_points(columns: Sequence[Column], kinks: Sequence[Kink]) -> list[Point]:
+def chosen_points(columns: Sequence[Column], phases: Iterable[Row]) -> list[Point]:
     """The columns and thresholds at which both η_c are known and positive."""
     by_id = {column["column_id"]: column for column in columns}
     return [
         Point(
-            by_id[one.column_id],
-            one.epsilon,
-            one.predicted,
-            one.fitted,
-            one.low,
-            one.high,
-            one.flow_sharpness,
+            by_id[row["column_id"]],
+            row["epsilon"],
+            row["eta_c"],
+            row["eta_c_fitted"],
+            row["eta_c_fitted_low"],
+            row["eta_c_fitted_high"],
+            row["flow_sharpness"],
         )
-        for one in kinks
-        if one.column_id in by_id and _is_rate(one.predicted) and _is_rate(one.fitted)
-        if one.predicted is not None and one.fitted is not None
+        for row in phases
+        if row["column_id"] in by_id and _is_rate(row["eta_c"]) and _is_rate(row["eta_c_fitted"])
     ]
 
 
@@ -126,12 +120,12 @@ def agreement_figure(points: Sequence[Point]) -> Figure:
     for axes in (both, ratio):
         axes.set_xscale("log")
         axes.set_xlim(low, high)
-        tick_logarithmically(axes.xaxis, low, high)
+        set_log_ticks(axes.xaxis, low, high)
     both.set_yscale("log")
     both.set_ylim(low, high)
-    tick_logarithmically(both.yaxis, low, high)
-    dress(both, r"fitted  $\eta_c$")
-    dress(ratio, "fitted / predicted")
+    set_log_ticks(both.yaxis, low, high)
+    set_up_panel(both, r"fitted  $\eta_c$")
+    set_up_panel(ratio, "fitted / predicted")
     ratio.set_xlabel(r"predicted  $\eta_c = 2/s_\mathrm{gf}$", fontsize=TEXT)
     figure.align_ylabels([both, ratio])
     figure.suptitle(_summary(points), fontsize=TEXT, parse_math=False)
@@ -208,16 +202,18 @@ def _coloured(points: Sequence[Point]) -> list[tuple[tuple[str, str, str], list[
             value_of("epsilon", epsilon): thresholds[epsilon] for epsilon in sorted(thresholds)
         }
         return _looks(named, thresholds)
-    return [((look(0).color, look(0).marker, "columns"), list(points))]
+    return [((cycle(0)["color"], cycle(0)["marker"], "columns"), list(points))]
 
 
 def _looks(
     named: Mapping[str, list[Point]], values: Mapping[Any, object]
 ) -> list[tuple[tuple[str, str, str], list[Point]]]:
     numbers = all(isinstance(value, (int, float)) for value in values)
-    colors = sequence(len(named)) if numbers else [look(n).color for n in range(len(named))]
+    colors = (
+        ordered_colors(len(named)) if numbers else [cycle(n)["color"] for n in range(len(named))]
+    )
     return [
-        ((color, look(number).marker, label(name)), its_points)
+        ((color, cycle(number)["marker"], without_math(name)), its_points)
         for number, ((name, its_points), color) in enumerate(
             zip(named.items(), colors, strict=True)
         )

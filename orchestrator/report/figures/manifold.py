@@ -11,11 +11,11 @@ from jobs.spec import SpecError
 from jobs.spec.dataset_name import parse
 from orchestrator.analysis.crossings import INCLUDED
 from orchestrator.report.diagonal import diagonal_figure
-from orchestrator.report.figures.drawn import Drawn, some
-from orchestrator.report.marks import CAPTION, FRAME_CAPTION, excluded_name
-from orchestrator.report.series import EXCLUDED, Row
+from orchestrator.report.figures.drawing import ReportFigure
+from orchestrator.report.labels import in_one_line, title
+from orchestrator.report.markers import CAPTION, FRAME_CAPTION, excluded_name
+from orchestrator.report.places import EXCLUDED, Row
 from orchestrator.report.tables import Array, Column, Tables
-from orchestrator.report.words import in_one_line, title
 
 _CAPTION = (
     "The diagonal network f = ⟨w∘w, x⟩ on one point in two dimensions. Points: gradient descent of "
@@ -25,13 +25,8 @@ _CAPTION = (
 )
 
 
-@some("no column is a diagonal network on one point in two dimensions")
-def manifold(tables: Tables) -> Iterator[Drawn]:
-    """The manifold of each column that is a diagonal network on a point in the plane.
-
-    Raises:
-        NothingToDrawError: there is no such column with solutions.
-    """
+def manifold(tables: Tables) -> Iterator[ReportFigure]:
+    """The manifold of each column that is a diagonal network on a point in the plane."""
     for column in [one for one in tables.columns if plane(one)][: len(tables.shown)]:
         rows = tables.trials(column)
         sweep = sweep_of(column, rows)
@@ -39,7 +34,7 @@ def manifold(tables: Tables) -> Iterator[Drawn]:
             continue
         fates = [row["fate"] for row in _descents(rows)]
         excluded = excluded_name(set(EXCLUDED).intersection(fates))
-        yield Drawn(
+        yield ReportFigure(
             f"manifold-{column['column_id']}",
             f"The manifold of zero loss: {in_one_line(title(column))}",
             _CAPTION,

@@ -14,19 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, NothingToDrawError
+from orchestrator.report.figures.drawing import ReportFigure
 from orchestrator.report.groups import FIELDS, groups, values, varying
-from orchestrator.report.look import (
+from orchestrator.report.labels import MOST_IN_LEGEND, field_name, shortened, value_of, without_math
+from orchestrator.report.style import (
     INK,
     SMALL,
     TEXT,
-    dress,
-    look,
-    sequence,
-    tick_logarithmically,
+    cycle,
+    ordered_colors,
+    set_log_ticks,
+    set_up_panel,
 )
 from orchestrator.report.tables import Column, Tables
-from orchestrator.report.words import MOST_IN_LEGEND, field_name, label, shown, value_of
 
 MOST_PANELS = 9
 MOST_OF_A_FIELD = 3
@@ -65,18 +65,14 @@ class Panel:
         return None if self.field is None else column[self.field]
 
 
-def sharpness_by_threshold(tables: Tables) -> Iterator[Drawn]:
-    """One figure of all columns whose flow reached at least two thresholds.
-
-    Raises:
-        NothingToDrawError: there are none.
-    """
+def sharpness_by_threshold(tables: Tables) -> Iterator[ReportFigure]:
+    """One figure of all columns whose flow reached at least two thresholds."""
     several = {name: line for name, line in tables.flows.items() if len(line) > 1}
     columns = [column for column in tables.columns if column["column_id"] in several]
     if not columns:
-        raise NothingToDrawError("no flow reached two thresholds")
+        return
     panels = chosen_panels(columns)
-    yield Drawn(
+    yield ReportFigure(
         "sharpness-by-threshold",
         "The flow's largest sharpness against the loss threshold",
         _CAPTION,
@@ -124,7 +120,7 @@ def sharpness_by_threshold_figure(panels: Sequence[Panel], lines: Mapping[str, L
 
 
 def _draw(axes: Axes, panel: Panel, lines: Mapping[str, Line]) -> None:
-    dress(axes, r"$s_\mathrm{gf}$")
+    set_up_panel(axes, r"$s_\mathrm{gf}$")
     looks = _looks(panel)
     drawn = [column for column in panel.columns if panel.value(column) in looks]
     for column in drawn:
@@ -145,7 +141,7 @@ def _draw(axes: Axes, panel: Panel, lines: Mapping[str, Line]) -> None:
                 color=color,
                 marker=marker,
                 markersize=4,
-                label=label(shown(value, MOST_IN_LEGEND)),
+                label=without_math(shortened(value, MOST_IN_LEGEND)),
             )
             for value, (color, marker) in looks.items()
         ],
@@ -167,12 +163,12 @@ def _lay_out(axes: Axes, drawn: Sequence[Line]) -> None:
     axes.set_yscale("log")
     low, high = thresholds[0] / 1.15, thresholds[-1] * 1.15
     axes.set_xlim(high, low)
-    tick_logarithmically(axes.xaxis, low, high)
+    set_log_ticks(axes.xaxis, low, high)
     ticks = _spread(thresholds, _MOST_TICKS)
     axes.set_xticks(ticks, [f"{epsilon:g}" for epsilon in ticks])
     low, high = min(sharpnesses) / 1.12, max(sharpnesses) * 1.12
     axes.set_ylim(low, high)
-    tick_logarithmically(axes.yaxis, low, high)
+    set_log_ticks(axes.yaxis, low, high)
     axes.set_xlabel(r"loss threshold  $\varepsilon$", fontsize=TEXT)
 
 
@@ -182,7 +178,7 @@ def _add_rates(axes: Axes) -> None:
     right = axes.secondary_yaxis("right", functions=(_inverse, _inverse))
     right.set_ylabel(r"$\eta_c = 2/s_\mathrm{gf}$", fontsize=TEXT)
     right.tick_params(labelsize=SMALL)
-    tick_logarithmically(right.yaxis, 2 / high, 2 / low, axes)
+    set_log_ticks(right.yaxis, 2 / high, 2 / low, axes)
 
 
 def _inverse(value: Any) -> Any:
@@ -195,11 +191,11 @@ def _looks(panel: Panel) -> dict[Any, tuple[str, str]]:
     if panel.field is None:
         return {None: (INK, "o")}
     if all(isinstance(value, (int, float)) for value in panel.values):
-        colors = sequence(len(panel.values))
+        colors = ordered_colors(len(panel.values))
     else:
-        colors = [look(number).color for number in range(len(panel.values))]
+        colors = [cycle(number)["color"] for number in range(len(panel.values))]
     return {
-        value: (color, look(number).marker)
+        value: (color, cycle(number)["marker"])
         for number, (value, color) in enumerate(zip(panel.values, colors, strict=True))
     }
 
@@ -209,7 +205,7 @@ def _named(column: Column, fields: Sequence[str]) -> str:
     words = [
         value_of(field, column[field])
         if isinstance(column[field], (int, float))
-        else shown(column[field], MOST_IN_LEGEND)
+        else shortened(column[field], MOST_IN_LEGEND)
         for field in fields
     ]
     # Lines are never broken at the unbreakable spaces within a value.

@@ -13,29 +13,28 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, some
-from orchestrator.report.figures.theory import CRITICAL, FLOW
-from orchestrator.report.look import (
+from orchestrator.report.figures.drawing import CRITICAL, FLOW, ReportFigure
+from orchestrator.report.labels import family_title, in_one_line
+from orchestrator.report.markers import (
+    CAPTION,
+    FRAME_CAPTION,
+    HOLLOW,
+    frame_markers,
+    leave_room,
+    marker_legend,
+)
+from orchestrator.report.places import EXCLUDED, Row, places_of
+from orchestrator.report.style import (
     GREY,
     INK,
     SMALL,
     TEXT,
-    dress,
-    look,
-    tick_logarithmically,
-    widen,
+    cycle,
+    set_log_ticks,
+    set_up_panel,
+    widen_span,
 )
-from orchestrator.report.marks import (
-    CAPTION,
-    FRAME_CAPTION,
-    HOLLOW,
-    leave_room,
-    mark_entries,
-    mark_frame,
-)
-from orchestrator.report.series import EXCLUDED, Row, series_by_epsilon
 from orchestrator.report.tables import Tables
-from orchestrator.report.words import family_title, in_one_line
 
 _INCHES = (7.2, 3.7)
 _MAGNITUDES = 10.0
@@ -61,19 +60,14 @@ Curve = list[tuple[float, float]]
 """(η/η_c, value) in ascending order."""
 
 
-@some("no run has both an η_c and a test loss")
-def test_loss(tables: Tables) -> Iterator[Drawn]:
-    """The test loss of each family of columns that has figures of its own.
-
-    Raises:
-        NothingToDrawError: of none of them both η_c and a test loss are known.
-    """
+def test_loss(tables: Tables) -> Iterator[ReportFigure]:
+    """The test loss of each family of columns that has figures of its own."""
     tables.read(column for family in tables.shown_families for column in family)
     for family in tables.shown_families:
         rows = [tables.trials(column) for column in family]
         if not any(curves(rows, "test_loss").values()):
             continue
-        yield Drawn(
+        yield ReportFigure(
             f"test-loss-{family[0]['column_id']}",
             f"Test loss: {in_one_line(family_title(family))}",
             _CAPTION,
@@ -95,7 +89,12 @@ def test_loss_figure(columns: Sequence[Sequence[Row]], title: str) -> Figure:
     for axes, measure in zip(panels, measures, strict=True):
         _draw(axes, columns, measure)
     handles = [
-        Line2D([], [], color=look(n).color, marker=look(n).marker, label=rf"$\varepsilon$ = {e:g}")
+        Line2D(
+            [],
+            [],
+            **cycle(n),
+            label=rf"$\varepsilon$ = {e:g}",
+        )
         for n, (e, found) in enumerate(curves(columns, "test_loss").items())
         if found
     ]
@@ -105,7 +104,7 @@ def test_loss_figure(columns: Sequence[Sequence[Row]], title: str) -> Figure:
     handles.append(Line2D([], [], color=GREY, label="gradient flow", **FLOW))
     handles.append(Line2D([], [], color=INK, label="lowest test loss", **_BEST))
     handles.append(Line2D([], [], label=r"$\eta = \eta_c$", **CRITICAL))
-    handles += mark_entries(row for rows in columns for row in rows if row["eta_c"])
+    handles += marker_legend(row for rows in columns for row in rows if row["eta_c"])
     figure.legend(
         handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False
     )
@@ -118,7 +117,7 @@ def curves(columns: Sequence[Sequence[Row]], measure: str) -> dict[float, list[C
     """By threshold, largest first, a curve of each column that has one."""
     found: dict[float, list[Curve]] = {}
     for rows in columns:
-        for series in series_by_epsilon(rows):
+        for series in places_of(rows):
             curve = _curve(series.settled, measure)
             found.setdefault(series.epsilon, []).extend([curve] if curve else [])
     return dict(sorted(found.items(), reverse=True))
@@ -156,46 +155,46 @@ def _at(curve: Curve, ratio: float) -> float | None:
 
 
 def _draw(axes: Axes, columns: Sequence[Sequence[Row]], measure: str) -> None:
-    dress(axes, measure.replace("_", " "))
+    set_up_panel(axes, measure.replace("_", " "))
     levels = _levels(columns, measure)
     shown: list[float] = []
     runs = _runs(columns)
     for number, (epsilon, its_curves) in enumerate(curves(columns, measure).items()):
-        its = look(number)
+        its = cycle(number)
         several = len(its_curves) > 1
         for curve in its_curves if several else ():
-            axes.plot(*zip(*curve, strict=True), color=its.color, **_SEED)
+            axes.plot(*zip(*curve, strict=True), color=its["color"], **_SEED)
         middle = medians(its_curves)
         if middle:
             style: dict[str, Any] = {"markersize": 5, "linewidth": _THICK if several else 1.0}
-            axes.plot(*zip(*middle, strict=True), color=its.color, marker=its.marker, **style)
+            axes.plot(*zip(*middle, strict=True), **its, **style)
             best = min(middle, key=lambda point: point[1])
             if measure == "test_loss":
-                axes.plot(*best, color=its.color, **_BEST)
+                axes.plot(*best, color=its["color"], **_BEST)
         if epsilon in levels and its_curves:
-            axes.axhline(levels[epsilon], color=its.color, **FLOW)
+            axes.axhline(levels[epsilon], color=its["color"], **FLOW)
         excluded = _curve([row for row in runs[epsilon] if row["fate"] in EXCLUDED], measure)
         for point in excluded:
-            axes.plot(*point, color=its.color, marker=its.marker, markersize=5, **HOLLOW)
+            axes.plot(*point, **its, markersize=5, **HOLLOW)
         shown += [value for curve in [*its_curves, excluded] for _, value in curve]
     axes.axvline(1, zorder=1.2, **CRITICAL)
     axes.set_xscale("log")
-    tick_logarithmically(axes.xaxis, *axes.get_xlim())
+    set_log_ticks(axes.xaxis, *axes.get_xlim())
     if measure == "test_loss" and shown and 0 < _MAGNITUDES * min(shown) < max(shown):
         axes.set_yscale("log")
-        tick_logarithmically(axes.yaxis, *axes.get_ylim())
-    widen(axes)
+        set_log_ticks(axes.yaxis, *axes.get_ylim())
+    widen_span(axes)
     if measure == "test_loss":
-        marked = [(look(number).color, runs[epsilon]) for number, epsilon in enumerate(runs)]
+        marked = [(cycle(number)["color"], runs[epsilon]) for number, epsilon in enumerate(runs)]
         leave_room(axes, marked)
-        mark_frame(axes, marked, _ratio)
+        frame_markers(axes, marked, _ratio)
 
 
 def _runs(columns: Sequence[Sequence[Row]]) -> dict[float, list[Row]]:
     """All runs of GD by threshold, largest first."""
     found: dict[float, list[Row]] = {}
     for rows in columns:
-        for series in series_by_epsilon(rows):
+        for series in places_of(rows):
             found.setdefault(series.epsilon, []).extend(series.gd)
     return dict(sorted(found.items(), reverse=True))
 
@@ -209,7 +208,7 @@ def _levels(columns: Sequence[Sequence[Row]], measure: str) -> Mapping[float, fl
     """The median of the flows by threshold."""
     values: dict[float, list[float]] = {}
     for rows in columns:
-        for series in series_by_epsilon(rows):
+        for series in places_of(rows):
             level = series.level(measure)
             if level is not None:
                 values.setdefault(series.epsilon, []).append(level)

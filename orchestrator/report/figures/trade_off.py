@@ -13,12 +13,21 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, some
-from orchestrator.report.look import GREY, INK, MAP, SMALL, TEXT, dress, tick_logarithmically, widen
-from orchestrator.report.marks import CAPTION, MARKS, mark_entries
-from orchestrator.report.series import Row, Series, series_by_epsilon
+from orchestrator.report.figures.drawing import ReportFigure
+from orchestrator.report.labels import family_title, in_one_line
+from orchestrator.report.markers import CAPTION, MARKERS, marker_legend
+from orchestrator.report.places import Place, Row, places_of
+from orchestrator.report.style import (
+    COLOR_MAP,
+    GREY,
+    INK,
+    SMALL,
+    TEXT,
+    set_log_ticks,
+    set_up_panel,
+    widen_span,
+)
 from orchestrator.report.tables import Tables
-from orchestrator.report.words import family_title, in_one_line
 
 LEAST = 3
 """Solutions of a column that make a curve."""
@@ -45,20 +54,15 @@ _CAPTION = (
 )
 
 
-@some(f"no column has {LEAST} solutions with η_c, sharpness and norm")
-def trade_off(tables: Tables) -> Iterator[Drawn]:
-    """The trade-off in each family of columns that has figures of its own.
-
-    Raises:
-        NothingToDrawError: none has enough solutions.
-    """
+def trade_off(tables: Tables) -> Iterator[ReportFigure]:
+    """The trade-off in each family of columns that has figures of its own."""
     tables.read(column for family in tables.shown_families for column in family)
     for family in tables.shown_families:
         chosen = chosen_series([tables.trials(column) for column in family])
         if not chosen:
             continue
         heading = family_title(family)
-        yield Drawn(
+        yield ReportFigure(
             f"trade-off-{family[0]['column_id']}",
             f"Norm against sharpness: {in_one_line(heading)}",
             _CAPTION,
@@ -67,17 +71,17 @@ def trade_off(tables: Tables) -> Iterator[Drawn]:
         )
 
 
-def chosen_series(columns: Sequence[Sequence[Row]]) -> list[Series]:
+def chosen_series(columns: Sequence[Sequence[Row]]) -> list[Place]:
     """At the smallest ε at which any column has enough solutions, the series of those that do."""
-    found: dict[float, list[Series]] = {}
+    found: dict[float, list[Place]] = {}
     for rows in columns:
-        for series in series_by_epsilon(rows):
+        for series in places_of(rows):
             if len(_solutions(series.settled, "l1_norm")) >= LEAST:
                 found.setdefault(series.epsilon, []).append(series)
     return found[min(found)] if found else []
 
 
-def trade_off_figure(chosen: Sequence[Series], title: str) -> Figure:
+def trade_off_figure(chosen: Sequence[Place], title: str) -> Figure:
     """Draw the solutions at one threshold, a series for each seed."""
     figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     measured = [m for m in _MEASURES if any(_solutions(one.settled, m) for one in chosen)]
@@ -90,21 +94,21 @@ def trade_off_figure(chosen: Sequence[Series], title: str) -> Figure:
     low, high = min(ratios), max(ratios)
     colors = LogNorm(low, high if high > low else low * 1.01)
     for axes, measure in zip(panels, measured, strict=True):
-        dress(axes, _MEASURES[measure])
+        set_up_panel(axes, _MEASURES[measure])
         axes.margins(0.08, 0.1)
         for series in chosen:
             _draw(axes, series, measure, colors)
-        widen(axes)
+        widen_span(axes)
     panels[0].set_xscale("log")
-    tick_logarithmically(panels[0].xaxis, *panels[0].get_xlim())
+    set_log_ticks(panels[0].xaxis, *panels[0].get_xlim())
     panels[-1].set_xlabel(
         rf"sharpness  $S$  at  $\varepsilon$ = {chosen[0].epsilon:g}", fontsize=TEXT
     )
-    bar = figure.colorbar(ScalarMappable(colors, MAP), ax=panels, pad=0.02, aspect=35)
+    bar = figure.colorbar(ScalarMappable(colors, COLOR_MAP), ax=panels, pad=0.02, aspect=35)
     bar.set_label(r"learning rate  $\eta\,/\,\eta_c$", fontsize=TEXT)
     bar.ax.tick_params(labelsize=SMALL)
     if colors.vmin is not None and colors.vmax is not None:
-        tick_logarithmically(bar.ax.yaxis, colors.vmin, colors.vmax)
+        set_log_ticks(bar.ax.yaxis, colors.vmin, colors.vmax)
     figure.align_ylabels(panels)
     figure.suptitle(title, fontsize=TEXT, parse_math=False)
     several = "a seed" if len(chosen) > 1 else "gradient descent"
@@ -114,7 +118,7 @@ def trade_off_figure(chosen: Sequence[Series], title: str) -> Figure:
     if any(series.flow for series in chosen):
         handles.append(Line2D([], [], label="gradient flow", **_FLOW))
     rows = [row for series in chosen for row in series.gd]
-    handles += mark_entries(rows, frame=False)
+    handles += marker_legend(rows, frame=False)
     if lost := _lost(rows):
         handles.append(Line2D([], [], linestyle="none", label=f"without a point: {lost}"))
     figure.legend(
@@ -136,13 +140,13 @@ def _lost(rows: Sequence[Row]) -> str:
     """How many runs did not reach ε, by what became of them."""
     counts = {
         mark.label: sum(row["fate"] == fate for row in rows)
-        for fate, mark in MARKS.items()
+        for fate, mark in MARKERS.items()
         if mark.style is not None
     }
     return ", ".join(f"{count} {label}" for label, count in counts.items() if count)
 
 
-def _draw(axes: Axes, series: Series, measure: str, colors: LogNorm) -> None:
+def _draw(axes: Axes, series: Place, measure: str, colors: LogNorm) -> None:
     settled, excluded = (_solutions(rows, measure) for rows in (series.settled, series.excluded))
     axes.plot([row["sharpness"] for row in settled], [row[measure] for row in settled], **_LINE)
     where: dict[str, Any] = {"s": 32, "zorder": 3}
@@ -150,16 +154,16 @@ def _draw(axes: Axes, series: Series, measure: str, colors: LogNorm) -> None:
         place = [row["sharpness"] for row in rows], [row[measure] for row in rows]
         ratios = [row["eta"] / row["eta_c"] for row in rows]
         if rows is settled:
-            axes.scatter(*place, c=ratios, norm=colors, cmap=MAP, linewidths=0, **where)
+            axes.scatter(*place, c=ratios, norm=colors, cmap=COLOR_MAP, linewidths=0, **where)
         elif rows:
-            edge = [to_hex(colormaps[MAP](colors(ratio))) for ratio in ratios]
+            edge = [to_hex(colormaps[COLOR_MAP](colors(ratio))) for ratio in ratios]
             axes.scatter(*place, facecolors="white", edgecolors=edge, linewidths=1.3, **where)
     flow = series.flow
     if flow is not None and flow["sharpness"] and flow[measure] is not None:
         axes.plot(flow["sharpness"], flow[measure], **_FLOW)
 
 
-def _alternative(chosen: Sequence[Series]) -> str:
+def _alternative(chosen: Sequence[Place]) -> str:
     rows = [row for series in chosen for row in _solutions(series.settled, "l1_norm")]
     flat, sharp = (pick(rows, key=lambda row: row["sharpness"]) for pick in (min, max))
     return (

@@ -13,13 +13,20 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawn import Drawn, some
-from orchestrator.report.figures.theory import EDGE_NAME, FLOW
-from orchestrator.report.look import INK, SMALL, TEXT, dress, sequence, tick_logarithmically, widen
-from orchestrator.report.marks import HOLLOW, mark_entries
-from orchestrator.report.series import EXCLUDED, Row, critical_rate
+from orchestrator.report.figures.drawing import EDGE_NAME, FLOW, ReportFigure
+from orchestrator.report.labels import in_one_line, title
+from orchestrator.report.markers import HOLLOW, marker_legend
+from orchestrator.report.places import EXCLUDED, Row, critical_rate
+from orchestrator.report.style import (
+    INK,
+    SMALL,
+    TEXT,
+    ordered_colors,
+    set_log_ticks,
+    set_up_panel,
+    widen_span,
+)
 from orchestrator.report.tables import Array, Tables, Trajectory
-from orchestrator.report.words import in_one_line, title
 
 AROUND = (0.5, 0.9, 1.1, 1.5, 2.0, 3.0)
 """In units of η_c: the runs nearest to these are drawn."""
@@ -66,13 +73,8 @@ class Path:
         return self.row["fate"] in EXCLUDED
 
 
-@some("no run near η_c has a trajectory")
-def trajectories(tables: Tables) -> Iterator[Drawn]:
-    """The trajectories around η_c of each column that has figures of its own.
-
-    Raises:
-        NothingToDrawError: none of them has a trajectory of a run near η_c.
-    """
+def trajectories(tables: Tables) -> Iterator[ReportFigure]:
+    """The trajectories around η_c of each column that has figures of its own."""
     tables.read(tables.shown)
     chosen = {one["column_id"]: chosen_runs(tables.trials(one)) for one in tables.shown}
     found = tables.trajectories([row["trial_id"] for rows in chosen.values() for row in rows])
@@ -80,7 +82,7 @@ def trajectories(tables: Tables) -> Iterator[Drawn]:
         paths = _paths(chosen[column["column_id"]], found)
         if not any(path.eta is not None for path in paths):
             continue
-        yield Drawn(
+        yield ReportFigure(
             f"trajectories-{column['column_id']}",
             f"Around η_c in time: {in_one_line(title(column))}",
             _CAPTION,
@@ -118,7 +120,7 @@ def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
     figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     (loss, sharpness), (ratio, norm) = figure.subplots(2, 2, sharex=True)
     descents = [path for path in paths if path.eta is not None]
-    colors = dict(zip(map(id, descents), sequence(len(descents)), strict=True))
+    colors = dict(zip(map(id, descents), ordered_colors(len(descents)), strict=True))
     _lay_out_time([loss, sharpness, ratio, norm], paths)
     for path in paths:
         style = {"color": colors[id(path)], "linewidth": 1.2} if id(path) in colors else _FLOW
@@ -141,12 +143,12 @@ def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
         (ratio, r"$S\cdot\eta\,/\,2$"),
         (norm, r"norm  $\Vert\theta\Vert_1$"),
     ):
-        dress(axes, label)
-        widen(axes)
+        set_up_panel(axes, label)
+        widen_span(axes)
     losses = np.concatenate([path.trajectory.train_loss for path in paths])
     if np.any(losses > 0):
         loss.set_yscale("log")
-        tick_logarithmically(loss.yaxis, *loss.get_ylim())
+        set_log_ticks(loss.yaxis, *loss.get_ylim())
     for axes in (ratio, norm):
         axes.set_xlabel(r"time  $\eta \cdot$ step", fontsize=TEXT)
     figure.suptitle(title, fontsize=TEXT, parse_math=False)
@@ -157,7 +159,7 @@ def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
     if len(descents) < len(paths):
         handles.append(Line2D([], [], label="gradient flow", **_FLOW))
     handles.append(Line2D([], [], color=INK, label=EDGE_NAME, **_LEVEL))
-    handles += mark_entries((path.row for path in paths), frame=False)
+    handles += marker_legend((path.row for path in paths), frame=False)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False
     )

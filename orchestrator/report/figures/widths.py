@@ -13,29 +13,28 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from orchestrator.analysis.groups import aliases
-from orchestrator.report.figures.drawn import Drawn, some
-from orchestrator.report.figures.theory import CRITICAL, EDGE, EDGE_NAME, draw_edge
+from orchestrator.report.figures.drawing import CRITICAL, EDGE, EDGE_NAME, ReportFigure, draw_edge
 from orchestrator.report.groups import groups, values
-from orchestrator.report.look import (
-    SMALL,
-    TEXT,
-    dress,
-    look,
-    sequence,
-    tick_logarithmically,
-    widen,
-)
-from orchestrator.report.marks import (
+from orchestrator.report.labels import MOST_IN_LEGEND, in_one_line, shortened, title
+from orchestrator.report.markers import (
     CAPTION,
     FRAME_CAPTION,
     HOLLOW,
+    frame_markers,
     leave_room,
-    mark_entries,
-    mark_frame,
+    marker_legend,
 )
-from orchestrator.report.series import Row, Series, points, series_by_epsilon
+from orchestrator.report.places import Place, Row, places_of, points
+from orchestrator.report.style import (
+    SMALL,
+    TEXT,
+    cycle,
+    ordered_colors,
+    set_log_ticks,
+    set_up_panel,
+    widen_span,
+)
 from orchestrator.report.tables import Column, Tables
-from orchestrator.report.words import MOST_IN_LEGEND, in_one_line, shown, title
 
 MOST_FIGURES = 6
 """Groups of widths that are drawn: those with the most columns."""
@@ -57,16 +56,11 @@ class Overlay:
 
     parameterization: str
     base_width: int | None
-    series: tuple[tuple[int, Series], ...]
+    series: tuple[tuple[int, Place], ...]
 
 
-@some("no columns differ in width alone")
-def widths(tables: Tables) -> Iterator[Drawn]:
-    """A figure of each group of columns that differ in width, parameterization and seed alone.
-
-    Raises:
-        NothingToDrawError: there is no such group with two widths that have solutions.
-    """
+def widths(tables: Tables) -> Iterator[ReportFigure]:
+    """A figure of each group of columns that differ in width, parameterization and seed alone."""
     free = {"width", "parameterization", "base_width", "seed"}
     several = [one for one in groups(tables.columns, free) if _has_widths(one)]
     chosen = sorted(several, key=len, reverse=True)[:MOST_FIGURES]
@@ -76,8 +70,8 @@ def widths(tables: Tables) -> Iterator[Drawn]:
         if not overlays:
             continue
         first_line = title({**group[0], "width": "width"}).splitlines()[0]
-        heading = f"{first_line}, init scale {shown(group[0]['init_scale'])}"
-        yield Drawn(
+        heading = f"{first_line}, init scale {shortened(group[0]['init_scale'])}"
+        yield ReportFigure(
             f"widths-{group[0]['column_id']}",
             f"Widths: {in_one_line(heading)}",
             _CAPTION,
@@ -91,7 +85,7 @@ def chosen_overlays(tables: Tables, group: Sequence[Column]) -> list[Overlay]:
     found = {
         column["column_id"]: {
             series.epsilon: series
-            for series in series_by_epsilon(tables.trials(column))
+            for series in places_of(tables.trials(column))
             if len(_solutions(series)) > 1
         }
         for column in group
@@ -123,17 +117,17 @@ def widths_figure(overlays: Sequence[Overlay], title: str) -> Figure:
     )
     grid = figure.subplots(len(overlays), 2, sharex=True, sharey="col", squeeze=False)
     all_widths = sorted({width for overlay in overlays for width, _ in overlay.series})
-    colors = dict(zip(all_widths, sequence(len(all_widths)), strict=True))
-    markers = {width: look(number).marker for number, width in enumerate(all_widths)}
+    colors = dict(zip(all_widths, ordered_colors(len(all_widths)), strict=True))
+    markers = {width: cycle(number)["marker"] for number, width in enumerate(all_widths)}
     for (sharpness, norm), overlay in zip(grid, overlays, strict=True):
-        dress(sharpness, "final sharpness  $S$")
-        dress(norm, r"$\Vert\theta\Vert_1$ / that of the flow")
+        set_up_panel(sharpness, "final sharpness  $S$")
+        set_up_panel(norm, r"$\Vert\theta\Vert_1$ / that of the flow")
         for width, series in overlay.series:
             style: dict[str, Any] = {"color": colors[width], "marker": markers[width]}
             _draw(sharpness, norm, series, style)
         for axes in (sharpness, norm):
             axes.set_title(_name(overlay), fontsize=TEXT, parse_math=False)
-            widen(axes)
+            widen_span(axes)
     _lay_out(grid, overlays)
     leave_room(grid[0, 0], _by_width([one for o in overlays for one in o.series], colors))
     for overlay, panels in zip(overlays, grid, strict=True):
@@ -146,7 +140,7 @@ def widths_figure(overlays: Sequence[Overlay], title: str) -> Figure:
     ]
     handles.append(Line2D([], [], label=EDGE_NAME, **EDGE))
     handles.append(Line2D([], [], label=r"$\eta_c$", **CRITICAL))
-    handles += mark_entries(row for o in overlays for _, one in o.series for row in one.gd)
+    handles += marker_legend(row for o in overlays for _, one in o.series for row in one.gd)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False
     )
@@ -170,12 +164,12 @@ def _by_parameterization(group: Sequence[Column]) -> list[list[Column]]:
     return groups([*group, *at_base_width], {"width", "seed"})
 
 
-def _solutions(series: Series) -> list[Row]:
+def _solutions(series: Place) -> list[Row]:
     """The runs that count."""
     return [row for row in series.settled if row["sharpness"] is not None]
 
 
-def _draw(sharpness: Axes, norm: Axes, series: Series, style: dict[str, Any]) -> None:
+def _draw(sharpness: Axes, norm: Axes, series: Place, style: dict[str, Any]) -> None:
     level = series.level("l1_norm")
     line: dict[str, Any] = {"markersize": 4, "linewidth": 0.9, **style}
     for rows, its in ((series.settled, line), (series.excluded, {**line, **HOLLOW})):
@@ -201,12 +195,12 @@ def _lay_out(grid: Any, overlays: Sequence[Overlay]) -> None:
     first.set_ylim(bottom, top)
     for axes in grid[:, 0]:
         draw_edge(axes)
-        tick_logarithmically(axes.yaxis, bottom, top)
+        set_log_ticks(axes.yaxis, bottom, top)
     for axes in grid[:, 1]:
         axes.set_xscale("log")
-        tick_logarithmically(axes.xaxis, low, high)
+        set_log_ticks(axes.xaxis, low, high)
     for axes in grid[:, 0]:
-        tick_logarithmically(axes.xaxis, low, high)
+        set_log_ticks(axes.xaxis, low, high)
     for axes in grid[-1]:
         axes.set_xlabel(r"learning rate  $\eta$", fontsize=TEXT)
 
@@ -218,11 +212,11 @@ def _mark(panels: Sequence[Axes], overlay: Overlay, colors: dict[int, str]) -> N
         rates = {row["column_id"]: row["eta_c"] for row in rows if row["eta_c"]}
         for axes in panels if rates else ():
             axes.axvline(median(rates.values()), zorder=1.2, **{**CRITICAL, "color": color})
-    mark_frame(panels[0], groups)
+    frame_markers(panels[0], groups)
 
 
 def _by_width(
-    series: Sequence[tuple[int, Series]], colors: dict[int, str]
+    series: Sequence[tuple[int, Place]], colors: dict[int, str]
 ) -> list[tuple[str, list[Row]]]:
     """The runs of each width, with its colour."""
     found: dict[int, list[Row]] = {}
@@ -233,7 +227,7 @@ def _by_width(
 
 def _name(overlay: Overlay) -> str:
     base = "" if overlay.base_width is None else f" (base width {overlay.base_width})"
-    return shown(overlay.parameterization, MOST_IN_LEGEND) + base
+    return shortened(overlay.parameterization, MOST_IN_LEGEND) + base
 
 
 def _alternative(overlays: Sequence[Overlay]) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orchestrator.analysis.groups import aliases
-from orchestrator.report.groups import values
-from orchestrator.report.look import look, sequence
-from orchestrator.report.marks import MARKS
-from orchestrator.report.page.paths import paths
-from orchestrator.report.page.problems import FIELDS
-from orchestrator.report.series import Series, series_by_epsilon
-from orchestrator.report.tables import Column, Tables
-from orchestrator.report.words import PROBLEM, field_name, in_one_line, shown, title
+import numpy as np
 
-Phases = Mapping[tuple[str, float], Mapping[str, Any]]
+from orchestrator.analysis.groups import aliases
+from orchestrator.report.figures.trajectories import chosen_runs, thinned
+from orchestrator.report.groups import values
+from orchestrator.report.labels import PROBLEM, field_name, in_one_line, shortened, title
+from orchestrator.report.markers import MARKERS
+from orchestrator.report.page.sections import FIELDS
+from orchestrator.report.places import Place, Row, places_of
+from orchestrator.report.style import cycle, ordered_colors
+from orchestrator.report.tables import Column, Tables, Trajectory
 
 DIGITS = 5
 """Significant ones of a number on the page, which shows four."""
@@ -31,23 +31,33 @@ _PHASE = (
 
 _MEASURES = ("sharpness", "l1_norm", "test_loss", "test_accuracy", "steps")
 
+MOST_POINTS, LEAST_POINTS = 200, 40
+"""Of a trial in time."""
 
-def curves(tables: Tables, phases: Phases) -> dict[str, Any]:
+ALL_POINTS = 300_000
+"""Of all trials together: more trials have fewer points each, down to ``LEAST_POINTS``."""
+
+_AT_ONCE = 500
+"""Trials whose recorded steps are in memory together."""
+
+_DIGITS_IN_TIME = 4
+
+
+def curves(tables: Tables) -> dict[str, Any]:
     """What the scripts of the page read.
 
-    ``phases`` are the rows of the analysis by column_id and ε. Of the result, ``axes`` are the
-    fields with several values; ``columns`` the columns, each with the number of its value on every
-    axis, and those of the other parameterizations under which it is the same problem; ``marks`` say
-    how runs of each fate are drawn; ``places`` are pairs of a column and a threshold with their
-    flow and what the analysis says; ``runs`` GD at a place, column by column; ``paths`` runs in
-    time.
+    ``axes`` are the fields with several values; ``columns`` the columns, each with the number of
+    its value on every axis, and those of the other parameterizations under which it is the same
+    problem; ``marks`` say how runs of each fate are drawn; ``places`` are pairs of a column and a
+    threshold with their flow and what the analysis says; ``runs`` GD at a place, column by column;
+    ``paths`` runs in time.
     """
     columns = tables.shown
     tables.read(columns)
     axes = _axes(columns)
     also = _stand_ins(columns, axes.get("parameterization", []))
     epsilons = sorted({row["epsilon"] for one in columns for row in tables.trials(one)})
-    places, runs = _places(tables, columns, epsilons, phases)
+    places, runs = _places(tables, columns, epsilons)
     return {
         "axes": [_shown(field, found) for field, found in axes.items()],
         "epsilons": {
@@ -65,7 +75,7 @@ def curves(tables: Tables, phases: Phases) -> dict[str, Any]:
         ],
         "marks": [
             {"drawn": mark.drawn, "label": mark.label, "symbol": mark.symbol}
-            for mark in MARKS.values()
+            for mark in MARKERS.values()
         ],
         "places": places,
         "runs": runs,
@@ -116,26 +126,26 @@ def _told_apart(found: Sequence[Any]) -> list[str]:
     """Values in words, with a number behind those that would read like another."""
     words: list[str] = []
     for value in found:
-        text = "none" if value is None else shown(value)
+        text = "none" if value is None else shortened(value)
         words.append(text if text not in words else f"{text} ({len(words) + 1})")
     return words
 
 
 def _colors(count: int, *, ordered: bool) -> list[str]:
-    return sequence(count) if ordered else [look(number).color for number in range(count)]
+    return ordered_colors(count) if ordered else [cycle(number)["color"] for number in range(count)]
 
 
 def _places(
-    tables: Tables, columns: Sequence[Column], epsilons: Sequence[float], phases: Phases
+    tables: Tables, columns: Sequence[Column], epsilons: Sequence[float]
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
     """All pairs of a column and a threshold, and all GD runs at them."""
     places: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
     for number, column in enumerate(columns):
         rows = tables.trials(column)
-        for series in series_by_epsilon(rows):
+        for series in places_of(rows):
             its = [row for row in rows if row["epsilon"] == series.epsilon]
-            phase = phases.get((column["column_id"], series.epsilon), {})
+            phase = tables.phases.get((column["column_id"], series.epsilon), {})
             rates = [row["eta_c"] for row in its if row["eta_c"] is not None]
             places.append(
                 {
@@ -152,9 +162,9 @@ def _places(
     return _columnar(places), _columnar(runs)
 
 
-def _runs(series: Series, place: int) -> Iterable[dict[str, Any]]:
+def _runs(series: Place, place: int) -> Iterable[dict[str, Any]]:
     """The GD runs of one place in ascending η; ``fate`` is the number of its mark."""
-    fates = list(MARKS)
+    fates = list(MARKERS)
     for row in series.gd:
         yield {
             "place": place,
@@ -168,6 +178,42 @@ def _columnar(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Rows as a list for each name; none of it where there are no rows."""
     names = list(rows[0]) if rows else []
     return {name: [rounded(row[name]) for row in rows] for name in names}
+
+
+def paths(tables: Tables, columns: Sequence[Column]) -> dict[str, Any]:
+    """The trials near η_c of each column, as ``runs``, with ``most``, the points that one may have.
+
+    Which these are is said by :func:`orchestrator.report.figures.trajectories.chosen_runs`.
+    Points are the lowest and the highest sharpness of every short stretch.
+    """
+    chosen = [(n, row) for n, one in enumerate(columns) for row in chosen_runs(tables.trials(one))]
+    most = max(LEAST_POINTS, min(MOST_POINTS, ALL_POINTS // max(1, len(chosen))))
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(chosen), _AT_ONCE):
+        some = chosen[start : start + _AT_ONCE]
+        steps = tables.trajectories([row["trial_id"] for _, row in some])
+        found += [
+            {"column": number, **_path(row, steps[row["trial_id"]], most)}
+            for number, row in some
+            if row["trial_id"] in steps
+        ]
+    return {"most": most, "runs": [path for path in found if path["time"]]}
+
+
+def _path(row: Row, steps: Trajectory, most: int) -> dict[str, Any]:
+    digits = _DIGITS_IN_TIME
+    places = np.arange(len(steps.step), dtype=np.float64)
+    kept = thinned(places, steps.sharpness, most)[0].astype(int)
+    in_time = {"time": steps.time, "sharpness": steps.sharpness, "train_loss": steps.train_loss}
+    return {
+        "eta": rounded(row["eta"], digits),
+        "fate": None if row["fate"] is None else list(MARKERS).index(row["fate"]),
+        "ratio": None if row["eta"] is None else rounded(row["eta"] / row["eta_c"], digits),
+        **{
+            name: [rounded(value, digits) for value in of[kept].tolist()]
+            for name, of in in_time.items()
+        },
+    }
 
 
 def rounded(value: Any, digits: int = DIGITS) -> Any:

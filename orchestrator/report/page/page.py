@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,24 +14,18 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from orchestrator.report.marks import CAPTION
-from orchestrator.report.page import failures, problems, provenance
-from orchestrator.report.page.analysed import analysed
-from orchestrator.report.page.answers import answers
+from orchestrator.report.labels import shortened
+from orchestrator.report.markers import CAPTION
 from orchestrator.report.page.curves import curves
-from orchestrator.report.page.embedded import as_json, policy
-from orchestrator.report.page.findings import findings, phases
-from orchestrator.report.page.opening import opening
-from orchestrator.report.page.software import software
+from orchestrator.report.page.sections import sections
 from orchestrator.report.tables import Tables
-from orchestrator.report.words import shown
 from orchestrator.run_directory import SWEEP
 from orchestrator.store import write_bytes_whole
 from orchestrator.store.write import file_errors
 
 PAGE = "index.html"
 
-PAGE_WORDS = {
+PAGE_TEXTS = {
     "name": "index",
     "title": "The page of the run",
     "caption": "What was run and found, figures to zoom and to filter, failures, and provenance.",
@@ -41,6 +38,8 @@ MOST_COLUMNS = 1000
 
 PLOTLY = "plotly-basic-4.1.1.min.js"
 SCRIPTS = ("selection.js", "marks.js", "figures.js", "numbers.js", "page.js")
+
+_ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def write_page(run: Path, folder: Path, figures: Sequence[Mapping[str, Any]] = ()) -> Path:
@@ -70,34 +69,54 @@ def page_of(run: Path, figures: Sequence[Mapping[str, Any]] = ()) -> str:
         StoreError: the run directory cannot be read.
     """
     tables = Tables(run, MOST_COLUMNS)
-    with analysed(run) as analysis:
-        found = findings(analysis.run)
-        its_phases = phases(analysis.run)
-    data = curves(tables, its_phases)
-    asked = answers(run, {**problems.QUESTIONS, **failures.QUESTIONS, **provenance.QUESTIONS})
     scripts = [part(PLOTLY), _in_own_scope([part(name) for name in SCRIPTS])]
     return (
         _environment()
         .from_string(part("page.html.jinja"))
         .render(
-            policy=policy(scripts),
+            policy=_policy(scripts),
             scripts=[Markup(script) for script in scripts],
             style=Markup(part("page.css")),
-            data=Markup(as_json(data)),
-            is_current=analysis.is_of_the_run,
-            opening=opening(tables, its_phases, found),
-            problems=problems.problems(tables.columns, asked),
+            data=Markup(as_json(curves(tables))),
+            is_current=tables.computed is None,
             columns=len(tables.columns),
             columns_here=len(tables.shown),
-            findings=found,
-            failures=failures.failures(asked, its_phases.values()),
-            provenance=provenance.provenance(asked),
             marks_caption=CAPTION,
-            software=software(),
             sweep_file=_sweep_file(run),
             figures=[_link(figure) for figure in figures],
+            **sections(tables),
         )
     )
+
+
+def as_json(value: object) -> str:
+    """JSON that HTML and JavaScript read as JSON whatever text is in it, without spaces.
+
+    >>> as_json({"label": "</script>"})
+    '{"label":"\\\\u003c/script\\\\u003e"}'
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPED)
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """The Content-Security-Policy of a page that runs these inline scripts and loads nothing.
+
+    Plotly sets the style of what it draws, so styles may be inline; its pictures to save are blobs.
+    """
+    hashes = " ".join(f"'{_hash(script)}'" for script in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def part(name: str) -> str:
@@ -124,7 +143,7 @@ def _number(value: float | None) -> str:
 
 
 def _text(value: object, most: int = 60) -> str:
-    return "not known" if value is None else shown(value, most)
+    return "not known" if value is None else shortened(value, most)
 
 
 def _typeset(text: str) -> Markup:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.report import figures_of
 from orchestrator.report.tables import Tables
 from orchestrator.store import create, write_part
 
@@ -68,6 +69,12 @@ class Run:
 
     def tables(self, most: int = 12) -> Tables:
         return Tables(self.path, most)
+
+    def missing(self, name: str) -> str:
+        """Why the run has no figure of a name."""
+        said: list[str] = []
+        assert list(figures_of(self.path, names=[name], warn=said.append)) == []
+        return "; ".join(said)
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.analysis import analyze
+from orchestrator.analysis import analyze, compute
 from orchestrator.report.figures.agreement import agreement, agreement_figure, chosen_points
-from orchestrator.report.figures.drawn import NothingToDrawError
-from orchestrator.report.phases import Kink, kinks
 
 ETAS = (0.02, 0.03, 0.08, 0.15, 0.3, 0.6)
 
@@ -30,9 +28,12 @@ def column_of(column_id: str, **values):
     return {**COLUMN, "column_id": column_id, **values}
 
 
-def kink(column_id: str, predicted, fitted, **values) -> Kink:
-    known = {"epsilon": 0.1, "low": None, "high": None, "flow_sharpness": None, **values}
-    return Kink(column_id=column_id, predicted=predicted, fitted=fitted, **known)
+def phase(column_id: str, predicted, fitted, **values):
+    """A row of ``phase``."""
+    return {
+        **{"column_id": column_id, "epsilon": 0.1, "eta_c": predicted, "eta_c_fitted": fitted},
+        **{"eta_c_fitted_low": None, "eta_c_fitted_high": None, "flow_sharpness": None, **values},
+    }
 
 
 def clouds(axes) -> dict[str, list[tuple[float, float]]]:
@@ -49,11 +50,11 @@ def clouds(axes) -> dict[str, list[tuple[float, float]]]:
 def test_points_are_the_columns_at_which_both_are_known() -> None:
     columns = [column_of("a"), column_of("b")]
     known = [
-        kink("a", 0.1, 0.11),
-        kink("a", None, 0.1),
-        kink("b", 0.2, None),
-        kink("b", 0.2, 0.2, epsilon=0.02),
-        kink("gone", 0.1, 0.1),
+        phase("a", 0.1, 0.11),
+        phase("a", None, 0.1),
+        phase("b", 0.2, None),
+        phase("b", 0.2, 0.2, epsilon=0.02),
+        phase("gone", 0.1, 0.1),
     ]
     found = [(point.column["column_id"], point.epsilon) for point in chosen_points(columns, known)]
     assert found == [("a", 0.1), ("b", 0.02)]
@@ -62,7 +63,10 @@ def test_points_are_the_columns_at_which_both_are_known() -> None:
 def test_the_panels_hold_the_rates_and_their_ratios_with_their_bounds() -> None:
     columns = [column_of("a"), column_of("b", loss="ce")]
     rates = {"a": (0.1, 0.11), "b": (0.2, 0.19)}
-    known = [kink(name, *its, low=its[1] * 0.9, high=its[1] * 1.2) for name, its in rates.items()]
+    known = [
+        phase(name, *its, eta_c_fitted_low=its[1] * 0.9, eta_c_fitted_high=its[1] * 1.2)
+        for name, its in rates.items()
+    ]
     both, ratio = agreement_figure(chosen_points(columns, known)).axes
     assert sorted(point for cloud in clouds(both).values() for point in cloud) == [
         (0.1, 0.11),
@@ -78,14 +82,14 @@ def test_the_panels_hold_the_rates_and_their_ratios_with_their_bounds() -> None:
 
 def test_a_field_that_varies_gives_the_colours() -> None:
     columns = [column_of("a"), column_of("b", loss="ce"), column_of("c", n_train=20)]
-    figure = agreement_figure(chosen_points(columns, [kink(n, 0.1, 0.1) for n in "abc"]))
+    figure = agreement_figure(chosen_points(columns, [phase(n, 0.1, 0.1) for n in "abc"]))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["loss ce", "loss mse", "equal", "median ratio"]
 
 
 def test_a_flow_that_was_sharper_before_the_threshold_is_half_filled() -> None:
     columns = [column_of("a"), column_of("b")]
-    known = [kink("a", 0.1, 0.1, flow_sharpness=20.0), kink("b", 0.2, 0.3, flow_sharpness=7.0)]
+    known = [phase("a", 0.1, 0.1, flow_sharpness=20.0), phase("b", 0.2, 0.3, flow_sharpness=7.0)]
     figure = agreement_figure(chosen_points(columns, known))
     (half,) = [
         line
@@ -99,7 +103,7 @@ def test_a_flow_that_was_sharper_before_the_threshold_is_half_filled() -> None:
 def test_the_summary_has_the_slope_of_many_points() -> None:
     predicted = np.geomspace(0.01, 1, 9)
     columns = [column_of(str(n)) for n in range(9)]
-    known = [kink(str(n), rate, 2 * rate**0.9) for n, rate in enumerate(predicted)]
+    known = [phase(str(n), rate, 2 * rate**0.9) for n, rate in enumerate(predicted)]
     title = agreement_figure(chosen_points(columns, known)).get_suptitle()
     assert "slope of log fitted on log predicted: 0.900" in title
     assert f"median {2 * predicted[4] ** -0.1:.3f} of 9" in title
@@ -117,18 +121,22 @@ def test_a_run_is_analysed_without_being_written_to(run, column) -> None:
 
 def test_the_analysis_counts_until_trials_came_since(run, column, monkeypatch) -> None:
     run.add(column())
-    computed = kinks(run.path)
+    computed = run.tables().phases
     analyze(run.path)
     calls: list[object] = []
-    monkeypatch.setattr("orchestrator.report.phases.phases", lambda run: calls.append(run) or [])
-    assert kinks(run.path) == computed
+
+    def counted(run):
+        calls.append(run)
+        return compute(run)
+
+    monkeypatch.setattr("orchestrator.report.tables.compute", counted)
+    assert run.tables().phases == computed
     assert calls == []
     run.add(column(column_id="later"))
-    assert kinks(run.path) == []
+    assert run.tables().phases.keys() > computed.keys()
     assert calls == [run.path]
 
 
 def test_one_point_is_no_agreement(run, column) -> None:
     run.add(column(epsilons=(0.1,), etas=ETAS))
-    with pytest.raises(NothingToDrawError, match="fewer than two fitted η_c are known"):
-        next(agreement(run.tables()))
+    assert "fewer than two fitted η_c are known" in run.missing("agreement")

@@ -78,7 +78,7 @@ def test_every_figure_with_data_is_drawn_with_its_words_and_the_others_are_said(
     (left_out,) = said
     assert left_out.startswith("figure manifold is left out: no column is a diagonal network")
     for drawn in figures:
-        words = drawn.words()
+        words = drawn.texts()
         assert min(len(words[name]) for name in ("title", "alternative")) > 20
         assert len(words["caption"]) > 100
         assert words["caption"].endswith(".")

@@ -16,11 +16,9 @@ from typing import Any
 import pytest
 
 from orchestrator.analysis import analyze
-from orchestrator.report.page import page, page_of, paths, write_page
-from orchestrator.report.page.analysed import analysed
-from orchestrator.report.page.embedded import as_json
-from orchestrator.report.page.findings import findings, phases
-from orchestrator.report.page.opening import MATTER, opening
+from orchestrator.report.page import curves, page, page_of, write_page
+from orchestrator.report.page.page import as_json
+from orchestrator.report.page.sections import MATTER, opening, statements
 from orchestrator.report.tables import Tables
 from orchestrator.store import query
 
@@ -156,13 +154,13 @@ def test_the_page_opens_with_the_picture_of_the_column_that_is_known_best(run, c
 
 def test_the_opening_has_three_statements_at_most_and_each_is_decided(run, column) -> None:
     run.add(column())
-    with analysed(run.path) as analysis:
-        found = findings(analysis.run)
-        opened = opening(Tables(run.path, 10), phases(analysis.run), found)
+    tables = Tables(run.path, 10)
+    found = statements(tables.analysed("findings"))["decided"]
+    opened = opening(tables, found)
     assert opened is not None
-    assert 1 <= len(opened.statements) <= 3
-    decided = [one.statement_id for one in found.decided]
-    shown = [one.statement_id for one in opened.statements]
+    assert 1 <= len(opened["statements"]) <= 3
+    decided = [one["statement_id"] for one in found]
+    shown = [one["statement_id"] for one in opened["statements"]]
     assert shown == [name for name in MATTER if name in decided][:3]
 
 
@@ -375,10 +373,10 @@ def test_a_long_run_keeps_its_lowest_and_highest_sharpness_in_few_points(
     run.add(column(epsilons=(0.1,)))
     add_path(run, 5000)
     (path,) = read(run).data["paths"]["runs"]
-    assert len(path["time"]) <= paths.MOST_POINTS
+    assert len(path["time"]) <= curves.MOST_POINTS
     assert (min(path["sharpness"]), max(path["sharpness"])) == (20.0, 31.0)
     assert (path["eta"], path["ratio"]) == (0.05, 0.5)
-    monkeypatch.setattr(paths, "ALL_POINTS", 60)
+    monkeypatch.setattr(curves, "ALL_POINTS", 60)
     (path,) = read(run).data["paths"]["runs"]
     assert len(path["time"]) <= 60
 

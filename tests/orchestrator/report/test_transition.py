@@ -9,9 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from orchestrator.report import transition_figure
-from orchestrator.report.look import look
-from orchestrator.report.phases import Kink
-from orchestrator.report.words import title
+from orchestrator.report.labels import title
+from orchestrator.report.style import cycle
+
+FITTED = {
+    "epsilon": 0.02,
+    "eta_c_fitted": 0.021,
+    "eta_c_fitted_low": 0.019,
+    "eta_c_fitted_high": 0.023,
+}
+"""What a figure needs of a row of ``phase``."""
 
 
 def rendered(figure: Figure) -> bytes:
@@ -54,7 +61,7 @@ def test_the_flow_is_a_level_line_of_the_colour_of_its_threshold(column) -> None
     for axes, levels in zip(figure.axes, ([20, 100], [10, 50], [0.1, 0.02]), strict=False):
         flat = [line for line in axes.get_lines() if list(line.get_xdata()) == [0, 1]]
         assert [line.get_ydata()[0] for line in flat] == levels
-        assert [line.get_color() for line in flat] == [look(0).color, look(1).color]
+        assert [line.get_color() for line in flat] == [cycle(0)["color"], cycle(1)["color"]]
 
 
 def test_the_edge_of_stability_and_the_critical_rate_of_the_smallest_threshold(column) -> None:
@@ -69,8 +76,7 @@ def test_the_edge_of_stability_and_the_critical_rate_of_the_smallest_threshold(c
 
 
 def test_the_fitted_critical_rate_is_a_line_with_its_bounds(column) -> None:
-    kink = Kink("c0ffee", 0.02, 0.02, 0.021, 0.019, 0.023, 100.0)
-    figure = transition_figure(column(), kink)
+    figure = transition_figure(column(), FITTED)
     for axes in figure.axes[:3]:
         (fitted,) = lines(axes, r"$\eta_c$ fitted = 0.021")
         assert data(fitted)[0] == [0.021, 0.021]
@@ -144,8 +150,11 @@ def test_runs_without_a_point_are_marks_along_the_frame(column) -> None:
     rows += column(etas=(0.01,), epsilons=(0.02,), flow=False, status="max_steps")
     figure = transition_figure(rows)
     sharpness = figure.axes[0]
-    assert marks(sharpness, "x") == {look(0).color: [0.6], look(1).color: [0.5, 0.6]}
-    assert marks(sharpness, "|") == {look(1).color: [0.01]}
+    assert marks(sharpness, "x") == {
+        cycle(0)["color"]: [0.6],
+        cycle(1)["color"]: [0.5, 0.6],
+    }
+    assert marks(sharpness, "|") == {cycle(1)["color"]: [0.01]}
     assert {"diverged", r"stopped short of $\varepsilon$"} <= set(entries(figure))
     (line,) = lines(sharpness, r"$\varepsilon$ = 0.02")
     assert not {0.01, 0.5, 0.6} & set(data(line)[0])
@@ -184,15 +193,14 @@ def test_excluded_runs_are_hollow_on_no_line_and_named_with_their_reasons(column
         (hollow,) = [x for x in axes.get_lines() if x.get_markerfacecolor() == "white"]
         assert data(hollow)[0] == (excluded if axes is not figure.axes[0] else [0.02, 0.05, 0.4])
         assert hollow.get_linestyle() == "None"
-        assert hollow.get_color() == line.get_color() == look(0).color
+        assert hollow.get_color() == line.get_color() == cycle(0)["color"]
     (entry,) = [text for text in entries(figure) if text.startswith("excluded")]
     assert entry == "excluded ($S$ not measured, $S$ not converged, by accident)"
 
 
 def test_the_band_around_the_fitted_rate_has_a_legend(column) -> None:
-    known = Kink("c0ffee", 0.02, 0.02, 0.021, 0.019, 0.023, 100.0)
-    assert "95 % interval of the fit" in entries(transition_figure(column(), known))
-    unknown = Kink("c0ffee", 0.02, 0.02, 0.021, None, None, 100.0)
+    assert "95 % interval of the fit" in entries(transition_figure(column(), FITTED))
+    unknown = FITTED | {"eta_c_fitted_low": None, "eta_c_fitted_high": None}
     assert "95 % interval of the fit" not in entries(transition_figure(column(), unknown))
 
 
@@ -274,6 +282,6 @@ def test_only_the_rows_of_one_column_make_a_figure(column) -> None:
 
 
 def test_looks_differ_in_colour_and_in_marker() -> None:
-    first = [look(number) for number in range(6)]
-    assert len({one.color for one in first}) == len({one.marker for one in first}) == 6
-    assert len({look(number) for number in range(42)}) == 42
+    first = [cycle(number) for number in range(6)]
+    assert len({one["color"] for one in first}) == len({one["marker"] for one in first}) == 6
+    assert len({tuple(cycle(number).values()) for number in range(42)}) == 42

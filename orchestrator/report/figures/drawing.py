@@ -1,16 +1,42 @@
-"""What theory says along the axis of η: the edge of stability, and η_c, predicted and fitted."""
+"""What every figure is drawn with: the lines of theory, and the texts that go with a figure."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from orchestrator.report.look import GREY, INK
-from orchestrator.report.phases import Kink
+from orchestrator.report.places import Row
+from orchestrator.report.style import GREY, INK
+
+
+@dataclass(frozen=True, eq=False)
+class ReportFigure:
+    """A figure with its words, all plain text.
+
+    ``name`` is that of its files, without suffix. ``caption`` says what is seen and how it was
+    selected, ``alternative`` what the drawing shows to a person who does not see it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alternative: str
+    figure: Figure
+
+    def texts(self) -> dict[str, str]:
+        """All but the drawing."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "caption": self.caption,
+            "alternative": self.alternative,
+        }
+
 
 EDGE_NAME = r"edge of stability $2/\eta$"
 
@@ -34,12 +60,17 @@ def draw_critical(panels: Sequence[Axes], critical: tuple[float, float]) -> None
         axes.axvline(critical[1], zorder=1.2, label=critical_name(critical), **CRITICAL)
 
 
-def draw_kink(panels: Sequence[Axes], kink: Kink) -> None:
+def draw_kink(panels: Sequence[Axes], phase: Row) -> None:
     """The η_c at which the sharpness of GD bends, and how well it is known."""
     for axes in panels:
-        axes.axvline(kink.fitted or math.nan, zorder=1.2, label=kink_name(kink), **FITTED)
-        if kink.low is not None and kink.high is not None:
-            axes.axvspan(kink.low, kink.high, zorder=1.1, **BAND)
+        axes.axvline(phase["eta_c_fitted"], zorder=1.2, label=kink_name(phase), **FITTED)
+        if has_interval(phase):
+            axes.axvspan(phase["eta_c_fitted_low"], phase["eta_c_fitted_high"], zorder=1.1, **BAND)
+
+
+def has_interval(phase: Row) -> bool:
+    """Whether the fitted η_c has bounds."""
+    return phase["eta_c_fitted_low"] is not None and phase["eta_c_fitted_high"] is not None
 
 
 def critical_name(critical: tuple[float, float]) -> str:
@@ -48,6 +79,6 @@ def critical_name(critical: tuple[float, float]) -> str:
     return rf"$\eta_c = 2/s_{{\mathrm{{gf}}}}$ = {eta_c:.3g} ($\varepsilon$ = {epsilon:g})"
 
 
-def kink_name(kink: Kink) -> str:
+def kink_name(phase: Row) -> str:
     """The fitted η_c in a legend."""
-    return rf"$\eta_c$ fitted = {kink.fitted:.3g} ($\varepsilon$ = {kink.epsilon:g})"
+    return rf"$\eta_c$ fitted = {phase['eta_c_fitted']:.3g} ($\varepsilon$ = {phase['epsilon']:g})"

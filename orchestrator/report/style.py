@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ TEXT, SMALL = 11.0, 9.5
 
 INK, GREY, FAINT = "black", "#4d4d4d", "#e3e3e3"
 
-MAP = "viridis"
+COLOR_MAP = "viridis"
 """Of numbers with an order; its lightness rises evenly."""
 
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -49,20 +49,15 @@ _WIDTH, _HEIGHT = 0.6, 1.3
 """Of a character and of a line, in units of the size of the text."""
 
 
-@dataclass(frozen=True)
-class Look:
-    """The colour and the marker of a series; the two together repeat after 42."""
-
-    color: str
-    marker: str
-
-
-def look(number: int) -> Look:
-    """The look of the series with this number."""
-    return Look(_OKABE_ITO[number % len(_OKABE_ITO)], _MARKERS[number % len(_MARKERS)])
+def cycle(number: int) -> dict[str, Any]:
+    """The colour and the marker of the series with this number; the pair repeats after 42."""
+    return {
+        "color": _OKABE_ITO[number % len(_OKABE_ITO)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+    }
 
 
-def dress(axes: Axes, label: str) -> None:
+def set_up_panel(axes: Axes, label: str) -> None:
     """Name the vertical axis, and give the panel its sizes and its grid."""
     axes.set_ylabel(label, fontsize=TEXT)
     axes.tick_params(labelsize=SMALL)
@@ -73,7 +68,7 @@ def dress(axes: Axes, label: str) -> None:
     axes.set_axisbelow(True)
 
 
-def tick_logarithmically(axis: Axis, low: float, high: float, beside: Axes | None = None) -> None:
+def set_log_ticks(axis: Axis, low: float, high: float, beside: Axes | None = None) -> None:
     """Label a log axis, with more numbers to a decade the fewer decades there are.
 
     There are no more than have room; ``beside`` is the panel of an axis that is not its own.
@@ -116,7 +111,7 @@ def _fit(axis: Axis, ticks: Sequence[float], inches_a_decade: float) -> bool:
     return True
 
 
-def widen(axes: Axes) -> None:
+def widen_span(axes: Axes) -> None:
     """Let a linear vertical axis span at least a thousandth of its values, or rounding fills it."""
     low, high = axes.get_ylim()
     least = _LEAST_SPAN * max(abs(low), abs(high))
@@ -125,8 +120,8 @@ def widen(axes: Axes) -> None:
         axes.set_ylim(middle - least / 2, middle + least / 2)
 
 
-def sequence(count: int) -> list[str]:
+def ordered_colors(count: int) -> list[str]:
     """So many colours in an order that everyone sees, also in grey: from dark to light."""
     # The last yellow of the map is hardly seen on white.
     shares = [0.45] if count == 1 else [0.85 * number / (count - 1) for number in range(count)]
-    return [to_hex(colormaps[MAP](share)) for share in shares]
+    return [to_hex(colormaps[COLOR_MAP](share)) for share in shares]

@@ -23,8 +23,8 @@ from orchestrator.analysis.crossings import (
     UNCONVERGED,
     UNMEASURED,
 )
-from orchestrator.report.look import GREY
-from orchestrator.report.series import EXCLUDED, Row
+from orchestrator.report.places import EXCLUDED, Row
+from orchestrator.report.style import GREY
 
 Groups = Sequence[tuple[str, Sequence[Row]]]
 """Runs that have a colour in common, with it."""
@@ -37,7 +37,7 @@ FRAME_CAPTION = "Marks along the frame: runs that diverged (×) or stopped short
 
 
 @dataclass(frozen=True)
-class Mark:
+class Marker:
     """How runs of one fate are drawn, and what a legend calls them.
 
     ``symbol`` is Plotly's name of a mark along the frame, ``style`` what Matplotlib makes of it.
@@ -51,18 +51,20 @@ class Mark:
 
 _STROKE: dict[str, Any] = {"markeredgewidth": 1.8, "linestyle": "none"}
 
-MARKS: dict[str, Mark] = {
-    INCLUDED: Mark("joined", "gradient descent"),
-    DIVERGED: Mark("above", "diverged", "x-thin-open", {"marker": "x", "markersize": 7, **_STROKE}),
-    SHORT: Mark(
+MARKERS: dict[str, Marker] = {
+    INCLUDED: Marker("joined", "gradient descent"),
+    DIVERGED: Marker(
+        "above", "diverged", "x-thin-open", {"marker": "x", "markersize": 7, **_STROKE}
+    ),
+    SHORT: Marker(
         "below",
         "stopped short of ε",
         "line-ns-open",
         {"marker": "|", "markersize": 5.5, **_STROKE},
     ),
-    UNMEASURED: Mark("hollow", "S not measured"),
-    UNCONVERGED: Mark("hollow", "S not converged"),
-    CHANCE_CROSSING: Mark("hollow", "by accident"),
+    UNMEASURED: Marker("hollow", "S not measured"),
+    UNCONVERGED: Marker("hollow", "S not converged"),
+    CHANCE_CROSSING: Marker("hollow", "by accident"),
 }
 
 HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "linestyle": "none"}
@@ -75,7 +77,7 @@ def excluded_name(fates: Iterable[str]) -> str:
     'excluded (S not converged, by accident)'
     """
     there = set(fates)
-    return f"excluded ({', '.join(MARKS[fate].label for fate in MARKS if fate in there)})"
+    return f"excluded ({', '.join(MARKERS[fate].label for fate in MARKERS if fate in there)})"
 
 
 def leave_room(axes: Axes, groups: Groups) -> None:
@@ -90,7 +92,7 @@ def leave_room(axes: Axes, groups: Groups) -> None:
     axes.set_ylim(*(10**ends if is_log else ends))
 
 
-def mark_frame(
+def frame_markers(
     axes: Axes,
     groups: Groups,
     place: Callable[[Row], float | None] = lambda row: row["eta"],
@@ -100,7 +102,7 @@ def mark_frame(
     ``place`` is where a run is on the horizontal axis, None for nowhere.
     """
     step, across = _step(groups), axes.get_xaxis_transform()
-    for fate, mark in MARKS.items():
+    for fate, mark in MARKERS.items():
         for number, (color, rows) in enumerate(groups if mark.style else (), start=1):
             at = [place(row) for row in rows if row["fate"] == fate]
             known = [one for one in at if one is not None]
@@ -115,7 +117,7 @@ def _step(groups: Groups) -> float:
     return min(0.035, 0.16 / max(1, len(groups)))
 
 
-def mark_entries(rows: Iterable[Row], *, frame: bool = True) -> list[Line2D]:
+def marker_legend(rows: Iterable[Row], *, frame: bool = True) -> list[Line2D]:
     """Legend entries of what is drawn of these runs besides those that count."""
     there = {row["fate"] for row in rows}
     entries = []
@@ -123,7 +125,7 @@ def mark_entries(rows: Iterable[Row], *, frame: bool = True) -> list[Line2D]:
         label = excluded_name(there.intersection(EXCLUDED)).replace("S ", "$S$ ")
         style: dict[str, Any] = {"color": GREY, "marker": "o", "markersize": 5.5, **HOLLOW}
         entries.append(Line2D([], [], label=label, **style))
-    for fate, mark in MARKS.items():
+    for fate, mark in MARKERS.items():
         if frame and fate in there and mark.style is not None:
             label = mark.label.replace("ε", r"$\varepsilon$")
             entries.append(Line2D([], [], color=GREY, label=label, **mark.style))

@@ -15,7 +15,7 @@ from orchestrator.analysis.crossings import (
     UNCONVERGED,
     UNMEASURED,
 )
-from orchestrator.report.words import PROBLEM
+from orchestrator.report.labels import PROBLEM
 
 Row = Mapping[str, Any]
 
@@ -32,7 +32,7 @@ READ = (
 
 
 @dataclass(frozen=True)
-class Series:
+class Place:
     """What is known at one threshold: the rows of GD in ascending η, and of a flow that reached it.
 
     Each row has its ``fate``, as :func:`with_fates` adds it.
@@ -88,7 +88,7 @@ def points(rows: Sequence[Row], measure: str) -> tuple[list[float], list[float]]
     return [row["eta"] for row in known], [row[measure] for row in known]
 
 
-def series_by_epsilon(rows: Sequence[Row]) -> list[Series]:
+def places_of(rows: Sequence[Row]) -> list[Place]:
     """A series per threshold, in descending order, the order in which runs cross them."""
     thresholds = sorted({row["epsilon"] for row in rows}, reverse=True)
     return [
@@ -96,10 +96,10 @@ def series_by_epsilon(rows: Sequence[Row]) -> list[Series]:
     ]
 
 
-def _series(epsilon: float, rows: Sequence[Row]) -> Series:
+def _series(epsilon: float, rows: Sequence[Row]) -> Place:
     gd = sorted((row for row in rows if row["kind"] == "gd"), key=lambda row: row["eta"])
     flows = [row for row in rows if row["kind"] == "flow" and row["status"] == "reached"]
-    return Series(epsilon, tuple(gd), flows[0] if flows else None)
+    return Place(epsilon, tuple(gd), flows[0] if flows else None)
 
 
 def critical_rate(rows: Sequence[Row]) -> tuple[float, float] | None:

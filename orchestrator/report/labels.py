@@ -36,9 +36,9 @@ def title(row: Mapping[str, Any]) -> str:
 def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
     """A problem in two lines, with all seeds of the rows, which agree in all else."""
     row = rows[0]
-    words = {name: shown(row[name], _LONGEST_BESIDE) for name in PROBLEM}
-    words["dataset"] = shown(row["dataset"])
-    words["architecture"] = shown(short_name(str(row["architecture"])), _LONGEST_BESIDE)
+    words = {name: shortened(row[name], _LONGEST_BESIDE) for name in PROBLEM}
+    words["dataset"] = shortened(row["dataset"])
+    words["architecture"] = shortened(short_name(str(row["architecture"])), _LONGEST_BESIDE)
     shape_of_it = shape(row["depth"], row["width"])
     words["shape"] = shape_of_it and f" {shape_of_it}"
     words["activation"] = "" if row["activation"] is None else f" {words['activation']}"
@@ -67,15 +67,15 @@ def field_name(field: str) -> str:
 
 def value_of(field: str, value: object) -> str:
     """A value with the name of its field, as plain text."""
-    return f"{_NAMES.get(field, field.replace('_', ' '))} {shown(value, MOST_IN_LEGEND)}"
+    return f"{_NAMES.get(field, field.replace('_', ' '))} {shortened(value, MOST_IN_LEGEND)}"
 
 
-def label(text: str) -> str:
+def without_math(text: str) -> str:
     """Plain text for a label in which Matplotlib would look for mathematics."""
     return text.replace("$", r"\$")
 
 
-def shown(value: object, most: int = _LONGEST) -> str:
+def shortened(value: object, most: int = _LONGEST) -> str:
     """A value on one line, in at most so many characters: of a longer one, both ends."""
     if value is None:
         return "?"
