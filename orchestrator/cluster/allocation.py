@@ -8,8 +8,14 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jobs.machine import machine_memory
+
 NO_GPUS = {"", "NoDevFiles", "-1", "none", "void"}
 """What CUDA_VISIBLE_DEVICES says when no GPU is meant."""
+
+
+MEMORY_SHARE = 0.8
+"""Of a machine's memory, for all trials together; the rest is for Ray and for the system."""
 
 
 class AllocationError(RuntimeError):
@@ -46,6 +52,11 @@ class Allocation:
         """A name for this start of this step of the job, and for nothing else."""
         step = f"{self.step}-{self.submission}" if self.submission else self.step
         return f"{self.job_id}.{self.restart}.{step}"
+
+    @property
+    def memory_for_trials(self) -> int:
+        """Bytes of this machine that all trials together may use."""
+        return int(MEMORY_SHARE * min(self.memory or machine_memory(), machine_memory()))
 
     @property
     def leads(self) -> bool:

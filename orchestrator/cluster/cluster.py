@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobs.machine import machine_memory
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.member import node_resource
 from orchestrator.cluster.membership import Membership
@@ -32,9 +31,9 @@ from orchestrator.cluster.processes import (
 from orchestrator.cluster.ray_private import (
     GCS_PATIENCE,
     GCS_SECONDS,
-    MEMORY_SHARE,
     OBJECT_STORE_BYTES,
     STARTS,
+    print_messages,
     settle,
 )
 from orchestrator.cluster.ray_thread import GivenUpError, RayThread
@@ -203,10 +202,7 @@ def _start_ray(
     # Ray reads its settings when it is imported: not before settle().
     import ray
 
-    # Ray prints deaths of workers on stdout, where our data goes, and has no setting for it.
-    ray._private.worker._worker_logs_enabled = not quiet
-
-    memory = min(allocation.memory or machine_memory(), machine_memory())
+    print_messages(not quiet)
     for number in range(1, STARTS + 1):
         os.environ[GCS_PATIENCE] = str(GCS_SECONDS[number - 1])
         servers.expect()
@@ -218,7 +214,7 @@ def _start_ray(
                     given_up=_after(FAIL_SECONDS, lambda: servers.death is not None),
                     num_cpus=allocation.cpus,
                     num_gpus=allocation.gpus,
-                    _memory=int(MEMORY_SHARE * memory),
+                    _memory=allocation.memory_for_trials,
                     object_store_memory=OBJECT_STORE_BYTES,
                     include_dashboard=False,
                     log_to_driver=not quiet,

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from jobs.machine import machine_memory
 from orchestrator.cluster.allocation import Allocation
 from orchestrator.cluster.membership import Connection, join
 from orchestrator.cluster.processes import (
@@ -30,7 +29,7 @@ from orchestrator.cluster.processes import (
     shielded,
     watched,
 )
-from orchestrator.cluster.ray_private import MEMORY_SHARE, OBJECT_STORE_BYTES, STARTS, settle
+from orchestrator.cluster.ray_private import OBJECT_STORE_BYTES, START_MODULE, STARTS, settle
 from orchestrator.cluster.rendezvous import (
     Rendezvous,
     await_head,
@@ -193,13 +192,12 @@ class _News:
 
 def _command(allocation: Allocation, head: Rendezvous, own: str, folder: Path) -> list[str]:
     """How Ray is told to join; the token is in the environment, never here."""
-    memory = min(allocation.memory or machine_memory(), machine_memory())
     options = {
         "address": head.ray,
         "node-ip-address": own,
         "num-cpus": allocation.cpus,
         "num-gpus": allocation.gpus or 0,
-        "memory": int(MEMORY_SHARE * memory),
+        "memory": allocation.memory_for_trials,
         "object-store-memory": OBJECT_STORE_BYTES,
         "resources": json.dumps({node_resource(allocation.node_id): 1}),
         # The system chooses: two clusters on one machine never take each other's.
@@ -208,7 +206,7 @@ def _command(allocation: Allocation, head: Rendezvous, own: str, folder: Path) -
         "temp-dir": folder,
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "ray.scripts.scripts", "start", *flags]
+    return [sys.executable, "-m", START_MODULE, "start", *flags]
 
 
 def _last_words(log: Path) -> str:

@@ -1,16 +1,19 @@
-"""How Ray is to behave in every process of a cluster; it reads this when it is imported."""
+"""What is used of Ray beyond its public API, all of it: settings, and names that it may rename.
+
+The test of this module tells by name what a later Ray no longer has. Ray reads its settings when it
+is imported, so that no import of Ray is at the top here.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 OBJECT_STORE_BYTES = 100 * 2**20
 """Nothing but configurations and reports goes through the object store."""
-
-MEMORY_SHARE = 0.8
-"""Of a machine's memory, for all trials together; the rest is for Ray and for the system."""
 
 STARTS = 3
 """How often Ray is started where it does not come up, as when somebody took its port."""
@@ -46,6 +49,22 @@ SETTINGS = {
 SINGLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray's servers listen on the loopback interface only; no second machine can join."""
 
+OLDEST = "2.52"
+"""The first Ray with authentication by a token, without which strangers could join a cluster."""
+
+START_MODULE = "ray.scripts.scripts"
+"""The module of the command ``ray``, which need not be on the PATH."""
+
+PRIVATE_NAMES = {
+    "ray._private.worker:_worker_logs_enabled": "keeping Ray's messages off standard output",
+    "ray.scripts.scripts:main": "starting Ray on the nodes of a job that are not its first",
+    "ray.tune.experiment:Trial.get_pickled_error": "telling why the process of a trial died",
+}
+"""The names of Ray that are used and not promised, and for what."""
+
+INIT_OPTIONS = ("_memory", "_node_ip_address", "_temp_dir")
+"""Options of ``ray.init`` that are used and may change: memory, address and folder of a cluster."""
+
 
 def settle(*, alone: bool, token: str | None = None) -> str:
     """Make Ray's settings in this process and for those that it starts; returns the token.
@@ -67,3 +86,19 @@ def settle(*, alone: bool, token: str | None = None) -> str:
     if token is not None:
         os.environ["RAY_AUTH_TOKEN"] = token
     return os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def print_messages(enabled: bool) -> None:
+    """Whether Ray prints deaths of workers on stdout, where our data goes: it has no setting."""
+    import ray
+
+    ray._private.worker._worker_logs_enabled = enabled
+
+
+def mlflow_runs(callback: Any) -> MutableMapping[Any, str] | None:
+    """The names that MLflow gave the runs of Tune's trials; None for callbacks of other services.
+
+    With them, a trial that is resumed goes on in its own run.
+    """
+    runs: MutableMapping[Any, str] | None = getattr(callback, "_trial_runs", None)
+    return runs

@@ -11,9 +11,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from orchestrator.cluster.processes import shielded
+from orchestrator.cluster.ray_private import mlflow_runs
 from orchestrator.engine.sinks.logged import LoggedTrial, metrics
 from orchestrator.engine.sinks.sink import Sink, folder_of, make_callback
 from orchestrator.engine.sinks.steps import Logged, LoggedSteps
@@ -166,15 +166,10 @@ class _Writer:
             trial = LoggedTrial(assignment, label, self._folder, self._sweep)
             trial.init_local_path()
             logged = self._steps.read(trial_id)
-            runs = self._runs()
+            runs = mlflow_runs(self._callback)
             if logged.run is not None and runs is not None:
                 runs[trial] = logged.run
             self._callback.log_trial_start(trial)
             name = logged.run if runs is None else str(runs[trial])
             self._begun[trial_id] = (trial, Logged(logged.step, name))
         return self._begun[trial_id]
-
-    def _runs(self) -> dict[Any, Any] | None:
-        """The names that MLflow gave its runs: with them, a resumed trial goes on in its own."""
-        runs: dict[Any, Any] | None = getattr(self._callback, "_trial_runs", None)
-        return runs
