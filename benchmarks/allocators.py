@@ -19,8 +19,8 @@ from measuring import resident, timed
 from networks import Case
 from script import table
 
-from jobs.hessian import Hessian
-from jobs.memory import Chunks
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.memory import Chunks
 from jobs.numerics import reproducible
 from jobs.objective import exact_attention
 

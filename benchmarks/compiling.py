@@ -12,7 +12,7 @@ from measuring import wait
 from networks import Case
 from torch import Tensor
 
-from jobs.memory import Chunks
+from jobs.curvature.memory import Chunks
 from jobs.objective import Objective
 
 Gradient = Callable[[], Tensor]

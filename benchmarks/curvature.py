@@ -32,11 +32,11 @@ from scipy.sparse.linalg import LinearOperator
 from script import parse, table
 from torch import Tensor
 
-from jobs.hessian import Hessian
-from jobs.memory import Chunks
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.memory import Chunks
+from jobs.curvature.sharpness import SharpnessMeter
 from jobs.numerics import reproducible
 from jobs.objective import Objective, exact_attention
-from jobs.sharpness import SharpnessMeter
 
 BLOCKS = (1, 4, 8)
 RECIPE_BATCH = 1000

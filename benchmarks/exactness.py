@@ -8,9 +8,9 @@ from networks import Case
 from report import Bench
 from torch import Tensor, nn
 
-from jobs.eigenvalues import start_vector
-from jobs.hessian import Hessian
-from jobs.sharpness import SharpnessMeter
+from jobs.curvature.eigenvalues import start_vector
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.sharpness import SharpnessMeter
 
 SAMPLES = {"fc": (1000, 10), "cnn": (500, 4), "vit": (100, 2)}
 """Of each network, and when few are asked for."""

@@ -35,15 +35,15 @@ from script import parse, table
 from torch import Tensor, nn
 
 from jobs import Problem
-from jobs.flow import METHODS, Integrator, RungeKuttaChebyshev2
-from jobs.flow.rkc2 import TOLERANCE
+from jobs.curvature.sharpness import SharpnessMeter
+from jobs.dynamics.flows import METHODS, TOLERANCE, RungeKuttaChebyshev2
+from jobs.dynamics.integrator import Integrator
+from jobs.dynamics.iterate import Bounds
 from jobs.losses import LOSS_SUMS
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.parameters import Layout
 from jobs.problem import pose
-from jobs.sharpness import SharpnessMeter
-from jobs.stepper import Bounds
 
 RTOL = 1e-3
 """Of the sharpness."""

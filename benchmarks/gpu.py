@@ -23,8 +23,8 @@ from floors import describe, rates
 from report import Bench, Part, by_case
 from script import parse
 
-from jobs.descent import BLOCK
-from jobs.memory import MARGIN
+from jobs.curvature.memory import MARGIN
+from jobs.dynamics.descent import BLOCK
 from jobs.numerics import reproducible
 from jobs.objective import exact_attention
 

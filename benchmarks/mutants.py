@@ -1,7 +1,7 @@
 """A mutation run: small changes of the code, one at a time, and whether a test fails for each.
 
     .venv/bin/python benchmarks/mutants.py [--sample 300] [--seed 0] > mutants.txt
-    .venv/bin/python benchmarks/mutants.py --only jobs/basis.py:57.11:constant ...
+    .venv/bin/python benchmarks/mutants.py --only jobs/curvature/krylov.py:57.11:constant ...
 
 The mutants are comparisons, arithmetic, boolean operators, conditions, numbers, truth values,
 returned values and calls that are left out, in ``jobs`` and the pure parts of ``orchestrator``.

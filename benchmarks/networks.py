@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from jobs.hessian import Hessian
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.memory import Chunks, Footprint, default_budget, footprint, plan
 from jobs.losses import LOSS_SUMS
-from jobs.memory import Chunks, Footprint, default_budget, footprint, plan
 from jobs.objective import Objective
 from jobs.parameters import Layout
 from jobs.problem import CHUNK_BYTES, PROBED_SAMPLES
-from jobs.ranks import Ranks
+from jobs.process_group import Ranks
 
 
 def fcn(activation: type[nn.Module] = nn.Tanh, width: int = 200, depth: int = 2) -> nn.Module:

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/packing.py [--threads 1] [--device cpu] [--whole 6]
 
 First a table of bare steps, for problems from small to large: GD on one θ, and on K of them at
-once. It is what the bound of :func:`jobs.pack.pays` was read from (on a CPU; run it with
+once. It is what the bound of :func:`jobs.dynamics.batch.pays` was read from (on a CPU; run it with
 ``--device cuda`` before setting another for GPUs). Then whole trials, with all that they measure:
 16 learning rates one after the other, and as one pack, whose rows are compared.
 """
@@ -21,10 +21,10 @@ import torch
 from script import parse, table
 from torch import Tensor, nn
 
-from jobs import Problem, Protocol, Trial, TrialResult, TrialRun
+from jobs import OngoingTrial, Problem, Protocol, Trial, TrialResult
+from jobs.dynamics.batch import BatchedDescent, pays, stacked_gradients
 from jobs.numerics import reproducible
 from jobs.objective import Objective
-from jobs.pack import DescentPack, pays, stacked_gradients
 from jobs.parameters import Layout
 from jobs.problem import pose
 
@@ -136,13 +136,13 @@ def whole_trials(
     protocol = Protocol(epsilons=(4 * epsilon, epsilon), max_steps=options.steps)
     posed = problem(*network, dtype)
 
-    def runs() -> list[TrialRun]:
+    def runs() -> list[OngoingTrial]:
         trials = [
             Trial(problem=posed, protocol=protocol, kind="gd", learning_rate=0.02 * 1.25**number)
             for number in range(16)
         ]
         place = {"device": options.device, "threads": options.threads}
-        return [TrialRun(trial, **place) for trial in trials]
+        return [OngoingTrial(trial, **place) for trial in trials]
 
     runs()[0].advance()  # what is done once in a process
     one_by_one, together = runs(), runs()
@@ -151,7 +151,7 @@ def whole_trials(
         run.advance()
     alone = time.perf_counter() - start
     start = time.perf_counter()
-    DescentPack(together).advance()
+    BatchedDescent(together).advance()
     packed = time.perf_counter() - start
     apart = [
         difference(one.result(), other.result())

@@ -35,9 +35,9 @@ from peers import Product
 from script import parse, table
 from torch import Tensor
 
-from jobs.eigenvalues import start_vector
-from jobs.hessian import Hessian
-from jobs.memory import Chunks
+from jobs.curvature.eigenvalues import start_vector
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.memory import Chunks
 from jobs.numerics import reproducible
 from jobs.objective import Objective, exact_attention
 

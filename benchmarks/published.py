@@ -23,11 +23,11 @@ from networks import Case
 from script import parse, table
 from torch import Tensor
 
-from jobs.descent import GradientDescent
+from jobs.curvature.sharpness import SharpnessMeter
+from jobs.dynamics.descent import GradientDescent
+from jobs.dynamics.iterate import Bounds
 from jobs.numerics import reproducible
 from jobs.objective import Objective
-from jobs.sharpness import SharpnessMeter
-from jobs.stepper import Bounds
 
 LEARNING_RATE = 0.01
 PUBLISHED = {

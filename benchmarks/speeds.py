@@ -14,16 +14,15 @@ from packing import NETWORKS, problem
 from report import Bench
 from torch import Tensor
 
-from jobs.descent import BLOCK, GradientDescent
-from jobs.eigenvalues import start_vector
-from jobs.hessian import Hessian
-from jobs.listening import LOOPBACK, open_store
-from jobs.memory import Chunks
+from jobs.curvature.eigenvalues import start_vector
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.memory import Chunks
+from jobs.dynamics.batch import pays, stacked_gradients
+from jobs.dynamics.descent import BLOCK, GradientDescent
+from jobs.dynamics.iterate import Bounds
 from jobs.objective import Objective
-from jobs.pack import pays, stacked_gradients
 from jobs.problem import pose
-from jobs.ranks import ProcessGroup
-from jobs.stepper import Bounds
+from jobs.process_group import LOOPBACK, ProcessGroup, open_store
 
 PACK_SIZES = (1, 4, 16, 64)
 

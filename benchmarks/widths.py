@@ -17,7 +17,7 @@ import torch
 from matplotlib import pyplot as plt
 from script import parse, table
 
-from jobs import Problem, Protocol, Trial, TrialRun
+from jobs import OngoingTrial, Problem, Protocol, Trial
 from jobs.records import Point
 
 PARAMETERIZATIONS = ("standard", "ntk", "mup")
@@ -56,7 +56,7 @@ def curve(options: argparse.Namespace, parameterization: str, width: int) -> tup
     )
     protocol = Protocol(epsilons=(1e-9,), max_steps=options.steps, trajectory_every=options.every)
     rate = options.learning_rate
-    run = TrialRun(
+    run = OngoingTrial(
         Trial(problem=problem, protocol=protocol, kind="gd", learning_rate=rate),
         threads=options.threads,
     )

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 from jobs.spec import Problem, Protocol, SpecError, Trial
 
 if TYPE_CHECKING:
-    from jobs.trial import TrialResult, TrialRun, run_trial
+    from jobs.trial import OngoingTrial, TrialResult, run_trial
 
 __all__ = [
+    "OngoingTrial",
     "Problem",
     "Protocol",
     "SpecError",
     "Trial",
     "TrialResult",
-    "TrialRun",
     "run_trial",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import torch only when a trial is to be run: specs alone are cheap to load."""
-    if name in ("TrialResult", "TrialRun", "run_trial"):
+    if name in ("TrialResult", "OngoingTrial", "run_trial"):
         from jobs import trial
 
         return getattr(trial, name)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jobs.measures import FlowState
+from jobs.dynamics.flow_reference import FlowState
 from jobs.records import Crossing, Measured, Point
 from jobs.whole_file import write_whole
 

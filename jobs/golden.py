@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.eigenvalues import start_vector
-from jobs.hessian import Hessian
-from jobs.measures import sharpness
+from jobs.curvature.eigenvalues import start_vector
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.sharpness import sharpness
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.problem import pose

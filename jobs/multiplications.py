@@ -53,7 +53,7 @@ def _counted(problem: Problem, shape: Shape) -> int:
     """By the shapes of what the network computes, without computing it."""
     # torch takes seconds to import, which plans of simpler networks need not wait for.
     from jobs import models
-    from jobs.admission import NetworkError
+    from jobs.network_requirements import NetworkError
 
     try:
         network = models.build(problem, shape)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from jobs.admission import refuse_unfit
+from jobs.curvature.memory import Chunks
 from jobs.losses import Loss, correct
-from jobs.memory import Chunks
+from jobs.network_requirements import refuse_unfit
 from jobs.parameters import Layout
-from jobs.ranks import Alone, Ranks
+from jobs.process_group import Alone, Ranks
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,36 @@
-"""A problem made ready to compute with: its training and test objectives, and θ0."""
+"""A problem made ready to compute with: its objectives and θ0, and the memory and time it takes."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import math
+import time
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from jobs import datasets, memory, models
-from jobs.hessian import Hessian
+from jobs import datasets, models
+from jobs.curvature import memory
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.memory import Chunks, Footprint
 from jobs.losses import LOSS_SUMS
 from jobs.machine import machine_memory
-from jobs.memory import Chunks, Footprint
+from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.parameterization import initial_parameters, multipliers
 from jobs.parameters import Layout
-from jobs.ranks import Alone, Ranks
+from jobs.process_group import Alone, Ranks
 from jobs.spec import Problem
 
 CHUNK_BYTES = {"cpu": 96 * 2**20, "cuda": 2 * 2**30}
 """Of the graph of one chunk, by kind of device (``benchmarks/README.md`` has the measurements)."""
 
 PROBED_SAMPLES = (2, 6)
+
+FEWEST_SAMPLES = 8
+"""With which a timing begins."""
 
 MEASURED_VECTORS = 4
 """Vectors of the size of θ that a measurement of a network takes at least."""
@@ -67,7 +74,8 @@ def pose(
         problem: what to compute.
         device: where.
         ranks: the processes that share the samples; None for this one alone.
-        budget: bytes of memory for this rank; None for :func:`jobs.memory.default_budget`.
+        budget: bytes of memory of this rank; None for
+            :func:`jobs.curvature.memory.default_budget`.
 
     Raises:
         DatasetError: the dataset is not there, or too small.
@@ -134,6 +142,75 @@ def plan_chunks(problem: Problem, samples: int, device: str, budget: int | None 
 def vector_bytes(problem: Problem) -> int:
     """The size of θ, without making any parameter."""
     return _vector_bytes(_shape(problem))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one gradient and of one Hessian product over all training samples.
+
+    They are CPU seconds of each thread, so that what else runs on the machine does not count.
+    ``samples`` is how many of them went through the network; from fewer than all, the seconds are
+    extrapolated in proportion.
+    """
+
+    gradient: float
+    product: float
+    samples: int
+
+
+def time_problem(problem: Problem, seconds: float, threads: int = 1) -> Timing:
+    """Time one gradient and one product at θ0 on this machine's CPU, on inputs of the right shape.
+
+    Nothing of the dataset is read: how long it takes does not depend on the values. It begins with
+    few samples, and takes more as long as they are predicted to fit into ``seconds``.
+
+    Raises:
+        DatasetError, NetworkError, SpecError: the problem cannot be computed.
+        MemoryBudgetError: not even one sample fits into a trial's share of the machine's memory.
+    """
+    budget, least = memory.default_budget("cpu"), memory.WORKING_VECTORS * vector_bytes(problem)
+    if least > budget:
+        raise memory.MemoryBudgetError(budget, least)
+    with reproducible(threads):
+        end = time.monotonic() + seconds
+        count = min(FEWEST_SAMPLES, problem.n_train)
+        _time(problem, count, threads)  # what happens once, such as the choice of kernels
+        while True:
+            began = time.monotonic()
+            gradient, product = _time(problem, count, threads)
+            now = time.monotonic()
+            fitting = count * (end - now) / max(now - began, 1e-9)
+            more = problem.n_train if fitting >= problem.n_train else max(2 * count, fitting // 2)
+            if count == problem.n_train or fitting < more:
+                scale = problem.n_train / count
+                return Timing(gradient * scale, product * scale, count)
+            count = int(more)
+
+
+def _time(problem: Problem, count: int, threads: int) -> tuple[float, float]:
+    """Seconds of a gradient and of a product over so many samples."""
+    shape, dtype = datasets.shape(problem.dataset), getattr(torch, problem.dtype)
+    module, theta = models.build(problem, shape), initial_parameters(problem, shape)
+    inputs = torch.randn(count, shape.features, dtype=dtype)
+    labels = torch.zeros(count, dtype=torch.int64)
+    if shape.kind != "classes":
+        labels = torch.ones(count, shape.outputs, dtype=dtype)
+    objective = Objective(
+        module,
+        Layout.of(module),
+        LOSS_SUMS[problem.loss],
+        inputs,
+        labels,
+        chunks=plan_chunks(problem, count, "cpu"),
+        multipliers=multipliers(problem, shape),
+    )
+    began = time.process_time()
+    objective.gradient(theta)
+    of_gradient = time.process_time() - began
+    hessian = Hessian(objective, theta)
+    began = time.process_time()
+    hessian @ theta
+    return of_gradient / threads, (time.process_time() - began) / threads
 
 
 @functools.cache

@@ -8,14 +8,16 @@ from typing import Any
 from torch import Tensor
 
 from jobs import datasets
-from jobs.eigenvalues import Ends, ExtremalEigenvalues
-from jobs.measures import FlowReference, further_measures, l1_norm, l2_norm
+from jobs.curvature.eigenvalues import Ends, ExtremalEigenvalues
+from jobs.curvature.further import further_measures
+from jobs.curvature.sharpness import SharpnessMeter
+from jobs.dynamics.flow_reference import FlowReference
+from jobs.dynamics.iterate import Stepper
+from jobs.dynamics.schedule import is_recorded
 from jobs.objective import Evaluation, Objective
+from jobs.parameters import l1_norm, l2_norm
 from jobs.records import Crossing, Measured, Point, Status, finite
-from jobs.schedule import is_recorded
-from jobs.sharpness import SharpnessMeter
 from jobs.spec import Trial
-from jobs.stepper import Stepper
 
 MOST_GRADIENTS = 10
 """Of a flow, for each of ``max_steps``: above the four of a step of RK4 and those of measuring."""

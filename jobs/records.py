@@ -13,6 +13,12 @@ Status = Literal["reached", "max_steps", "diverged"]
 PointName = Literal["end", "mid"]
 
 
+OFF_THE_EDGE = 1.5
+"""S·η/2 above which a crossing of GD is a chance crossing: GD leaves every minimum where S > 2/η,
+and can only have passed the threshold in an oscillation (seen at 1.92). What settles at the edge of
+stability has 0.95 to 1.1, and a loose threshold stops an oscillation at up to about 1.3."""
+
+
 def finite(value: float) -> float | None:
     """The value, or None where it is not a finite number."""
     return value if math.isfinite(value) else None

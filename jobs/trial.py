@@ -13,20 +13,20 @@ from torch import Tensor
 from jobs import checkpoint as checkpoints
 from jobs import datasets
 from jobs.checkpoint import Checkpoint, CheckpointError
-from jobs.descent import GradientDescent
-from jobs.flow import METHODS
-from jobs.measures import FlowState
+from jobs.dynamics.descent import GradientDescent
+from jobs.dynamics.flow_reference import FlowState
+from jobs.dynamics.flows import METHODS
+from jobs.dynamics.iterate import Bounds, Stepper
+from jobs.dynamics.schedule import steps_to_record
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.parameters import constants
 from jobs.problem import pose
-from jobs.ranks import Alone, Ranks
+from jobs.process_group import Alone, Ranks
 from jobs.recorder import Recorder
 from jobs.records import Crossing, Point
-from jobs.schedule import steps_to_record
 from jobs.spec import Trial
 from jobs.spec.values import digest_of
-from jobs.stepper import Bounds, Stepper
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ def run_trial(trial: Trial, *, device: str = "cpu", threads: int | None = None) 
     Raises:
         DatasetError: the dataset is not there, or too small.
     """
-    run = TrialRun(trial, device=device, threads=threads)
+    run = OngoingTrial(trial, device=device, threads=threads)
     run.advance()
     return run.result()
 
 
-class TrialRun:
+class OngoingTrial:
     """A trial that can be advanced in slices, saved between them, and resumed.
 
     A run that was saved and restored ends with the same bits as one that was not, on the same
@@ -74,7 +74,7 @@ class TrialRun:
         ranks: the processes that compute it together, each with a run of its own for the same
             trial; None for this process alone.
         memory: bytes that this process may use for it; None leaves the choice to
-            :func:`jobs.memory.default_budget`.
+            :func:`jobs.curvature.memory.default_budget`.
 
     Raises:
         DatasetError: the dataset is not there, or too small.

@@ -21,16 +21,16 @@ TESTS = Path(__file__).parent
 SLOW = {
     *(
         "test_scripts",
-        "test_ranks",
-        "test_listening",
+        "test_process_group",
+        "test_listening_addresses",
         "test_checkpoint",
-        "test_pack",
+        "test_batch",
         "test_golden",
     ),
     *("test_rkc2", "test_flow", "test_trial", "test_parameterization", "test_second_library"),
     *("test_runs", "test_damage", "test_actor", "test_compact", "test_query", "test_valleys"),
     *("test_transition", "test_draw", "test_figures", "test_page", "test_notebook", "test_run"),
-    *("test_flow_tolerance", "test_flow_distance", "test_edge_of_stability"),
+    *("test_flow_tolerance", "test_flow_reference", "test_edge_of_stability"),
     *("test_diagonal_guide",),
 }
 """Files of unit tests that take more than a few seconds; `make test-quick` leaves them out."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jobs.accident import ACCIDENTAL_STOP
 from jobs.diagonal.flow import Flow
 from jobs.diagonal.loss import Array, TrainingLoss
 from jobs.diagonal.manifold import OnePoint
 from jobs.diagonal.sweep import Descents, descend
+from jobs.records import OFF_THE_EDGE
 
 _RATES = 2000
 _RANGE = (0.15, 1.12)
@@ -50,7 +50,7 @@ class PlaneSweep:
         A chaotic orbit that passes where S is below that is not told from one that rests.
         """
         largest_step = self.runs.learning_rates * self.point.x.max() * math.sqrt(2 * self.epsilon)
-        bound = np.minimum((1 + 2 * largest_step) ** 2 + largest_step, ACCIDENTAL_STOP)
+        bound = np.minimum((1 + 2 * largest_step) ** 2 + largest_step, OFF_THE_EDGE)
         return np.asarray(self.runs.reached() & (self.runs.edge_ratio <= bound))
 
     def predicted(self, learning_rates: ArrayLike) -> Array:

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.admission import NetworkError
 from jobs.datasets.source import Shape
 from jobs.models.examination import PROBED_SAMPLES, examine
 from jobs.models.seeding import seeded
 from jobs.models.user_code import executed, user_code, user_forward
+from jobs.network_requirements import NetworkError
 from jobs.spec import Problem
 from jobs.spec.network_name import (
     FACTORY_ARGUMENTS,

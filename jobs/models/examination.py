@@ -13,10 +13,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from jobs.admission import NetworkError
+from jobs.curvature.hessian import Hessian
 from jobs.datasets.source import Shape
-from jobs.hessian import Hessian
 from jobs.losses import half_squared_error
+from jobs.network_requirements import NetworkError
 from jobs.objective import Objective
 from jobs.parameters import Layout
 

@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-from jobs.admission import NetworkError
+from jobs.network_requirements import NetworkError
 
 
 def executed(source: bytes, path: Path, name: str) -> ModuleType:

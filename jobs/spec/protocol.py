@@ -45,7 +45,7 @@ class Protocol:
     flow's gradients to ten times as many. A trial has diverged when its loss is not finite or above
     ``divergence_factor`` times the initial loss.
     ``trajectory_every`` is the number of steps between two points of a trajectory; with None they
-    are those of :func:`jobs.schedule.is_recorded`, which suit runs of any length.
+    are those of :func:`jobs.dynamics.schedule.is_recorded`, which suit runs of any length.
     ``sharpness_rtol`` is the residual ‖Hv − λv‖ asked of every eigenpair, relative to the operator
     norm of H, and ``lambda_min_rtol`` that asked of λ_min in a row besides, relative to |λ_min|;
     with None none is.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.accident import ACCIDENTAL_STOP
+from jobs.records import OFF_THE_EDGE
 from orchestrator.analysis.bounds import ABOVE, FAR, TOO_SHARP
 from orchestrator.analysis.grouped import Codes, Flags, Numbers, codes, medians, numbers, together
 from orchestrator.analysis.kink import Kinks, fitted_kinks
@@ -124,7 +124,7 @@ def _exclusions(
     """The exclusion of each row by what it alone tells; all of shape (rows,)."""
     with np.errstate(invalid="ignore"):
         known = np.isfinite(eta) & (eta > 0) & np.isfinite(sharpness) & (sharpness > 0)
-        off_the_edge = sharpness * eta / 2 > ACCIDENTAL_STOP
+        off_the_edge = sharpness * eta / 2 > OFF_THE_EDGE
     rules = {
         DIVERGED: status == "diverged",
         SHORT: status != "reached",
@@ -140,14 +140,14 @@ def _by_chance(eta: Numbers, sharpness: Numbers, predicted: Numbers, place: Code
     """Which of the rows that reached ε are chance crossings, judged by their neighbours.
 
     GD leaves every minimum where S·η/2 is above 1, and far above η_c may be thrown below ε there.
-    A crossing is by chance if S·η/2 exceeds ACCIDENTAL_STOP; or if η exceeds FAR·η_c and S·η/2
+    A crossing is by chance if S·η/2 exceeds OFF_THE_EDGE; or if η exceeds FAR·η_c and S·η/2
     exceeds TOO_SHARP times the typical one at the edge of its place, or TOO_SHARP where that is
     less than 1. Typical is the median over η from ABOVE·η_c to FAR·η_c, or over all above where
     there are none. η_c is ``predicted`` (places,), or the fitted one where that is NaN. ``eta``,
     ``sharpness`` and ``place`` have shape (rows,); values are positive.
     """
     ratio, n = sharpness * eta / 2, len(predicted)
-    rest = np.flatnonzero(ratio <= ACCIDENTAL_STOP)
+    rest = np.flatnonzero(ratio <= OFF_THE_EDGE)
     blind = rest[np.isnan(predicted[place[rest]])]
     critical = critical_rates(
         predicted, fitted_kinks(eta[blind], sharpness[blind], place[blind], n)
@@ -157,7 +157,7 @@ def _by_chance(eta: Numbers, sharpness: Numbers, predicted: Numbers, place: Code
     found = [medians(ratio[some], place[some], n) for some in (near, edge)]
     typical = np.fmax(1.0, np.where(np.isfinite(found[0]), *found))
     far: Flags = (eta > FAR * critical[place]) & (ratio > TOO_SHARP * typical[place])
-    return far | (ratio > ACCIDENTAL_STOP)
+    return far | (ratio > OFF_THE_EDGE)
 
 
 def _flags(column: pa.ChunkedArray) -> tuple[Flags, Flags]:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from jobs.memory import MemoryBudgetError
+from jobs.curvature.memory import MemoryBudgetError
 from jobs.problem import NoDeviceError
-from jobs.ranks import RankError
+from jobs.process_group import RankError
 from orchestrator.cluster.allocation import node_name
 from orchestrator.engine.places import UnfitNodeError
 from orchestrator.first_line import first_line

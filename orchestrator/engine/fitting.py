@@ -70,7 +70,7 @@ def _refuse_excess(
 
 
 def _refuse_too_little_memory(column: Column, gib: float) -> None:
-    from jobs.memory import MemoryBudgetError
+    from jobs.curvature.memory import MemoryBudgetError
     from jobs.problem import check_memory
 
     try:

@@ -16,10 +16,9 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from jobs.listening import LOOPBACK, open_store
-from jobs.ranks import ProcessGroup, RankError
+from jobs.process_group import LOOPBACK, ProcessGroup, RankError, open_store
 from jobs.spec import Trial
-from jobs.trial import TrialRun
+from jobs.trial import OngoingTrial
 from orchestrator.engine.failures import node_blamed
 from orchestrator.sweep import Resources
 from orchestrator.sweep.custom_networks import find_networks
@@ -167,7 +166,7 @@ class Rank:
             raise
 
     def _compute(self, trial: Trial, checkpoint: bytes | None) -> None:
-        run = TrialRun(
+        run = OngoingTrial(
             trial,
             device=self._device,
             threads=self._threads,

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from jobs.checkpoint import CheckpointError
-from jobs.ranks import Ranks
+from jobs.process_group import Ranks
 from jobs.records import Point
-from jobs.trial import TrialRun
+from jobs.trial import OngoingTrial
 from orchestrator.engine.data_read import refuse_other_data
 from orchestrator.engine.failures import classify, describe
 from orchestrator.engine.rows import Finished
@@ -38,7 +38,7 @@ class InHand:
         self.seconds = 0.0
         self._work = work
         self._mark: Mark | None = None
-        self._run: TrialRun | None = None
+        self._run: OngoingTrial | None = None
         self._saved_at = 0.0
 
     @property
@@ -47,7 +47,7 @@ class InHand:
         return self.assignment.trial.trial_id
 
     @property
-    def run(self) -> TrialRun:
+    def run(self) -> OngoingTrial:
         """The trial's run, between :meth:`take_up` and :meth:`put_down`."""
         assert self._run is not None
         return self._run
@@ -71,7 +71,7 @@ class InHand:
         A damaged checkpoint is set aside with a warning. Raises what making the run raises.
         """
         self.mark()
-        self._run = TrialRun(
+        self._run = OngoingTrial(
             self.assignment.trial,
             device=self.device,
             threads=self._work.resources.cpus_per_worker,

@@ -29,7 +29,7 @@ def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list
     if not alike:
         return
     from jobs import models
-    from jobs.admission import NetworkError
+    from jobs.network_requirements import NetworkError
     from jobs.parameterization import initial_parameters, scalings
 
     for of_network in alike.values():

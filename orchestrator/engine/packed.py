@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from jobs.pack import DescentPack
+from jobs.dynamics.batch import BatchedDescent
 from orchestrator.engine.books import Books
 from orchestrator.engine.failures import full_storage
 from orchestrator.engine.in_hand import InHand
@@ -36,7 +36,7 @@ class Packed:
         self._suspects: deque[InHand] = deque()
         self._alone = False
         self._going: list[InHand] = []
-        self._pack: DescentPack | None = None
+        self._pack: BatchedDescent | None = None
         self._books = books
 
     @property
@@ -81,7 +81,7 @@ class Packed:
         while source and len(self._going) < places:
             new = self._take(source.popleft()) or new
         if new:
-            self._pack = DescentPack([hand.run for hand in self._going])
+            self._pack = BatchedDescent([hand.run for hand in self._going])
 
     def _take(self, hand: InHand) -> bool:
         """Take up a trial; whether it is there."""
@@ -113,7 +113,7 @@ class Packed:
             self._books.settle(hand)
         written = [self._write(hand, hand.save_when_due) for hand in list(self._going)]
         if not all(written):
-            self._pack = DescentPack([hand.run for hand in self._going]) if self._going else None
+            self._pack = BatchedDescent([hand.run for hand in self._going]) if self._going else None
 
     def _write(self, hand: InHand, save: Callable[[], None]) -> bool:
         """Save a trial of the pack; whether it could be saved. If not, it has failed and leaves."""

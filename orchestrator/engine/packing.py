@@ -35,9 +35,9 @@ def _most_runs(problem: Problem, memory: int | None) -> int:
     if problem.architecture not in PACKED:
         return 0
     # torch is imported only where something is to be run.
+    from jobs.curvature.memory import default_budget
     from jobs.datasets import DatasetError
-    from jobs.memory import default_budget
-    from jobs.pack import most_runs, pays
+    from jobs.dynamics.batch import most_runs, pays
     from jobs.problem import parameter_count, working_memory
 
     try:

@@ -59,7 +59,7 @@ def _timed(column: Column, assumed: float) -> float | None:
     """Seconds of a gradient; None of a network that cannot be timed or whose first gradients would
     take too long.
     """
-    from jobs.timing import FEWEST_SAMPLES, time_problem  # with torch
+    from jobs.problem import FEWEST_SAMPLES, time_problem  # with torch
 
     if assumed * FEWEST_SAMPLES / column.problem.n_train > SECONDS_EACH:
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from jobs.dynamics.schedule import points
 from jobs.multiplications import multiplications
-from jobs.schedule import points
 from orchestrator.plan.flow_summary import FlowSummary
 from orchestrator.sweep import Column
 

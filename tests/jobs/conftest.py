@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from jobs import Problem, Protocol, Trial, datasets, models
-from jobs.admission import NetworkError
+from jobs.curvature.memory import Chunks
 from jobs.datasets import Shape
 from jobs.losses import LOSS_SUMS
-from jobs.memory import Chunks
 from jobs.models.custom import named, register
+from jobs.network_requirements import NetworkError
 from jobs.objective import Objective
 from jobs.parameters import Layout
 from jobs.spec.values import digest_of

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from jobs import TrialRun, checkpoint, run_trial
+from jobs import OngoingTrial, checkpoint, run_trial
 from jobs.checkpoint import CheckpointError
 from jobs.spec import FURTHER_MEASURES
 
@@ -37,13 +37,13 @@ def _content(spec, step):
 
 
 def _advanced(spec, step):
-    run = TrialRun(spec, threads=1)
+    run = OngoingTrial(spec, threads=1)
     run.advance(lambda: run.step >= step)
     return run
 
 
 def _restored(spec, path):
-    run = TrialRun(spec, threads=1)
+    run = OngoingTrial(spec, threads=1)
     run.restore(path)
     return run
 
@@ -59,7 +59,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(trial, tmp_path, kin
     crossed = [crossing.steps for crossing in whole.crossings]
     assert len(set(crossed)) == 3
     around = {step + shift for step in crossed for shift in (-1, 0, 1)}
-    run = TrialRun(spec, threads=1)
+    run = OngoingTrial(spec, threads=1)
     for step in sorted({0, 1, 7} | around):
         run.advance(lambda step=step: run.step >= step)
         run.save(tmp_path / "checkpoint")
@@ -84,7 +84,7 @@ def test_a_run_that_was_interrupted_has_the_same_further_measures(trial, tmp_pat
     spec = trial(**kind, **SEVERAL, **MEASURED)
     whole = _whole(spec)
     crossed = [crossing.steps for crossing in whole.crossings]
-    run = TrialRun(spec, threads=1)
+    run = OngoingTrial(spec, threads=1)
     for step in sorted({0, 1, crossed[0], crossed[0] + 1, crossed[1] - 1, crossed[2]}):
         run.advance(lambda step=step: run.step >= step)
         run.save(tmp_path / "checkpoint")
@@ -116,7 +116,7 @@ def test_a_file_that_lacks_the_flow_beside_gd_is_refused(trial, tmp_path, lost):
 @KINDS
 def test_saving_does_not_change_the_run_itself(trial, tmp_path, kind):
     spec = trial(**kind, **SEVERAL)
-    run = TrialRun(spec, threads=1)
+    run = OngoingTrial(spec, threads=1)
     while not run.finished:
         run.save(tmp_path / "checkpoint")
         goal = run.step + 6
@@ -127,7 +127,7 @@ def test_saving_does_not_change_the_run_itself(trial, tmp_path, kind):
 @KINDS
 def test_a_run_may_be_interrupted_many_times(trial, tmp_path, kind):
     spec = trial(**kind, **SEVERAL)
-    run = TrialRun(spec, threads=1)
+    run = OngoingTrial(spec, threads=1)
     interruptions = 0
     while not run.finished:
         run.save(tmp_path / "checkpoint")
@@ -215,7 +215,7 @@ def test_the_file_is_plain_safetensors(trial, tmp_path):
 
 
 def test_without_a_checkpoint_the_run_stays_as_it_was(trial, tmp_path):
-    run = TrialRun(trial(), threads=1)
+    run = OngoingTrial(trial(), threads=1)
     with pytest.raises(FileNotFoundError, match="nothing"):
         run.restore(tmp_path / "nothing")
     run.advance()
@@ -259,7 +259,7 @@ def test_a_file_with_other_contents_is_refused_by_name(trial, tmp_path, damage):
 
 
 def _refused(spec, path, match=None):
-    run = TrialRun(spec, threads=1)
+    run = OngoingTrial(spec, threads=1)
     with pytest.raises(CheckpointError, match=match) as caught:
         run.restore(path)
     assert str(path) in str(caught.value)
@@ -340,4 +340,4 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(trial, tmp_path, monkeypat
 
 def test_a_folder_that_is_not_there_is_an_error(trial, tmp_path):
     with pytest.raises(Exception, match="No such file"):
-        TrialRun(trial(), threads=1).save(tmp_path / "missing" / "checkpoint")
+        OngoingTrial(trial(), threads=1).save(tmp_path / "missing" / "checkpoint")

@@ -7,17 +7,17 @@ import torch
 from torch import nn
 
 from jobs import Problem, models
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.sharpness import sharpness
 from jobs.datasets import Shape
-from jobs.descent import GradientDescent
-from jobs.flow import METHODS
+from jobs.dynamics.descent import GradientDescent
+from jobs.dynamics.flows import METHODS
+from jobs.dynamics.iterate import Bounds
 from jobs.golden import GOLDEN_RUNS, GOLDEN_S_GF
-from jobs.hessian import Hessian
 from jobs.losses import LOSS_SUMS
-from jobs.measures import sharpness
 from jobs.objective import Objective
 from jobs.parameterization import initial_parameters
 from jobs.parameters import Layout
-from jobs.stepper import Bounds
 
 X, TRUTH, Y, START = (2.0, 1.0), (0.5, 0.5), 1.5, 0.01
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from support.custom_networks import FILE, HEAD, SHAPE, body, refusal
 
-from jobs import Problem, TrialRun, models
-from jobs.admission import NetworkError
+from jobs import OngoingTrial, Problem, models
 from jobs.models.custom import register
+from jobs.network_requirements import NetworkError
 
 ALONE = f"{HEAD}\ndef make(outputs):\n    WHEN\n"
 ALONE += "    return nn.Sequential(nn.Flatten(), Layer(64, outputs))\n"
@@ -89,7 +89,7 @@ def test_a_signal_that_arrives_meanwhile_goes_through(own, problem, text):
 
 def test_an_end_of_the_process_within_a_trial_fails_the_trial(own, trial, monkeypatch):
     text = ALONE.replace("WHEN", "").replace("THEN", "if STOP: raise SystemExit('bye')")
-    run = TrialRun(trial(architecture=own(f"STOP = []\n{text}")), threads=1)
+    run = OngoingTrial(trial(architecture=own(f"STOP = []\n{text}")), threads=1)
     digest = run.trial.problem.architecture[-16:]
     sys.modules[f"_eos_network_{digest}"].STOP.append(1)
     says = r"^network network\.py:make: its forward pass failed: SystemExit: bye$"

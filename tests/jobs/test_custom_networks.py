@@ -7,8 +7,8 @@ import torch
 from support.custom_networks import FILE, HEAD, SHAPE, body, refusal
 
 from jobs import models, run_trial
-from jobs.admission import NetworkError
-from jobs.hessian import Hessian
+from jobs.curvature.hessian import Hessian
+from jobs.network_requirements import NetworkError
 from jobs.parameterization import initial_parameters, multipliers
 from jobs.parameters import Layout
 from jobs.problem import pose

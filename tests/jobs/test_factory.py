@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobs import Problem, datasets, models
-from jobs.admission import NetworkError
 from jobs.models import custom
+from jobs.network_requirements import NetworkError
 from jobs.spec.network_name import (
     NetworkName,
     custom_network,

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from jobs import Problem, SpecError, models
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.memory import Chunks
 from jobs.datasets import Shape
-from jobs.hessian import Hessian
+from jobs.dynamics.batch import stacked_gradients
 from jobs.losses import LOSS_SUMS
-from jobs.memory import Chunks
 from jobs.models.layers import GroupNorm, LayerNorm
 from jobs.models.vit import Positions
 from jobs.objective import Objective
-from jobs.pack import stacked_gradients
 from jobs.parameterization import initial_parameters
 from jobs.parameters import Layout
 

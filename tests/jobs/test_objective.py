@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from jobs.hessian import Hessian
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.memory import Chunks
 from jobs.losses import LOSS_SUMS, correct, cross_entropy, half_squared_error
-from jobs.memory import Chunks
 from jobs.objective import Objective
 from jobs.parameters import Layout
 

@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import nn
 
-from jobs import Problem, SpecError, TrialRun, models
+from jobs import OngoingTrial, Problem, SpecError, models
+from jobs.curvature.hessian import Hessian
 from jobs.datasets import Shape
-from jobs.hessian import Hessian
+from jobs.dynamics.batch import BatchedDescent
 from jobs.losses import LOSS_SUMS
 from jobs.objective import Objective
-from jobs.pack import DescentPack
 from jobs.parameterization import Scaling, initial_parameters, multipliers, scalings
 from jobs.parameters import Layout
 
@@ -197,10 +197,10 @@ def test_derivatives_are_those_in_the_trained_coordinates(architecture, paramete
 def test_runs_of_a_pack_are_those_alone(trial, parameterization):
     scaling = {"width": 8, "base_width": 2, "parameterization": parameterization}
     specs = [trial(eta, max_steps=40, **scaling) for eta in (0.02, 0.05)]
-    packed = [TrialRun(spec, threads=1) for spec in specs]
-    DescentPack(packed).advance()
+    packed = [OngoingTrial(spec, threads=1) for spec in specs]
+    BatchedDescent(packed).advance()
     for run in packed:
-        alone = TrialRun(run.trial, threads=1)
+        alone = OngoingTrial(run.trial, threads=1)
         alone.advance()
         torch.testing.assert_close(run.theta, alone.theta, rtol=1e-10, atol=1e-13)
 

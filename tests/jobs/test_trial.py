@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from jobs import Trial, TrialRun, datasets, run_trial
+from jobs import OngoingTrial, Trial, datasets, run_trial
 from jobs.spec import FURTHER_MEASURES
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
@@ -374,7 +374,7 @@ def test_the_numerical_settings_are_those_from_before_afterwards(trial):
         )
 
     before, seen = settings(), []
-    run = TrialRun(trial(), threads=2)
+    run = OngoingTrial(trial(), threads=2)
     run.advance(lambda: seen.append(settings()) or run.step >= 2)
     assert settings() == before
     assert seen[-1] == (2, True, "highest", False, False)
@@ -382,7 +382,7 @@ def test_the_numerical_settings_are_those_from_before_afterwards(trial):
 
 def test_a_run_can_be_advanced_in_slices(trial):
     spec = trial()
-    run = TrialRun(spec, threads=1)
+    run = OngoingTrial(spec, threads=1)
     assert math.isnan(run.loss)
     assert not run.advance(lambda: True)
     assert run.step == 0
@@ -399,4 +399,4 @@ def test_a_run_can_be_advanced_in_slices(trial):
 
 def test_a_dataset_that_is_too_small_is_refused_before_anything_runs(trial):
     with pytest.raises(datasets.DatasetError, match="n_train is 1298"):
-        TrialRun(trial(n_train=1298))
+        OngoingTrial(trial(n_train=1298))

@@ -17,7 +17,7 @@ from loopback import Loopback
 from support.launching import PROFILE, Place
 from support.waiting import until_gone, wait_for
 
-from jobs.trial import TrialRun
+from jobs.trial import OngoingTrial
 from orchestrator.cluster.rendezvous import await_head
 from orchestrator.run_directory import sweep_of
 
@@ -125,7 +125,7 @@ def test_a_trial_over_two_nodes_of_two_ranks_in_a_cluster_closed_to_strangers(
     rows = {(row["trial_id"], row["epsilon"]): row for row in here.rows("trials")}
     assert {row["world_size"] for row in rows.values()} == {4}
     for trial in (column.flow(), column.gd(0.2)):
-        run = TrialRun(trial)
+        run = OngoingTrial(trial)
         run.advance()
         for alone in run.result().crossings:
             together = rows[trial.trial_id, alone.epsilon]

@@ -3,8 +3,8 @@
 import pytest
 
 from jobs import Problem, models
-from jobs.admission import NetworkError
 from jobs.datasets import Shape
+from jobs.network_requirements import NetworkError
 
 HEAD = """
 import torch

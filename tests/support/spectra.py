@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from jobs.eigenvalues import extremal_eigenvalues, start_vector
+from jobs.curvature.eigenvalues import extremal_eigenvalues, start_vector
 
 
 def rotated(eigenvalues, seed=0):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.accident import ACCIDENTAL_STOP
+from jobs.records import OFF_THE_EDGE
 from orchestrator.analysis.verdict import FAILS, HOLDS, MOSTLY_HOLDS, UNDECIDED
 from orchestrator.report.draw import as_bytes
 from orchestrator.report.figures.transition import transition_of
@@ -80,7 +80,7 @@ _RULES = {
     "n_unmeasured": "The sharpness was not measured.",
     "n_unconverged": "The sharpness did not converge to the tolerance asked for.",
     "n_chaotic": "Came to ε by accident: sharper than the edge 2/η by so much that gradient "
-    f"descent leaves every minimum there, as with S·η/2 above {ACCIDENTAL_STOP:g}.",
+    f"descent leaves every minimum there, as with S·η/2 above {OFF_THE_EDGE:g}.",
 }
 """Why the analysis leaves a GD run out, by the column of ``phase`` that counts it."""
 

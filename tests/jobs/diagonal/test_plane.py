@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jobs.accident import ACCIDENTAL_STOP
 from jobs.diagonal import TrainingLoss, sweep_plane
+from jobs.records import OFF_THE_EDGE
 
 TABLE = [0.15, 0.17, 0.18, 0.20, 0.22, 0.25]
 
@@ -57,5 +57,5 @@ def test_a_run_is_stable_if_its_loss_stays_when_it_goes_on(x, truth, loosest):
 def test_no_threshold_is_loose_enough_to_excuse_an_accident():
     sweep = sweep_plane(rates=np.linspace(0.17, 0.37, 200), epsilon=0.1)
     ratio = sweep.runs.edge_ratio[sweep.runs.reached()]
-    assert ratio.max() > ACCIDENTAL_STOP
-    assert np.all(ratio[sweep.stable[sweep.runs.reached()]] <= ACCIDENTAL_STOP)
+    assert ratio.max() > OFF_THE_EDGE
+    assert np.all(ratio[sweep.stable[sweep.runs.reached()]] <= OFF_THE_EDGE)

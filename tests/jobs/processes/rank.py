@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import distributed as dist
 
-from jobs import Problem, Protocol, Trial, TrialRun
-from jobs.hessian import Hessian
+from jobs import OngoingTrial, Problem, Protocol, Trial
+from jobs.curvature.hessian import Hessian
 from jobs.problem import PlacementError, pose
-from jobs.ranks import Alone, ProcessGroup, RankError
+from jobs.process_group import Alone, ProcessGroup, RankError
 from jobs.spec import FURTHER_MEASURES
 
 PROBLEM = {"dataset": "digits", "width": 6, "depth": 1, "activation": "tanh", "dtype": "float64"}
@@ -47,7 +47,7 @@ def trial(ranks, learning_rate, load=None, save=None, until=None):
         kind="gd" if learning_rate else "flow",
         learning_rate=learning_rate,
     )
-    run = TrialRun(spec, threads=1, ranks=ranks)
+    run = OngoingTrial(spec, threads=1, ranks=ranks)
     if load:
         run.restore(Path(load))
     if until and ranks.rank == 0:  # the others stop where the votes tell them to
@@ -80,7 +80,7 @@ def measured(ranks):
         kind="gd",
         learning_rate=0.1,
     )
-    run = TrialRun(spec, threads=1, ranks=ranks)
+    run = OngoingTrial(spec, threads=1, ranks=ranks)
     run.advance()
     return [asdict(one) for one in run.result().crossings[0].measures]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobs import Problem, timing
-from jobs.timing import Timing
+from jobs import Problem
+from jobs import problem as problems
+from jobs.problem import Timing
 from orchestrator import sweep as sweeps
 from orchestrator.engine import Site, Snapshot, execute, prepare
 from orchestrator.watch import Watcher
@@ -114,7 +115,7 @@ def test_a_network_of_the_users_own_is_timed_before_its_cost_is_said(
         seconds.append(limit)
         return Timing(gradient=7.0, product=7.0, samples=problem.n_train)
 
-    monkeypatch.setattr(timing, "time_problem", slow)
+    monkeypatch.setattr(problems, "time_problem", slow)
     planned = json.loads(eos("plan", config, network, "--json").out)
     assert planned["device_hours"] == pytest.approx(7.0 * planned["gradients"] / 3600)
     (row,) = planned["columns"]
@@ -167,7 +168,7 @@ def test_plan_status_watch_and_run_say_the_same_time_to_go_before_a_flow_has_end
         timed.append(problem)
         return Timing(gradient=7.0, product=7.0, samples=problem.n_train)
 
-    monkeypatch.setattr(timing, "time_problem", slow)
+    monkeypatch.setattr(problems, "time_problem", slow)
     sweep = prepare(run, sweeps.load(config))
     assert json.loads(eos("status", run, "--json").out)["remaining_s"] is None
     snapshots: list[Snapshot] = []

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from jobs import pack
-from jobs.pack import DescentPack
+from jobs.dynamics import batch
+from jobs.dynamics.batch import BatchedDescent
 from jobs.recorder import Recorder
 from orchestrator.engine import actor as actor_module
 from orchestrator.engine import in_hand
@@ -30,13 +30,13 @@ def stops_at_once(monkeypatch):
 @pytest.fixture
 def sizes(monkeypatch):
     """The sizes of the packs that are put together."""
-    seen, make = [], DescentPack.__init__
+    seen, make = [], BatchedDescent.__init__
 
     def note(self, runs):
         seen.append(len(runs))
         make(self, runs)
 
-    monkeypatch.setattr(DescentPack, "__init__", note)
+    monkeypatch.setattr(BatchedDescent, "__init__", note)
     return seen
 
 
@@ -168,7 +168,7 @@ def test_a_gradient_that_raises_for_many_at_once_makes_packs_of_one(
     bench, one_by_one, sizes, monkeypatch
 ):
     """As memory does that is enough for one run and not for several."""
-    stacked, calls = pack.stacked_gradients, []
+    stacked, calls = batch.stacked_gradients, []
 
     def stacked_or_fail(objective, thetas):
         calls.append(len(thetas))
@@ -176,7 +176,7 @@ def test_a_gradient_that_raises_for_many_at_once_makes_packs_of_one(
             raise MemoryError
         return stacked(objective, thetas)
 
-    monkeypatch.setattr(pack, "stacked_gradients", stacked_or_fail)
+    monkeypatch.setattr(batch, "stacked_gradients", stacked_or_fail)
     report = bench.carry_out(bench.work(bench.trials()))
     assert report.failed == ()
     assert sizes[0] == 8

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from jobs import Problem, Protocol
-from jobs import timing as of_jobs
+from jobs import problem as problems
 from orchestrator.engine import timing
 from orchestrator.engine.timing import PRODUCTS_PER_GRADIENT, time_gradients
 from orchestrator.plan import GradientKind
@@ -31,14 +31,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | None, int]]:
     """What was timed, by width and threads, where a gradient of width w takes w seconds."""
     found: list[tuple[int | None, int]] = []
 
-    def time_problem(problem: Problem, seconds: float, threads: int) -> of_jobs.Timing:
+    def time_problem(problem: Problem, seconds: float, threads: int) -> problems.Timing:
         found.append((problem.width, threads))
         if problem.width == 4:
             raise ValueError("a network that cannot be computed")
         assert problem.width is not None
-        return of_jobs.Timing(problem.width, 3 * problem.width, problem.n_train)
+        return problems.Timing(problem.width, 3 * problem.width, problem.n_train)
 
-    monkeypatch.setattr(of_jobs, "time_problem", time_problem)
+    monkeypatch.setattr(problems, "time_problem", time_problem)
     return found
 
 

@@ -12,8 +12,8 @@ import torch
 import yaml
 
 from jobs import datasets, models
-from jobs.admission import NetworkError
 from jobs.models import custom
+from jobs.network_requirements import NetworkError
 from jobs.parameterization import multipliers
 from jobs.problem import parameter_count
 from jobs.spec import (

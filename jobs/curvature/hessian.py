@@ -1,0 +1,105 @@
+"""The exact Hessian of the training loss at a fixed θ, as an operator on vectors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from jobs.network_requirements import NetworkError, without_second_derivative
+from jobs.objective import Objective, PartialGradient
+
+
+class Hessian:
+    """H = ∇²L(θ), by reverse-over-reverse differentiation; ``hessian @ vector`` is H v.
+
+    The graph of the gradient is built once for each chunk of samples and serves every product, as
+    far as ``objective.chunks.retained`` says; the graphs of the other chunks are rebuilt for
+    each call of :meth:`products`. θ must not change while the operator is in use.
+
+    >>> import torch
+    >>> from jobs.parameters import Layout
+    >>> class Squares(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.weight = torch.nn.Parameter(torch.zeros(2))
+    ...     def forward(self, inputs):
+    ...         return inputs * self.weight**2
+    >>> module = Squares()
+    >>> inputs, labels = torch.tensor([[3.0, 5.0]]), torch.tensor([0])
+    >>> sums = lambda outputs, labels: outputs.sum()
+    >>> objective = Objective(module, Layout.of(module), sums, inputs, labels)
+    >>> Hessian(objective, torch.ones(2)) @ torch.tensor([1.0, 1.0])  # diag(6, 10)
+    tensor([ 6., 10.])
+    """
+
+    def __init__(self, objective: Objective, theta: Tensor) -> None:
+        self._objective, self._theta = objective, theta
+        self._chunks = list(objective.split())
+        kept = min(objective.chunks.retained, len(self._chunks))
+        self._retained = [self._graph(*chunk) for chunk in self._chunks[:kept]]
+        objective.gradients += 1
+
+    @property
+    def size(self) -> int:
+        """P: the operator is P×P."""
+        return self._objective.layout.size
+
+    def __matmul__(self, vector: Tensor) -> Tensor:
+        """H v for v of shape (P,)."""
+        return self.products(vector[None])[0]
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """H applied to each row of a matrix of shape (k, P), with one all-reduce for them all."""
+        self._objective.hvps += len(vectors)
+        directions = [self._objective.layout.split(vector) for vector in vectors]
+        results = torch.zeros_like(vectors)
+        rebuilt = (self._graph(*chunk) for chunk in self._chunks[len(self._retained) :])
+        for number, graph in enumerate(itertools.chain(self._retained, rebuilt)):
+            keep = number < len(self._retained)
+            for row, direction in enumerate(directions):
+                last = row == len(directions) - 1
+                tensors = self._product(graph, direction, retain_graph=keep or not last)
+                self._objective.layout.add_(results[row], tensors)
+        return self._objective.ranks.sum_(results)
+
+    def _graph(self, inputs: Tensor, labels: Tensor) -> PartialGradient:
+        return self._objective.partial_gradient(self._theta, inputs, labels, create_graph=True)
+
+    def _product(
+        self, graph: PartialGradient, direction: Sequence[Tensor], *, retain_graph: bool
+    ) -> tuple[Tensor, ...]:
+        dependent = [i for i, tensor in enumerate(graph.tensors) if tensor.requires_grad]
+        if not dependent:
+            return ()
+        try:
+            return torch.autograd.grad(
+                [graph.tensors[i] for i in dependent],
+                graph.leaves,
+                [direction[i] for i in dependent],
+                retain_graph=retain_graph,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        except RuntimeError as error:
+            if "not implemented" not in str(error):
+                raise
+            raise self._explained(error) from error
+
+    def _explained(self, error: RuntimeError) -> NetworkError:
+        """Which module lacks a second derivative."""
+        objective = self._objective
+        views = objective.layout.named(self._theta)
+
+        def run() -> None:
+            with torch.enable_grad():
+                objective.outputs(views, objective.inputs[:1])
+
+        culprit = without_second_derivative(objective.module, run) or "the loss"
+        return NetworkError(
+            f"module {culprit} has no second derivative ({error}); the Hessian needs one: use an "
+            "implementation of plain operations, for attention torch's own with "
+            "SDPBackend.MATH"
+        )

@@ -1,0 +1,92 @@
+"""Measuring the sharpness again and again along a trajectory: warm starts, and audits of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jobs.curvature.eigenvalues import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
+from jobs.curvature.hessian import Hessian
+from jobs.objective import Objective
+
+WARM_VECTORS = 3
+"""Eigenvectors of the last measurement with which the next one begins. At the edge of stability the
+top eigenvalues lie close together, so that a single vector would often be the wrong one."""
+
+AUDIT_EVERY = 10
+"""One in so many measurements starts cold, and has a better chance of finding an eigenvalue that
+grew out of directions which the old eigenvectors do not see. Until then a warm start may miss it,
+and say that it converged; the next one, with another random vector, has a chance of its own."""
+
+
+def sharpness(
+    objective: Objective,
+    theta: Tensor,
+    *,
+    rtol: float,
+    ends: Ends = "both",
+    lambda_min_rtol: float | None = None,
+) -> ExtremalEigenvalues:
+    """The ends of the spectrum of ∇²L(θ): :func:`~jobs.curvature.eigenvalues.extremal_eigenvalues`.
+
+    The start vector is always the same, so that a measurement depends on θ alone and not on what
+    was measured before it.
+    """
+    return SharpnessMeter(objective, rtol, lambda_min_rtol).measure(theta, ends)
+
+
+class SharpnessMeter:
+    """Measures both ends of the spectrum of ∇²L(θ) at points that follow one another.
+
+    A measurement begins with the eigenvectors of the one before and a pseudo-random vector, another
+    one for each measurement since the last audit; an audit with a vector that is always the same.
+
+    Args:
+        objective: L.
+        rtol: the residual asked of every eigenpair, relative to the sharpness.
+        lambda_min_rtol: the residual asked of λ_min besides, relative to |λ_min|, where both ends
+            are measured.
+    """
+
+    def __init__(
+        self, objective: Objective, rtol: float, lambda_min_rtol: float | None = None
+    ) -> None:
+        self._objective, self._rtol, self._lambda_min_rtol = objective, rtol, lambda_min_rtol
+        self._vectors: Tensor | None = None
+        self._since_audit = 0
+
+    def measure(
+        self, theta: Tensor, ends: Ends = "dominant", *, audit: bool = False
+    ) -> ExtremalEigenvalues:
+        """The ends of the spectrum at θ: :func:`~jobs.curvature.eigenvalues.extremal_eigenvalues`.
+
+        With ``audit`` the measurement depends on θ alone, and not on what was measured before.
+        """
+        hessian = Hessian(self._objective, theta)
+        if self._vectors is None or audit or self._since_audit >= AUDIT_EVERY - 1:
+            self._since_audit = 0
+        else:
+            self._since_audit += 1
+        start = start_vector(hessian.size, theta, self._since_audit)[None]
+        if self._since_audit:
+            assert self._vectors is not None
+            start = torch.cat([self._vectors, start])
+        found = extremal_eigenvalues(
+            hessian.products,
+            start,
+            rtol=self._rtol,
+            ends=ends,
+            lambda_min_rtol=self._lambda_min_rtol,
+            keep=WARM_VECTORS,
+            agree=self._objective.agree,
+        )
+        self._vectors = found.vectors
+        return found
+
+    def state(self) -> tuple[int, Tensor | None]:
+        """What a checkpoint must keep: the measurements since the last audit, and the vectors."""
+        return self._since_audit, self._vectors
+
+    def restore(self, since_audit: int, vectors: Tensor | None) -> None:
+        """Take up the state that :meth:`state` gave."""
+        self._since_audit, self._vectors = since_audit, vectors
