@@ -17,7 +17,6 @@ from orchestrator import data
 from orchestrator.cli.errors import ERROR, SETTLED, UserError
 from orchestrator.cli.options import Json
 from orchestrator.cli.output import print_json, print_table, stderr
-from orchestrator.data.check import anything_there
 from orchestrator.data.fetch import Watch
 
 group = typer.Typer(
@@ -103,7 +102,7 @@ def check(names: CHECKED = None, json: Json = False) -> None:
     for name in names or ():
         _refuse_unknown(name, of_files)
     with datasets.reading(", ".join(names or of_files)):
-        chosen = names or [base for base in of_files if anything_there(base, root)]
+        chosen = names or [base for base in of_files if data.anything_there(base, root)]
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(chosen):
         with datasets.reading(name):

@@ -1,4 +1,7 @@
-"""One file from the first mirror that has it: resumed where it broke off, whole or not at all."""
+"""One file from the first mirror that has it: resumed where it broke off, whole or not at all.
+
+Proxies are taken from the environment (``https_proxy``, ``http_proxy``, ``no_proxy``).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,17 @@ import hashlib
 import http.client
 import io
 import os
+import re
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from jobs.datasets.source import checksum
-from orchestrator.data.web import BrokenOffError, MirrorError, network, refuse_other_proxies
 
 BLOCK = 2**18
 """Bytes between two reports of progress."""
@@ -23,6 +28,11 @@ TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as lost."""
 TRIES = 3
 """Connections to one mirror in a row that may bring less than a block."""
+BUSY = (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE)
+DEFAULT_WAIT = 1.0
+"""Seconds before a busy server that names no time is asked again."""
+LONGEST_WAIT = 60.0
+"""Seconds that a busy server is waited for at most, whatever it asks for."""
 
 Watch = Callable[[int], None]
 """Is told how many bytes are there."""
@@ -32,13 +42,24 @@ class DownloadError(Exception):
     """A file that could not be had as it must be; says what was in the way."""
 
 
+class _MirrorError(Exception):
+    """Why a mirror does not give the file, to be asked no more."""
+
+
+class _BrokenOffError(Exception):
+    """Why a connection brought no more; another one may, after ``wait`` seconds."""
+
+    def __init__(self, why: str, wait: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
 def download(
     addresses: Sequence[str], target: Path, size: int, sha256: str, watch: Watch = lambda done: None
 ) -> None:
     """Make ``target`` the file with this size and SHA-256, from the first address that gives it.
 
     What has come is kept in ``target`` with ``.part`` after its name, where a later call goes on.
-    Proxies are taken from the environment (``https_proxy``, ``http_proxy``, ``no_proxy``).
 
     Raises:
         DownloadError: no address gives it, or another process is at the same file.
@@ -50,8 +71,8 @@ def download(
     with _alone(part) as file:
         for address in addresses:
             try:
-                _from(address, file, size, sha256, watch)
-            except MirrorError as error:
+                _whole_from(address, file, size, sha256, watch)
+            except _MirrorError as error:
                 failures.append(f"{address}: {error}")
                 continue
             os.fsync(file.fileno())
@@ -99,18 +120,18 @@ def _appear(part: Path, target: Path, sha256: str) -> None:
             ) from None
 
 
-def _from(address: str, file: io.FileIO, size: int, sha256: str, watch: Watch) -> None:
+def _whole_from(address: str, file: io.FileIO, size: int, sha256: str, watch: Watch) -> None:
     """Complete the file from one address and check it; empty it where it turns out wrong."""
-    begun = _length(file) > 0
-    _complete(address, file, size, watch)
-    if begun and _digest(file) != sha256:
-        # What was there before may be what is wrong: this mirror has a chance of its own.
-        file.truncate(0)
+    # What was there before may be what is wrong: then the mirror is asked for the whole.
+    for resumed in (True, False) if _length(file) else (False,):
         _complete(address, file, size, watch)
-    found = _digest(file)
-    if found != sha256:
+        file.seek(0)
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found == sha256:
+            return
         file.truncate(0)
-        raise MirrorError(f"the file there has the SHA-256 {found}; it must have {sha256}")
+        if not resumed:
+            raise _MirrorError(f"the file there has the SHA-256 {found}; it must have {sha256}")
 
 
 def _complete(address: str, file: io.FileIO, size: int, watch: Watch) -> None:
@@ -119,28 +140,23 @@ def _complete(address: str, file: io.FileIO, size: int, watch: Watch) -> None:
         file.truncate(0)
     fruitless = 0
     while (before := _length(file)) < size:
-        wait = 0.0
         try:
             _receive(address, file, size, watch)
-            why = f"it broke off at {_length(file)} of {size} bytes"
-        except BrokenOffError as error:
-            why, wait = str(error), error.wait
-        gained = _length(file) - before
-        fruitless = 0 if gained >= BLOCK else fruitless + 1
-        if _length(file) < size:
+        except _BrokenOffError as error:
+            fruitless = 0 if _length(file) - before >= BLOCK else fruitless + 1
             if fruitless == TRIES:
-                raise MirrorError(why)
-            time.sleep(wait)
+                raise _MirrorError(str(error)) from None
+            time.sleep(error.wait)
 
 
 def _receive(address: str, file: io.FileIO, size: int, watch: Watch) -> None:
-    """Append what one connection brings, from where the file ends where the server can do that."""
-    refuse_other_proxies(address)
+    """Append what is missing, from where the file ends if the server can do that."""
+    _refuse_other_proxies(address)
     have = _length(file)
     request = urllib.request.Request(address, headers={"User-Agent": "eos-sweep"})
     if have:
         request.add_header("Range", f"bytes={have}-")
-    with network():
+    with _network():
         # An opener of its own: the one behind urlopen keeps the proxies of its first use.
         answer = urllib.request.build_opener().open(request, timeout=TIMEOUT)
     with answer:
@@ -149,12 +165,12 @@ def _receive(address: str, file: io.FileIO, size: int, watch: Watch) -> None:
             have = 0
         left = answer.headers.get("Content-Length")
         if left is not None and have + int(left) != size:
-            raise MirrorError(f"the file there has {have + int(left)} bytes; it must have {size}")
+            raise _MirrorError(f"the file there has {have + int(left)} bytes; it must have {size}")
         while have < size:
-            with network():
+            with _network():
                 block = answer.read(min(BLOCK, size - have))
             if not block:
-                return
+                raise _BrokenOffError(f"it broke off at {have} of {size} bytes")
             _write(file, block)
             have += len(block)
             watch(have)
@@ -171,6 +187,55 @@ def _length(file: io.FileIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def _digest(file: io.FileIO) -> str:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def _network() -> Iterator[None]:
+    """Errors of the network by what can be done about them; nothing else is done within.
+
+    Raises:
+        _BrokenOffError: the connection is lost, or the server is busy.
+        _MirrorError: the server refuses.
+    """
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        error.close()
+        why = f"HTTP status {error.code} {error.reason}"
+        if error.code in BUSY:
+            wait = seconds(error.headers.get("Retry-After"), time.time())
+            raise _BrokenOffError(why, wait) from None
+        raise _MirrorError(why) from None
+    except (OSError, http.client.HTTPException) as error:
+        why = str(getattr(error, "reason", error)) or type(error).__name__
+        raise _BrokenOffError(why) from None
+
+
+def seconds(retry_after: str | None, now: float) -> float:
+    """How long to wait by a Retry-After header, in seconds or a date; at most LONGEST_WAIT."""
+    if retry_after is None:
+        return DEFAULT_WAIT
+    if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
+        return min(float(retry_after), LONGEST_WAIT)
+    try:
+        until = parsedate_to_datetime(retry_after).timestamp()
+    except (ValueError, OverflowError):
+        return DEFAULT_WAIT
+    return min(max(until - now, 0.0), LONGEST_WAIT)
+
+
+def _refuse_other_proxies(address: str) -> None:
+    """Make sure that an address is reached directly or by a proxy that speaks HTTP.
+
+    Raises:
+        _MirrorError: the environment names a proxy of another kind for it.
+    """
+    asked = urllib.parse.urlsplit(address)
+    proxy = urllib.request.getproxies().get(asked.scheme, "")
+    kind, named, _ = proxy.partition("://")
+    if not named or kind.lower() in ("http", "https"):
+        return
+    if asked.hostname and urllib.request.proxy_bypass(asked.hostname):
+        return
+    raise _MirrorError(
+        f"{asked.scheme}_proxy begins with {kind}://; it must begin with http:// or https://, the "
+        "only proxies that are supported"
+    )

@@ -11,9 +11,16 @@ from pathlib import Path
 
 from jobs.datasets import named_root
 from jobs.datasets.source import checksum
-from orchestrator.data.check import MISSING, CheckedFile, anything_there, check
 from orchestrator.data.download import DownloadError, download
-from orchestrator.data.official import OFFICIAL, Archive, Official
+from orchestrator.data.official import (
+    MISSING,
+    OFFICIAL,
+    Archive,
+    CheckedFile,
+    Official,
+    anything_there,
+    check,
+)
 
 Watch = Callable[[str, int, int], None]
 """Is told of a file's name, the bytes that are there, and the bytes of the whole."""
@@ -43,8 +50,19 @@ def fetch(
         DownloadError: an archive could not be had, a file that is there is not the official one,
             or the data root cannot be written to.
     """
+
+    def get(archive: Archive, target: Path) -> None:
+        name = Path(archive.path).name
+        first = () if mirror is None else (mirror.rstrip("/") + "/",)
+        addresses = [beginning + name for beginning in (*first, *archive.mirrors)]
+        size = archive.size
+        download(addresses, target, size, archive.sha256, lambda done: watch(name, done, size))
+
+    folder = OFFICIAL[dataset].unpacked
     try:
-        return _fetch(dataset, root, mirror, watch)
+        if folder is None:
+            return Fetched(dataset, str(root / dataset), _packed_files(dataset, root, get))
+        return _unpacked_files(dataset, root, root / folder, get)
     except OSError as error:
         raise DownloadError(
             f"{named_root(root)}; it must be a folder that this user may write to, with room for "
@@ -52,11 +70,26 @@ def fetch(
         ) from error
 
 
-def _fetch(dataset: str, root: Path, mirror: str | None, watch: Watch) -> Fetched:
+Get = Callable[[Archive, Path], None]
+"""Downloads an archive to a path."""
+
+
+def _packed_files(dataset: str, root: Path, get: Get) -> int:
+    """Bring the packed files that are not there, packed or not; how many."""
+    downloaded = 0
+    files = list(check(dataset, root))
+    for archive, file in zip(OFFICIAL[dataset].archives, files, strict=True):
+        if file.problem == MISSING:
+            get(archive, root / archive.path)
+            downloaded += 1
+        else:
+            _refuse_wrong(file)
+    return downloaded
+
+
+def _unpacked_files(dataset: str, root: Path, folder: Path, get: Get) -> Fetched:
+    """Bring the files of a dataset whose only archive is a tar file, unless they are there."""
     official = OFFICIAL[dataset]
-    if official.unpacked is None:
-        return Fetched(dataset, str(root / dataset), _idx_files(dataset, root, mirror, watch))
-    folder = root / official.unpacked
     if anything_there(dataset, root):
         files = list(check(dataset, root))
         for file in files:
@@ -66,53 +99,22 @@ def _fetch(dataset: str, root: Path, mirror: str | None, watch: Watch) -> Fetche
     (archive,) = official.archives
     path, downloaded = root / archive.path, 0
     if os.path.lexists(path):
-        _refuse_other_archive(path, archive)
+        found = checksum(path) if path.is_file() else "that of no file"
+        if found != archive.sha256:
+            raise DownloadError(
+                f"{path} is not the official file (its SHA-256 is {found}; it must be "
+                f"{archive.sha256}); it must be moved away before the dataset is fetched"
+            )
         _unpack(path, folder)
     else:
         # Under a name of its own, so that what is deleted is never the user's.
         path = root / f"{archive.path}.fetched"
         if not path.is_file() or checksum(path) != archive.sha256:
-            _download(archive, path, mirror, watch)
+            get(archive, path)
             downloaded = 1
         _unpack(path, folder)
         path.unlink(missing_ok=True)
     return Fetched(dataset, str(folder), downloaded)
-
-
-def _idx_files(dataset: str, root: Path, mirror: str | None, watch: Watch) -> int:
-    """Bring the packed files that are not there, packed or not; how many."""
-    downloaded = 0
-    files = list(check(dataset, root))
-    for archive, file in zip(OFFICIAL[dataset].archives, files, strict=True):
-        if file.problem != MISSING:
-            _refuse_wrong(file)
-            continue
-        _download(archive, root / archive.path, mirror, watch)
-        downloaded += 1
-    return downloaded
-
-
-def _download(archive: Archive, target: Path, mirror: str | None, watch: Watch) -> None:
-    name = Path(archive.path).name
-    first = () if mirror is None else (mirror.rstrip("/") + "/",)
-    addresses = [beginning + name for beginning in (*first, *archive.mirrors)]
-    download(
-        addresses,
-        target,
-        archive.size,
-        archive.sha256,
-        lambda done: watch(name, done, archive.size),
-    )
-
-
-def _refuse_other_archive(path: Path, archive: Archive) -> None:
-    """Make sure that an archive that the user brought is the official one."""
-    found = checksum(path) if path.is_file() else "that of no file"
-    if found != archive.sha256:
-        raise DownloadError(
-            f"{path} is not the official file (its SHA-256 is {found}; it must be "
-            f"{archive.sha256}); it must be moved away before the dataset is fetched"
-        )
 
 
 def _refuse_in_the_way(folder: Path, official: Official) -> None:

@@ -12,8 +12,15 @@ import numpy as np
 import pytest
 from support.web import Web, serving
 
-from orchestrator.data.download import BLOCK, TRIES, DownloadError, download
-from orchestrator.data.web import LONGEST_WAIT, USUAL_WAIT, seconds
+from orchestrator.data.download import (
+    BLOCK,
+    DEFAULT_WAIT,
+    LONGEST_WAIT,
+    TRIES,
+    DownloadError,
+    download,
+    seconds,
+)
 
 CONTENT = np.random.default_rng(0).bytes(3 * BLOCK + 1234)
 SIZE, SHA256 = len(CONTENT), hashlib.sha256(CONTENT).hexdigest()
@@ -41,7 +48,7 @@ def test_a_file_appears_under_its_name_when_it_is_whole_and_right(tmp_path):
     assert seen == [BLOCK, 2 * BLOCK, 3 * BLOCK, SIZE]
 
 
-def test_a_connection_that_breaks_off_is_taken_up_where_it_was(tmp_path):
+def test_a_connection_that_breaks_off_is_resumed_where_it_was(tmp_path):
     with serving(Web({"/file": CONTENT}, breaks_off=[BLOCK + 5, 7])) as web:
         _get(tmp_path / "file", web)
     assert _only(tmp_path / "file")
@@ -193,7 +200,7 @@ def test_a_busy_server_is_asked_again_when_it_says(tmp_path, monkeypatch, status
     with serving(Web({"/file": CONTENT}, busy=[(status, "7"), (status, None)])) as web:
         _get(tmp_path / "file", web)
     assert _only(tmp_path / "file")
-    assert waits == [7, USUAL_WAIT]
+    assert waits == [7, DEFAULT_WAIT]
     with (
         serving(Web({"/file": CONTENT}, busy=[(status, "0")] * 9)) as web,
         pytest.raises(DownloadError, match=f"HTTP status {status}"),
@@ -208,12 +215,12 @@ def test_a_busy_server_is_asked_again_when_it_says(tmp_path, monkeypatch, status
         ("0", 0),
         ("30", 30),
         ("86400", LONGEST_WAIT),
-        ("9" * 50, USUAL_WAIT),
+        ("9" * 50, DEFAULT_WAIT),
         ("Thu, 01 Jan 1970 00:16:50 GMT", 10),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
         ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_WAIT),
-        ("soon", USUAL_WAIT),
-        (None, USUAL_WAIT),
+        ("soon", DEFAULT_WAIT),
+        (None, DEFAULT_WAIT),
     ],
 )
 def test_a_wait_is_a_number_of_seconds_or_a_date_and_never_long(header, expected):
