@@ -3,13 +3,14 @@
 A pickle is a program. Those of CIFAR-10 are all of one form: a dictionary of texts, of lists of
 labels and file names, and of one array, which names two functions of numpy. The small machine here
 follows that form and calls nothing; whatever else a file asks for is refused. The memory and time
-that it needs are at most proportional to the size of the file, which is bounded.
+that it needs are at most proportional to the size of the file, which is bounded. (A restricted
+``pickle.Unpickler`` calls nothing either, but a short file can make it hash nested tuples for ever,
+or allocate a memo of 2³² places.)
 """
 
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from numpy.typing import NDArray
 from jobs.datasets.images import Images
 from jobs.datasets.source import DatasetError
 
-SUFFIX = ""
 PIXELS = 3 * 32 * 32
 LARGEST = 2 * 10_000 * PIXELS
 """Bytes of a file; the official ones of 10,000 images have about half as many."""
 LONGEST_REASON = 200
+FEWEST_STEPS, STEPS_PER_IMAGE = 1_000, 10
+"""Operations that a file may have, each of which makes a value; official ones have 3 an image."""
 
 
 def most_images(path: Path) -> int:
@@ -38,30 +40,25 @@ def read(path: Path, count: int) -> Images:
     Raises:
         DatasetError: the file is none of CIFAR-10's python version, or has fewer images.
     """
+    size = path.stat().st_size
+    if size > LARGEST:  # what a file says of lengths is bounded by what there is
+        raise _refused(path, f"it has {size} bytes, more than {LARGEST}")
     try:
-        content = _Machine(path, _content(path)).run()
+        content = _value_of(path.read_bytes())
         array, labels = content["data"], content["labels"]
         rows, features = array.shape
         data = np.frombuffer(array.content.encode("latin-1"), np.uint8)
         pixels = data.reshape(rows, features)
         classes = _classes(labels, most_images(path))
+    except _RefusedError as error:
+        raise _refused(path, str(error)) from None
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        if isinstance(error, DatasetError):
-            raise
         raise _refused(path, f"it is not of that form: {error}") from None
     if features != PIXELS or classes.shape != (rows,):
         raise _refused(path, f"it has {rows}×{features} bytes and {classes.size} labels")
     if rows < count:
         raise DatasetError(f"{path} has {rows} images; it must have {count}")
     return Images(pixels[:count], classes[:count])
-
-
-def _content(path: Path) -> bytes:
-    """The whole file: what it says of lengths is then bounded by what there is."""
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise _refused(path, f"it has {size} bytes, more than {LARGEST}")
-    return path.read_bytes()
 
 
 def _classes(labels: object, most: int) -> NDArray[np.int64]:
@@ -78,6 +75,10 @@ def _refused(path: Path, why: str) -> DatasetError:
     return DatasetError(
         f"{path} must be a file of CIFAR-10's python version, and nothing else is read: {why}"
     )
+
+
+class _RefusedError(Exception):
+    """A file that asks for something else than values of the known form; says for what."""
 
 
 @dataclass(frozen=True)
@@ -100,160 +101,117 @@ class _Array:
     content: str = ""
 
 
-FEWEST_STEPS, STEPS_PER_IMAGE = 1_000, 10
-"""Operations that a file may have, each of which makes a value; official ones have 3 an image."""
 _MARK = object()
 _BYTE_TYPE = (3, "|", None, None, None, -1, -1, 0)
 
 
-class _Machine:
-    """The stack and the memo of a pickle that holds values only."""
+def _value_of(content: bytes) -> Any:
+    """What a pickle holds that makes values only.
 
-    def __init__(self, path: Path, content: bytes) -> None:
-        self._path, self._content = path, content
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+    Raises:
+        _RefusedError: it asks for something else than values of the known form.
+        ValueError, LookupError: it is no pickle, or not whole.
+    """
+    most = FEWEST_STEPS + STEPS_PER_IMAGE * (len(content) // PIXELS)
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    argument: Any
+    for count, (operation, argument, _) in enumerate(pickletools.genops(content)):
+        if count == most:
+            raise _RefusedError(f"it has more than {most} operations")
+        match operation.name:
+            case "PROTO" | "STOP":
+                pass
+            case "MARK":
+                stack.append(_MARK)
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(operation.name == "NEWTRUE")
+            case "BININT" | "BININT1" | "BININT2" | "SHORT_BINSTRING" | "BINSTRING" | "BINUNICODE":
+                stack.append(argument)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "TUPLE":
+                stack.append(tuple(_since_mark(stack)))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(_last(stack, int(operation.name[-1]))))
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "APPEND" | "APPENDS":
+                values = _last(stack, 1) if operation.name == "APPEND" else _since_mark(stack)
+                _extend(stack[-1], values)
+            case "SETITEM" | "SETITEMS":
+                values = _last(stack, 2) if operation.name == "SETITEM" else _since_mark(stack)
+                _update(stack[-1], values)
+            case "GLOBAL":
+                stack.append(_Named(argument.replace(" ", ".")))
+            case "REDUCE":
+                stack.append(_stand_in(*_last(stack, 2)))
+            case "BUILD":
+                (state,) = _last(stack, 1)
+                _set_state(stack[-1], state)
+            case unknown:
+                raise _RefusedError(f"it has the operation {unknown}")
+    return stack.pop()
 
-    def run(self) -> Any:
-        """What the file holds.
 
-        Raises:
-            DatasetError: it asks for something else than values of the known form.
-            ValueError: it is no pickle, or not whole.
-        """
-        most = FEWEST_STEPS + STEPS_PER_IMAGE * (len(self._content) // PIXELS)
-        for count, (operation, argument, _) in enumerate(pickletools.genops(self._content)):
-            step = _STEPS.get(operation.name)
-            if step is None:
-                raise _refused(self._path, f"it has the operation {operation.name}")
-            if count == most:
-                raise _refused(self._path, f"it has more than {most} operations")
-            step(self, argument)
-        return self._stack.pop()
+def _last(stack: list[Any], count: int) -> list[Any]:
+    values = stack[-count:]
+    del stack[-count:]
+    if len(values) < count or _MARK in values:
+        raise ValueError("a value is missing")
+    return values
 
-    def push(self, value: object) -> None:
-        self._stack.append(value)
 
-    def nothing(self, argument: object) -> None:
-        pass
+def _since_mark(stack: list[Any]) -> list[Any]:
+    values: list[Any] = []
+    while (value := stack.pop()) is not _MARK:
+        values.append(value)
+    return values[::-1]
 
-    def remember(self, place: int) -> None:
-        self._memo[place] = self._stack[-1]
 
-    def recall(self, place: int) -> None:
-        self.push(self._memo[place])
+def _extend(target: object, values: list[Any]) -> None:
+    if type(target) is not list:
+        raise ValueError("a list is missing")
+    target.extend(values)
 
-    def name(self, argument: str) -> None:
-        self.push(_Named(argument.replace(" ", ".")))
 
-    def append(self, argument: object) -> None:
-        value = self._stack.pop()
-        self._list().append(value)
+def _update(target: object, values: list[Any]) -> None:
+    if type(target) is not dict:
+        raise ValueError("a dictionary is missing")
+    keys = values[::2]
+    if any(type(key) is not str for key in keys):  # others can take for ever to be hashed
+        raise ValueError("a key is no text")
+    target.update(zip(keys, values[1::2], strict=True))
 
-    def append_all(self, argument: object) -> None:
-        values = self._since_mark()
-        self._list().extend(values)
 
-    def set_item(self, argument: object) -> None:
-        key, value = self.last(2)
-        self._set([key], [value])
+def _stand_in(function: object, arguments: object) -> _Type | _Array:
+    """What takes the place of the result of one of the two calls of the known form."""
+    if function == _Named("numpy.dtype") and arguments == ("u1", 0, 1):
+        return _Type()
+    if function == _Named("numpy.core.multiarray._reconstruct") and arguments == (
+        _Named("numpy.ndarray"),
+        (0,),
+        "b",
+    ):
+        return _Array()
+    called = function.name if isinstance(function, _Named) else type(function).__name__
+    raise _RefusedError(f"it asks for a call of {called}")
 
-    def set_all(self, argument: object) -> None:
-        values = self._since_mark()
-        self._set(values[::2], values[1::2])
 
-    def tuple_since_mark(self, argument: object) -> None:
-        self.push(tuple(self._since_mark()))
-
-    def reduce(self, argument: object) -> None:
-        """Stand-ins for the two calls of the known form."""
-        function, arguments = self.last(2)
-        if function == _Named("numpy.dtype") and arguments == ("u1", 0, 1):
-            self.push(_Type())
-        elif function == _Named("numpy.core.multiarray._reconstruct") and arguments == (
-            _Named("numpy.ndarray"),
-            (0,),
-            "b",
-        ):
-            self.push(_Array())
-        else:
-            called = function.name if isinstance(function, _Named) else type(function).__name__
-            raise _refused(self._path, f"it asks for a call of {called}")
-
-    def build(self, argument: object) -> None:
-        """Give a stand-in its state."""
-        (state,) = self.last(1)
-        target = self._stack[-1]
-        if isinstance(target, _Type) and state == _BYTE_TYPE:
+def _set_state(target: object, state: Any) -> None:
+    if isinstance(target, _Type) and state == _BYTE_TYPE:
+        return
+    if isinstance(target, _Array):
+        version, shape, kind, by_columns, content = state
+        if version == 1 and isinstance(kind, _Type) and not by_columns:
+            target.shape, target.content = shape, content
             return
-        if isinstance(target, _Array):
-            version, shape, kind, by_columns, content = state
-            if version == 1 and isinstance(kind, _Type) and not by_columns:
-                target.shape, target.content = shape, content
-                return
-        raise _refused(self._path, f"it gives a state to {type(target).__name__.strip('_')}")
-
-    def last(self, count: int) -> list[Any]:
-        values = self._stack[-count:]
-        del self._stack[-count:]
-        if len(values) < count or _MARK in values:
-            raise ValueError("a value is missing")
-        return values
-
-    def _since_mark(self) -> list[Any]:
-        values: list[Any] = []
-        while (value := self._stack.pop()) is not _MARK:
-            values.append(value)
-        return values[::-1]
-
-    def _list(self) -> list[Any]:
-        if type(self._stack[-1]) is not list:
-            raise ValueError("a list is missing")
-        return self._stack[-1]
-
-    def _set(self, keys: list[Any], values: list[Any]) -> None:
-        if type(self._stack[-1]) is not dict:
-            raise ValueError("a dictionary is missing")
-        if any(type(key) is not str for key in keys):  # others can take for ever to be hashed
-            raise ValueError("a key is no text")
-        self._stack[-1].update(zip(keys, values, strict=True))
-
-
-def _push(value: object) -> Callable[[_Machine, Any], None]:
-    return lambda machine, argument: machine.push(value)
-
-
-def _tuple(count: int) -> Callable[[_Machine, Any], None]:
-    return lambda machine, argument: machine.push(tuple(machine.last(count)))
-
-
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": _Machine.nothing,
-    "STOP": _Machine.nothing,
-    "MARK": _push(_MARK),
-    "NONE": _push(None),
-    "NEWTRUE": _push(True),
-    "NEWFALSE": _push(False),
-    **dict.fromkeys(
-        ("BININT", "BININT1", "BININT2", "SHORT_BINSTRING", "BINSTRING", "BINUNICODE"),
-        _Machine.push,
-    ),
-    "EMPTY_DICT": lambda machine, argument: machine.push({}),
-    "EMPTY_LIST": lambda machine, argument: machine.push([]),
-    "EMPTY_TUPLE": _push(()),
-    "TUPLE": _Machine.tuple_since_mark,
-    "TUPLE1": _tuple(1),
-    "TUPLE2": _tuple(2),
-    "TUPLE3": _tuple(3),
-    "BINPUT": _Machine.remember,
-    "LONG_BINPUT": _Machine.remember,
-    "BINGET": _Machine.recall,
-    "LONG_BINGET": _Machine.recall,
-    "APPEND": _Machine.append,
-    "APPENDS": _Machine.append_all,
-    "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_all,
-    "GLOBAL": _Machine.name,
-    "REDUCE": _Machine.reduce,
-    "BUILD": _Machine.build,
-}
+    raise _RefusedError(f"it gives a state to {type(target).__name__.strip('_')}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -29,10 +31,19 @@ def sizes(path: Path, dimensions: int) -> tuple[int, ...]:
     """The sizes that the header names, which the length of the file agrees with.
 
     Raises:
-        DatasetError: it is no IDX file of unsigned bytes in so many dimensions, or not whole.
+        DatasetError: it is no IDX file of unsigned bytes with this number of dimensions, or not
+            whole.
     """
-    found = _header(path, dimensions)
-    expected = 4 + 4 * dimensions + math.prod(found)
+    with _opened(path) as file:
+        header = file.read(4 + 4 * dimensions)
+    magic = bytes([0, 0, UNSIGNED_BYTES, dimensions])
+    if len(header) < 4 + 4 * dimensions or header[:4] != magic:
+        raise DatasetError(
+            f"{path} begins with {header[:4].hex() or 'nothing'}; it must be an IDX file that "
+            f"begins with {magic.hex()}"
+        )
+    found = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
+    expected = len(header) + math.prod(found)
     length = _unpacked_length(path, expected)
     if length != expected:
         more = "at least " if path.suffix == ".gz" and length > expected + PIECE else ""
@@ -51,34 +62,14 @@ def read(path: Path, dimensions: int, count: int) -> NDArray[np.uint8]:
     """
     found = sizes(path, dimensions)
     wanted = count * math.prod(found[1:])
-    try:
-        with _opened(path) as file:
-            file.read(4 + 4 * dimensions)
-            content = file.read(wanted)
-            if path.suffix == ".gz":
-                while file.read(PIECE):  # to the end, where gzip compares its checksum
-                    pass
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(path, error) from None
+    with _opened(path) as file:
+        file.read(4 + 4 * dimensions)
+        content = file.read(wanted)
+        while path.suffix == ".gz" and file.read(PIECE):
+            pass  # to the end, where gzip compares its checksum
     if len(content) < wanted:
         raise DatasetError(f"{path} has fewer than {count} items; it must have as many")
     return np.frombuffer(content, np.uint8).reshape(count, *found[1:])
-
-
-def _header(path: Path, dimensions: int) -> tuple[int, ...]:
-    length = 4 + 4 * dimensions
-    try:
-        with _opened(path) as file:
-            header = file.read(length)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(path, error) from None
-    magic = bytes([0, 0, UNSIGNED_BYTES, dimensions])
-    if len(header) < length or header[:4] != magic:
-        raise DatasetError(
-            f"{path} begins with {header[:4].hex() or 'nothing'}; it must be an IDX file that "
-            f"begins with {magic.hex()}"
-        )
-    return tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
 
 
 def _unpacked_length(path: Path, expected: int) -> int:
@@ -91,23 +82,22 @@ def _unpacked_length(path: Path, expected: int) -> int:
             return expected
     # Only a file that is whole, in one part and without padding says its length at the end.
     length = 0
-    try:
-        with _opened(path) as file:
-            while length <= expected + PIECE and (piece := file.read(PIECE)):
-                length += len(piece)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(path, error) from None
+    with _opened(path) as file:
+        while length <= expected + PIECE and (piece := file.read(PIECE)):
+            length += len(piece)
     return length
 
 
-def _opened(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-def _damaged(path: Path, error: Exception) -> DatasetError:
-    dataset = path.parent.name
-    return DatasetError(
-        f"{path} is truncated or damaged ({error}); it must be a whole IDX file packed by gzip: "
-        f"move it away, and {get(dataset)}; to compare all files, run: "
-        f"{here()}{program()} data check {dataset}"
-    )
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The unpacked content; raises DatasetError where reading shows that the file is damaged."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield cast(BinaryIO, file)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        dataset = path.parent.name
+        raise DatasetError(
+            f"{path} is truncated or damaged ({error}); it must be a whole IDX file packed by "
+            f"gzip: move it away, and {get(dataset)}; to compare all files, run: "
+            f"{here()}{program()} data check {dataset}"
+        ) from None
