@@ -42,7 +42,7 @@ IDLE_SECONDS = 900.0
 
 
 def racer(run: Path, columns: list[str], start: float, results: multiprocessing.Queue) -> None:
-    """Lease one column after the other, as the feed does, until none is free."""
+    """Lease one column after the other, as the work queue does, until none is free."""
     leases, first, tries = Leases(run), None, 0
     time.sleep(max(start - time.time(), 0))
     began, count = time.time(), 0
@@ -135,8 +135,8 @@ def _counted(trace: str) -> list[str]:
 
 def act(name: str, run: Path) -> None:
     """Do one thing between two marks in the trace."""
-    from orchestrator.engine.feed import Feed
-    from orchestrator.engine.provenance import provenance
+    from orchestrator.engine.work import Provenance
+    from orchestrator.engine.work_queue import WorkQueue
     from orchestrator.ledger import Ledger
     from orchestrator.run_directory import sweep_of
 
@@ -144,23 +144,23 @@ def act(name: str, run: Path) -> None:
     leases, others = Leases(run), Leases(run)
     ledger = Ledger(run)
     state = ledger.read(columns)
-    feed = Feed(run, state, leases, ledger, provenance("grown"), run / "stop")
+    queue = WorkQueue(run, state, leases, ledger, Provenance.here("grown"), run / "stop")
     one = records.StartRecord("500", 1, ("n",), "h", 0.0, None)
     deeds: dict[str, Callable[[], object]] = {
-        "lease": feed.lease_more,
+        "lease": queue.has_work,
         "heartbeat": lambda: (
             leases.renew(),
             records.beat(run, one),
             records.superseded(run, one),
         ),
-        "look": lambda: (feed.lease_more(), feed.look_around()),
+        "look": lambda: (queue.has_work(), queue.catch_up()),
     }
     if name == "heartbeat":
-        feed.lease_more()
+        queue.has_work()
     if name == "look":
         for column in columns:
             others.acquire(column.column_id)
-        feed.lease_more()  # the first look reads all leases
+        queue.has_work()  # the first look reads all leases
     os.access("/begin-to-count", os.F_OK)
     deeds[name]()
     os.access("/end-of-count", os.F_OK)

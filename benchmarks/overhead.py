@@ -69,11 +69,12 @@ def ours(trials: int, **batching: float) -> float:
     """Seconds from the start of the first GD trial to the end of the last, by this package."""
     from orchestrator import sweep
     from orchestrator.cluster import here
-    from orchestrator.engine import Site, execute, prepare
+    from orchestrator.engine import RunEnvironment, execute, prepare
     from orchestrator.plan import Batching
     from orchestrator.store import Store
 
-    site = Site(here({}, usable=[0]))  # one slot for trials; the driver has the other CPUs
+    # One slot for trials; the driver has the other CPUs.
+    environment = RunEnvironment(here({}, usable=[0]))
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         whole = prepare(run, sweep.parse(sweep_text(trials)))
@@ -83,7 +84,7 @@ def ours(trials: int, **batching: float) -> float:
             whole.columns,
             observe=lambda snapshot: None,
             warn=lambda text: print(text, file=sys.stderr),
-            site=site,
+            environment=environment,
             batching=Batching(**batching),
         )
         rows = [row for row in Store(run).rows("trials") if row["kind"] == "gd"]

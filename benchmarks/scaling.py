@@ -71,8 +71,8 @@ def ledger(run: Path) -> Steps:
 
 def start(run: Path) -> Steps:
     """What a job does from its start to its first lease, in the order in which it does that."""
-    from orchestrator.engine.feed import Feed
-    from orchestrator.engine.provenance import provenance
+    from orchestrator.engine.work import Provenance
+    from orchestrator.engine.work_queue import WorkQueue
 
     state: dict[str, Any] = {}
     # A column that is left to do, after all that are settled.
@@ -82,12 +82,12 @@ def start(run: Path) -> Steps:
         ledger = Ledger(run)
         state.update(ledger=ledger, state=ledger.read(state["sweep"].columns).begun())
 
-    def feed() -> Feed:
-        leases, origin = Leases(run), provenance("grown")
-        return Feed(run, state["state"], leases, state["ledger"], origin, run / "stop")
+    def queue() -> WorkQueue:
+        leases, origin = Leases(run), Provenance.here("grown")
+        return WorkQueue(run, state["state"], leases, state["ledger"], origin, run / "stop")
 
     def end() -> None:
-        state["feed"].leases.release_all()
+        state["queue"].leases.release_all()
         prepared(run, len(sweep_of(run).columns) - 1)
 
     return {
@@ -95,11 +95,11 @@ def start(run: Path) -> Steps:
         "orphaned temporaries": lambda: remove_orphaned_temporaries(run),
         "check of all parts": lambda: Store(run).check_parts(set_damaged_aside=True),
         "read the state": read,
-        "feed": lambda: state.update(feed=feed()),
-        "snapshot": lambda: state["feed"].snapshot(),
-        "lease": lambda: state["feed"].lease_more(),
-        "look around": lambda: state["feed"].look_around(),
-        "snapshot again": lambda: state["feed"].snapshot(),
+        "queue": lambda: state.update(queue=queue()),
+        "snapshot": lambda: state["queue"].snapshot(),
+        "lease": lambda: state["queue"].has_work(),
+        "look around": lambda: state["queue"].catch_up(),
+        "snapshot again": lambda: state["queue"].snapshot(),
         f"{PAUSE} to end": end,
     }
 

@@ -24,14 +24,14 @@ from orchestrator.cli.results import print_end, print_summary
 from orchestrator.cluster import Allocation, end_process, here, serve
 from orchestrator.cluster.rendezvous import default_root
 from orchestrator.engine import (
-    Growth,
+    GrowingSweep,
     RunOutcome,
     Sink,
+    columns_that_fit,
     execute,
-    fitting,
     prepare,
     refuse_missing,
-    refuse_unfit,
+    refuse_too_large,
 )
 from orchestrator.engine.data_read import DataRead, data_read
 from orchestrator.run_directory import sweep_of
@@ -79,7 +79,7 @@ def carry_out(
         _refuse_all_unfit(sweep_of(run), allocation)
         create(run)
     else:
-        refuse_unfit(sweep.columns, allocation)
+        refuse_too_large(sweep.columns, allocation)
         prepare(run, sweep, read)
     if allocation.job_id is None:
         columns = (sweep or sweep_of(run)).columns
@@ -122,8 +122,8 @@ def _refuse_all_unfit(sweep: Sweep, allocation: Allocation) -> None:
     Raises:
         SweepError: they cannot.
     """
-    if allocation.job_id is None or not fitting(sweep.columns, allocation)[0]:
-        refuse_unfit(sweep.columns, allocation)
+    if allocation.job_id is None or not columns_that_fit(sweep.columns, allocation)[0]:
+        refuse_too_large(sweep.columns, allocation)
 
 
 def _lead(
@@ -139,20 +139,20 @@ def _lead(
     """How the run ended, and why some of it was left to others."""
     name = sweep_of(run).name
     with Progress(name) as progress:
-        growth = Growth(run, allocation, progress.warn) if sweep is None else None
+        growing = GrowingSweep(run, allocation, progress.warn) if sweep is None else None
         outcome = execute(
             run,
             name,
-            sweep.columns if sweep is not None else (growth and growth.look()) or (),
-            grown=(lambda: None) if growth is None else growth.look,
+            sweep.columns if sweep is not None else (growing and growing.read()) or (),
+            grown=(lambda: None) if growing is None else growing.read,
             observe=progress.show,
             warn=progress.warn,
             quiet=not debug,
-            site=None if job is None else job.site(),
+            environment=None if job is None else job.environment(),
             log=log,
             read=read,
         )
-    return outcome, "" if growth is None else "; ".join(growth.left)
+    return outcome, "" if growing is None else "; ".join(growing.reasons)
 
 
 def _lend(run: Path, allocation: Allocation, settings: JobSettings) -> int:

@@ -27,7 +27,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.output import command, note, print_json, warn
 from orchestrator.cluster import Allocation
-from orchestrator.engine import fitting, prepare, refuse_unfit, refuse_unfit_directory
+from orchestrator.engine import check_directory, columns_that_fit, prepare, refuse_too_large
 from orchestrator.ledger import Ledger
 from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
@@ -70,9 +70,9 @@ def launch(
     profile = load_profile(cluster)
     settings = logging_to(log, profile.job_settings)
     sweep = load_checked(config, overrides)
-    refuse_unfit(sweep.columns, profile.allocation)
+    refuse_too_large(sweep.columns, profile.allocation)
     run = run_dir or Path("runs") / sweep.name
-    refuse_unfit_directory(run, sweep)
+    check_directory(run, sweep)
     refuse_odd_path(run)
     refuse_shared(run)
     if dry_run:
@@ -188,9 +188,9 @@ def _missing(run: Path, sweep: Sweep, profile: Profile, json: bool) -> tuple[Col
     left = [sweep.columns[i] for i in (~state.complete).nonzero()[0]]
     if not left:
         raise typer.Exit(_say_nothing_to_do(run, state, json))
-    fit, reasons = fitting(left, profile.allocation)
+    fit, reasons = columns_that_fit(left, profile.allocation)
     if not fit:
-        refuse_unfit(left, profile.allocation)
+        refuse_too_large(left, profile.allocation)
     if reasons:
         warn(
             f"{len(left) - len(fit)} columns do not fit the nodes of these jobs, and are left to "
@@ -247,7 +247,7 @@ def _carries(submission: Submission, missing: Sequence[Column]) -> bool:
         return True
     nodes = tuple(map(str, range(submission.nodes)))
     granted = Allocation(nodes, 0, submission.cpus, submission.gpus, None)
-    return not fitting(missing, granted)[1]
+    return not columns_that_fit(missing, granted)[1]
 
 
 def _check_nodes(run: Path, profile: Profile, wait: int) -> None:

@@ -14,7 +14,7 @@ from orchestrator import sweep as sweeps
 from orchestrator.cli.options import Config, Json, Overrides, RunOption, checked
 from orchestrator.cli.output import command, duration, print_json, print_table, warn
 from orchestrator.cli.status import of_older_version
-from orchestrator.engine import network_errors, refuse_unfit_directory, timed_for
+from orchestrator.engine import check_directory, network_errors, timed_for
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.gradient_seconds import read_gradient_seconds
 from orchestrator.plan import Counts, Prediction, RunState, predict
@@ -38,7 +38,7 @@ def plan(
     """
     sweep = checked(sweeps.load(config, overrides or ()), unseen=True)
     run = run_dir or Path("runs") / sweep.name
-    refuse_unfit_directory(run, sweep)
+    check_directory(run, sweep)
     state = Ledger(run).read(sweep.columns) if run.is_dir() else RunState.of(sweep.columns)
     refused = _refused(sweep)
     sound = np.array([column.column_id not in refused for column in sweep.columns])

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.output import duration, note, stderr, warn
-from orchestrator.engine import Running, Snapshot
+from orchestrator.engine import Snapshot, TrialProgress
 
 MOST_SHOWN = 8
 LINE_SECONDS = 5.0
@@ -83,7 +83,7 @@ class Progress:
         return Group(head, bars, *lines)
 
 
-def _running(item: Running) -> str:
+def _running(item: TrialProgress) -> str:
     if item.learning_rate is None:
         name = "flow"
     elif item.eta_over_final_eta_c is None:

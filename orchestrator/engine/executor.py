@@ -1,26 +1,81 @@
-"""What carries out the works of a feed: Ray Tune, on a Ray of the run's own."""
+"""Where works are carried out: the machines and the time of a run, and Ray Tune on them."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.cluster import start
-from orchestrator.engine.feed import Feed
+from orchestrator.cluster import Allocation, here, start
+from orchestrator.engine.interruption import GRACE_SECONDS, Stop
 from orchestrator.engine.sinks import LiveLog
-from orchestrator.engine.site import Site
+from orchestrator.engine.work_queue import WorkQueue
+from orchestrator.ledger import JobStart
 
-WAVE = 1_000
-"""Tune trials in one experiment: its state and its bookkeeping grow with their number."""
+BEGIN_SECONDS = 30.0
+"""Nothing is begun so shortly before the run must stop, nor more than its grace before: it would
+hardly get anywhere."""
 
 WAIT_FOR_TRIALS_SECONDS = 0.2
-"""Between looks at whether trials have saved themselves, once Ray is lost."""
+"""Between checks whether trials have saved themselves, once Ray is lost."""
+
+
+@dataclass(frozen=True)
+class RunEnvironment:
+    """The machines, the time and the job of a run.
+
+    Attributes:
+        allocation: the machines that the run has.
+        root: where temporary folders belong; the system's place for None.
+        interface: the network interface that the machines use among themselves.
+        versions: what must be the same on all machines, as it is here.
+        job: the start of the SLURM job that this is; None outside of one.
+        clock: the time, in seconds since the epoch, by whom ends the run's time.
+        stop_at: when by that clock the run must begin to stop; None for never.
+        grace: seconds that trials may take to save themselves after a warning.
+        idle_seconds: how long the run waits for work that other runs hold before it ends and gives
+            its machines back; None for as long as it takes.
+        beat: called every few seconds; says why the run is to end, if it is.
+        leave: called before the last look at the sweep, which is followed by the end unless there
+            is more to do; whoever adds to the sweep later must not count on this run.
+        stay: called when that look has found more.
+    """
+
+    allocation: Allocation = field(default_factory=here)
+    root: Path | None = None
+    interface: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    job: JobStart | None = None
+    clock: Callable[[], float] = time.time
+    stop_at: Callable[[], float | None] = lambda: None
+    grace: float = GRACE_SECONDS
+    idle_seconds: float | None = None
+    beat: Callable[[], Stop | None] = lambda: None
+    leave: Callable[[], None] = lambda: None
+    stay: Callable[[], None] = lambda: None
+
+    @property
+    def in_job(self) -> bool:
+        """Whether the run is a SLURM job, or a step of one."""
+        return self.allocation.job_id is not None
+
+    def time_is_up(self) -> bool:
+        """Whether the run must begin to stop."""
+        stop_at = self.stop_at()
+        return stop_at is not None and self.clock() >= stop_at
+
+    def may_begin(self) -> bool:
+        """Whether a trial that is begun now can get somewhere."""
+        stop_at = self.stop_at()
+        return stop_at is None or self.clock() < stop_at - min(BEGIN_SECONDS, self.grace)
+
 
 CarryOut = Callable[[Callable[[], bool], Callable[[], None], LiveLog | None], None]
-"""Carries out works of a feed while there are any. Its arguments are ``ended``, which says that no
+"""Carries out works of a queue while there are any. Its arguments are ``ended``, which says that no
 new work is to begin, ``changed``, called after every event, and the log of recorded points."""
 
 
@@ -29,8 +84,8 @@ class Executor(Protocol):
 
     def __call__(
         self,
-        feed: Feed,
-        site: Site,
+        queue: WorkQueue,
+        environment: RunEnvironment,
         *,
         quiet: bool,
         abandoned: Callable[[], bool],
@@ -41,20 +96,20 @@ class Executor(Protocol):
 
 @contextmanager
 def ray_executor(
-    feed: Feed,
-    site: Site,
+    queue: WorkQueue,
+    environment: RunEnvironment,
     *,
     quiet: bool,
     abandoned: Callable[[], bool],
     on_loss: Callable[[str], None],
 ) -> Iterator[CarryOut]:
-    """Start Ray on all machines of the site; each call is a Tune experiment.
+    """Start Ray on all machines of the run; each call is a Tune experiment.
 
     Once a node or a server of Ray is lost, a call ends when no trial is left to save itself: what
-    Ray itself would do or say is not waited for.
+    Ray itself would do or report is not waited for.
 
     Raises:
-        ClusterError: not all of the site's machines could be had.
+        ClusterError: not all machines could be used.
         StartAbandonedError: ``abandoned`` said so.
     """
     losses: list[str] = []
@@ -64,29 +119,29 @@ def ray_executor(
         on_loss(trouble)
 
     def nothing_to_save() -> bool:
-        return bool(losses) and not feed.at_work()
+        return bool(losses) and not queue.is_computing()
 
     cluster = start(
-        site.allocation,
-        feed.run,
-        root=site.root,
-        interface=site.interface,
-        versions=site.versions,
+        environment.allocation,
+        queue.run,
+        root=environment.root,
+        interface=environment.interface,
+        versions=environment.versions,
         quiet=quiet,
         abandoned=abandoned,
         on_loss=lost,
-        warn=feed.warn,
+        warn=queue.warn,
     )
     with _silence(quiet), cluster as offered:
         # Ray must not be imported before its settings are made.
-        from orchestrator.engine.wave import run_wave
+        from orchestrator.engine.tune_experiment import run_experiment
 
         def carry_out(
             ended: Callable[[], bool], changed: Callable[[], None], log: LiveLog | None
         ) -> None:
-            wave = (feed, offered, ended, changed, WAVE, log)
+            arguments = (queue, offered, ended, changed, log)
             try:
-                offered.ray.call(run_wave, *wave, given_up=nothing_to_save)
+                offered.ray.call(run_experiment, *arguments, given_up=nothing_to_save)
             except Exception:
                 offered.look()
                 if not losses:

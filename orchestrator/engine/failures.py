@@ -15,7 +15,7 @@ from jobs.curvature.memory import MemoryBudgetError
 from jobs.problem import NoDeviceError
 from jobs.process_group import RankError
 from orchestrator.cluster.allocation import node_name
-from orchestrator.engine.places import UnfitNodeError
+from orchestrator.engine.capacity import UnfitNodeError
 from orchestrator.first_line import first_line
 from orchestrator.plan import FailureClass
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,47 +9,32 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import sweep as sweeps
 from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
-from orchestrator.engine.compacting import Compacting
-from orchestrator.engine.data_read import DataRead, data_read, refuse_mixed_data
-from orchestrator.engine.executor import Executor, ray_executor
-from orchestrator.engine.feed import Feed
+from orchestrator.engine.compaction import BackgroundCompaction
+from orchestrator.engine.data_read import DataRead, data_read
+from orchestrator.engine.executor import Executor, RunEnvironment, ray_executor
 from orchestrator.engine.interruption import Interruption, Overdue, Stop
-from orchestrator.engine.provenance import provenance
 from orchestrator.engine.sinks import LiveLog, Sink
-from orchestrator.engine.site import Site
-from orchestrator.engine.snapshot import Snapshot
 from orchestrator.engine.timing import timed_for
+from orchestrator.engine.work import Provenance
+from orchestrator.engine.work_queue import Snapshot, WorkQueue
 from orchestrator.ledger import HEARTBEAT_SECONDS, Leases, Ledger, torn_marks
 from orchestrator.ledger.gradient_seconds import keep_gradient_seconds, read_gradient_seconds
 from orchestrator.live import remove_left_behind
 from orchestrator.plan import Batching
-from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
-from orchestrator.store import (
-    Store,
-    create,
-    remove_orphaned_temporaries,
-    set_aside,
-    write_bytes_whole,
-)
-from orchestrator.store.write import file_errors
-from orchestrator.sweep import Column, Sweep
-from orchestrator.sweep.custom_networks import keep_networks
+from orchestrator.store import Store, remove_orphaned_temporaries, set_aside
+from orchestrator.sweep import Column
 from orchestrator.sweep.labels import column_labels
 
 WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
-"""Between looks at the tables while other runs work on the columns that are left; it grows."""
-
-LOCK_SECONDS = 20.0
-"""For whoever else writes the sweep file just now."""
+"""Between reads of the tables while other runs work on the columns that are left; it grows."""
 
 WATCH_SECONDS = 1.0
-"""Between looks at the clock and at what else may end the run."""
+"""Between checks of the clock and of other reasons to end the run."""
 
 SHOW_SECONDS = 0.25
-"""Between two snapshots for those who watch: making one takes longer than booking a tiny trial."""
+"""Between two snapshots for the observer: making one takes longer than a tiny trial."""
 
 Observer = Callable[[Snapshot], None]
 
@@ -75,80 +58,6 @@ class RunOutcome:
         return self.stop is not None
 
 
-def prepare(run: Path, sweep: Sweep, read: Callable[[], DataRead] | None = None) -> Sweep:
-    """Make the run directory ready for a sweep; returns all that the directory now stands for.
-
-    ``sweep.yaml`` keeps what earlier sweeps of the same name asked for and adds this one; networks
-    of the user's own are copied to ``models``. ``read`` says what its trials read; the
-    tables do unless it is given.
-
-    Raises:
-        SweepError: the directory cannot be one, belongs to a sweep of another name, the two do not
-            fit, or trials of the directory read different data under one name.
-        StoreError: the directory cannot be written to.
-    """
-    _, whole = _extended(run, sweep)  # refused before anything is made
-    refuse_mixed_data(run, whole.columns, data_read(run) if read is None else read())
-    create(run)
-    with _alone(run):
-        old, whole = _extended(run, sweep)
-        keep_networks(run, (column.problem for column in whole.columns))
-        if whole != old:
-            write_bytes_whole(run / SWEEP, sweeps.dump(whole).encode())
-    return whole
-
-
-@contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Keep others from adding to the sweep between its being read and written, which would undo it.
-
-    A file system without locks is gone on with, and so is one whose lock cannot be had in time.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    with file_errors(run, "written to"):
-        descriptor = os.open(run / ".sweep.lock", flags, 0o600)
-    try:
-        end = time.monotonic() + LOCK_SECONDS
-        while time.monotonic() < end:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.05)
-                continue
-            except OSError:
-                pass
-            break
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def refuse_unfit_directory(run: Path, sweep: Sweep) -> None:
-    """Make sure that :func:`prepare` would take a run directory for a sweep; changes nothing.
-
-    Raises:
-        SweepError: as there.
-    """
-    _, whole = _extended(run, sweep)
-    refuse_mixed_data(run, whole.columns, data_read(run))
-
-
-def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:
-    """What a run directory stands for, and what it will with this sweep.
-
-    Raises:
-        SweepError: as in :func:`prepare`.
-    """
-    refuse_unusable(run)
-    old = sweep_of(run) if has_sweep(run) else None
-    if old is not None and old.name != sweep.name:
-        raise sweeps.SweepError(
-            f"run directory {run} belongs to sweep {old.name!r}; sweep {sweep.name!r} must have "
-            "another (--run-dir)"
-        )
-    return old, sweep if old is None else old.extended_by(sweep)
-
-
 def execute(
     run: Path,
     name: str,
@@ -158,13 +67,13 @@ def execute(
     observe: Observer,
     warn: Callable[[str], None],
     quiet: bool = True,
-    site: Site | None = None,
+    environment: RunEnvironment | None = None,
     log: Sequence[Sink] = (),
     read: Callable[[], DataRead] | None = None,
     batching: Batching | None = None,
     executor: Executor = ray_executor,
 ) -> RunOutcome:
-    """Compute all that is missing of these columns, sharing them with other runs by leases.
+    """Compute what is missing of these columns, sharing them with other runs by leases.
 
     Returns when everything is settled or given up, here or elsewhere, or when it is told to stop.
 
@@ -172,66 +81,68 @@ def execute(
         run: the run directory, made ready by :func:`prepare`.
         name: the sweep's name.
         columns: what is to be computed.
-        grown: says what is to be computed now, None where that has not changed; it is asked again
-            and again, and before the run ends.
-        observe: shown where the run stands, now and then.
-        warn: told what the user should know.
+        grown: returns all columns of the sweep, None where they have not changed; called every few
+            seconds, and before the run ends.
+        observe: called with the progress of the run, several times a second.
+        warn: called with warnings to the user.
         quiet: whether the messages of Ray and Tune are kept from the user.
-        site: where the run happens; this machine unless given.
+        environment: the machines and the time of the run; this machine by default.
         log: where trials are logged while they run, besides the tables.
-        read: says what earlier trials read; the tables do unless it is given.
-        batching: how many trials go together; what pays unless given. No number depends on it, up
-            to rounding.
+        read: returns the data that earlier trials read; by default the tables are read.
+        batching: how many trials are computed together; by default as many as pay. No number
+            depends on it, up to rounding.
         executor: what carries out the works.
 
     Raises:
-        ClusterError: not all of the site's machines could be had.
+        ClusterError: not all machines could be used.
     """
-    site = site or Site()
+    environment = environment or RunEnvironment()
     run = run.resolve()  # workers have working directories of their own
     remove_orphaned_temporaries(run)
     remove_left_behind(run)
     set_damaged_aside(run, warn)
-    origin = provenance(name)
-    leases = Leases(run, site.job)
+    origin = Provenance.here(name)
+    leases = Leases(run, environment.job)
     with (
-        Interruption(run, leases.token, patient=site.in_job, grace=site.grace) as interruption,
-        closing(Compacting(run, columns)) as compacting,
-        _watch(leases, site, interruption, compacting),
+        Interruption(
+            run, leases.token, patient=environment.in_job, grace=environment.grace
+        ) as interruption,
+        closing(BackgroundCompaction(run, columns)) as compacting,
+        _watch(leases, environment, interruption, compacting),
     ):
         ledger = Ledger(run)
         state = ledger.read(columns).begun()
-        feed = Feed(run, state, leases, ledger, origin, interruption.stop_file, warn=warn)
-        feed.may_begin, feed.logged, feed.grown = site.may_begin, bool(log), grown
+        queue = WorkQueue(run, state, leases, ledger, origin, interruption.stop_file, warn=warn)
+        queue.may_begin, queue.logged, queue.grown = environment.may_begin, bool(log), grown
         earlier = data_read(run) if read is None else read()
-        feed.data = {data: reads[0] for data, reads in earlier.items()}
-        feed.batching = batching or feed.batching
-        feed.gradient_seconds = timed_for(
-            feed.state, read_gradient_seconds(run), lambda: interruption.requested
+        queue.data = {data: reads[0] for data, reads in earlier.items()}
+        queue.batching = batching or queue.batching
+        queue.gradient_seconds = timed_for(
+            queue.state, read_gradient_seconds(run), lambda: interruption.requested
         )
-        keep_gradient_seconds(run, feed.gradient_seconds)
-        observe(feed.snapshot())
+        keep_gradient_seconds(run, queue.gradient_seconds)
+        observe(queue.snapshot())
         try:
-            _carry_out(feed, interruption, site, observe, quiet, log, executor)
+            _carry_out(queue, interruption, environment, observe, quiet, log, executor)
         except Overdue:
             if interruption.lost is None:
                 warn("some trials did not stop in time; they go on from their last checkpoints")
         finally:
             if interruption.lost is not None:
-                feed.take_loss(interruption.lost)
+                queue.take_loss(interruption.lost)
             leases.release_all()
             remove_left_behind(run)
-        feed.look_around()
-        snapshot = feed.snapshot()
+        queue.catch_up()
+        snapshot = queue.snapshot()
         observe(snapshot)
         return RunOutcome(
             settled=snapshot.trials.unfinished == 0,
-            stop=None if feed.halted else interruption.stop,
-            halted=feed.halted,
-            failed=tuple(sorted(trial.trial_id for _, trial in feed.state.failures())),
+            stop=None if queue.halted else interruption.stop,
+            halted=queue.halted,
+            failed=tuple(sorted(trial.trial_id for _, trial in queue.state.failures())),
             blocked=tuple(
                 (column.column_id, column.blocked)
-                for column in feed.state.blocked_columns()
+                for column in queue.state.blocked_columns()
                 if column.blocked
             ),
             snapshot=snapshot,
@@ -248,9 +159,9 @@ def set_damaged_aside(run: Path, warn: Callable[[str], None]) -> None:
 
 
 def _carry_out(
-    feed: Feed,
+    queue: WorkQueue,
     interruption: Interruption,
-    site: Site,
+    environment: RunEnvironment,
     observe: Observer,
     quiet: bool,
     log: Sequence[Sink],
@@ -259,10 +170,10 @@ def _carry_out(
     """Open the executor when there is something to run, and keep it until nothing is left."""
 
     def ended() -> bool:
-        if feed.halted is not None:
-            interruption.request(Stop("halted", feed.halted))
-        if feed.stranded is not None:
-            interruption.request(Stop("unfit_nodes", feed.stranded))
+        if queue.halted is not None:
+            interruption.request(Stop("halted", queue.halted))
+        if queue.stranded is not None:
+            interruption.request(Stop("unfit_nodes", queue.stranded))
         return interruption.requested
 
     shown = -SHOW_SECONDS
@@ -271,76 +182,76 @@ def _carry_out(
         nonlocal shown
         if time.monotonic() - shown >= SHOW_SECONDS:
             shown = time.monotonic()
-            observe(feed.snapshot())
+            observe(queue.snapshot())
 
     def nothing_more() -> bool:
         """Say that the run ends, and only then look at the sweep once more.
 
         Whoever adds to it later finds that said, and whoever did so before is found out.
         """
-        site.leave()
-        if not feed.grow(now=True):
+        environment.leave()
+        if not queue.extend(now=True):
             return True
-        site.stay()
+        environment.stay()
         return False
 
     def work_is_ready() -> bool:
         idle, wait = 0.0, WAIT_SECONDS
         while not ended():
-            feed.grow()
-            if feed.complete():
+            queue.extend()
+            if queue.complete():
                 if nothing_more():
                     break
                 continue
-            if not site.may_begin():
+            if not environment.may_begin():
                 interruption.request(Stop("time_limit", "too little time is left to begin a trial"))
                 break
-            if feed.lease_more():
+            if queue.has_work():
                 return True
-            if site.idle_seconds is not None and idle >= site.idle_seconds:
+            if environment.idle_seconds is not None and idle >= environment.idle_seconds:
                 if nothing_more():
                     interruption.request(Stop("idle", f"other runs held all work for {idle:.0f} s"))
                     break
                 idle, wait = 0.0, WAIT_SECONDS
             _sleep(wait, interruption)  # other runs hold what is left
             idle, wait = idle + wait, min(1.5 * wait, LONGEST_WAIT_SECONDS)
-            feed.look_around()
-            observe(feed.snapshot())
+            queue.catch_up()
+            observe(queue.snapshot())
         return False
 
     if not work_is_ready():
         return
 
     def lost(trouble: str) -> None:
-        feed.warn(trouble)
+        queue.warn(trouble)
         interruption.request(Stop("node_lost", trouble.partition("; the last lines")[0]))
 
-    opened = executor(feed, site, quiet=quiet, abandoned=ended, on_loss=lost)
+    opened = executor(queue, environment, quiet=quiet, abandoned=ended, on_loss=lost)
     with suppress(StartAbandonedError), opened as carry_out:
-        live = _live_log(feed, log)
+        live = _live_log(queue, log)
         try:
             while work_is_ready():
                 carry_out(ended, changed, live)
         finally:
-            feed.gate.close()
+            queue.close()
             interruption.settle()
             if live is not None:
                 live.close()
 
 
-def _live_log(feed: Feed, sinks: Sequence[Sink]) -> LiveLog | None:
+def _live_log(queue: WorkQueue, sinks: Sequence[Sink]) -> LiveLog | None:
     """The log of a run whose Ray has started; None where none was asked for."""
     if not sinks:
         return None
-    return LiveLog(feed.run, feed.provenance.sweep, _Labels(feed), sinks, feed.warn)
+    return LiveLog(queue.run, queue.provenance.sweep, _Labels(queue), sinks, queue.warn)
 
 
 class _Labels(dict[str, str]):
-    """The columns of a feed in a few words, those too that it takes in later."""
+    """The columns of a queue in a few words, those too that it takes in later."""
 
-    def __init__(self, feed: Feed) -> None:
-        super().__init__(column_labels(feed.columns))
-        self._feed = feed
+    def __init__(self, queue: WorkQueue) -> None:
+        super().__init__(column_labels(queue.columns))
+        self._feed = queue
 
     def __missing__(self, column_id: str) -> str:
         self.update({**column_labels(self._feed.columns), **self})
@@ -356,23 +267,26 @@ def _sleep(seconds: float, interruption: Interruption) -> None:
 
 @contextmanager
 def _watch(
-    leases: Leases, site: Site, interruption: Interruption, compacting: Compacting
+    leases: Leases,
+    environment: RunEnvironment,
+    interruption: Interruption,
+    compacting: BackgroundCompaction,
 ) -> Iterator[None]:
     """From a thread of its own, keep the leases alive and the files few, and end the run when its
-    site says so.
+    environment says so.
     """
     over = threading.Event()
 
     def watch() -> None:
         last_beat = time.monotonic()
         while not over.wait(WATCH_SECONDS):
-            if site.time_is_up():
+            if environment.time_is_up():
                 interruption.request(Stop("time_limit", "the job is near its time limit"))
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
                 last_beat = time.monotonic()
                 leases.renew()
                 compacting.look()
-                if (stop := site.beat()) is not None:
+                if (stop := environment.beat()) is not None:
                     interruption.request(stop)
 
     thread = threading.Thread(target=watch, name="leases", daemon=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.cluster import Allocation
-from orchestrator.engine import RunOutcome, Site, Stop
+from orchestrator.engine import RunEnvironment, RunOutcome, Stop
 from orchestrator.engine.interruption import GRACE_SECONDS
 from orchestrator.first_line import first_line
 from orchestrator.ledger import JobStart
@@ -82,9 +82,9 @@ class Job:
                 self._warn(f"the job's time limit is not known ({error}); it will not stop by it")
         self._write(ends_at=self._ends_at)
 
-    def site(self) -> Site:
-        """Where the run happens, and until when."""
-        return Site(
+    def environment(self) -> RunEnvironment:
+        """The machines, the time and the job of the run."""
+        return RunEnvironment(
             allocation=self._allocation,
             root=self._terms.root,
             interface=self._terms.interface,

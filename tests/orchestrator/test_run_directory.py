@@ -9,7 +9,7 @@ from support.sweeps import POINT
 
 from orchestrator import open_run
 from orchestrator import sweep as sweeps
-from orchestrator.engine import prepare, refuse_unfit_directory
+from orchestrator.engine import check_directory, prepare
 from orchestrator.reading import NotARunError
 from orchestrator.run_directory import has_sweep, refuse_no_tables, sweep_of
 from orchestrator.sweep import SweepError
@@ -38,7 +38,7 @@ def test_a_path_that_can_be_no_run_directory_is_refused_with_the_reason(
     tmp_path: Path, kind: str
 ) -> None:
     path, reason = paths(tmp_path)[kind]
-    for check in (refuse_unfit_directory, prepare):
+    for check in (check_directory, prepare):
         with pytest.raises(SweepError) as refused:
             check(path, SWEEP)
         assert str(refused.value) == (
@@ -62,7 +62,7 @@ def test_a_cut_sweep_of_a_run_is_named_with_its_file_and_a_way_out(tmp_path: Pat
     whole = (run / "sweep.yaml").read_text()
     for text in (whole[:60], "", whole.replace("epsilon", "epsilno")):
         (run / "sweep.yaml").write_text(text)
-        for look in (lambda: sweep_of(run), lambda: refuse_unfit_directory(run, SWEEP)):
+        for look in (lambda: sweep_of(run), lambda: check_directory(run, SWEEP)):
             with pytest.raises(SweepError) as refused:
                 look()
             message = str(refused.value)

@@ -1,4 +1,4 @@
-"""``eos`` in this process: its searcher and its trial actor, driven as Ray Tune would, without Ray.
+"""``eos`` in this process: its searcher and its worker, driven as Ray Tune would, without Ray.
 
 For tests of what a run does with its trials. What Ray itself does for a run (processes that are
 killed, ranks, several runs at once, a terminal) is tested with Ray.
@@ -23,20 +23,20 @@ from jobs.machine import machine_memory
 from orchestrator.cli import execution, main
 from orchestrator.cluster import Node
 from orchestrator.engine import execute
-from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.executor import CarryOut
-from orchestrator.engine.feed import Feed
-from orchestrator.engine.searcher import FeedSearcher
+from orchestrator.engine.tune_experiment import WorkSearcher
+from orchestrator.engine.work_queue import WorkQueue
+from orchestrator.engine.worker import Worker
 
 
 @contextmanager
-def one_actor(feed: Feed, site: Any, **_: Any) -> Iterator[CarryOut]:
-    """An executor with one slot: an actor in this process carries out one work after another."""
-    feed.use((Node("here", cpus=1, gpus=0, memory=machine_memory()),))
-    feed.memory_per_cpu = int(0.8 * machine_memory())
+def one_worker(queue: WorkQueue, environment: Any, **_: Any) -> Iterator[CarryOut]:
+    """An executor with one slot: an worker in this process carries out one work after another."""
+    queue.use((Node("here", cpus=1, gpus=0, memory=machine_memory()),))
+    queue.memory_per_cpu = int(0.8 * machine_memory())
 
     def carry_out(ended: Callable[[], bool], changed: Callable[[], None], log: Any) -> None:
-        searcher, actor = FeedSearcher(feed, ended, changed), None
+        searcher, worker = WorkSearcher(queue, ended, changed), None
         for number in itertools.count():
             name = str(number)
             config = searcher.suggest(name)
@@ -44,14 +44,14 @@ def one_actor(feed: Feed, site: Any, **_: Any) -> Iterator[CarryOut]:
                 return
             assert isinstance(config, dict)  # no work is under way that others could wait for
             try:
-                if actor is None:
-                    actor = TrialActor(config)
+                if worker is None:
+                    worker = Worker(config)
                 else:
-                    actor.reset_config(config)
-                while not (result := actor.step())["done"]:
+                    worker.reset_config(config)
+                while not (result := worker.step())["done"]:
                     searcher.on_trial_result(name, result)
             except Exception as error:  # its process would have died
-                actor, searcher.errors[name] = None, error
+                worker, searcher.errors[name] = None, error
                 searcher.on_trial_complete(name, error=True)
             else:
                 searcher.on_trial_complete(name, result)
@@ -67,7 +67,7 @@ def eos(*arguments: str) -> tuple[int, str, str]:
     try:
         with (
             mock.patch.object(sys, "argv", ["eos", *arguments]),
-            mock.patch.object(execution, "execute", partial(execute, executor=one_actor)),
+            mock.patch.object(execution, "execute", partial(execute, executor=one_worker)),
             redirect_stdout(out),
             redirect_stderr(err),
         ):

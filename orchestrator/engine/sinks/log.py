@@ -17,7 +17,7 @@ from orchestrator.cluster.ray_private import mlflow_runs
 from orchestrator.engine.sinks.logged import LoggedTrial, metrics
 from orchestrator.engine.sinks.sink import Sink, folder_of, make_callback
 from orchestrator.engine.sinks.steps import Logged, LoggedSteps
-from orchestrator.engine.work import Assignment, Recorded, Report, Work
+from orchestrator.engine.work import Assignment, NewPoints, Report, Work
 
 MOST_WAITING = 10_000
 """Reports that may wait for a sink: some minutes of a large run, and little memory."""
@@ -25,7 +25,7 @@ MOST_WAITING = 10_000
 CLOSE_SECONDS = 30.0
 """For a sink to take what waits when the run ends."""
 
-_Item = tuple[tuple[Recorded, ...], Mapping[str, Assignment]]
+_Item = tuple[tuple[NewPoints, ...], Mapping[str, Assignment]]
 
 
 class LiveLog:
@@ -52,10 +52,10 @@ class LiveLog:
 
     def take(self, work: Work, report: Report) -> None:
         """Log what a worker has reported; returns at once."""
-        if report.recorded:
+        if report.new_points:
             assignments = {one.trial.trial_id: one for one in work.assignments}
             for thread in self._threads:
-                thread.put((report.recorded, assignments))
+                thread.put((report.new_points, assignments))
         self._pass_warnings()
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class _Writer:
         self._callback = make_callback(sink, run, sweep)
         self._begun: dict[str, tuple[LoggedTrial, Logged]] = {}
 
-    def log(self, recorded: Sequence[Recorded], assignments: Mapping[str, Assignment]) -> None:
+    def log(self, recorded: Sequence[NewPoints], assignments: Mapping[str, Assignment]) -> None:
         """Log the points of some trials, and end the runs of those that have ended."""
         for one in recorded:
             trial, logged = self._begin(assignments[one.trial_id])

@@ -14,10 +14,8 @@ from orchestrator import sweep as sweeps
 from orchestrator.cli.app import app
 from orchestrator.cli.errors import exit_status, sentence
 from orchestrator.engine import prepare
-from orchestrator.engine.commit import commit
-from orchestrator.engine.provenance import provenance
-from orchestrator.engine.rows import Finished
-from orchestrator.engine.work import Assignment
+from orchestrator.engine.commit import FinishedTrial, commit
+from orchestrator.engine.work import Assignment, Provenance
 from orchestrator.plan import RunState
 
 TEXT = """
@@ -77,7 +75,7 @@ def compute(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 def _compute(run: Path, config: Path, trials: int) -> Path:
     sweep = prepare(run, sweeps.load(config))
-    origin = provenance(sweep.name)
+    origin = Provenance.here(sweep.name)
     state = RunState.of(sweep.columns)
     for column in sweep.columns:
         for _ in range(trials):
@@ -87,6 +85,8 @@ def _compute(run: Path, config: Path, trials: int) -> Path:
             asked = plan.asked_rate(trial)
             assignment = Assignment(trial, column.column_id, 1, plan.flow, asked=asked)
             seconds = its.ended - its.began
-            finished = Finished(assignment, its.result, "cpu", 1, its.began, its.ended, seconds)
+            finished = FinishedTrial(
+                assignment, its.result, "cpu", 1, its.began, its.ended, seconds
+            )
             state = state.settled(commit(run, [finished], origin))
     return run

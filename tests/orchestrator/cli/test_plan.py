@@ -13,7 +13,7 @@ from jobs import Problem
 from jobs import problem as problems
 from jobs.problem import Timing
 from orchestrator import sweep as sweeps
-from orchestrator.engine import Site, Snapshot, execute, prepare
+from orchestrator.engine import RunEnvironment, Snapshot, execute, prepare
 from orchestrator.watch import Watcher
 
 Eos = Callable[..., Any]
@@ -172,9 +172,9 @@ def test_plan_status_watch_and_run_say_the_same_time_to_go_before_a_flow_has_end
     sweep = prepare(run, sweeps.load(config))
     assert json.loads(eos("status", run, "--json").out)["remaining_s"] is None
     snapshots: list[Snapshot] = []
-    too_late = Site(stop_at=lambda: 0.0)
+    too_late = RunEnvironment(stop_at=lambda: 0.0)
     outcome = execute(
-        run, sweep.name, sweep.columns, observe=snapshots.append, warn=print, site=too_late
+        run, sweep.name, sweep.columns, observe=snapshots.append, warn=print, environment=too_late
     )
     assert (outcome.snapshot.trials.settled, len(timed)) == (0, 1)
     planned = json.loads(eos("plan", config, "--run-dir", run, "--json").out)

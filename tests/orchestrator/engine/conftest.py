@@ -1,4 +1,4 @@
-"""A real run directory with the settled flow of one small column, and works for an actor."""
+"""A real run directory with the settled flow of one small column, and works for an worker."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from support.computed import computed
 
 from jobs import Trial
 from orchestrator import sweep
-from orchestrator.engine.actor import TrialActor
-from orchestrator.engine.commit import commit
-from orchestrator.engine.packing import pack_size
-from orchestrator.engine.rows import Finished
+from orchestrator.engine.capacity import batch_size
+from orchestrator.engine.commit import FinishedTrial, commit
 from orchestrator.engine.work import Assignment, Provenance, Report, Work, checkpoint_path
+from orchestrator.engine.worker import Worker
 from orchestrator.plan import newest
 from orchestrator.store import PROVENANCE, Store, create
 from orchestrator.sweep import Column, Resources
@@ -45,7 +44,7 @@ def column() -> Column:
 
 
 class Bench:
-    """A run directory, and an actor in this process that works for it."""
+    """A run directory, and an worker in this process that works for it."""
 
     def __init__(self, path: Path, column: Column) -> None:
         self.path, self.column = path, column
@@ -61,7 +60,7 @@ class Bench:
         """Compute the flow and commit it, as if it had taken so long."""
         flow = Assignment(self.column.flow(), self.column.column_id, 1, None)
         its = computed(flow.trial)
-        finished = Finished(flow, its.result, "cpu", 1, its.began, its.ended, seconds)
+        finished = FinishedTrial(flow, its.result, "cpu", 1, its.began, its.ended, seconds)
         commit(self.path, [finished], PROVENANCE_OF_TESTS)
 
     def work(
@@ -80,7 +79,7 @@ class Bench:
                     self.column.column_id,
                     attempt,
                     None,
-                    pack_size(trial, resources, None),
+                    batch_size(trial, resources, None),
                 )
                 for trial in trials
             ),
@@ -92,11 +91,11 @@ class Bench:
         )
 
     def carry_out(self, work: Work) -> Report:
-        """Let an actor go on until it says that it is done; all that it reported, as one."""
-        actor = TrialActor({"work": work})
+        """Let an worker go on until it says that it is done; all that it reported, as one."""
+        worker = Worker({"work": work})
         reports = []
         while True:
-            result = actor.step()
+            result = worker.step()
             reports.append(result["report"])
             if result["done"]:
                 return Report(

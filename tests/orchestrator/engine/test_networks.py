@@ -13,9 +13,9 @@ import pytest
 from jobs.models import custom
 from orchestrator import sweep as sweeps
 from orchestrator.engine import prepare
-from orchestrator.engine.actor import TrialActor
 from orchestrator.engine.networks import network_errors
 from orchestrator.engine.work import Assignment, Provenance, Work
+from orchestrator.engine.worker import Worker
 from orchestrator.sweep import Column, SweepError
 from orchestrator.sweep.custom_networks import find_networks
 
@@ -104,7 +104,7 @@ def test_a_worker_that_lives_on_finds_networks_that_came_later(
 ) -> None:
     run = tmp_path / "run"
     builtin = prepare(run, sweeps.load(config, ["problem.architecture=fcn"])).columns[0]
-    worker = TrialActor({"work": _work(run, builtin)})
+    worker = Worker({"work": _work(run, builtin)})
     later = prepare(run, sweeps.load(config)).columns[1]
     monkeypatch.setattr(custom, "_paths", {})  # as in another process
     worker.reset_config({"work": _work(run, later)})

@@ -12,19 +12,17 @@ from ray.tune.search import Searcher
 
 from jobs.problem import NoDeviceError, PlacementError
 from orchestrator.cluster import Node
-from orchestrator.engine.actor import TrialActor
+from orchestrator.engine.attempt import AttemptInProgress
+from orchestrator.engine.capacity import NodePool
 from orchestrator.engine.failures import (
     UnfitNodeError,
     classify,
     fault_of_node,
     node_blamed,
 )
-from orchestrator.engine.feed import Feed
-from orchestrator.engine.gate import GateClosed
-from orchestrator.engine.in_hand import InHand
-from orchestrator.engine.places import Places
-from orchestrator.engine.searcher import FeedSearcher
-from orchestrator.engine.wave import _resources
+from orchestrator.engine.tune_experiment import WorkSearcher, _resources
+from orchestrator.engine.work_queue import QueueClosedError, WorkQueue
+from orchestrator.engine.worker import Worker
 from orchestrator.ledger import Leases, Ledger
 from orchestrator.store import Store
 from orchestrator.sweep import Resources
@@ -87,9 +85,9 @@ def test_an_actor_without_a_gpu_books_a_fault_of_its_node_and_ends(bench, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("SLURMD_NODENAME", "n7")
     trial = bench.trials()[0]
-    actor = TrialActor({"work": bench.work([trial], resources=GPU)})
+    worker = Worker({"work": bench.work([trial], resources=GPU)})
     with pytest.raises(UnfitNodeError, match="torch finds no GPU here"):
-        actor.step()
+        worker.step()
     (row,) = Store(bench.path).rows("attempts")
     assert (row["outcome"], row["failure_class"]) == ("failed", "unfit_node")
     assert "node n7 is unfit" in row["error"]
@@ -101,13 +99,13 @@ def test_an_actor_without_a_gpu_books_a_fault_of_its_node_and_ends(bench, monkey
 
 @pytest.fixture
 def make_feed(bench, column):
-    """A feed over a column of GPU trials whose flow is settled, on two nodes."""
+    """A queue over a column of GPU trials whose flow is settled, on two nodes."""
     leases = []
 
     def make(nodes=(N1, N2)):
         leases.append(Leases(bench.path, None))
         ledger = Ledger(bench.path)
-        feed = Feed(
+        queue = WorkQueue(
             bench.path,
             ledger.read([bench.gpu_column]).begun(),
             leases[-1],
@@ -116,8 +114,8 @@ def make_feed(bench, column):
             bench.stop_file,
             warn=said.append,
         )
-        feed.use(nodes)
-        return feed
+        queue.use(nodes)
+        return queue
 
     said = []
     bench.gpu_column = dataclasses.replace(column, resources=GPU)
@@ -133,7 +131,7 @@ def unfit(node):
 
 
 def fail(bench, searcher, tune_id, work, node):
-    """Let the first trial of a work fail on a node, as an actor there and Tune would."""
+    """Let the first trial of a work fail on a node, as an worker there and Tune would."""
     name = work.assignments[0].trial.trial_id
     hand_over(bench, work, unfit(node))
     searcher.errors[tune_id] = SimpleNamespace(cause=unfit(node))  # as Ray wraps it
@@ -142,15 +140,15 @@ def fail(bench, searcher, tune_id, work, node):
 
 
 def hand_over(bench, work, error):
-    hand = InHand(work, work.assignments[0])
-    hand.mark()
-    hand.end("failed", error)
+    attempt = AttemptInProgress(work, work.assignments[0])
+    attempt.mark()
+    attempt.end("failed", error)
 
 
 def test_a_trial_that_failed_for_its_node_goes_to_another(make_feed, bench):
-    feed = make_feed()
-    searcher = FeedSearcher(feed, lambda: False, lambda: None)
-    assert feed.slots == 4
+    queue = make_feed()
+    searcher = WorkSearcher(queue, lambda: False, lambda: None)
+    assert queue.slots == 4
     work = searcher.suggest("t1")["work"]
     assert work.avoided == ()
     for attempt in range(1, 4):  # no number of unfit nodes makes a trial fail
@@ -159,68 +157,68 @@ def test_a_trial_that_failed_for_its_node_goes_to_another(make_feed, bench):
         assert work.assignments[0].trial.trial_id == name
         assert work.assignments[0].attempt == attempt + 1
         assert work.avoided == ("id1",)
-    assert feed.slots == 2
-    assert not list(feed.state.failures())
-    assert feed.stranded is None
+    assert queue.slots == 2
+    assert not list(queue.state.failures())
+    assert queue.stranded is None
     assert [text for text in make_feed.said if "unfit" in text] == [
         "node host of id1 is unfit: its GPU fell off the bus; it gets no more trials"
     ]
 
 
 def test_without_a_fit_node_the_run_ends_with_one_sentence_and_nothing_spent(make_feed, bench):
-    feed = make_feed()
-    searcher = FeedSearcher(feed, lambda: feed.stranded is not None, lambda: None)
+    queue = make_feed()
+    searcher = WorkSearcher(queue, lambda: queue.stranded is not None, lambda: None)
     first, second = searcher.suggest("t1")["work"], searcher.suggest("t2")["work"]
     fail(bench, searcher, "t1", first, N1)
     fail(bench, searcher, "t2", second, N2)
     assert searcher.suggest("t3") == Searcher.FINISHED
-    assert feed.stranded == (
+    assert queue.stranded == (
         "no fit node is left for the trials that remain: node host of id1 is unfit: its GPU fell "
         "off the bus; node host of id2 is unfit: its GPU fell off the bus"
     )
-    assert feed.snapshot().trials.failed == 0
-    assert feed.snapshot().trials.to_do == len(bench.trials())
-    assert make_feed.said[-1] == feed.stranded
+    assert queue.snapshot().trials.failed == 0
+    assert queue.snapshot().trials.to_do == len(bench.trials())
+    assert make_feed.said[-1] == queue.stranded
 
 
 def test_what_still_runs_goes_on_when_no_fit_node_is_left(make_feed, bench):
-    feed = make_feed(nodes=(N1,))
-    searcher = FeedSearcher(feed, lambda: False, lambda: None)
+    queue = make_feed(nodes=(N1,))
+    searcher = WorkSearcher(queue, lambda: False, lambda: None)
     first, second = searcher.suggest("t1")["work"], searcher.suggest("t2")["work"]
     fail(bench, searcher, "t1", first, N1)
     assert searcher.suggest("t3") is None
-    assert feed.stranded is None
+    assert queue.stranded is None
     fail(bench, searcher, "t2", second, N1)
     assert searcher.suggest("t3") == Searcher.FINISHED
-    assert feed.stranded is not None
+    assert queue.stranded is not None
 
 
 def test_trials_fit_where_each_of_their_processes_has_its_own_share_of_a_node():
-    both = Places((N1, N2))
-    assert both.fitting(GPU) == 4
-    assert both.fitting(Resources(cpus_per_worker=3)) == 2
-    assert both.fitting(Resources(workers=3, gpus_per_worker=1)) == 1
-    assert both.fitting(Resources(workers=3, gpus_per_worker=2)) == 0
-    assert Places().fitting(GPU) == 0
+    both = NodePool((N1, N2))
+    assert both.slots(GPU) == 4
+    assert both.slots(Resources(cpus_per_worker=3)) == 2
+    assert both.slots(Resources(workers=3, gpus_per_worker=1)) == 1
+    assert both.slots(Resources(workers=3, gpus_per_worker=2)) == 0
+    assert NodePool().slots(GPU) == 0
 
 
 def test_a_work_is_placed_on_no_node_that_it_avoids(make_feed, bench):
-    feed = make_feed()
-    anywhere = _resources({"work": feed.next_work()})
-    feed.avoid(unfit(N1))
-    elsewhere = _resources({"work": feed.next_work()})
+    queue = make_feed()
+    anywhere = _resources({"work": queue.next_work()})
+    queue.avoid(unfit(N1))
+    elsewhere = _resources({"work": queue.next_work()})
     assert anywhere.bundles == elsewhere.bundles == [{"CPU": 1.0, "GPU": 1.0}]
-    # Tune keeps an actor for the next work only where both ask for the same.
+    # Tune keeps an worker for the next work only where both ask for the same.
     assert anywhere != elsewhere
     assert elsewhere._bound.arguments["bundle_label_selector"] == [{"ray.io/node-id": "!in(id1)"}]
 
 
-def test_a_feed_that_is_closed_hands_nothing_out_and_books_nothing(make_feed):
-    feed = make_feed()
-    searcher = FeedSearcher(feed, lambda: False, lambda: None)
+def test_a_closed_queue_hands_nothing_out_and_takes_nothing_in(make_feed):
+    queue = make_feed()
+    searcher = WorkSearcher(queue, lambda: False, lambda: None)
     searcher.suggest("t1")
-    feed.gate.close()
-    with pytest.raises(GateClosed):
+    queue.close()
+    with pytest.raises(QueueClosedError):
         searcher.suggest("t2")
-    with pytest.raises(GateClosed):
+    with pytest.raises(QueueClosedError):
         searcher.on_trial_complete("t1", error=True)

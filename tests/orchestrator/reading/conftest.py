@@ -10,10 +10,8 @@ from support.computed import computed
 from orchestrator import sweep as sweeps
 from orchestrator.analysis import analyze
 from orchestrator.engine import prepare
-from orchestrator.engine.commit import commit
-from orchestrator.engine.provenance import provenance
-from orchestrator.engine.rows import Finished
-from orchestrator.engine.work import Assignment
+from orchestrator.engine.commit import FinishedTrial, commit
+from orchestrator.engine.work import Assignment, Provenance
 from orchestrator.plan import RunState
 from orchestrator.sweep import Sweep
 
@@ -32,14 +30,14 @@ class Writer:
         self.run = run
         prepare(run, sweep)
         self._state = RunState.of(sweep.columns)
-        self._provenance = provenance(sweep.name)
+        self._provenance = Provenance.here(sweep.name)
 
     def settle_next(self) -> str:
         """Commit one trial more; returns its name."""
         (its,) = self._state
         trial, plan = its.ready[0], its.plan
         assignment = Assignment(trial, its.column_id, 1, plan.flow, asked=plan.asked_rate(trial))
-        finished = Finished(assignment, computed(trial).result, "cpu", 1, 1.0, 2.0, 1.0)
+        finished = FinishedTrial(assignment, computed(trial).result, "cpu", 1, 1.0, 2.0, 1.0)
         self._state = self._state.settled(commit(self.run, [finished], self._provenance))
         return trial.trial_id
 

@@ -217,11 +217,11 @@ def test_preemptions_do_not_use_up_the_budget_of_time_limits(
 
 
 def test_a_job_begins_nothing_when_its_time_is_nearly_up(begun: Callable[..., Job]) -> None:
-    assert begun(30).site().may_begin()
-    late = begun(FIVE_MINUTES - 60 - 15).site()
+    assert begun(30).environment().may_begin()
+    late = begun(FIVE_MINUTES - 60 - 15).environment()
     assert not late.may_begin()
     assert not late.time_is_up()
-    assert begun(FIVE_MINUTES - 59).site().time_is_up()
+    assert begun(FIVE_MINUTES - 59).environment().time_is_up()
 
 
 def test_short_jobs_stop_a_quarter_before_their_end() -> None:
@@ -233,22 +233,22 @@ def test_short_jobs_stop_a_quarter_before_their_end() -> None:
 def test_a_time_limit_that_was_extended_is_heeded(
     begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
 ) -> None:
-    site = begun(FIVE_MINUTES - 61).site()
+    environment = begun(FIVE_MINUTES - 61).environment()
     later = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 7200))
     says(slurm, "RUNNING", ends=later)
-    assert site.beat() is None
-    assert site.may_begin()
+    assert environment.beat() is None
+    assert environment.may_begin()
     assert (last(tmp_path / "run").ends_at or 0) > time.time() + 7000
 
 
 def test_a_start_that_was_superseded_stops(begun: Callable[..., Job], tmp_path: Path) -> None:
     job, run = begun(), tmp_path / "run"
-    assert job.site().beat() is None
+    assert job.environment().beat() is None
     other = StartRecord("17", 1, ("n2",), "other", time.time(), None, key="other")
     record_start(run, other)
-    assert job.site().beat() is None  # a job that bore this number before
+    assert job.environment().beat() is None  # a job that bore this number before
     record_start(run, dataclasses.replace(other, key="k"))
-    stop = job.site().beat()
+    stop = job.environment().beat()
     assert stop is not None
     assert stop.reason == "superseded"
 
@@ -259,7 +259,7 @@ def test_a_heartbeat_is_seen_in_the_record(begun: Callable[..., Job], tmp_path: 
     job = begun()
     os.utime(start_path(tmp_path / "run", last(tmp_path / "run")), (0, 0))
     assert last(tmp_path / "run").heartbeat_s > 1e6
-    job.site().beat()
+    job.environment().beat()
     assert last(tmp_path / "run").heartbeat_s < 60
 
 
@@ -287,8 +287,8 @@ def test_a_node_whose_clock_is_wrong_keeps_its_time_limit(
     says(slurm, "RUNNING")
     warnings.clear()
     job = begun(ran, settings=JobSettings(stop_seconds=60, max_timeouts=0), skew=skew)
-    assert job.site().may_begin() is (ran == 100)
-    assert not job.site().time_is_up()
+    assert job.environment().may_begin() is (ran == 100)
+    assert not job.environment().time_is_up()
     # A signal near the end is the time limit, whose budget is used up.
     end = "preempted" if ran == 100 else "time_limit"
     assert job.end(outcome(Stop("signal", "SIGUSR2"))) == end
@@ -318,7 +318,7 @@ def test_a_number_that_is_used_again_is_another_job(
     assert lives(run) == [[0, 1, 2]]
     says(slurm, "RUNNING", restarts=0)
     job = begun(30, 0, JobSettings(stop_seconds=60, max_preemptions=1), key=key)
-    assert job.site().beat() is None
+    assert job.environment().beat() is None
     assert lives(run) == [[0, 1, 2], [0]]
     assert job.end(outcome(TERM)) == "preempted"
     assert last(run).requeued is True  # nor does it use up the other's budget
@@ -331,7 +331,7 @@ def test_a_left_over_of_a_job_that_eos_did_not_submit_sees_that_it_is_one(
 ) -> None:
     says(slurm, "RUNNING", restarts=1)
     begun(30, 1, key=None)
-    stop = begun(30, 0, key=None).site().beat()
+    stop = begun(30, 0, key=None).environment().beat()
     assert stop is not None
     assert stop.reason == "superseded"
 
@@ -339,8 +339,8 @@ def test_a_left_over_of_a_job_that_eos_did_not_submit_sees_that_it_is_one(
 def test_a_job_that_leaves_says_so_until_it_stays(
     begun: Callable[..., Job], tmp_path: Path
 ) -> None:
-    site = begun().site()
-    site.leave()
+    environment = begun().environment()
+    environment.leave()
     assert last(tmp_path / "run").leaving
-    site.stay()
+    environment.stay()
     assert not last(tmp_path / "run").leaving

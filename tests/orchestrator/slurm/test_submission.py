@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine import fitting, refuse_unfit
+from orchestrator.engine import columns_that_fit, refuse_too_large
 from orchestrator.slurm.preflight import srun_command
 from orchestrator.slurm.profile import parse_profile
 from orchestrator.slurm.queue import job_name
@@ -181,17 +181,17 @@ def test_a_trial_must_fit_the_nodes_of_a_job(
     text = SWEEP.replace("WORKERS", f"{workers}").replace("CPUS", f"{cpus}")
     columns = parse(text.replace("GPUS", f"{gpus}")).columns
     if said is None:
-        refuse_unfit(columns, profile.allocation)
+        refuse_too_large(columns, profile.allocation)
     else:
         with pytest.raises(SweepError, match=said):
-            refuse_unfit(columns, profile.allocation)
+            refuse_too_large(columns, profile.allocation)
 
 
 def test_columns_that_do_not_fit_are_told_from_those_that_do() -> None:
     allocation = parse_profile("nodes: 1\ncpus_per_node: 2").allocation
     text = SWEEP.replace("WORKERS", "1").replace("GPUS", "0")
     small, large = (parse(text.replace("CPUS", cpus)).columns[0] for cpus in ("2", "4"))
-    fit, reasons = fitting([small, large, large], allocation)
+    fit, reasons = columns_that_fit([small, large, large], allocation)
     assert fit == (small,)
     (reason,) = reasons
     assert reason.startswith("resources.cpus_per_worker is 4; it must be at most 2")

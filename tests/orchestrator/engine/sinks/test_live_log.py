@@ -15,7 +15,7 @@ from jobs import Problem, Protocol, Trial
 from jobs.records import Point
 from orchestrator.engine.sinks import LiveLog, MissingPackageError, Sink, refuse_missing
 from orchestrator.engine.sinks import log as log_module
-from orchestrator.engine.work import Assignment, Provenance, Recorded, Report, Work
+from orchestrator.engine.work import Assignment, NewPoints, Provenance, Report, Work
 from orchestrator.plan import FlowSummary
 from orchestrator.sweep import Resources
 
@@ -79,8 +79,8 @@ def report(work: Work) -> Callable[..., Report]:
             )
             for step in steps
         )
-        recorded = Recorded(work.assignments[0].trial.trial_id, points, ended)
-        return Report((), (), recorded=(recorded,))
+        new_points = NewPoints(work.assignments[0].trial.trial_id, points, ended)
+        return Report((), (), new_points=(new_points,))
 
     return make
 

@@ -1,4 +1,4 @@
-"""The processes that compute one trial together; rank 0 is the trial actor, which leads."""
+"""The ranks that compute one trial together; rank 0 is the worker, which leads the others."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ REASON_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Meeting:
+class GroupAddress:
     """How a rank joins the others.
 
     ``store`` and ``port`` are where the leader's store listens, ``address`` is where this rank is
-    to listen; the ``secret`` is the gang's; ``patience`` are seconds to wait in a collective.
+    to listen; the ``secret`` is the group's; ``patience`` are seconds to wait in a collective.
     """
 
     store: str
@@ -48,8 +48,8 @@ class Meeting:
     patience: float
 
 
-class Gang:
-    """Rank 0's hold on the other ranks, which live in the bundles of its own placement group.
+class OtherRanks:
+    """The other ranks as rank 0 sees them; they live in the bundles of its own placement group.
 
     They start with the first trial, stay for the next ones, and end with the placement group.
 
@@ -81,14 +81,14 @@ class Gang:
         store = open_store(addresses[0])
         joined = [
             other.join.remote(
-                Meeting(addresses[0], store.port, addresses[rank], secret, patience),
+                GroupAddress(addresses[0], store.port, addresses[rank], secret, patience),
                 rank,
                 resources,
                 memory,
             )
             for rank, other in enumerate(self._others, 1)
         ]
-        self.ranks = ProcessGroup(
+        self.group = ProcessGroup(
             store, 0, size, address=addresses[0], secret=secret, timeout=patience
         )
         _wait(joined, patience)
@@ -138,18 +138,20 @@ class Rank:
         """The address of this rank's machine in the cluster."""
         return _own_address()
 
-    def join(self, meeting: Meeting, rank: int, resources: Resources, memory: int | None) -> None:
+    def join(
+        self, group: GroupAddress, rank: int, resources: Resources, memory: int | None
+    ) -> None:
         """Become a rank of the process group that the leader's store stands for."""
         self._device = "cuda" if resources.gpus_per_worker else "cpu"
         self._threads, self._memory = resources.cpus_per_worker, memory
-        self._patience = meeting.patience
+        self._patience = group.patience
         self._ranks = ProcessGroup(
-            TCPStore(meeting.store, meeting.port, is_master=False),
+            TCPStore(group.store, group.port, is_master=False),
             rank,
             resources.workers,
-            address=meeting.address,
-            secret=meeting.secret,
-            timeout=meeting.patience,
+            address=group.address,
+            secret=group.secret,
+            timeout=group.patience,
         )
         # Started now: where memory has run out, no thread can be.
         threading.Thread(target=self._watch, daemon=True).start()

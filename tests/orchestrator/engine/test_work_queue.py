@@ -1,4 +1,4 @@
-"""What the feed hands out, from a real run directory, and what it makes of processes that die."""
+"""What the queue hands out, from a real run directory, and what it makes of processes that die."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from orchestrator.engine.feed import Feed
-from orchestrator.engine.work import Report, Running
+from orchestrator.engine.work import Report, TrialProgress
+from orchestrator.engine.work_queue import WorkQueue
 from orchestrator.ledger import (
     Leases,
     Ledger,
@@ -32,8 +32,8 @@ ALIKE = tuple(0.05 + 1e-4 * number for number in range(10))
 
 
 @pytest.fixture
-def make_feed(bench, column):
-    """A feed over a column with a settled flow; columns with other resources are the same work."""
+def make_queue(bench, column):
+    """A queue over a column with a settled flow; columns with other resources are the same work."""
     leases = []
 
     def make(slots, rates=ALIKE, resources=None, seeds=(), batching=None):
@@ -44,7 +44,7 @@ def make_feed(bench, column):
         )
         leases.append(Leases(bench.path, None))
         ledger = Ledger(bench.path)
-        return Feed(
+        return WorkQueue(
             bench.path,
             ledger.read([mine, *(_with_seed(mine, seed) for seed in seeds)]).begun(),
             leases[-1],
@@ -66,101 +66,102 @@ def _with_seed(column, seed):
     return dataclasses.replace(column, problem=dataclasses.replace(column.problem, seed=seed))
 
 
-def _failed(feed):
-    return {trial.trial_id for _, trial in feed.state.failures()}
+def _failed(queue):
+    return {trial.trial_id for _, trial in queue.state.failures()}
 
 
 def _names(work):
     return [assignment.trial.trial_id for assignment in work.assignments]
 
 
-def test_two_slots_get_half_of_ten_trials_each(make_feed):
-    feed = make_feed(slots=2)
-    first, second = feed.next_work(), feed.next_work()
+def test_two_slots_get_half_of_ten_trials_each(make_queue):
+    queue = make_queue(slots=2)
+    first, second = queue.next_work(), queue.next_work()
     assert [len(first.assignments), len(second.assignments)] == [5, 5]
     assert not set(_names(first)) & set(_names(second))
     rates = [a.trial.learning_rate for a in first.assignments + second.assignments]
     assert rates == sorted(rates)  # the longest first, and neighbours together
-    assert all(a.pack_size == 64 for a in first.assignments)
-    assert feed.next_work() is None
+    assert all(a.batch_size == 64 for a in first.assignments)
+    assert queue.next_work() is None
 
 
 @pytest.mark.parametrize(
     ("batching", "trials"),
     [(Batching(3), 3), (Batching(3, math.inf), len(ALIKE)), (Batching(1, 0.0), 1)],
 )
-def test_packs_and_works_may_be_bounded(make_feed, batching, trials):
+def test_packs_and_works_may_be_bounded(make_queue, batching, trials):
     """These trials are predicted to take longer than a work: it holds what fits in one pack."""
-    work = make_feed(slots=1, batching=batching).next_work()
-    assert [a.pack_size for a in work.assignments] == [batching.most_trials] * trials
+    work = make_queue(slots=1, batching=batching).next_work()
+    assert [a.batch_size for a in work.assignments] == [batching.most_trials] * trials
 
 
 @pytest.mark.parametrize(("share", "size"), [(1.01, 10), (0.99, 5)])
 def test_another_worker_starts_only_for_what_takes_longer_than_its_start(
-    make_feed, monkeypatch, share, size
+    make_queue, monkeypatch, share, size
 ):
-    feed = make_feed(slots=2)
-    seconds = feed.snapshot().remaining_s * feed.slots
-    monkeypatch.setattr("orchestrator.engine.feed.START_SECONDS", share * seconds)
-    assert len(feed.next_work().assignments) == size
+    queue = make_queue(slots=2)
+    seconds = queue.snapshot().remaining_s * queue.slots
+    monkeypatch.setattr("orchestrator.engine.work_queue.START_SECONDS", share * seconds)
+    assert len(queue.next_work().assignments) == size
 
 
-def test_a_wrong_prediction_holds_nothing_up_for_longer_than_a_start(make_feed, monkeypatch):
+def test_a_wrong_prediction_holds_nothing_up_for_longer_than_a_start(make_queue, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("orchestrator.engine.feed.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("orchestrator.engine.feed.START_SECONDS", 1e9)
+    monkeypatch.setattr("orchestrator.engine.work_queue.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("orchestrator.engine.work_queue.START_SECONDS", 1e9)
     many = tuple(0.05 + 1e-6 * number for number in range(100))
-    feed = make_feed(slots=2, rates=many)
-    assert len(feed.next_work().assignments) == 64  # as many as a pack holds
-    assert feed.next_work() is None
+    queue = make_queue(slots=2, rates=many)
+    assert len(queue.next_work().assignments) == 64  # as many as a pack holds
+    assert queue.next_work() is None
     clock[0] = 2e9
-    assert len(feed.next_work().assignments) > 0
+    assert len(queue.next_work().assignments) > 0
 
 
-def test_the_only_slot_gets_all(make_feed):
-    assert len(make_feed(slots=1).next_work().assignments) == 10
+def test_the_only_slot_gets_all(make_queue):
+    assert len(make_queue(slots=1).next_work().assignments) == 10
 
 
-def test_while_all_slots_work_what_is_left_is_still_shared(make_feed):
-    feed = make_feed(slots=2, rates=tuple(0.05 + 1e-6 * number for number in range(400)))
-    sizes = [len(feed.next_work().assignments) for _ in range(6)]
+def test_while_all_slots_work_what_is_left_is_still_shared(make_queue):
+    queue = make_queue(slots=2, rates=tuple(0.05 + 1e-6 * number for number in range(400)))
+    sizes = [len(queue.next_work().assignments) for _ in range(6)]
     assert sizes == [64, 64, 64, 64, 64, 40]
 
 
-def test_columns_to_come_are_predicted_by_the_one_whose_flow_was_timed(make_feed):
+def test_columns_to_come_are_predicted_by_the_one_whose_flow_was_timed(make_queue):
     """Its flow took 60 s; two more columns take that and as much for GD as is left of the first."""
-    left_of_first = make_feed(slots=1).snapshot().remaining_s
-    left_of_all = make_feed(slots=1, seeds=(1, 2)).snapshot().remaining_s
+    left_of_first = make_queue(slots=1).snapshot().remaining_s
+    left_of_all = make_queue(slots=1, seeds=(1, 2)).snapshot().remaining_s
     assert left_of_all == pytest.approx(left_of_first + 2 * (60 + left_of_first), rel=1e-12)
 
 
-def test_more_cpus_for_a_trial_mean_no_packs(make_feed):
-    work = make_feed(slots=1, resources=Resources(cpus_per_worker=2)).next_work()
-    assert {a.pack_size for a in work.assignments} == {0}
+def test_more_cpus_for_a_trial_mean_no_packs(make_queue):
+    work = make_queue(slots=1, resources=Resources(cpus_per_worker=2)).next_work()
+    assert {a.batch_size for a in work.assignments} == {0}
 
 
-def test_every_trial_of_a_pack_is_shown_as_running(make_feed):
-    feed = make_feed(slots=1)
-    work = feed.next_work()
-    assert feed.snapshot().running == ()
+def test_every_trial_of_a_pack_is_shown_as_running(make_queue):
+    queue = make_queue(slots=1)
+    work = queue.next_work()
+    assert queue.snapshot().running == ()
     running = tuple(
-        Running(name, work.assignments[0].column_id, 7, 0.5, 0.1, None) for name in _names(work)
+        TrialProgress(name, work.assignments[0].column_id, 7, 0.5, 0.1, None)
+        for name in _names(work)
     )
-    feed.take_report(work, Report(running=running))
-    assert feed.snapshot().running == running
-    feed.take_report(work, Report(running=running[3:]))
-    assert feed.snapshot().running == running[3:]
-    feed.take_end(work, None)
-    assert feed.snapshot().running == ()
+    queue.take_report(work, Report(running=running))
+    assert queue.snapshot().running == running
+    queue.take_report(work, Report(running=running[3:]))
+    assert queue.snapshot().running == running[3:]
+    queue.take_end(work, None)
+    assert queue.snapshot().running == ()
 
 
-def test_the_trials_of_a_pack_whose_process_died_are_tried_one_by_one(make_feed, bench):
-    feed = make_feed(slots=2)
-    work, other = feed.next_work(), feed.next_work()
+def test_the_trials_of_a_pack_whose_process_died_are_tried_one_by_one(make_queue, bench):
+    queue = make_queue(slots=2)
+    work, other = queue.next_work(), queue.next_work()
     dead = _names(work)[:4]
     _mark_and_die(bench, work, dead)
-    feed.take_end(work, "its worker process died")
-    again = [feed.next_work() for _ in range(5)]
+    queue.take_end(work, "its worker process died")
+    again = [queue.next_work() for _ in range(5)]
     assert {tuple(_names(one)) for one in again[:4]} == {(name,) for name in dead}
     assert {one.assignments[0].attempt for one in again[:4]} == {2}
     assert _names(again[4]) == _names(work)[4:]
@@ -171,14 +172,14 @@ def test_the_trials_of_a_pack_whose_process_died_are_tried_one_by_one(make_feed,
     for attempt in (2, 3):
         assert guilty.assignments[0].attempt == attempt
         _mark_and_die(bench, guilty, _names(guilty))
-        feed.take_end(guilty, "its worker process died")
-        guilty = feed.next_work() if attempt == 2 else None
-    assert _failed(feed) == {dead[0]}
+        queue.take_end(guilty, "its worker process died")
+        guilty = queue.next_work() if attempt == 2 else None
+    assert _failed(queue) == {dead[0]}
 
 
-def test_a_trial_that_failed_is_tried_again_by_itself(make_feed, bench):
-    feed = make_feed(slots=1)
-    work = feed.next_work()
+def test_a_trial_that_failed_is_tried_again_by_itself(make_queue, bench):
+    queue = make_queue(slots=1)
+    work = queue.next_work()
     guilty = work.assignments[4].trial.trial_id
     now = utc(time.time())
     row = attempt_row(
@@ -186,24 +187,24 @@ def test_a_trial_that_failed_is_tried_again_by_itself(make_feed, bench):
         finished_at=now, failure_class="exception",
     )  # fmt: skip
     commit_attempt(bench.path, row)
-    feed.take_report(work, Report(failed=(guilty,)))
-    feed.take_end(work, None)
-    again = [feed.next_work(), feed.next_work()]
+    queue.take_report(work, Report(failed=(guilty,)))
+    queue.take_end(work, None)
+    again = [queue.next_work(), queue.next_work()]
     assert sorted(map(len, map(_names, again))) == [1, 9]
     assert [guilty] in map(_names, again)
 
 
-def test_what_was_at_work_when_ray_was_lost_is_booked_for_all_to_be_tried_again(make_feed, bench):
-    feed = make_feed(slots=2)
-    work, other = feed.next_work(), feed.next_work()
-    assert not feed.at_work()  # nothing has begun
+def test_what_was_at_work_when_ray_was_lost_is_booked_for_all_to_be_tried_again(make_queue, bench):
+    queue = make_queue(slots=2)
+    work, other = queue.next_work(), queue.next_work()
+    assert not queue.is_computing()  # nothing has begun
     alive = other.assignments[0]
     mark_running(bench.path, alive.trial.trial_id, alive.column_id, alive.attempt)
-    assert feed.at_work()
+    assert queue.is_computing()
     _mark_and_die(bench, work, _names(work)[:2])
     unmark(bench.path, alive.trial.trial_id)  # it has saved itself
-    assert not feed.at_work()
-    feed.take_loss("Ray's raylet on node n1 died")
+    assert not queue.is_computing()
+    queue.take_loss("Ray's raylet on node n1 died")
     rows = Store(bench.path).rows("attempts")
     lost = {row["trial_id"]: row for row in rows if row["outcome"] == "lost"}
     assert lost.keys() == set(_names(work)[:2])
@@ -213,7 +214,7 @@ def test_what_was_at_work_when_ray_was_lost_is_booked_for_all_to_be_tried_again(
             "Ray's raylet on node n1 died",
         )
     assert list(read_marks(bench.path)) == []
-    assert _failed(feed) == set()
+    assert _failed(queue) == set()
 
 
 def _mark_and_die(bench, work, names):
@@ -237,61 +238,61 @@ def _with_rates(column, *rates):
     return dataclasses.replace(column, etas=(EtaGrid(unit="absolute", multiples=rates),))
 
 
-def test_the_column_that_is_predicted_to_take_longest_is_leased_first(make_feed):
+def test_the_column_that_is_predicted_to_take_longest_is_leased_first(make_queue):
     """In the file's order, a long one that begins last would keep all others waiting."""
-    feed = make_feed(slots=1, rates=ALIKE[:1], seeds=(1, 2))
-    (first, second, third) = feed.columns
+    queue = make_queue(slots=1, rates=ALIKE[:1], seeds=(1, 2))
+    (first, second, third) = queue.columns
     wider = dataclasses.replace(third, problem=dataclasses.replace(third.problem, width=64))
-    feed.state = feed.state.extended((first, second, wider))
+    queue.state = queue.state.extended((first, second, wider))
     order = []
-    while feed.lease_more() and len(order) < 3:
-        new = feed.leases.columns - set(order)
+    while queue.has_work() and len(order) < 3:
+        new = queue.leases.columns - set(order)
         order += new
-        feed.state = feed.state.started(
-            feed.state.column(order[-1]).ready[0].trial_id, order[-1], RunningAttempt(1)
+        queue.state = queue.state.started(
+            queue.state.column(order[-1]).ready[0].trial_id, order[-1], RunningAttempt(1)
         )
     assert order == [wider.column_id, second.column_id, first.column_id]
 
 
-def test_a_sweep_that_grows_is_taken_in_while_its_trials_run(make_feed):
-    feed = make_feed(slots=2, rates=ALIKE[:2])
-    (mine,) = feed.columns
-    first = feed.next_work()
+def test_a_sweep_that_grows_is_taken_in_while_its_trials_run(make_queue):
+    queue = make_queue(slots=2, rates=ALIKE[:2])
+    (mine,) = queue.columns
+    first = queue.next_work()
     running = set(_names(first))
     looks = [(_with_rates(mine, *ALIKE[:4]), _with_seed(mine, 1))]
-    feed.grown = lambda: looks.pop() if looks else None
-    assert feed.grow(now=True)
-    assert not feed.grow(now=True)
-    assert [column.problem.seed for column in feed.columns] == [0, 1]
+    queue.grown = lambda: looks.pop() if looks else None
+    assert queue.extend(now=True)
+    assert not queue.extend(now=True)
+    assert [column.problem.seed for column in queue.columns] == [0, 1]
     works = [first]
-    while (work := feed.next_work()) is not None:
+    while (work := queue.next_work()) is not None:
         works.append(work)
-        feed.slots += 1
+        queue.slots += 1
     trials = [a.trial for work in works for a in work.assignments]
     assert sorted(t.learning_rate for t in trials if t.kind == "gd") == list(ALIKE[:4])
     assert [t.problem.seed for t in trials if t.kind == "flow"] == [1]
     assert running < {trial.trial_id for trial in trials}
-    assert not feed.complete()
+    assert not queue.complete()
 
 
-def test_a_look_of_a_moment_ago_will_do_while_there_is_work(make_feed, monkeypatch):
+def test_a_look_of_a_moment_ago_will_do_while_there_is_work(make_queue, monkeypatch):
     clock, looks = [100.0], []
-    monkeypatch.setattr("orchestrator.engine.feed.time.monotonic", lambda: clock[0])
-    feed = make_feed(slots=1)
-    feed.grown = lambda: looks.append(clock[0])
+    monkeypatch.setattr("orchestrator.engine.work_queue.time.monotonic", lambda: clock[0])
+    queue = make_queue(slots=1)
+    queue.grown = lambda: looks.append(clock[0])
     for seconds in (0.0, 1.0, 3.0, 2.0, 0.1):
         clock[0] += seconds
-        feed.grow()
+        queue.extend()
     assert looks == [100.0, 106.0]
-    feed.grow(now=True)
+    queue.extend(now=True)
     assert len(looks) == 3
 
 
 def test_a_failed_trial_that_is_given_another_chance_is_tried_by_the_run_that_is_there(
-    make_feed, bench
+    make_queue, bench
 ):
-    feed = make_feed(slots=1, rates=ALIKE[:1])
-    work = feed.next_work()
+    queue = make_queue(slots=1, rates=ALIKE[:1])
+    work = queue.next_work()
     (name,) = _names(work)
     now = utc(time.time())
     row = attempt_row(
@@ -299,11 +300,11 @@ def test_a_failed_trial_that_is_given_another_chance_is_tried_by_the_run_that_is
         hostname="h", started_at=now, finished_at=now, failure_class="numerics",
     )  # fmt: skip
     commit_attempt(bench.path, row)
-    feed.take_report(work, Report(failed=(name,)))
-    feed.take_end(work, None)
-    assert feed.complete()
-    assert not feed.grow(now=True)
+    queue.take_report(work, Report(failed=(name,)))
+    queue.take_end(work, None)
+    assert queue.complete()
+    assert not queue.extend(now=True)
     rearm(bench.path, name, 1)
-    assert feed.grow(now=True)
-    assert not feed.complete()
-    assert _names(feed.next_work()) == [name]
+    assert queue.extend(now=True)
+    assert not queue.complete()
+    assert _names(queue.next_work()) == [name]

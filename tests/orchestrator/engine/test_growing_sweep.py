@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator import sweep as sweeps
 from orchestrator.cluster import Allocation
-from orchestrator.engine import Growth, RunOutcome, Site, execute, prepare
+from orchestrator.engine import GrowingSweep, RunEnvironment, RunOutcome, execute, prepare
 from orchestrator.ledger import Leases
 from orchestrator.sweep import Column, EtaGrid, Resources, Sweep, SweepError
 
@@ -36,26 +36,26 @@ def seeds(columns: Sequence[Column] | None) -> list[int] | None:
 
 def test_the_sweep_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     told: list[str] = []
-    growth = Growth(tmp_path / "run", TWO_CPUS, told.append)
+    growing = GrowingSweep(tmp_path / "run", TWO_CPUS, told.append)
     prepare(tmp_path / "run", asked(0))
-    assert seeds(growth.look()) == [0]
-    assert growth.look() is None
+    assert seeds(growing.read()) == [0]
+    assert growing.read() is None
     prepare(tmp_path / "run", asked(1))
-    assert seeds(growth.look()) == [0, 1]
+    assert seeds(growing.read()) == [0, 1]
     prepare(tmp_path / "run", asked(2, cpus=4))
-    assert seeds(growth.look()) == [0, 1]
+    assert seeds(growing.read()) == [0, 1]
     assert len(told) == 1
     assert "1 columns are left to other jobs: resources.cpus_per_worker is 4" in told[0]
-    assert growth.left == tuple(told)
+    assert growing.reasons == tuple(told)
 
 
 def test_a_sweep_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     told: list[str] = []
-    growth = Growth(tmp_path / "run", TWO_CPUS, told.append)
+    growing = GrowingSweep(tmp_path / "run", TWO_CPUS, told.append)
     prepare(tmp_path / "run", asked(0))
-    growth.look()
+    growing.read()
     (tmp_path / "run" / "sweep.yaml").write_text("name: [")
-    assert growth.look() is None
+    assert growing.read() is None
     assert "cannot be used" in told[0]
 
 
@@ -92,8 +92,11 @@ class _Course:
             return execute(
                 self._run, "packs", [self._column], grown=look, warn=print,
                 observe=lambda snapshot: None,
-                site=Site(idle_seconds=0.0, leave=lambda: self.events.append("leave"),
-                          stay=lambda: self.events.append("stay")),
+                environment=RunEnvironment(
+                    idle_seconds=0.0,
+                    leave=lambda: self.events.append("leave"),
+                    stay=lambda: self.events.append("stay"),
+                ),
             )  # fmt: skip
         finally:
             self._other.release_all()
@@ -118,7 +121,7 @@ def test_a_run_whose_sweep_has_grown_at_the_last_look_stays(bench: Any, column: 
 def test_two_that_add_to_a_sweep_at_once_both_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator.engine import run as module
+    from orchestrator.engine import sweep_file as module
 
     run, keep, others = tmp_path / "run", module.keep_networks, list[threading.Thread]()
     prepare(run, asked(0))

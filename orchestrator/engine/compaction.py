@@ -27,7 +27,7 @@ compact(pathlib.Path(sys.argv[1]))
 """
 
 
-class Compacting:
+class BackgroundCompaction:
     """Starts ``eos compact`` when so many files of a table have come, and ends it with the run.
 
     Where several runs share a directory, one of them compacts at a time, and readers never notice.

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from support.waiting import until_gone
 
-from orchestrator.engine.compacting import Compacting
+from orchestrator.engine.compaction import BackgroundCompaction
 from orchestrator.ledger import Ledger
 from orchestrator.store import Store, compact, count_parts
 from orchestrator.sweep import Resources
@@ -33,7 +33,7 @@ def after(column, *numbers):
 
 def test_enough_files_are_merged_and_no_row_changes(filled, column):
     before, state = filled.science(), Ledger(filled.path).read([column])
-    compacting = Compacting(filled.path, after(column, None, FEW, 100))
+    compacting = BackgroundCompaction(filled.path, after(column, None, FEW, 100))
     compacting.look()
     until_gone(lambda: sum(count_parts(filled.path, t) for t in ("trials", "attempts")))
     compacting.close()
@@ -44,7 +44,7 @@ def test_enough_files_are_merged_and_no_row_changes(filled, column):
 
 @pytest.mark.parametrize("number", [FEW + 1, None])
 def test_fewer_files_or_a_sweep_that_says_so_are_left_alone(filled, column, number):
-    compacting = Compacting(filled.path, after(column, number))
+    compacting = BackgroundCompaction(filled.path, after(column, number))
     compacting.look()
     assert compacting.process is None
     compacting.close()
@@ -53,8 +53,8 @@ def test_fewer_files_or_a_sweep_that_says_so_are_left_alone(filled, column, numb
 
 def test_what_could_not_be_merged_is_not_tried_again_at_every_look(filled, column, monkeypatch):
     """As a damaged file, or files that another process is merging."""
-    monkeypatch.setattr("orchestrator.engine.compacting.LOOK_SECONDS", 0.0)
-    compacting = Compacting(filled.path, after(column, FEW))
+    monkeypatch.setattr("orchestrator.engine.compaction.LOOK_SECONDS", 0.0)
+    compacting = BackgroundCompaction(filled.path, after(column, FEW))
     with compaction_elsewhere(filled.path):
         compacting.look()
         first = compacting.process

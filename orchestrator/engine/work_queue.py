@@ -1,10 +1,12 @@
-"""What runs next: leases columns, hands out their trials in order, and books what comes back."""
+"""The work queue: leases columns, hands out their trials in order, takes in what comes back."""
 
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +14,9 @@ import numpy as np
 
 from jobs.spec import Trial
 from orchestrator.cluster import Node
+from orchestrator.engine.capacity import NodePool, UnfitNodeError, batch_size
 from orchestrator.engine.data_read import Data, Read
-from orchestrator.engine.gate import Gate
-from orchestrator.engine.packing import pack_size
-from orchestrator.engine.places import Places, UnfitNodeError
-from orchestrator.engine.snapshot import Snapshot
-from orchestrator.engine.work import Assignment, Provenance, Report, Running, Work
+from orchestrator.engine.work import Assignment, Provenance, Report, TrialProgress, Work
 from orchestrator.first_line import first_line
 from orchestrator.ledger import (
     Leases,
@@ -33,6 +32,7 @@ from orchestrator.plan import (
     Attempt,
     Batching,
     ColumnState,
+    Counts,
     FailureClass,
     GradientSeconds,
     Ready,
@@ -48,22 +48,39 @@ from orchestrator.sweep import Column, Resources
 START_SECONDS = 5.0
 """What it takes to start another worker. Where all that is left takes less, those at work do it."""
 
-LOOK_SECONDS = 5.0
-"""Between two looks at what the sweep has become, while there is work."""
+SWEEP_SECONDS = 5.0
+"""Between two checks for additions to the sweep, while there is work."""
+
+CLOSE_SECONDS = 5.0
+"""How long :meth:`WorkQueue.close` waits for a call that is under way."""
 
 REPORTS_PER_SECOND = 50
 """Of all running trials together; Tune's controller handles ten times as many."""
-
 
 Candidate = tuple[ColumnState, Trial, float]
 """A trial that may start: its column, and its predicted seconds."""
 
 
+class QueueClosedError(BaseException):
+    """Raised in an abandoned thread that calls a closed queue, to end its caller."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The progress of a run at one moment. Times in seconds."""
+
+    columns: int
+    columns_complete: int
+    trials: Counts
+    running: tuple[TrialProgress, ...]
+    remaining_s: float | None
+
+
 @dataclass
-class Feed:
+class WorkQueue:
     """Hands out :class:`Work` until every column that this run can lease is complete.
 
-    ``state`` is where the run directory stands, as far as it was seen.
+    ``state`` is the state of the run directory as far as it was read.
     """
 
     run: Path
@@ -83,13 +100,32 @@ class Feed:
     grown: Callable[[], Sequence[Column] | None] = lambda: None
     halted: str | None = field(init=False, default=None)
     stranded: str | None = field(init=False, default=None)
-    places: Places = field(init=False, default_factory=Places)
-    gate: Gate = field(init=False, default_factory=Gate)
-    _running: dict[str, Running | None] = field(init=False, default_factory=dict)
+    nodes: NodePool = field(init=False, default_factory=NodePool)
+    _progress: dict[str, TrialProgress] = field(init=False, default_factory=dict)
     _works: int = field(init=False, default=0)
     _workers: int = field(init=False, default=0)
     _scarce_since: float | None = field(init=False, default=None)
-    _looked_at: float = field(init=False, default=-LOOK_SECONDS)
+    _sweep_read_at: float = field(init=False, default=-SWEEP_SECONDS)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    _closed: bool = field(init=False, default=False)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Held by the thread that hands out works and takes in their ends.
+
+        Raises:
+            QueueClosedError: the queue is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise QueueClosedError
+            yield
+
+    def close(self) -> None:
+        """Admit no other thread from now on, and wait for the one that is within."""
+        self._closed = True
+        if self._lock.acquire(timeout=CLOSE_SECONDS):
+            self._lock.release()
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -100,40 +136,37 @@ class Feed:
         """Whether nothing is left to run, here or elsewhere."""
         return bool(self.state.complete.all())
 
-    def grow(self, *, now: bool = False) -> bool:
-        """Take in what the sweep has become since the last look; whether that is more.
+    def extend(self, *, now: bool = False) -> bool:
+        """Take in additions to the sweep; whether there is more to do.
 
-        Unless it must be known ``now``, a look of a moment ago will do, and failed trials that were
-        given another chance meanwhile can wait.
+        Unless ``now``, this reads the sweep only every SWEEP_SECONDS, and re-armed trials can wait.
         """
-        if not now and time.monotonic() - self._looked_at < LOOK_SECONDS:
+        if not now and time.monotonic() - self._sweep_read_at < SWEEP_SECONDS:
             return False
-        self._looked_at = time.monotonic()
+        self._sweep_read_at = time.monotonic()
         before = self.state
-        # What was known and is left to others now is still counted.
+        # Columns that were known and are left to other runs now still count.
         known = {column.column_id: column for column in self.columns}
         together = tuple({**known, **{c.column_id: c for c in self.grown() or ()}}.values())
         changed = together != self.columns
         if changed or now:
-            self.look_around()
+            self.catch_up()
         if changed:
             self.state = self.state.extended(together)
-            if self.places.nodes:
+            if self.nodes.nodes:
                 self._count_slots()
             return True
         return now and bool((before.complete & ~self.state.complete).any())
 
     def next_work(self) -> Work | None:
         """What a worker is to run next, or None when nothing can start now."""
-        self.grow()
+        self.extend()
         if self.halted is not None or not self.may_begin():
             return None
         ready = self._ready()
         if not ready and self._lease_more():
             ready = self._ready()
-        if not ready:
-            return None
-        if not (ready := self._placeable(ready)):
+        if not ready or not (ready := self._placeable(ready)):
             return None
         slots = self._slots_for(ready)
         if slots <= self._works < self.slots:
@@ -143,7 +176,7 @@ class Feed:
         work = Work(
             run=self.run,
             assignments=tuple(
-                self._assign(column, trial, pack_size(trial, resources, memory, self.batching))
+                self._assign(column, trial, batch_size(trial, resources, memory, self.batching))
                 for column, trial in self._choose(ready, memory, slots)
             ),
             resources=resources,
@@ -153,7 +186,7 @@ class Feed:
             memory=memory,
             logged=self.logged,
             data=self.data,
-            avoided=tuple(self.places.unfit),
+            avoided=tuple(self.nodes.unfit),
         )
         self._works += 1
         self._workers = min(max(self._workers, self._works), self.slots)
@@ -162,49 +195,49 @@ class Feed:
 
     def use(self, nodes: tuple[Node, ...]) -> None:
         """Hand out works for these nodes, as many at once as trials of the smallest kind fit."""
-        self.places.nodes = nodes
+        self.nodes.nodes = nodes
         self._count_slots()
 
     def avoid(self, error: UnfitNodeError) -> None:
-        """Hand out nothing more for a node on which a trial failed for the node."""
-        if self.places.avoid(error):
+        """Hand out nothing more for a node that made a trial fail."""
+        if self.nodes.exclude(error):
             self._count_slots()
             self.warn(f"{error}; it gets no more trials")
 
     def take_report(self, work: Work, report: Report) -> None:
-        """Book what an actor says after a slice of work."""
+        """Take in what a worker reports after a slice of work."""
         self.halted = self.halted or report.halt
         for warning in report.warnings:
             self.warn(warning)
         self.state = self.state.settled(report.settled)
-        columns = {a.trial.trial_id: a.column_id for a in work.assignments}
         if report.failed:
-            self.look_around()
+            self.catch_up()
             for trial_id in report.failed:
-                self._judge(trial_id, columns[trial_id])
-        for trial_id, column_id in columns.items():
-            if trial_id in self._running and not self.state.runs(trial_id, column_id):
-                del self._running[trial_id]
-        self._running.update(dict.fromkeys(columns.keys() & self._running.keys()))
-        self._running.update({running.trial_id: running for running in report.running})
+                self._judge(trial_id, work.columns[trial_id])
+        self._show_progress(work, report.running)
         self._release_complete()
 
     def take_end(self, work: Work, error: str | None) -> None:
-        """Book the end of a work; with an error, its process died without a last word."""
+        """Take in the end of a work; with an error, its process died without a last report."""
         self._works -= 1
         if error is not None:
             self._take_death(work, error)
-        for assignment in work.assignments:
-            self._running.pop(assignment.trial.trial_id, None)
-            self.state = self.state.stopped(assignment.trial.trial_id, assignment.column_id)
+        self._show_progress(work, ())
+        for trial_id, column_id in work.columns.items():
+            self.state = self.state.stopped(trial_id, column_id)
         self._release_complete()
+
+    def _show_progress(self, work: Work, running: Sequence[TrialProgress]) -> None:
+        new = {one.trial_id: one for one in running}
+        for trial_id in work.columns.keys() - new.keys():
+            self._progress.pop(trial_id, None)
+        self._progress.update(new)
 
     def _take_death(self, work: Work, error: str) -> None:
         """Put the attempts that ended with their process on record."""
-        columns = {a.trial.trial_id: a.column_id for a in work.assignments}
-        marks = list(read_marks(self.run, columns))
+        marks = list(read_marks(self.run, work.columns))
         wait_for_death(marks)
-        self.look_around()
+        self.catch_up()
         lost = self._close(marks, error)
         tried = {
             assignment.trial.trial_id
@@ -213,28 +246,30 @@ class Feed:
             >= assignment.attempt
         }
         if not tried:
-            # It died before it could mark what it took up: that counts against the first.
-            lost = [self._book_death(work.assignments[0], error)]
+            # It died before it could mark a trial: that counts against the first.
+            lost = [self._record_death(work.assignments[0], error)]
         for trial_id in lost:
             self.warn(f"the process of trial {trial_id} died: {first_line(error)}")
         for trial_id in tried | set(lost):
-            # Some may have failed, said so, and taken their process with them.
-            self._judge(trial_id, columns[trial_id])
+            # Some may have failed, reported that, and taken their process with them.
+            self._judge(trial_id, work.columns[trial_id])
 
-    def at_work(self) -> bool:
-        """Whether a process has a trial in hand, as far as can be told from here."""
-        marks = read_marks(self.run, list(self._running))
-        return any(mark.owner.is_dead() is not True for mark in marks)
+    def is_computing(self) -> bool:
+        """Whether a process of this run still computes a trial, as far as is known here."""
+        return any(mark.owner.is_dead() is not True for mark in self._running_marks())
 
     def take_loss(self, error: str) -> None:
-        """Book the attempts that ended with a server of Ray or a node, for all to be tried again.
+        """Record the attempts that ended with a server of Ray or a node; all are tried again.
 
-        Their processes are gone; of those on other nodes, the next run finds out.
+        Their processes are gone; those on other nodes are recorded by the next run.
         """
-        marks = read_marks(self.run, list(self._running))
-        self._close([m for m in marks if m.owner.is_dead() is True], error)
+        self._close([mark for mark in self._running_marks() if mark.owner.is_dead() is True], error)
 
-    def look_around(self) -> None:
+    def _running_marks(self) -> list[Mark]:
+        names = [self.state.named(number)[0] for number in self.state.running]
+        return list(read_marks(self.run, names))
+
+    def catch_up(self) -> None:
         """Take in what other runs have settled meanwhile."""
         self.state = self.ledger.catch_up(self.state)
 
@@ -244,31 +279,33 @@ class Feed:
         self.state, lost = self.ledger.close(self.state, marks, failure_class, error)
         return lost
 
-    def lease_more(self) -> bool:
-        """Lease a column that has something to do; whether there is something to start now."""
+    def has_work(self) -> bool:
+        """Whether a trial can start now; leases another column where the leased ones have none."""
         return bool(self._ready()) or self._lease_more()
 
     def snapshot(self) -> Snapshot:
-        """Where the run stands."""
+        """The progress of the run; the time left is None before a prediction is possible."""
+        steps = {name: running.step for name, running in self._progress.items()}
+        seconds = seconds_to_go(self.state, steps, self.gradient_seconds)
         return Snapshot(
             columns=len(self.columns),
             columns_complete=int(self.state.complete.sum()),
             trials=self.state.total,
-            running=tuple(running for running in self._running.values() if running is not None),
-            remaining_s=self._remaining_seconds(),
+            running=tuple(self._progress.values()),
+            remaining_s=None if seconds is None else seconds / max(self.slots, 1),
         )
 
     def _count_slots(self) -> None:
         kinds = {column.resources for column in self.columns}
-        self.slots = max([1, *(self.places.fitting(resources) for resources in kinds)])
+        self.slots = max([1, *(self.nodes.slots(resources) for resources in kinds)])
 
     def _placeable(self, ready: list[Candidate]) -> list[Candidate]:
         """Those of the trials for which fit nodes are left; says once why there are none."""
-        if not self.places.unfit:
+        if not self.nodes.unfit:
             return ready
-        placeable = [item for item in ready if self.places.fitting(item[0].column.resources)]
+        placeable = [item for item in ready if self.nodes.slots(item[0].column.resources)]
         if not placeable and not self._works and self.stranded is None:
-            self.stranded = f"no fit node is left for the trials that remain: {self.places.why()}"
+            self.stranded = f"no fit node is left for the trials that remain: {self.nodes.why()}"
             self.warn(self.stranded)
         return placeable
 
@@ -284,7 +321,7 @@ class Feed:
         return resources.cpus_per_worker * self.memory_per_cpu
 
     def _slots_for(self, ready: Sequence[Candidate]) -> int:
-        """All slots; or those that have a worker already, where no other would be worth its start.
+        """All slots; or those that have a worker already, where another would not pay its start.
 
         Predictions may be wrong: nothing waits longer for this than another worker takes to start.
         """
@@ -301,21 +338,21 @@ class Feed:
     ) -> list[tuple[ColumnState, Trial]]:
         """The trials of the next work: the first that is ready, and what goes with it.
 
-        A flow goes by itself, and so does a trial that failed or whose process died: so that one
-        which kills its process is found out, and those that were beside it go on.
+        A flow is handed out alone, and so is a trial that failed or whose process died: the one
+        that kills its process is then identified, and the others continue.
         """
         first, trial, _ = ready[0]
         if trial.kind == "flow" or self.state.suspect(trial.trial_id, first.column_id):
             return [(first, trial)]
         resources = first.column.resources
         alike = [
-            Ready((c, t), seconds, c.column_id, pack_size(t, resources, memory, self.batching))
+            Ready((c, t), seconds, c.column_id, batch_size(t, resources, memory, self.batching))
             for c, t, seconds in ready
             if t.kind == "gd"
             and c.column.resources == resources
             and not self.state.suspect(t.trial_id, c.column_id)
         ]
-        # While every slot has its work, the next one is for whichever becomes free.
+        # While every slot has its work, the next one is for the first that becomes free.
         free = max(slots - self._works, 0) or slots
         return first_work(alike, slots, free, self.batching.work_seconds)
 
@@ -334,12 +371,12 @@ class Feed:
         for column_id in self.leases.in_turn(self._open_columns()):
             if not self.leases.acquire(column_id):
                 continue
-            self.look_around()
+            self.catch_up()
             marks = self._marks_of(self.state.column(column_id))
             wait_for_death(marks)
-            self.look_around()
+            self.catch_up()
             self._close([mark for mark in marks if mark.owner.is_dead() is not False])
-            for mark in marks:  # one that goes on all the same has its number
+            for mark in marks:  # an attempt that still runs keeps its number
                 attempt = Attempt(mark.attempt, "lost", None)
                 if self.state.last_on_record(mark.trial_id, column_id) < mark.attempt:
                     self.state = self.state.lost(mark.trial_id, column_id, attempt)
@@ -349,8 +386,8 @@ class Feed:
         return False
 
     def _open_columns(self) -> list[str]:
-        """The columns that are not complete and not held by this run, the longest first: one that
-        begins last keeps all jobs but its own waiting.
+        """The columns that are not complete and not leased by this run, the longest first: a long
+        one that starts last keeps all other jobs waiting.
         """
         seconds = predict(self.state, gradient_seconds=self.gradient_seconds).seconds
         open_ones = np.flatnonzero(~self.state.complete)
@@ -360,24 +397,23 @@ class Feed:
         return [name for name in names if name not in held]
 
     def _marks_of(self, column: ColumnState) -> list[Mark]:
-        """The marks of a column. Those of a thousand jobs are many: only its own are looked at.
+        """The marks of a column, without reading those of other columns: there may be thousands.
 
-        But where a flow was tried and is not there, its column may have trials that are not known.
+        But where a flow was tried and is missing, its column may have trials that are not known.
         """
         plan, name = column.plan, column.column_id
         unsure = plan.flow is None and self.state.last_attempt(plan.trials[0].trial_id, name)
         marks = read_marks(self.run, None if unsure else list(plan.places))
         return [mark for mark in marks if mark.column_id == name]
 
-    def _assign(self, column: ColumnState, trial: Trial, pack_size: int) -> Assignment:
+    def _assign(self, column: ColumnState, trial: Trial, size: int) -> Assignment:
         name, plan = trial.trial_id, column.plan
         attempt = 1 + self.state.last_attempt(name, column.column_id)
-        self._running[name] = None
         self.state = self.state.started(name, column.column_id, RunningAttempt(attempt))
         asked = plan.asked_rate(trial)
-        return Assignment(trial, column.column_id, attempt, plan.flow, pack_size, asked)
+        return Assignment(trial, column.column_id, attempt, plan.flow, size, asked)
 
-    def _book_death(self, assignment: Assignment, error: str) -> str:
+    def _record_death(self, assignment: Assignment, error: str) -> str:
         name, now = assignment.trial.trial_id, utc(time.time())
         commit_attempt(
             self.run,
@@ -395,11 +431,11 @@ class Feed:
                 error=error,
             ),
         )
-        self.look_around()
+        self.catch_up()
         return name
 
     def _judge(self, trial_id: str, column_id: str) -> None:
-        """A failed trial is tried again, unless its history says that this is of no use."""
+        """A failed trial is tried again, unless its history says that it would fail again."""
         self.state = self.state.stopped(trial_id, column_id)
         if self.state.column(column_id).state_of(trial_id) == State.FAILED:
             self.warn(f"trial {trial_id} failed and is not tried again in this run")
@@ -409,9 +445,3 @@ class Feed:
         for column_id in self.leases.columns:
             if column_id in index and complete[index[column_id]]:
                 self.leases.release(column_id)
-
-    def _remaining_seconds(self) -> float | None:
-        """The predicted time to go; None before anything was timed that it could rest on."""
-        done = {name: running.step for name, running in self._running.items() if running}
-        total = seconds_to_go(self.state, done, self.gradient_seconds)
-        return None if total is None else total / max(self.slots, 1)

@@ -1,4 +1,4 @@
-"""An actor at work in this process: packs change no number, and a fault hits one trial only."""
+"""An worker at work in this process: packs change no number, and a fault hits one trial only."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from jobs.dynamics import batch
 from jobs.dynamics.batch import BatchedDescent
 from jobs.recorder import Recorder
-from orchestrator.engine import actor as actor_module
-from orchestrator.engine import in_hand
-from orchestrator.engine.actor import TrialActor
+from orchestrator.engine import attempt as attempt_module
+from orchestrator.engine import worker as worker_module
+from orchestrator.engine.worker import Worker
 from orchestrator.ledger import read_marks
 from orchestrator.live import LiveFile, read_live
 from orchestrator.logs import read_log
@@ -24,7 +24,7 @@ from orchestrator.sweep import Resources
 @pytest.fixture(autouse=True)
 def stops_at_once(monkeypatch):
     """Look for the stop file at every edge, not now and then."""
-    monkeypatch.setattr(actor_module, "POLL_SECONDS", -1.0)
+    monkeypatch.setattr(worker_module, "POLL_SECONDS", -1.0)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_places_that_become_free_are_filled(bench, one_by_one, sizes):
     work = bench.work(bench.trials())
     work = dataclasses.replace(
         work,
-        assignments=tuple(dataclasses.replace(a, pack_size=3) for a in work.assignments),
+        assignments=tuple(dataclasses.replace(a, batch_size=3) for a in work.assignments),
     )
     bench.carry_out(work)
     assert max(sizes) == 3
@@ -94,18 +94,18 @@ def test_an_interrupted_pack_goes_on_with_other_companions(bench, one_by_one, si
 
 
 def _interrupted(bench, work):
-    """Stop an actor as soon as it has moved every trial; how many it said to be running."""
-    actor = TrialActor({"work": dataclasses.replace(work, report_seconds=0.001)})
+    """Stop an worker as soon as it has moved every trial; how many it said to be running."""
+    worker = Worker({"work": dataclasses.replace(work, report_seconds=0.001)})
     running = ()
     while not running or any(item.step == 0 for item in running):
-        result = actor.step()
+        result = worker.step()
         assert not result["done"]
         assert len(result["report"].settled) == 0
         running = result["report"].running
     assert {item.trial_id for item in running} == {a.trial.trial_id for a in work.assignments}
     bench.stop_file.touch()
     while not result["done"]:
-        result = actor.step()
+        result = worker.step()
     assert result["report"].running == ()
     bench.stop_file.unlink()
     return len(running)
@@ -158,7 +158,7 @@ def test_a_trial_that_raises_in_a_pack_fails_alone(bench, one_by_one, sizes, mea
     )
     assert list(read_marks(bench.path)) == []
     log = "\n".join(read_log(bench.path, bench.trials()[0].trial_id))
-    parted = r"its pack of \d trials failed \(FloatingPointError: the products are not finite\)"
+    parted = r"its batch of \d trials failed \(FloatingPointError: the products are not finite\)"
     assert re.search(parted, log)
     assert "FloatingPointError" in "\n".join(read_log(bench.path, guilty.trial_id))
     assert "Traceback" not in log
@@ -196,13 +196,13 @@ def test_a_checkpoint_that_cannot_be_written_fails_its_trial_only(bench):
     guilty = bench.trials()[0]
     often = Resources(checkpoint_seconds=0.0)
     work = bench.work(bench.trials(), resources=often, report_seconds=0.01)
-    actor = TrialActor({"work": work})
-    actor.step()
+    worker = Worker({"work": work})
+    worker.step()
     bench.checkpoint(guilty).unlink(missing_ok=True)
     bench.checkpoint(guilty).mkdir()
     failed, settled = (), ()
     while True:
-        result = actor.step()
+        result = worker.step()
         failed += result["report"].failed
         settled += result["report"].settled.trial_ids
         if result["done"]:
@@ -226,13 +226,13 @@ def test_a_full_disk_halts_a_pack_and_blames_no_trial(bench, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device", str(run))
         commit_attempt(run, row)
 
-    commit_attempt = in_hand.commit_attempt
-    monkeypatch.setattr(in_hand, "commit_attempt", full)
-    actor = TrialActor({"work": bench.work(bench.trials()[:4], report_seconds=0.001)})
-    results = [actor.step()]
+    commit_attempt = attempt_module.commit_attempt
+    monkeypatch.setattr(attempt_module, "commit_attempt", full)
+    worker = Worker({"work": bench.work(bench.trials()[:4], report_seconds=0.001)})
+    results = [worker.step()]
     bench.stop_file.touch()
     while not results[-1]["done"]:  # a step may be over before or after the disk is found full
-        results.append(actor.step())
+        results.append(worker.step())
     (halt,) = {result["report"].halt for result in results} - {None}
     assert "No space left on device" in halt
     assert [result["report"].failed for result in results] == [()] * len(results)
@@ -247,12 +247,12 @@ def speaks_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("resources", [Resources(), Resources(cpus_per_worker=2)])
-def test_an_actor_says_how_far_its_trials_are_and_takes_it_back(bench, resources, speaks_at_once):
+def test_a_worker_says_how_far_its_trials_are_and_takes_it_back(bench, resources, speaks_at_once):
     """In a pack, and alone: S at the recorded points, and nothing is left at the end."""
     trials = bench.trials()[:2]
     work = bench.work(trials, resources=resources, report_seconds=0.001)
-    actor, heard = TrialActor({"work": work}), {}
-    while not actor.step()["done"]:
+    worker, heard = Worker({"work": work}), {}
+    while not worker.step()["done"]:
         for process in read_live(bench.path):
             for trial in process.trials:
                 heard.setdefault(trial.trial_id, []).append(trial)
@@ -272,7 +272,7 @@ def test_an_actor_says_how_far_its_trials_are_and_takes_it_back(bench, resources
         assert last.sharpness[: len(passed)] == pytest.approx(passed, rel=1e-5)
 
 
-def test_an_actor_that_stops_takes_back_what_it_said(bench, speaks_at_once):
+def test_a_worker_that_stops_takes_back_what_it_said(bench, speaks_at_once):
     work = bench.work(bench.trials()[:2])
     _interrupted(bench, work)
     assert list((bench.path / "live").iterdir()) == []

@@ -1,0 +1,271 @@
+"""One attempt of a trial from its mark to its end, and trials that are computed by themselves."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+
+from jobs.checkpoint import CheckpointError
+from jobs.process_group import Ranks
+from jobs.trial import OngoingTrial
+from orchestrator.engine.capacity import UnfitNodeError
+from orchestrator.engine.commit import FinishedTrial, PendingReport
+from orchestrator.engine.data_read import refuse_other_data
+from orchestrator.engine.failures import classify, describe, full_storage, node_blamed
+from orchestrator.engine.ranks import OtherRanks
+from orchestrator.engine.work import Assignment, TrialProgress, Work, checkpoint_path
+from orchestrator.ledger import Mark, attempt_row, commit_attempt, mark_running, utc
+from orchestrator.live import LiveTrial, rounded
+from orchestrator.logs import NAME
+from orchestrator.plan import AttemptOutcome
+from orchestrator.store import set_aside
+
+log = logging.getLogger(NAME)
+
+
+class AttemptInProgress:
+    """One attempt of a trial; it starts with :meth:`start`.
+
+    ``seconds`` are what was spent on the trial so far; the code that advances it adds to them.
+    """
+
+    def __init__(self, work: Work, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.trial_id = assignment.trial.trial_id
+        self.device = "cuda" if work.resources.gpus_per_worker else "cpu"
+        self.checkpoint = checkpoint_path(work.run, assignment.trial)
+        self.restored = False
+        self.seconds = 0.0
+        self._work = work
+        self._mark: Mark | None = None
+        self._run: OngoingTrial | None = None
+        self._saved_at = 0.0
+
+    @property
+    def run(self) -> OngoingTrial:
+        """The trial's run, between :meth:`start` and :meth:`suspend` or :meth:`end`."""
+        assert self._run is not None
+        return self._run
+
+    @property
+    def tag(self) -> dict[str, str]:
+        """What puts the trial's name before a line of the log."""
+        return {"trial_id": self.trial_id}
+
+    def mark(self) -> None:
+        """Write into the run directory that this process works on the trial, if it is not there."""
+        if self._mark is None:
+            origin = self._work.provenance
+            self._mark = mark_running(
+                self._work.run,
+                self.trial_id,
+                self.assignment.column_id,
+                self.assignment.attempt,
+                origin.slurm_job_id,
+                origin.restart_count,
+            )
+
+    def start(self, warn: Callable[[str], None], ranks: Ranks | None = None) -> None:
+        """Mark the trial, and make its run, from its checkpoint if there is one.
+
+        A damaged checkpoint is set aside with a warning. Raises what making the run raises.
+        """
+        self.mark()
+        self._run = OngoingTrial(
+            self.assignment.trial,
+            device=self.device,
+            threads=self._work.resources.cpus_per_worker,
+            ranks=ranks,
+            memory=self._work.memory,
+        )
+        refuse_other_data(self.assignment.trial.problem, self._run.data_digest, self._work.data)
+        attempt = self.assignment.attempt
+        try:
+            self._run.restore(self.checkpoint)
+            self.restored = True
+            log.info("attempt %d resumes at step %d", attempt, self._run.step, extra=self.tag)
+        except FileNotFoundError:
+            log.info("attempt %d starts", attempt, extra=self.tag)
+        except CheckpointError as error:
+            aside = set_aside(self.checkpoint, str(error))
+            warn(f"checkpoint {self.checkpoint.name} is damaged; it was set aside as {aside}")
+        self._saved_at = time.monotonic()
+
+    def suspend(self) -> None:
+        """Drop the run; the attempt continues when it is started again."""
+        self._run = None
+
+    def save(self) -> None:
+        """Write the trial's checkpoint."""
+        self.run.save(self.checkpoint)
+        self._saved_at = time.monotonic()
+
+    def save_when_due(self) -> None:
+        """Write the trial's checkpoint unless the last one is recent."""
+        if time.monotonic() - self._saved_at > self._work.resources.checkpoint_seconds:
+            self.save()
+
+    def finish(self) -> FinishedTrial:
+        """What the rows of the finished trial are made of; its mark stays until they are there."""
+        assert self._mark is not None
+        result = self.run.result()
+        last = result.crossings[-1]
+        log.info("%s after %d steps", last.status, last.steps, extra=self.tag)
+        return FinishedTrial(
+            self.assignment,
+            result,
+            self.device,
+            self._work.resources.workers,
+            self._mark.started_at,
+            time.time(),
+            self.seconds,
+        )
+
+    def fail(self, error: Exception) -> None:
+        """Put the attempt on record as failed."""
+        log.error("failed: %s", describe(error), extra=self.tag)
+        self.end("failed", error)
+
+    def end(self, outcome: AttemptOutcome, error: BaseException | None = None) -> None:
+        """Put an attempt without a result on record, if it has started, and drop the run."""
+        if self._mark is None:
+            return
+        row = attempt_row(
+            self.trial_id,
+            self.assignment.column_id,
+            self._mark.attempt,
+            outcome,
+            hostname=socket.gethostname(),
+            started_at=utc(self._mark.started_at),
+            finished_at=utc(time.time()),
+            slurm_job_id=self._mark.slurm_job_id,
+            restart_count=self._mark.restart_count,
+            failure_class=None if error is None else classify(error),
+            error=None if error is None else describe(error),
+        )
+        commit_attempt(self._work.run, row)
+        self._mark = self._run = None
+
+    def progress(self) -> TrialProgress:
+        """How far the trial has come."""
+        return TrialProgress(
+            trial_id=self.trial_id,
+            column_id=self.assignment.column_id,
+            step=self.run.step,
+            loss=self.run.loss,
+            learning_rate=self.assignment.trial.learning_rate,
+            eta_over_final_eta_c=self.assignment.eta_over_final_eta_c,
+        )
+
+    def live(self, points: int) -> LiveTrial:
+        """How far the trial has come, with S at its last recorded points, for ``eos watch``."""
+        return LiveTrial(
+            trial_id=self.trial_id,
+            attempt=self.assignment.attempt,
+            step=self.run.step,
+            loss=rounded(self.run.loss),
+            sharpness=tuple(rounded(point.sharpness) for point in self.run.trajectory[-points:]),
+        )
+
+
+class SingleTrial:
+    """A trial that is computed by itself, alone or as the leader of other ranks.
+
+    Args:
+        work: what the worker carries out.
+        assignment: the trial.
+        report: told of its end.
+        other_ranks: gives the ranks that compute it together with this process; None for none.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        assignment: Assignment,
+        report: PendingReport,
+        other_ranks: Callable[[], OtherRanks | None],
+    ) -> None:
+        self.done = False
+        self._attempt = AttemptInProgress(work, assignment)
+        self._report = report
+        self._find_ranks = other_ranks
+        self._ranks: OtherRanks | None = None
+        self._started = False
+
+    @property
+    def running(self) -> tuple[AttemptInProgress, ...]:
+        """The trial, while it runs."""
+        return (self._attempt,) if self._started and not self.done else ()
+
+    def advance(self, until: Callable[[], bool]) -> None:
+        """Continue the trial to its end, or until ``until()`` is true.
+
+        Raises:
+            OSError: the run directory is full.
+            Exception: the trial failed, and this process with it.
+        """
+        try:
+            with node_blamed(self._attempt.device):
+                self._advance(until)
+        except Exception as error:
+            if full_storage(error):
+                raise
+            cause = self._fail(error)
+            if self._attempt.device != "cpu" or self._ranks is not None:
+                # A CUDA error can poison the process, and ranks that lost one cannot go on: let it
+                # end, and the other ranks with it.
+                self._report.commit()
+                if cause is error:
+                    raise
+                raise cause from error
+
+    def stop(self) -> None:
+        """Save the trial and end its attempt as preempted."""
+        if not self.running:
+            return
+        if self._ranks is not None:
+            self._attempt.run.ranks.wants_stop = True
+            if self._attempt.run.advance():
+                self._finish()
+                return
+            self._ranks.end()
+        self._attempt.save()
+        self._attempt.end("preempted")
+        self._started = False
+
+    def _advance(self, until: Callable[[], bool]) -> None:
+        if not self._started:
+            self._start()
+        start = time.monotonic()
+        finished = self._attempt.run.advance(until)
+        self._attempt.seconds += time.monotonic() - start
+        if finished:
+            self._finish()
+        else:
+            self._attempt.save_when_due()
+
+    def _start(self) -> None:
+        self._attempt.mark()  # if the process dies while the ranks start, this trial was lost
+        self._ranks = self._find_ranks()
+        self._attempt.start(self._report.warn, self._ranks.group if self._ranks else None)
+        if self._ranks is not None:
+            content = self._attempt.checkpoint.read_bytes() if self._attempt.restored else None
+            self._ranks.begin(self._attempt.assignment.trial, content)
+        self._started = True
+
+    def _finish(self) -> None:
+        if self._ranks is not None:
+            self._ranks.end()
+        self.done = True
+        self._report.settle(self._attempt.finish())
+
+    def _fail(self, error: Exception) -> Exception:
+        """Put the failure on record; returns its cause."""
+        if self._ranks is not None and not isinstance(error, UnfitNodeError):
+            error = self._ranks.cause(error)
+        self.done = True
+        self._attempt.fail(error)
+        self._report.fail(self._attempt.trial_id)
+        return error
