@@ -26,7 +26,6 @@ from orchestrator.cluster.processes import (
     ended_after,
     guarded,
     handlers_kept,
-    watched,
 )
 from orchestrator.cluster.ray_private import (
     GCS_PATIENCE,
@@ -84,14 +83,14 @@ class Cluster:
     """What a started cluster offers.
 
     ``folder`` is on this machine; Ray and Tune may write to it. All calls of Ray's go through
-    ``ray``; ``look`` looks at once whether a server has died, which is done every now and then
-    anyway.
+    ``ray``; ``check_servers`` checks at once whether a server has died, which is done every now
+    and then anyway.
     """
 
     nodes: tuple[Node, ...]
     folder: Path
     ray: RayThread
-    look: Callable[[], object]
+    check_servers: Callable[[], object]
 
     @property
     def cpus(self) -> int:
@@ -162,7 +161,7 @@ def start(
             on_loss(what)
 
     ray = None
-    with guarded(cluster, folder), watched(OF_A_HEAD, cluster, folder, name, died) as servers:
+    with guarded(cluster, folder), Servers(OF_A_HEAD, cluster, folder, name, died) as servers:
         try:
             ray = _start_ray(allocation, address, folder, servers, quiet, warn)
             up.set()
@@ -174,7 +173,7 @@ def start(
                     meeting, Rendezvous(ray_address, membership.address, token, versions or {})
                 )
                 _await_nodes(ray, allocation, membership, abandoned)
-            yield Cluster(_nodes(_ask(ray, _listed, abandoned)), folder, ray, servers.look)
+            yield Cluster(_nodes(_ask(ray, _listed, abandoned)), folder, ray, servers.check)
         finally:
             up.clear()
             if membership is not None:
@@ -224,7 +223,7 @@ def _start_ray(
                     _temp_dir=str(folder),
                 )
         except Exception as error:
-            servers.look()
+            servers.check()
             why = servers.death or first_line(error)
             _stop_ray(thread, os.environ[CLUSTER_VARIABLE])
             if number == STARTS:

@@ -27,7 +27,6 @@ from orchestrator.cluster.processes import (
     end_all,
     guarded,
     shielded,
-    watched,
 )
 from orchestrator.cluster.ray_private import OBJECT_STORE_BYTES, START_MODULE, STARTS, settle
 from orchestrator.cluster.rendezvous import (
@@ -92,7 +91,7 @@ def serve(
         folder = private_folder(root)
         cluster = os.environ[CLUSTER_VARIABLE] = cluster_id(allocation, folder)
         name = allocation.nodes[allocation.node_id]
-        with guarded(cluster, folder), watched(OF_A_MEMBER, cluster, folder, name) as servers:
+        with guarded(cluster, folder), Servers(OF_A_MEMBER, cluster, folder, name) as servers:
             try:
                 command = _command(allocation, head, own, folder)
                 if (trouble := _join(command, folder, servers, news, warn)) is not None:

@@ -1,7 +1,7 @@
 """The processes of a cluster on one machine: shielded, watched, and none left at its end.
 
 Run as a program, it is a guard: it waits until the process that started it is gone, and then ends
-those of the cluster, which heed no polite signal. It needs nothing but psutil.
+those of the cluster, which ignore SIGTERM. It needs nothing but psutil.
 """
 
 from __future__ import annotations
@@ -16,39 +16,48 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from orchestrator.cluster.allocation import Allocation
 
 CLUSTER_VARIABLE = "EOS_CLUSTER"
-"""The environment variable by which every process of a cluster is known as its own."""
+"""The environment variable that has the id of the cluster to which a process belongs."""
 
 SHIELDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 """SLURM sends its signals to every process of a step; those that compute must live on to save what
 they have when the run, which alone heeds the signal, tells them to."""
 
-PATIENCE_SECONDS = 10.0
+END_SECONDS = 10.0
+"""How long processes may take to end after SIGKILL."""
 
-LOOK_SECONDS, MOST_LOOK_SECONDS = 2.0, 30.0
-"""Between the guard's looks at which processes descend from those of the cluster; it grows, for
-most start soon, and a look takes time where a machine has many processes."""
+GUARD_SECONDS, LONGEST_GUARD_SECONDS = 2.0, 30.0
+"""Between the guard's listings of the cluster's processes; it grows, because most start soon, and
+a listing takes time where a machine has many processes."""
 
+SERVER_SECONDS = 0.5
+"""Between checks of Ray's servers."""
 
-class Process(NamedTuple):
-    """A process: its number, and when it began, for numbers are used again."""
+OF_A_MEMBER = frozenset({"raylet"})
+OF_A_HEAD = OF_A_MEMBER | {"gcs_server"}
+"""The processes without which nothing of Ray works on a machine, or at all."""
 
-    pid: int
-    started: int
+LAST_LINES, LONGEST_LINE = 5, 300
+"""Of a log, in a message. Of a longer line both ends are kept: Ray says why after much else."""
+
+_RECORD = re.compile(r"\[\d{4}-\d\d-\d\d ")
+_DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 def cluster_id(allocation: Allocation, folder: Path) -> str:
-    """The cluster of the processes on this machine of one cluster: its job, its node, its folder.
+    """The id of the processes on this machine of one cluster: its job, its node, its folder.
 
     The folder is named after the process that leads here. Two SLURMs on one machine, each with a
-    job of the same number, have clusters of different marks.
+    job of the same number, have clusters of different ids.
     """
     return f"{allocation.key}.{allocation.node_id}.{folder.name}"
 
@@ -73,8 +82,8 @@ def handlers_kept() -> Iterator[None]:
     Ray puts in handlers of its own when it starts, and when it ends it gives SIGTERM back to the
     system, which ends a process at once, while Python takes its own handler to be still in force.
     """
-    in_charge = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in SHIELDED} if in_charge else {}
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in SHIELDED} if in_main else {}
     with shielded():
         try:
             yield
@@ -84,34 +93,18 @@ def handlers_kept() -> Iterator[None]:
                     signal.signal(number, handler)
 
 
-def living_pids(cluster: str) -> list[int]:
-    """The living processes of a cluster, but for this one and those above it."""
-    return sorted(process.pid for process in cluster_processes(cluster))
+def cluster_processes(cluster: str, known: Collection[psutil.Process] = ()) -> set[psutil.Process]:
+    """The living processes of a cluster: those with its id, the ``known``, and their descendants.
 
-
-def cluster_processes(cluster: str, known: Iterable[Process] = ()) -> set[Process]:
-    """The living processes of a cluster: the marked, the ``known``, and all that descend from
-    them.
-
-    A process that renames itself may lose its environment; one whose parent is gone descends from
-    nobody. Who looks again and again, with what is known, misses neither.
+    This process and those above it are left out. A process that renames itself may lose its
+    environment, and one whose parent is gone descends from nobody: whoever lists again, with what
+    is known, misses neither.
     """
-    table = {process.pid: process for process in _processes()}
-    above, own = set(), os.getpid()
-    while own in table:
-        above.add(own)
-        own = table[own].parent
-    wanted = f"{CLUSTER_VARIABLE}={cluster}".encode()
-    ours = {pid for pid, started in known if pid in table and table[pid].started == started}
-    ours |= {pid for pid in table if pid not in above and wanted in _environment(pid)}
-    ours -= above
-    while more := {pid for pid in table if table[pid].parent in ours} - ours - above:
-        ours |= more
-    return {Process(pid, table[pid].started) for pid in ours}
+    return _of_cluster(_listed(), cluster, known)
 
 
 def end_all(
-    cluster: str, seconds: float = PATIENCE_SECONDS, known: Iterable[Process] = ()
+    cluster: str, seconds: float = END_SECONDS, known: Iterable[psutil.Process] = ()
 ) -> list[int]:
     """End every process of a cluster; returns those that even SIGKILL did not end in time.
 
@@ -120,15 +113,15 @@ def end_all(
     end, left = time.monotonic() + seconds, set(known)
     while (left := cluster_processes(cluster, left)) and time.monotonic() < end:
         for process in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-        time.sleep(0.05)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.05)  # psutil.wait_procs would reap children that Ray itself waits for
     return sorted(process.pid for process in left)
 
 
 @contextlib.contextmanager
 def ended_after(cluster: str, seconds: float) -> Iterator[None]:
-    """While this context lasts, wait so long, then end every process of a cluster.
+    """While this context lasts, wait ``seconds``, then end every process of a cluster.
 
     Ray waits a second for each of its processes, one after another, where none heeds a SIGTERM.
     """
@@ -157,7 +150,7 @@ def guarded(cluster: str, folder: Path) -> Iterator[None]:
     environment = {key: value for key, value in os.environ.items() if key != CLUSTER_VARIABLE}
     with shielded():
         guard = subprocess.Popen(
-            [sys.executable, "-I", __file__, cluster, str(folder)],
+            [sys.executable, "-P", __file__, cluster, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -168,85 +161,25 @@ def guarded(cluster: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         try:
-            guard.communicate(timeout=2 * PATIENCE_SECONDS)
+            guard.communicate(timeout=2 * END_SECONDS)
         except subprocess.TimeoutExpired:
             guard.kill()
             guard.communicate()
 
 
-def named(cluster: str, names: Collection[str]) -> dict[Process, str]:
-    """The processes of a cluster with one of these names; those too that are dead and not reaped.
-
-    The dead have no environment any more, but still a parent.
-    """
-    ours = {os.getpid(), *living_pids(cluster)}
-    return {
-        Process(stat.pid, stat.started): stat.name
-        for stat in _processes(dead=True)
-        if stat.name in names and (stat.pid in ours or (not stat.alive and stat.parent in ours))
-    }
-
-
-def lives(process: Process) -> bool:
-    """Whether a process is still there."""
-    stat = _stat(process.pid)
-    return stat is not None and stat.alive and stat.started == process.started
-
-
-class _Stat(NamedTuple):
-    pid: int
-    name: str
-    parent: int
-    started: int
-    alive: bool
-
-
-def _processes(*, dead: bool = False) -> Iterator[_Stat]:
-    """All that live; the ``dead`` too that nobody has reaped."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            stat = _stat(int(folder.name))
-            if stat is not None and (stat.alive or dead):
-                yield stat
-
-
-def _stat(pid: int) -> _Stat | None:
-    """What the system says of a process; None where there is none."""
-    try:
-        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
-    except OSError:
-        return None
-    fields = rest.split()
-    return _Stat(pid, name, int(fields[1]), int(fields[19]), fields[0] not in "ZX")
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-OF_A_MEMBER = frozenset({"raylet"})
-OF_A_HEAD = OF_A_MEMBER | {"gcs_server"}
-"""The processes without which nothing of Ray works on a machine, or at all."""
-
-LAST_LINES, LONGEST_LINE = 5, 300
-"""Of a log, in a message. Of a longer line both ends are kept: Ray says why after much else."""
-
-RECORD = re.compile(r"\[\d{4}-\d\d-\d\d ")
-"""How a record begins in a server's log."""
-
-LOOK_SECONDS = 0.5
-"""Between looks at the servers."""
-
-
 class Servers:
-    """The servers of a cluster on this machine, watched by :func:`watched`.
+    """Ray's servers on this machine; while this context lasts, a thread tells of one that dies.
+
+    Args:
+        names: those of the servers that run here.
+        cluster: the id of the cluster's processes here.
+        folder: the cluster's folder here, where Ray keeps its logs.
+        node: the name of this machine in messages.
+        on_death: told the ``death``.
 
     Attributes:
-        death: what befell the first that died, in a sentence, and below it the last lines of its
-            log; None while all live.
+        death: which died first, in a sentence, and below it the last lines of its log; None while
+            all live.
     """
 
     def __init__(
@@ -255,72 +188,75 @@ class Servers:
         cluster: str,
         folder: Path,
         node: str,
-        on_death: Callable[[str], None],
+        on_death: Callable[[str], None] = lambda death: None,
     ) -> None:
         self.death: str | None = None
-        self._on_death = on_death
-        self._names = names
+        self._names, self._on_death = names, on_death
         self._cluster, self._folder, self._node = cluster, folder, node
-        self._seen: dict[Process, str] = {}
-        self._before: set[Process] = set()
-        self._changed = threading.Lock()
+        self._found: dict[psutil.Process, str] = {}
+        self._before: set[psutil.Process] = set()
+        self._changed, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="servers", daemon=True)
+
+    def __enter__(self) -> Servers:
+        with shielded():
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
 
     def expect(self) -> None:
         """Forget what has died, before servers are started again."""
         with self._changed:
             self._before = set(named(self._cluster, self._names))
-            self._seen, self.death = {}, None
+            self._found, self.death = {}, None
 
-    def look(self) -> None:
-        """Look once, and tell of the first server that has died."""
+    def check(self) -> None:
+        """Check once, and tell of the first server that has died."""
         with self._changed:
             if self.death is not None:
                 return
-            if len(self._seen) < len(self._names):
+            if len(self._found) < len(self._names):
                 found = named(self._cluster, self._names)
-                self._seen |= {one: name for one, name in found.items() if one not in self._before}
-            dead = [name for one, name in self._seen.items() if not lives(one)]
-            self.death = self._obituary(dead[0]) if dead else None
+                self._found |= {one: name for one, name in found.items() if one not in self._before}
+            dead = [name for one, name in self._found.items() if not lives(one)]
+            self.death = self._account_of(dead[0]) if dead else None
         if self.death is not None:
             self._on_death(self.death)
 
-    def _obituary(self, name: str) -> str:
+    def _watch(self) -> None:
+        while not self._over.wait(SERVER_SECONDS):
+            self.check()
+
+    def _account_of(self, name: str) -> str:
         lines = last_lines(self._folder, name)
         head = f"Ray's {name} on node {self._node} died"
         return "\n  ".join([f"{head}; the last lines of its log:", *lines]) if lines else head
 
 
-@contextlib.contextmanager
-def watched(
-    names: frozenset[str],
-    cluster: str,
-    folder: Path,
-    node: str,
-    on_death: Callable[[str], None] = lambda death: None,
-) -> Iterator[Servers]:
-    """While this context lasts, tell from a thread of its own of a server that dies.
+def named(cluster: str, names: Collection[str]) -> dict[psutil.Process, str]:
+    """The processes of a cluster with one of these names; those too that are dead and not reaped.
 
-    Args:
-        names: those of the servers that run here.
-        cluster: that of the cluster's processes here.
-        folder: the cluster's folder here, where Ray keeps its logs.
-        node: the name of this machine in messages.
-        on_death: told what befell a server.
+    The dead have no environment any more, but still a parent.
     """
-    servers, over = Servers(names, cluster, folder, node, on_death), threading.Event()
+    listed = _listed()
+    ours = {os.getpid(), *(process.pid for process in _of_cluster(listed, cluster))}
+    return {
+        process: facts["name"]
+        for process, facts in listed.items()
+        if facts["name"] in names
+        and (process.pid in ours or (facts["status"] in _DEAD and facts["ppid"] in ours))
+    }
 
-    def watch() -> None:
-        while not over.wait(LOOK_SECONDS):
-            servers.look()
 
-    thread = threading.Thread(target=watch, name="servers", daemon=True)
-    with shielded():
-        thread.start()
+def lives(process: psutil.Process) -> bool:
+    """Whether a process is still there, and no zombie."""
     try:
-        yield servers
-    finally:
-        over.set()
-        thread.join()
+        return process.is_running() and process.status() not in _DEAD
+    except psutil.NoSuchProcess:
+        return False
 
 
 def last_lines(folder: Path, name: str) -> list[str]:
@@ -331,7 +267,7 @@ def last_lines(folder: Path, name: str) -> list[str]:
         with contextlib.suppress(OSError):
             text = [line.strip() for line in path.read_text(errors="replace").splitlines()]
             # Between its records, a server lists counts of its own over many lines.
-            records = [line for line in text if RECORD.match(line)] or list(filter(None, text))
+            records = [line for line in text if _RECORD.match(line)] or list(filter(None, text))
             lines += [_shortened(line) for line in records[-LAST_LINES:]]
     return list(dict.fromkeys(lines))  # what is fatal is in both files
 
@@ -341,12 +277,48 @@ def _shortened(line: str) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
 
 
+def _listed() -> dict[psutil.Process, dict[str, Any]]:
+    """All processes of this machine, also the dead that nobody has reaped, with facts on each.
+
+    The environment is None where it cannot be read.
+    """
+    listed = {}
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            listed[process] = process.as_dict(["ppid", "name", "status", "environ"])
+    return listed
+
+
+def _of_cluster(
+    listed: Mapping[psutil.Process, Mapping[str, Any]],
+    cluster: str,
+    known: Collection[psutil.Process] = (),
+) -> set[psutil.Process]:
+    living = {one: facts for one, facts in listed.items() if facts["status"] not in _DEAD}
+    parents = {process.pid: facts["ppid"] for process, facts in living.items()}
+    above, own = set(), os.getpid()
+    while own in parents:
+        above.add(own)
+        own = parents[own]
+    ours = {
+        process.pid
+        for process, facts in living.items()
+        if process in known or (facts["environ"] or {}).get(CLUSTER_VARIABLE) == cluster
+    }
+    ours -= above
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours - above:
+        ours |= more
+    return {process for process in living if process.pid in ours}
+
+
 def _guard() -> None:
     """Wait for the end of the standard input, which is that of the process to watch."""
     cluster, folder = sys.argv[1:]
-    known, wait = cluster_processes(cluster), LOOK_SECONDS
+    known, wait = cluster_processes(cluster), GUARD_SECONDS
     while not select.select([sys.stdin], [], [], wait)[0]:
-        known, wait = cluster_processes(cluster, known), min(1.5 * wait, MOST_LOOK_SECONDS)
+        known = cluster_processes(cluster, known)
+        wait = min(1.5 * wait, LONGEST_GUARD_SECONDS)
     end_all(cluster, known=known)
     shutil.rmtree(folder, ignore_errors=True)
 

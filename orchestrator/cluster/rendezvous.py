@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import socket
-import struct
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 from jobs.whole_file import temporary_name
 from orchestrator.cluster.allocation import Allocation, AllocationError
@@ -77,7 +77,6 @@ def await_head(path: Path, seconds: float) -> Rendezvous:
         return Rendezvous(membership=(host, port), **content)
 
 
-SIOCGIFADDR = 0x8915
 LOOPBACK = "127.0.0.1"
 
 
@@ -126,20 +125,18 @@ def interface_address(name: str) -> str:
     Raises:
         AllocationError: there is no such interface here, or it has none.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            answer = fcntl.ioctl(probe, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
-        except OSError:
-            raise AllocationError(
-                f"interface is {name!r}; it must be a network interface of this node that has an "
-                f"IPv4 address (here: {', '.join(interfaces())})"
-            ) from None
-    return socket.inet_ntoa(answer[20:24])
+    for address in psutil.net_if_addrs().get(name, ()):
+        if address.family == socket.AF_INET:
+            return address.address
+    raise AllocationError(
+        f"interface is {name!r}; it must be a network interface of this node that has an IPv4 "
+        f"address (here: {', '.join(interfaces())})"
+    )
 
 
 def interfaces() -> list[str]:
     """The names of this machine's network interfaces."""
-    return [name for _, name in socket.if_nameindex()]
+    return list(psutil.net_if_addrs())
 
 
 LONGEST_ROOT = 40

@@ -143,7 +143,7 @@ def ray_executor(
             try:
                 offered.ray.call(run_experiment, *arguments, given_up=nothing_to_save)
             except Exception:
-                offered.look()
+                offered.check_servers()
                 if not losses:
                     raise
                 while not nothing_to_save():

@@ -12,12 +12,13 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 from jobs import datasets
 from orchestrator.cluster.allocation import gpus_granted, node_name
@@ -206,29 +207,16 @@ _SHARED = {
     "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs",
 }  # fmt: skip
 _LOCAL_FUSE = ("fuse.fuse-overlayfs", "fuseblk")
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-def file_system(path: Path, mounts: str | None = None) -> str:
-    """The type of the file system of a path, as in ``mounts`` (/proc/self/mountinfo) or here.
-
-    Returns ``unknown`` where the system does not tell.
-    """
-    if mounts is None:
-        try:
-            mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
-        except OSError:
-            return "unknown"
+def file_system(path: Path) -> str:
+    """The type of the file system of a path; ``unknown`` where the system does not tell."""
     resolved, best, found = path.resolve(), -1, "unknown"
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split(" ")
-        if len(fields) < 5 or not after:
-            continue
-        point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), fields[4]))
+    for mounted in psutil.disk_partitions(all=True):
+        point = Path(mounted.mountpoint)
         # Of two file systems mounted on one point, the later one is seen.
         if resolved.is_relative_to(point) and len(point.parts) >= best:
-            best, found = len(point.parts), after.split(" ")[0]
+            best, found = len(point.parts), mounted.fstype
     return found
 
 

@@ -15,6 +15,6 @@ def test_only_nodes_that_live_count_as_joined() -> None:
     nodes = [node(1, False), node(1, True), node(2, False)]
     head = {"NodeID": "0", "Alive": True, "Resources": {"CPU": 4.0, "memory": 6e9}}
     assert _living([head, *nodes]) == {1}
-    offer = Cluster(_nodes([head, *nodes]), folder=None, ray=None, look=list)  # type: ignore[arg-type]
+    offer = Cluster(_nodes([head, *nodes]), folder=None, ray=None, check_servers=list)  # type: ignore[arg-type]
     assert (offer.cpus, offer.gpus) == (6, 1)
     assert offer.memory_per_cpu == int(6e9 / 4)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from support.waiting import wait_for
 
 from orchestrator.cluster.processes import (
@@ -16,20 +17,19 @@ from orchestrator.cluster.processes import (
     cluster_processes,
     end_all,
     lives,
-    living_pids,
     named,
 )
 from orchestrator.cluster.ray_private import SETTINGS
 
-WITHOUT_A_MARK = "env -i sleep 60 & echo $!; wait"
+WITHOUT_AN_ID = "env -i sleep 60 & echo $!; wait"
 """What a raylet starts, once it has overwritten its environment."""
 
 
 @contextmanager
 def parent_and_child(cluster: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A marked process, and one that it has started, whose environment is empty."""
+    """A process with the id, and one that it has started, whose environment is empty."""
     parent = subprocess.Popen(
-        ["sh", "-c", WITHOUT_A_MARK],
+        ["sh", "-c", WITHOUT_AN_ID],
         env={**os.environ, CLUSTER_VARIABLE: cluster},
         stdout=subprocess.PIPE,
         text=True,
@@ -45,19 +45,20 @@ def parent_and_child(cluster: str) -> Iterator[tuple[subprocess.Popen[str], int]
         parent.communicate(timeout=10)
 
 
-def test_what_a_marked_process_starts_is_the_clusters_too() -> None:
-    with parent_and_child("test.kin") as (parent, child):
-        assert living_pids("test.kin") == sorted([parent.pid, child])
-        assert end_all("test.kin") == []
+def test_what_a_process_with_the_id_starts_is_the_clusters_too() -> None:
+    with parent_and_child("test.descendants") as (parent, child):
+        found = cluster_processes("test.descendants")
+        assert {process.pid for process in found} == {parent.pid, child}
+        assert end_all("test.descendants") == []
         assert not _command(child)
 
 
-def test_what_was_known_is_ended_after_its_parent_and_its_mark_are_gone() -> None:
+def test_what_was_known_is_ended_after_its_parent_and_its_id_are_gone() -> None:
     with parent_and_child("test.known") as (parent, child):
         known = cluster_processes("test.known")
         parent.kill()
         parent.wait(10)
-        assert living_pids("test.known") == []  # an orphan without a cluster
+        assert not cluster_processes("test.known")  # an orphan without an id
         assert [process.pid for process in cluster_processes("test.known", known)] == [child]
         assert end_all("test.known", known=known) == []
         assert not _command(child)
@@ -66,12 +67,13 @@ def test_what_was_known_is_ended_after_its_parent_and_its_mark_are_gone() -> Non
 def test_a_number_that_is_used_again_is_not_taken_for_what_was_known() -> None:
     with parent_and_child("test.again") as (_, child):
         (known,) = (process for process in cluster_processes("test.again") if process.pid == child)
-        earlier = known._replace(started=known.started - 1)
+        earlier = psutil.Process(child)
+        earlier._ident = (child, known.create_time() - 1)  # as psutil would have it
         assert cluster_processes("test.other", [earlier]) == set()
         assert cluster_processes("test.other", [known]) == {known}
 
 
-def test_rays_processes_keep_their_mark_when_they_give_themselves_a_title() -> None:
+def test_rays_processes_keep_their_id_when_they_give_themselves_a_title() -> None:
     code = (
         "import ray._raylet; from pathlib import Path\n"
         "ray._raylet.setproctitle('ray::DashboardAgent')\n"

@@ -12,7 +12,7 @@ import pytest
 from support.waiting import wait_for
 
 from orchestrator.cluster import Allocation, AllocationError, NoHeadError
-from orchestrator.cluster.processes import CLUSTER_VARIABLE, end_all, living_pids
+from orchestrator.cluster.processes import CLUSTER_VARIABLE, cluster_processes, end_all
 from orchestrator.cluster.rendezvous import (
     LONGEST_ROOT,
     Rendezvous,
@@ -96,7 +96,7 @@ def test_only_the_processes_of_a_cluster_are_ended() -> None:
         for cluster in ("test.1", "test.10")
     )
     try:
-        assert living_pids("test.1") == [mine.pid]
+        assert [process.pid for process in cluster_processes("test.1")] == [mine.pid]
         assert end_all("test.1") == []
         assert mine.wait(10) == -9
         assert other.poll() is None
@@ -118,4 +118,4 @@ def test_a_cluster_does_not_outlive_the_process_that_leads_it(tmp_path: Path) ->
     folder.mkdir()
     ended = subprocess.run([sys.executable, "-c", code, folder], timeout=60, check=False)
     assert ended.returncode == -9
-    wait_for(lambda: not living_pids("test.2") and not folder.exists(), 15)
+    wait_for(lambda: not cluster_processes("test.2") and not folder.exists(), 15)

@@ -14,9 +14,9 @@ from support.waiting import wait_for
 from orchestrator.cluster.processes import (
     CLUSTER_VARIABLE,
     OF_A_MEMBER,
+    Servers,
+    cluster_processes,
     last_lines,
-    living_pids,
-    watched,
 )
 
 LOG = """\
@@ -44,7 +44,7 @@ def raylet(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [program, "60"], env={**os.environ, CLUSTER_VARIABLE: "test.servers"}
     )
-    wait_for(lambda: living_pids("test.servers"), 10)
+    wait_for(lambda: cluster_processes("test.servers"), 10)
     yield process
     process.kill()
     process.wait(10)
@@ -56,8 +56,8 @@ def test_a_server_that_dies_is_named_with_the_end_of_its_log(
     (logs / "raylet.out").write_text(LOG)
     (logs / "raylet.err").write_text("killed\n")
     deaths: list[str] = []
-    with watched(OF_A_MEMBER, "test.servers", tmp_path, "n7", deaths.append) as servers:
-        servers.look()
+    with Servers(OF_A_MEMBER, "test.servers", tmp_path, "n7", deaths.append) as servers:
+        servers.check()
         assert servers.death is None
         raylet.kill()
         raylet.wait(10)
@@ -74,8 +74,8 @@ def test_a_server_that_dies_is_named_with_the_end_of_its_log(
 def test_a_server_without_a_log_is_named_nevertheless(
     tmp_path: Path, raylet: subprocess.Popen[bytes]
 ) -> None:
-    with watched(OF_A_MEMBER, "test.servers", tmp_path, "n7") as servers:
-        servers.look()
+    with Servers(OF_A_MEMBER, "test.servers", tmp_path, "n7") as servers:
+        servers.check()
         raylet.kill()
         raylet.wait(10)
         wait_for(lambda: servers.death, 10)

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,15 +30,15 @@ eta: {values: [1]}
 stop: {epsilon: 0.1}
 """
 
-MOUNTS = """\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
-30 22 0:40 / /home rw shared:9 master:2 - nfs4 server:/home rw
-31 22 0:41 / /scratch rw - lustre server:/scratch rw
-32 31 0:42 / /scratch/of\\040mine rw - tmpfs tmpfs rw
-33 22 0:43 / /data rw - fuse.sshfs host: rw
-34 22 0:44 / /twice rw - ext4 /dev/b rw
-35 22 0:45 / /twice rw - beegfs x rw
-"""
+MOUNTS = [
+    ("/", "ext4"),
+    ("/home", "nfs4"),
+    ("/scratch", "lustre"),
+    ("/scratch/of mine", "tmpfs"),
+    ("/data", "fuse.sshfs"),
+    ("/twice", "ext4"),
+    ("/twice", "beegfs"),
+]
 
 
 @pytest.fixture
@@ -59,8 +60,15 @@ def run(tmp_path: Path) -> Path:
         ("/twice/a", "beegfs", True),
     ],
 )
-def test_the_file_system_of_a_path(path: str, kind: str, shared: bool) -> None:
-    assert file_system(Path(path), MOUNTS) == kind
+def test_the_file_system_of_a_path(
+    monkeypatch: pytest.MonkeyPatch, path: str, kind: str, shared: bool
+) -> None:
+    def mounted(*, all: bool) -> list[SimpleNamespace]:
+        assert all
+        return [SimpleNamespace(mountpoint=point, fstype=fstype) for point, fstype in MOUNTS]
+
+    monkeypatch.setattr("psutil.disk_partitions", mounted)
+    assert file_system(Path(path)) == kind
     assert is_shared(kind) is shared
 
 
