@@ -12,6 +12,6 @@
 
 from orchestrator.analysis.crossings import exclusions_of
 from orchestrator.analysis.phase import PhaseRow
-from orchestrator.analysis.run import Analysis, analyze, compute, is_current, phases
+from orchestrator.analysis.run import Analysis, analyze, compute, is_current
 
-__all__ = ["Analysis", "PhaseRow", "analyze", "compute", "exclusions_of", "is_current", "phases"]
+__all__ = ["Analysis", "PhaseRow", "analyze", "compute", "exclusions_of", "is_current"]

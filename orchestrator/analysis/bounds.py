@@ -15,6 +15,18 @@ SAME_SHARPNESS = 0.05
 SAME_NORM = 0.02
 """Relative difference of ℓ1 norms below η_c from the flow's that still is none."""
 
+FADED = 0.9
+"""S of the flow at ε over its largest one before, up to which it has fallen: 1 where it has not."""
+
+FALLEN = 0.95
+"""A further measure at the largest η over its median below η_c, up to which it is smaller."""
+
+APART = 0.01
+"""Share of the way from θ0 from which on GD is apart from the flow at equal time."""
+
+TRUTH = (0.9, 1.1)
+"""Of the best η over 2/S of the true predictor: learning rates are about 5 % apart."""
+
 LEAST_RISE = 0.001
 """Relative rise of ‖θ‖₁ over the rates above η_c that is one: below η_c, where nothing changes,
 that of GD is the flow's to a tenth of a per cent."""

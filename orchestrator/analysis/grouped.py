@@ -6,7 +6,7 @@ and are NaN where a group has too few values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,6 +165,28 @@ def extremes(values: Numbers, group: Codes, n_groups: int) -> tuple[Numbers, Num
     none = low > high
     low[none] = high[none] = np.nan
     return low, high
+
+
+def firsts(keys: Sequence[Numbers], group: Codes, n_groups: int) -> Codes:
+    """The place of the value that comes first in each group by some keys, −1 where it has none.
+
+    >>> firsts([np.array([3.0, 1, 2])], np.array([0, 0, 2]), 3).tolist()
+    [1, -1, 2]
+    """
+    order = np.lexsort((*reversed(keys), group))
+    which, start = np.unique(group[order], return_index=True)
+    found = np.full(n_groups, -1)
+    found[which] = order[start]
+    return found
+
+
+def at(values: Numbers, places: Codes) -> Numbers:
+    """The values at these places, NaN at −1.
+
+    >>> at(np.array([5.0, 6.0]), np.array([1, -1])).tolist()
+    [6.0, nan]
+    """
+    return np.append(values, np.nan)[places]
 
 
 def chance_of_rise(x: Numbers, y: Numbers, group: Codes, n_groups: int) -> Numbers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +36,10 @@ from orchestrator.analysis.grouped import (
     Codes,
     Flags,
     Numbers,
+    at,
     chance_of_rise,
     extremes,
+    firsts,
     lines,
     median_intervals,
     medians,
@@ -116,12 +117,16 @@ def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
     n, included = len(places), gd.included()
     kinks = fitted_kinks(included.eta, included.sharpness, included.place, n)
     critical = critical_rates(places.predicted, kinks)
-    at = critical[included.place]
-    flat = included.chosen(included.eta < BELOW * at)
-    edge = included.chosen(included.eta > ABOVE * at)
-    growing = included.chosen((included.eta > at) & np.isfinite(included.l1_norm))
+    own = critical[included.place]
+    flat = included.chosen(included.eta < BELOW * own)
+    edge = included.chosen(included.eta > ABOVE * own)
+    growing = included.chosen((included.eta > own) & np.isfinite(included.l1_norm))
     reach = _reach(edge, critical)
     chance_share = _chance_share(gd, critical)
+    flat_values = _flat(flat, n)
+    level = np.where(np.isfinite(places.flow_l1), places.flow_l1, flat_values["l1_flat"])
+    rise = growth(growing.eta, growing.l1_norm, growing.place, critical, level)
+    rises = rise.pop("l1_rises")
     found: dict[str, Numbers] = {
         "eta_c": places.predicted,
         "eta_c_fitted": kinks.eta_c,
@@ -130,8 +135,8 @@ def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
         "flow_sharpness": places.flow_sharpness,
         "l1_flow": places.flow_l1,
         **_edge(edge, n, reach >= KINK[1], chance_share <= MOST_BY_CHANCE),
-        **_flat(flat, n),
-        **_growth(growing, n),
+        **flat_values,
+        **rise,
         **_best(included, places.predicted),
         "u_depth": valleys.depth,
         "u_spread": valleys.spread,
@@ -148,7 +153,6 @@ def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
     asked = np.isfinite(places.predicted) & (n_flat >= 1) & (n_edge >= LEAST_FOR_KINK - 1)
     transition = np.where(asked & (reach >= KINK[1]) & stays, 0.0, np.nan)
     transition[np.isfinite(kinks.eta_c)] = 1.0
-    rises = _rises(found, growing, critical)
     reasons = [
         *undecided.of_kink(
             transition,
@@ -222,26 +226,45 @@ def _flat(flat: GdRows, n: int) -> dict[str, Numbers]:
     }
 
 
-def _growth(growing: GdRows, n: int) -> dict[str, Numbers]:
-    line = lines(growing.eta, growing.l1_norm, growing.place, n)
-    chance = chance_of_rise(growing.eta, growing.l1_norm, growing.place, n)
-    few = np.bincount(growing.place, minlength=n) < LEAST_FOR_RISE
+def growth(
+    eta: Numbers, norm: Numbers, place: Codes, critical: Numbers, level: Numbers
+) -> dict[str, Numbers]:
+    """The line of ‖θ‖₁ on η above η_c, and ``l1_rises``: whether it rises there.
+
+    That is 1 where ‖θ‖₁ rises by more than chance, and by LEAST_RISE over the rates; 0 where it
+    falls by more than chance, or where even the steepest line of the interval rises by less than
+    SAME_NORM over the rates, or over a range of η_c where they have less; else NaN.
+
+    Args:
+        eta, norm, place: of the rows above η_c, (rows,).
+        critical: η_c, (places,).
+        level: the ‖θ‖₁ that rises are relative to, NaN for the median of ``norm``; (places,).
+    """
+    n = len(critical)
+    line = lines(eta, norm, place, n)
+    rise, fall = (chance_of_rise(eta, values, place, n) for values in (norm, -norm))
+    few = np.bincount(place, minlength=n) < LEAST_FOR_RISE
+    level = np.where(np.isfinite(level), level, medians(norm, place, n))
+    with np.errstate(invalid="ignore"):
+        span = np.fmax(extremes(eta, place, n)[1] - critical, critical)
+        most = line.high * span / level
+        rises = np.where((fall <= SIGNIFICANT) | (most < SAME_NORM), 0.0, np.nan)
+        rises[(rise <= SIGNIFICANT) & (most >= LEAST_RISE)] = 1.0
     return {
         "l1_slope": line.slope,
         "l1_slope_low": line.low,
         "l1_slope_high": line.high,
         "l1_r2": line.r2,
-        "l1_chance": np.where(few, np.nan, chance),
+        "l1_chance": np.where(few, np.nan, rise),
+        "l1_rises": np.where(few, np.nan, rises),
     }
 
 
 def _best(included: GdRows, predicted: Numbers) -> dict[str, Numbers]:
     """The least test loss of each place, and the smallest rate that has it."""
     known = included.chosen(np.isfinite(included.test_loss))
-    order = np.lexsort((known.eta, known.test_loss, known.place))
-    place, first = np.unique(known.place[order], return_index=True)
-    loss, eta = np.full((2, len(predicted)), np.nan)
-    loss[place], eta[place] = known.test_loss[order][first], known.eta[order][first]
+    best = firsts([known.test_loss, known.eta], known.place, len(predicted))
+    loss, eta = at(known.test_loss, best), at(known.eta, best)
     return {"test_loss_best": loss, "eta_best": eta, "eta_best_over_eta_c": eta / predicted}
 
 
@@ -265,25 +288,6 @@ def _stays(edge: GdRows, flat: GdRows, n_edge: Codes, n_flat: Codes, predicted: 
         student = stdtrit(np.maximum(n_edge - 1, 1), (1 + CONFIDENCE) / 2)
         stays: Flags = share + student * np.sqrt(variance) < -STEEPEST_FLAT
     return stays
-
-
-def _rises(found: Mapping[str, Numbers], growing: GdRows, critical: Numbers) -> Numbers:
-    """1 where ‖θ‖₁ rises by more than chance, and by LEAST_RISE over the rates; 0 where it falls by
-    more than chance, or where even the steepest line of the interval rises by less than SAME_NORM
-    over the rates, or over a range of η_c where they have less; else NaN.
-    """
-    n = len(critical)
-    fall = chance_of_rise(growing.eta, -growing.l1_norm, growing.place, n)
-    few = np.isnan(found["l1_chance"])
-    level = medians(growing.l1_norm, growing.place, n)
-    for name in ("l1_flat", "l1_flow"):
-        level = np.where(np.isfinite(found[name]), found[name], level)
-    with np.errstate(invalid="ignore"):
-        span = np.fmax(extremes(growing.eta, growing.place, n)[1] - critical, critical)
-        most = found["l1_slope_high"] * span / level
-        verdict = np.where((fall <= SIGNIFICANT) | (most < SAME_NORM), 0.0, np.nan)
-        verdict[(found["l1_chance"] <= SIGNIFICANT) & (most >= LEAST_RISE)] = 1.0
-    return np.where(few, np.nan, verdict)
 
 
 def _flags(values: Numbers) -> pa.Array:

@@ -11,15 +11,20 @@ import pyarrow as pa
 
 from orchestrator.analysis.agreement import agreement_table
 from orchestrator.analysis.columns import NEEDED, columns_table
+from orchestrator.analysis.crossing_statements import READ as READ_FURTHER
+from orchestrator.analysis.crossing_statements import READ_MEASURES, of_crossings
 from orchestrator.analysis.crossings import READ, excluded_table, read
 from orchestrator.analysis.dependence import dependence_table
 from orchestrator.analysis.phase import PhaseRow, phase_rows, phase_table
-from orchestrator.analysis.statements import findings_table
+from orchestrator.analysis.statements import Statement, findings_table, of_tables
 from orchestrator.analysis.trends import trends_table
 from orchestrator.analysis.valleys import over_seeds
 from orchestrator.store import ANALYSIS, Store, StoreError, write_table
 from orchestrator.store.parts import UnreadableError, VanishedError, read_notes
 from orchestrator.store.write import file_errors
+
+READ_TRIALS = tuple(dict.fromkeys([*READ, *NEEDED, *READ_FURTHER]))
+"""What of ``trials`` an analysis needs."""
 
 READ_FROM = "eos.read_from"
 """The key of a table's metadata that says of which files of trials it is, and by which rules."""
@@ -58,35 +63,44 @@ def analyze(run: Path) -> Analysis:
     return analysis
 
 
-def across(trials: pa.Table, phase: pa.Table, valleys: pa.Table) -> dict[str, pa.Table]:
-    """The tables ``columns``, ``dependence``, ``trends``, ``agreement`` and ``findings``.
-
-    ``trials`` needs the columns :data:`NEEDED`, ``phase`` those of :data:`orchestrator.store.PHASE`
-    for the same columns, ``valleys`` those of :data:`orchestrator.store.VALLEYS`.
-    Their schemas are in :mod:`orchestrator.store.schema`.
-    """
-    columns = columns_table(trials)
-    dependence = dependence_table(columns, phase)
-    trends = trends_table(dependence)
-    agreement = agreement_table(columns, phase)
-    return {
-        "columns": columns,
-        "dependence": dependence,
-        "trends": trends,
-        "agreement": agreement,
-        "findings": findings_table(phase, trends, agreement, valleys),
-    }
-
-
 def compute(run: Path) -> Analysis:
     """Analyse the trials so far; nothing is written.
 
     Raises:
         FileNotFoundError: there is no such run directory.
     """
-    trials = _trials(run)
-    single = _single(trials)
-    return Analysis(single | across(trials, single["phase"], single["valleys"]))
+    store = Store(run)
+    trials, measures = store.table("trials", READ_TRIALS), store.table("measures", READ_MEASURES)
+    return Analysis(judged(trials, measures)[0])
+
+
+def judged(
+    trials: pa.Table, measures: pa.Table
+) -> tuple[dict[str, pa.Table], dict[str, Statement]]:
+    """The tables of an analysis by name, and the statements that its findings are of by id.
+
+    ``trials`` needs the columns :data:`READ_TRIALS`, ``measures`` :data:`READ_MEASURES`.
+    """
+    places, gd = read(trials)
+    found, valleys = over_seeds(trials, places, gd)
+    phase = phase_table(places, gd, found)
+    tables = {"phase": phase, "excluded": excluded_table(trials, gd), "valleys": valleys}
+    tables |= across(trials, phase)
+    statements = [*of_tables(tables), *of_crossings(trials, measures, places, gd, phase)]
+    tables["findings"] = findings_table(statements)
+    return tables, {one.statement_id: one for one in statements}
+
+
+def across(trials: pa.Table, phase: pa.Table) -> dict[str, pa.Table]:
+    """The tables ``columns``, ``dependence``, ``trends`` and ``agreement``."""
+    columns = columns_table(trials)
+    dependence = dependence_table(columns, phase)
+    return {
+        "columns": columns,
+        "dependence": dependence,
+        "trends": trends_table(dependence),
+        "agreement": agreement_table(columns, phase),
+    }
 
 
 def is_current(run: Path) -> bool:
@@ -115,27 +129,3 @@ def _rules() -> str:
     """The digest of the code of this package."""
     code = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
     return hashlib.sha256(b"".join(code)).hexdigest()
-
-
-def phases(run: Path) -> list[PhaseRow]:
-    """The rows of ``phase`` of the trials so far, and nothing is written.
-
-    Raises:
-        FileNotFoundError: there is no such run directory.
-    """
-    return phase_rows(_single(_trials(run))["phase"])
-
-
-def _trials(run: Path) -> pa.Table:
-    return Store(run).table("trials", list(dict.fromkeys([*READ, *NEEDED])))
-
-
-def _single(trials: pa.Table) -> dict[str, pa.Table]:
-    """The tables about single columns and about those that differ in the seed alone."""
-    places, gd = read(trials)
-    found, valleys = over_seeds(trials, places, gd)
-    return {
-        "phase": phase_table(places, gd, found),
-        "excluded": excluded_table(trials, gd),
-        "valleys": valleys,
-    }

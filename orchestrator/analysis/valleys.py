@@ -32,9 +32,11 @@ from orchestrator.analysis.grouped import (
     Codes,
     Flags,
     Numbers,
+    at,
     blocks,
     codes,
     distinct_per_group,
+    firsts,
     medians,
     numbers_or_null,
     together,
@@ -147,16 +149,17 @@ def valleys(places: Places, gd: GdRows, group: Codes, seed: Codes) -> Valleys:
 
 
 def _losses(known: GdRows, n: int) -> _Losses:
-    first, last, best, largest = np.full((4, n), np.nan)
-    for eta_order, values in ((known.eta, first), (-known.eta, last)):
-        order = np.lexsort((eta_order, known.place))
-        place, start = np.unique(known.place[order], return_index=True)
-        values[place] = known.test_loss[order][start]
-    largest[place] = known.eta[order][start]
-    order = np.lexsort((known.eta, known.test_loss, known.place))
-    place, start = np.unique(known.place[order], return_index=True)
-    best[place] = known.eta[order][start]
-    return _Losses(np.bincount(known.place, minlength=n), first, last, best, largest)
+    first, last, best = (
+        firsts(keys, known.place, n)
+        for keys in ([known.eta], [-known.eta], [known.test_loss, known.eta])
+    )
+    return _Losses(
+        np.bincount(known.place, minlength=n),
+        at(known.test_loss, first),
+        at(known.test_loss, last),
+        at(known.eta, best),
+        at(known.eta, last),
+    )
 
 
 def _one_per_seed(group: Codes, seed: Codes, n: Codes) -> Flags:
@@ -181,13 +184,10 @@ def _asked(log_best: Numbers, used: Flags, group: Codes, n_groups: int) -> Numbe
 
 def _nearest(known: GdRows, asked: Numbers, unit: Numbers) -> tuple[Numbers, Numbers]:
     """The rate of each place nearest to the one asked for, in log η, and the test loss there."""
-    eta, loss = np.full((2, len(asked)), np.nan)
     away = np.abs(np.log(known.eta / unit[known.place]) - asked[known.place])
     # To nine digits, so that rounding does not choose between two that are equally near.
-    order = np.lexsort((known.eta, np.round(away, 9), known.place))
-    place, start = np.unique(known.place[order], return_index=True)
-    eta[place], loss[place] = known.eta[order][start], known.test_loss[order][start]
-    return eta, loss
+    nearest = firsts([np.round(away, 9).astype(np.float64), known.eta], known.place, len(asked))
+    return at(known.eta, nearest), at(known.test_loss, nearest)
 
 
 def _below(loss: Numbers, end: Numbers) -> Numbers:

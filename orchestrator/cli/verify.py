@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,8 @@ from typing import Annotated
 import typer
 
 from jobs import datasets
-from orchestrator.analysis.verdict import UNDECIDED
-from orchestrator.claims import CLAIMS, Evidence, Verdict, gather, judge
+from orchestrator.analysis.claims import CLAIMS, ClaimVerdict, undecided
+from orchestrator.analysis.paper_tables import PaperTables
 from orchestrator.cli.errors import ERROR, INTERRUPTED, SETTLED, UserError
 from orchestrator.cli.execution import carry_out
 from orchestrator.cli.options import Json
@@ -52,6 +53,13 @@ def verify(
             "--run-dir", help="The run directory of --paper-small.", show_default=str(RUN)
         ),
     ] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --paper-small: judge the tables that are kept there, and run nothing.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check known results on this hardware.
@@ -69,8 +77,15 @@ def verify(
                 f"--device is {device!r}; with --paper-small leave it out: the resources of its "
                 "sweep files say where to compute"
             )
-        raise typer.Exit(_paper(configs or SMALL, run_dir or RUN, json=json))
-    for option, value in (("--configs", configs), ("--run-dir", run_dir)):
+        if kept is None:
+            raise typer.Exit(_paper(configs or SMALL, run_dir or RUN, json=json))
+        for option, value in (("--configs", configs), ("--run-dir", run_dir)):
+            if value is not None:
+                raise UserError(
+                    f"{option} is {str(value)!r}; with --kept nothing is run: leave one of them out"
+                )
+        raise typer.Exit(_kept(kept, json=json))
+    for option, value in (("--configs", configs), ("--run-dir", run_dir), ("--kept", kept)):
         if value is not None:
             raise UserError(
                 f"{option} is {str(value)!r}; without --paper-small nothing is read from there or "
@@ -103,29 +118,38 @@ def _paper(configs: Path, run: Path, *, json: bool) -> int:
     sweeps = {name: load(path) for name, path in _experiments(configs).items()}
     missing = {name: problem for name, sweep in sweeps.items() if (problem := _missing(sweep))}
     here = {name: sweep for name, sweep in sweeps.items() if name not in missing}
-    status, evidence = SETTLED, Evidence(())
+    status, found = SETTLED, [one for name, why in missing.items() for one in undecided(name, why)]
     if here:
         grids = dict.fromkeys(grid for sweep in here.values() for grid in sweep.grids)
         with contextlib.redirect_stdout(sys.stderr):  # what follows is the answer
-            status = carry_out(run, sweep := Sweep(name="paper-small", grids=tuple(grids)))
+            status = carry_out(run, Sweep(name="paper-small", grids=tuple(grids)))
         if status == INTERRUPTED:
             return status
-        evidence = gather(run, sweep)
-    verdicts = [
-        verdict
-        for name in sweeps
-        for verdict in (
-            [Verdict(name, claim.sentence, UNDECIDED, missing[name]) for claim in CLAIMS[name]]
-            if name in missing
-            else judge(name, evidence.about(sweeps[name]))
-        )
-    ]
-    if json:
-        print_json([asdict(verdict) for verdict in verdicts])
-    else:
-        rows = [asdict(verdict) for verdict in verdicts]
-        print_table(rows, ["experiment", "claim", "verdict", "numbers"])
+        judged = PaperTables.of_run(run, here).verdicts()
+        found += [one for one in judged if one.experiment in here]
+    _print_verdicts(sorted(found, key=lambda one: one.experiment), json=json)
     return status
+
+
+def _kept(folder: Path, *, json: bool) -> int:
+    """Judge tables that were kept."""
+    try:
+        tables = PaperTables.kept(folder)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"--kept is {str(folder)!r}; {error.filename or error} is not there: it must be "
+            "a folder of kept tables, such as docs/paper-small in a clone of the repository"
+        ) from error
+    _print_verdicts(list(tables.verdicts()), json=json)
+    return SETTLED
+
+
+def _print_verdicts(verdicts: Sequence[ClaimVerdict], *, json: bool) -> None:
+    rows = [asdict(verdict) for verdict in verdicts]
+    if json:
+        print_json(rows)
+    else:
+        print_table(rows, ["experiment", "claim", "verdict", "numbers"])
 
 
 def _experiments(configs: Path) -> dict[str, Path]:

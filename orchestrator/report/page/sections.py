@@ -190,9 +190,14 @@ def most_telling(phases: Iterable[Mapping[str, Any]]) -> str | None:
 
 
 def statements(findings: Iterable[Mapping[str, Any]]) -> dict[str, Rows]:
-    """The rows of ``findings``, those that the sweep decides apart from those that it does not."""
+    """The rows of ``findings``, those that the sweep decides apart from those that it does not.
+
+    Statements that nothing in the sweep is about are left out.
+    """
     judged: dict[str, Rows] = {"decided": [], "undecided": []}
     for row in findings:
+        if row["n_decided"] == row["n_undecided"] == 0:
+            continue
         sign, style = _SIGNS.get(row["verdict"], ("?", UNDECIDED))
         shown = {"mark": sign, "style": style, "wanted": _wanted(row)}
         known = {name: row[name] or "" for name in ("statement_id", "statement", "numbers")}

@@ -12,6 +12,7 @@ from support.trial_rows import TrialRow
 
 from orchestrator.analysis.columns import NEEDED
 from orchestrator.analysis.run import across
+from orchestrator.analysis.statements import findings_table, of_tables
 from orchestrator.store import PHASE, TRIALS, VALLEYS, create, write_part
 
 
@@ -60,7 +61,7 @@ Law = Callable[[Mapping[str, object], float], Mapping[str, object]]
 
 
 class Tables:
-    """What ``across`` makes of columns, given by what is unusual about them, under a law.
+    """What the analysis makes of columns, given by what is unusual about them, under a law.
 
     Without ``valleys`` those of each column and threshold are by that law, too.
     """
@@ -90,7 +91,9 @@ class Tables:
     @functools.cached_property
     def tables(self) -> dict[str, pa.Table]:
         """All of them."""
-        return across(self.trials, self.phase, self._valleys)
+        known = {"phase": self.phase, "valleys": self._valleys}
+        known |= across(self.trials, self.phase)
+        return known | {"findings": findings_table(of_tables(known))}
 
     def rows(self, table: str, **chosen: object) -> list[dict[str, object]]:
         """The rows of a table that have these values."""

@@ -54,13 +54,13 @@ def test_an_analysis_is_current_until_there_are_other_trials(run, monkeypatch) -
     (run.path / "analysis" / "findings.parquet").unlink()
     assert not is_current(run.path)
 
-    across = analysis_run.across
+    judged = analysis_run.judged
 
     def meanwhile(*tables):
         fill(run, "b", {0.1: 0.06})
-        return across(*tables)
+        return judged(*tables)
 
-    monkeypatch.setattr(analysis_run, "across", meanwhile)
+    monkeypatch.setattr(analysis_run, "judged", meanwhile)
     assert {row.column_id for row in analyze(run.path).phases} == {"a"}
     assert not is_current(run.path)
     monkeypatch.undo()

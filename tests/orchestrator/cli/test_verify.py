@@ -11,7 +11,7 @@ import pytest
 
 from jobs import golden
 from jobs.golden import Check
-from orchestrator.claims import CLAIMS
+from orchestrator.analysis.claims import CLAIMS
 from orchestrator.cli import verify
 
 
@@ -38,7 +38,7 @@ def test_a_device_that_is_not_there_is_a_sentence(eos: Callable[..., Any]) -> No
     )
 
 
-@pytest.mark.parametrize("option", ["--configs", "--run-dir"])
+@pytest.mark.parametrize("option", ["--configs", "--run-dir", "--kept"])
 def test_an_option_of_the_experiments_is_refused_without_them(
     eos: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
 ) -> None:
