@@ -20,8 +20,8 @@ from orchestrator.analysis.statements import Statement, findings_table, of_table
 from orchestrator.analysis.trends import trends_table
 from orchestrator.analysis.valleys import over_seeds
 from orchestrator.store import ANALYSIS, Store, StoreError, write_table
+from orchestrator.store.files import file_errors
 from orchestrator.store.parts import UnreadableError, VanishedError, read_notes
-from orchestrator.store.write import file_errors
 
 READ_TRIALS = tuple(dict.fromkeys([*READ, *NEEDED, *READ_FURTHER]))
 """What of ``trials`` an analysis needs."""

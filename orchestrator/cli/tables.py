@@ -16,14 +16,14 @@ from orchestrator.cli.errors import UserError
 from orchestrator.cli.options import Json, RunArgument
 from orchestrator.cli.output import MOST_ROWS, command, note, print_json, print_table
 from orchestrator.cli.results import print_phases
-from orchestrator.reading import TABLES, refuse_unfit
+from orchestrator.reading import TABLES, check_export
 from orchestrator.reading import Format as ExportFormat
 from orchestrator.reading import export as export_tables
 from orchestrator.run_directory import has_sweep, refuse_no_tables, sweep_of
 from orchestrator.store import ANALYSIS, describe, examples, render, save, write_bytes_whole
 from orchestrator.store import compact as compact_run
 from orchestrator.store import query as query_run
-from orchestrator.store.write import is_writable
+from orchestrator.store.files import is_writable
 from orchestrator.sweep.labels import column_labels
 
 
@@ -230,7 +230,7 @@ def export(
     """
     refuse_no_tables(run)
     wanted = list(dict.fromkeys(tables or TABLES))
-    refuse_unfit(output, wanted, format, force=force)
+    check_export(output, wanted, format, force=force)
     rows = []
     for done in export_tables(run, wanted, output, format):
         rows.append({"table": done.table, "file": done.path, "rows": done.rows})

@@ -14,7 +14,7 @@ from orchestrator.engine.capacity import columns_that_fit
 from orchestrator.engine.data_read import DataRead, data_read, refuse_mixed_data
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
 from orchestrator.store import Identity, create, identity, write_bytes_whole
-from orchestrator.store.write import file_errors
+from orchestrator.store.files import file_errors
 from orchestrator.sweep import Column, Sweep, SweepError, dump
 from orchestrator.sweep.custom_networks import keep_networks
 

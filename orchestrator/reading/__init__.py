@@ -1,8 +1,8 @@
 """A run directory for users of Python: its tables as Arrow, pandas and DuckDB, and as files."""
 
-from orchestrator.reading.files import Exported, ExportError, Format, export, refuse_unfit
-from orchestrator.reading.names import SCHEMAS, UnknownTableError
+from orchestrator.reading.exports import Exported, ExportError, Format, check_export, export
 from orchestrator.reading.run import NotARunError, Run, open_run
+from orchestrator.store.schema import SCHEMAS, UnknownTableError
 
 TABLES = tuple(SCHEMAS)
 """The names of all tables."""
@@ -15,7 +15,7 @@ __all__ = [
     "NotARunError",
     "Run",
     "UnknownTableError",
+    "check_export",
     "export",
     "open_run",
-    "refuse_unfit",
 ]

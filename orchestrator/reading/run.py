@@ -13,10 +13,10 @@ import duckdb as database
 import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-from orchestrator.reading.names import SCHEMAS, check_columns, schema_of
 from orchestrator.run_directory import why_no_tables
 from orchestrator.store import TABLES, QueryError, Store, connect
 from orchestrator.store import query as query_tables
+from orchestrator.store.schema import SCHEMAS, check_columns, schema_of
 
 if TYPE_CHECKING:
     import pandas as pd

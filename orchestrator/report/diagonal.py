@@ -18,7 +18,7 @@ from jobs.diagonal import OnePoint, PlaneSweep, l1_norm, l2_norm, risk, sweep_pl
 from orchestrator.report.markers import HOLLOW
 from orchestrator.report.style import GREY, INK, SMALL, TEXT, cycle, set_up_panel
 from orchestrator.store import atomic_write
-from orchestrator.store.write import file_errors
+from orchestrator.store.files import file_errors
 
 DOTS_PER_INCH = 110
 

@@ -16,7 +16,7 @@ from orchestrator.report.figures import FIGURES, ReportFigure
 from orchestrator.report.figures.transition import transition
 from orchestrator.report.tables import Tables
 from orchestrator.store import Store, atomic_write
-from orchestrator.store.write import file_errors
+from orchestrator.store.files import file_errors
 
 MOST_FIGURES = 12
 """Of one kind: what a person looks through; a sweep of thousands of columns has figures across all

@@ -9,12 +9,20 @@
 [{'trial_id': 't1', 'outcome': 'settled'}]
 """
 
-from orchestrator.store.choice import select_rows
 from orchestrator.store.compaction import Compaction, compact
 from orchestrator.store.examples import Example, examples
-from orchestrator.store.parts import Identity, count_parts, identity
+from orchestrator.store.files import (
+    LEASES,
+    Identity,
+    StoreError,
+    atomic_write,
+    create,
+    identity,
+    remove_orphaned_temporaries,
+    set_aside,
+    write_bytes_whole,
+)
 from orchestrator.store.read import News, Store
-from orchestrator.store.repair import remove_orphaned_temporaries, set_aside
 from orchestrator.store.schema import (
     AGREEMENT,
     ANALYSIS,
@@ -33,17 +41,17 @@ from orchestrator.store.schema import (
     TRIALS,
     VALLEYS,
 )
-from orchestrator.store.sql import QueryError, connect, describe, query, render, save
-from orchestrator.store.write import (
-    LEASES,
-    RowError,
-    StoreError,
-    atomic_write,
-    create,
-    write_bytes_whole,
-    write_part,
-    write_table,
+from orchestrator.store.selection import count_parts
+from orchestrator.store.sql import (
+    QueryError,
+    connect,
+    describe,
+    query,
+    render,
+    save,
+    select_rows,
 )
+from orchestrator.store.write import RowError, write_part, write_table
 
 __all__ = [
     "AGREEMENT",

@@ -21,22 +21,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from orchestrator.store.index import INDEX, KEY_COLUMNS, encode, index_of
+from orchestrator.store.files import LEASES, Identity, atomic_write, file_errors, identity
 from orchestrator.store.parts import (
     CONTAINS,
-    Identity,
+    INDEX,
+    KEY_COLUMNS,
     UnreadableError,
-    VanishedError,
     contents,
     count_rows,
-    identity,
+    encode,
+    index_of,
     is_compacted,
-    list_parts,
-    read_part,
 )
-from orchestrator.store.read import Selection, Store
-from orchestrator.store.schema import SORTED_BY, TABLES, table_schema
-from orchestrator.store.write import COMPACTED, LEASES, atomic_write, file_errors
+from orchestrator.store.read import Store
+from orchestrator.store.schema import SORTED_BY, TABLES, schema_of
+from orchestrator.store.selection import Selection, list_parts
+from orchestrator.store.write import COMPACTED
 
 TARGET_BYTES = 128 * 2**20
 """The files merged into one are at most this large together; half of it is left as it is."""
@@ -72,7 +72,7 @@ def compact(run: Path, table: str | None = None) -> Compaction:
         StoreError: the file system refused.
     """
     if table is not None:
-        table_schema(table)
+        schema_of(table, TABLES)
     store = Store(run)
     with _lock(run / LEASES / "compact.lock") as is_ours:
         if not is_ours:
@@ -116,7 +116,8 @@ def _compact_table(store: Store, table: str) -> Compaction:
     selections = [one for one in store.selection(table) if identities.get(one.path)]
     for one in selections:
         if one.displaces:
-            _read_through(store, table, one.path, identities[one.path])
+            with store.skipping(one.path):  # a damaged file must not displace rows of others
+                count_rows(one.path, TABLES[table])
     _delete({one.path: identities[one.path] for one in selections if one.rows and not one.kept})
     merged, written = 0, []
     most_rows = _MOST_CELLS // len(TABLES[table])
@@ -126,19 +127,6 @@ def _compact_table(store: Store, table: str) -> Compaction:
         merged += len(batch)
         _delete(held)
     return Compaction(merged, tuple(written))
-
-
-def _read_through(store: Store, table: str, path: Path, held: Identity | None) -> None:
-    """Read a file for whose sake rows of others are deleted; if damaged, it displaces none.
-
-    Raises:
-        VanishedError: it cannot be read, and what counts is to be chosen without it.
-    """
-    try:
-        count_rows(path, TABLES[table])
-    except UnreadableError as damage:
-        store.skip(path, held, str(damage))
-        raise VanishedError(path) from damage
 
 
 def _batches(
@@ -172,14 +160,7 @@ def _merge(
     store: Store, table: str, batch: Sequence[Selection], held: dict[Path, Identity | None]
 ) -> Path:
     schema = TABLES[table]
-    parts = []
-    for one in batch:
-        try:
-            part = read_part(one.path, schema, schema.names)
-        except UnreadableError as damage:
-            store.skip(one.path, held[one.path], str(damage))
-            raise VanishedError(one.path) from damage
-        parts.append(_with_dictionaries(part if one.filter is None else part.filter(one.filter)))
+    parts = [_with_dictionaries(store.read(table, one, schema.names)) for one in batch]
     rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
     del parts
     listed = json.dumps({path.name: its for path, its in sorted(held.items())})

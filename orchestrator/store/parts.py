@@ -1,38 +1,37 @@
-"""Which files of a table's folder hold its rows at one moment, and how one of them is read.
-
-A compacted file names in its metadata the files whose rows it holds. From the moment it appears,
-readers take those rows from it and ignore the files it names. A file is named with its identity,
-because a writer may put a newer file under the same name.
-"""
+"""One file of a table: its rows, its keys, what its footer tells, and whether it is damaged."""
 
 from __future__ import annotations
 
-import errno
-import functools
+import base64
+import binascii
 import json
-import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestrator.left_out import why_no_file
-from orchestrator.store.index import KEY_COLUMNS, decode, keys_of
+from orchestrator.store.files import GONE, Identity, refusal
 from orchestrator.store.schema import added_to
-from orchestrator.store.write import COMPACTED, PAGES, refusal
+from orchestrator.store.write import COMPACTED, PAGES
 
 CONTAINS = b"eos.contains"
 """The key of a compacted file's metadata: the files it holds, as JSON."""
 
-SMALL_BYTES = 2**20
+INDEX = b"eos.index.1"
+"""The key of a compacted file's metadata; its number changes with the form of the index."""
 
-_GONE = (errno.ENOENT, errno.ESTALE)
+KEY_COLUMNS = ("trial_id", "attempt")
+
+_SCHEMA = pa.schema([("trial_id", pa.string()), ("attempt", pa.int64()), ("rows", pa.int64())])
+
+_FEW = 1024
+
+SMALL_BYTES = 2**20
 
 
 class VanishedError(Exception):
@@ -43,137 +42,9 @@ class UnreadableError(Exception):
     """A file does not hold what a part of its table must hold; says why."""
 
 
-class Identity(NamedTuple):
-    """Tells a file from any other that had or will have its name."""
-
-    size: int
-    mtime_ns: int
-    inode: int
-
-
-def identity(path: Path) -> Identity | None:
-    """The identity of the file at ``path`` now, or None where there is none.
-
-    A link to nothing has its own.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        if path.is_symlink():
-            status = path.lstat()
-        elif error.errno in _GONE:
-            return None
-        else:
-            raise
-    return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The files of a table's folder: those that hold its rows, and those held by another file.
-
-    ``holds`` has the files that each compacted one holds, which may be gone.
-    """
-
-    live: tuple[Path, ...]
-    superseded: dict[Path, Identity]
-    holds: dict[Path, frozenset[tuple[Path, Identity]]]
-
-    @functools.cached_property
-    def held(self) -> frozenset[tuple[Path, Identity]]:
-        """The files whose rows live compacted files hold."""
-        return frozenset().union(*(self.holds.get(path, ()) for path in self.live))
-
-
-def list_parts(folder: Path) -> Listing:
-    """What the folder holds now; compacted files come first, then parts, each by name.
-
-    One listing is not enough: it may miss a compacted file that appears behind it and then the
-    parts that are deleted ahead of it. The second one sees that file, as it begins after.
-
-    Raises:
-        VanishedError: a compacted file is gone by now.
-    """
-    paths = {folder / name for name in _names(folder) | _names(folder)}
-    contained: dict[Path, set[Identity]] = {}
-    holds = {}
-    for path in sorted(filter(is_compacted, paths)):
-        listed = contents(path)
-        holds[path] = frozenset((folder / name, its) for name, its in listed.items())
-        for name, its_identity in listed.items():
-            contained.setdefault(folder / name, set()).add(its_identity)
-    superseded: dict[Path, Identity] = {}
-    for path in paths & contained.keys():
-        now = identity(path)
-        if now is None:
-            paths.discard(path)
-        elif now in contained[path]:
-            paths.discard(path)
-            superseded[path] = now
-    live = sorted(paths, key=lambda path: (not is_compacted(path), path.name))
-    return Listing(tuple(live), superseded, holds)
-
-
-def _names(folder: Path) -> set[str]:
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 (thousands of names, no paths needed)
-    except FileNotFoundError:
-        return set()
-    return {name for name in names if name.endswith(".parquet") and name[0] not in "._"}
-
-
-def count_parts(run: Path, table: str) -> int:
-    """The files of a table that trials wrote and that are not merged yet."""
-    return sum(not name.startswith(COMPACTED) for name in _names(run / table))
-
-
 def is_compacted(path: Path) -> bool:
     """Whether the file holds the rows of many parts."""
     return path.name.startswith(COMPACTED)
-
-
-def contents(path: Path) -> dict[str, Identity]:
-    """The files whose rows a compacted file holds; none where it cannot be read.
-
-    Raises:
-        VanishedError: it is gone.
-    """
-    try:
-        with _open(path) as file:
-            metadata = file.metadata.metadata or {}
-    except UnreadableError:
-        return {}
-    listed = json.loads(metadata.get(CONTAINS, b"{}"))
-    return {name: Identity(*its_identity) for name, its_identity in listed.items()}
-
-
-def check_part(path: Path, schema: pa.Schema) -> None:
-    """Read the footer of a file, and of a part all bytes, and compare their checksums.
-
-    A compacted file may be large; its pages are checked when it is written and when it is read.
-
-    Raises:
-        UnreadableError: the file is damaged or has other columns than ``schema``.
-        VanishedError: it is gone.
-    """
-    if is_compacted(path):
-        read_part(path, schema, [])
-    elif not _is_as_written(path, schema):
-        read_part(path, schema, schema.names)
-
-
-def _is_as_written(path: Path, schema: pa.Schema) -> bool:
-    """Whether the bytes of a small file are those that were written.
-
-    False also where its footer does not tell, as of files by earlier versions.
-    """
-    source = _source(path)
-    with _opened(path, source) as file:
-        _check_columns(file, schema)
-        told = re.fullmatch(rb"(\d+) (\d+)", (file.metadata.metadata or {}).get(PAGES, b""))
-    if told is None or isinstance(source, Path) or not int(told[1]):
-        return False
-    return zlib.crc32(memoryview(source)[: int(told[1])]) == int(told[2])
 
 
 def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
@@ -230,6 +101,35 @@ def _completed(found: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa
     return found if names == list(columns) else found.select(list(columns))
 
 
+def check_part(path: Path, schema: pa.Schema) -> None:
+    """Read the footer of a file, and of a part all bytes, and compare their checksums.
+
+    A compacted file may be large; its pages are checked when it is written and when it is read.
+
+    Raises:
+        UnreadableError: the file is damaged or has other columns than ``schema``.
+        VanishedError: it is gone.
+    """
+    if is_compacted(path):
+        read_part(path, schema, [])
+    elif not _is_as_written(path, schema):
+        read_part(path, schema, schema.names)
+
+
+def _is_as_written(path: Path, schema: pa.Schema) -> bool:
+    """Whether the bytes of a small file are those that were written.
+
+    False also where its footer does not tell, as of files by earlier versions.
+    """
+    source = _source(path)
+    with _opened(path, source) as file:
+        _check_columns(file, schema)
+        told = re.fullmatch(rb"(\d+) (\d+)", (file.metadata.metadata or {}).get(PAGES, b""))
+    if told is None or isinstance(source, Path) or not int(told[1]):
+        return False
+    return zlib.crc32(memoryview(source)[: int(told[1])]) == int(told[2])
+
+
 def read_keys(path: Path, schema: pa.Schema) -> pa.Table:
     """How many rows of which attempts a file holds; of a compacted one its footer tells.
 
@@ -246,6 +146,21 @@ def read_keys(path: Path, schema: pa.Schema) -> pa.Table:
         if index is not None:
             return index
     return keys_of(read_part(path, schema, KEY_COLUMNS))
+
+
+def contents(path: Path) -> dict[str, Identity]:
+    """The files whose rows a compacted file holds; none where it cannot be read.
+
+    Raises:
+        VanishedError: it is gone.
+    """
+    try:
+        with _open(path) as file:
+            metadata = file.metadata.metadata or {}
+    except UnreadableError:
+        return {}
+    listed = json.loads(metadata.get(CONTAINS, b"{}"))
+    return {name: Identity(*its_identity) for name, its_identity in listed.items()}
 
 
 def read_notes(path: Path, schema: pa.Schema) -> dict[bytes, bytes]:
@@ -276,6 +191,41 @@ def count_rows(path: Path, schema: pa.Schema) -> int:
             raise _judged(path, error) from error
 
 
+def index_of(rows: pa.Table) -> pa.Table:
+    """The columns trial_id, attempt and rows: how many of ``rows`` each attempt has."""
+    counted = rows.select(KEY_COLUMNS).group_by(KEY_COLUMNS, use_threads=False)
+    return counted.aggregate([([], "count_all")]).rename_columns(_SCHEMA.names).cast(_SCHEMA)
+
+
+def keys_of(rows: pa.Table) -> pa.Table:
+    """As :func:`index_of`, but of few rows each is an entry: counting them would cost more."""
+    if len(rows) > _FEW:
+        return index_of(rows)
+    ones = pa.repeat(pa.scalar(1, pa.int64()), len(rows))
+    return rows.select(KEY_COLUMNS).append_column("rows", ones)
+
+
+def encode(index: pa.Table) -> bytes:
+    """An index as text for the metadata of a file."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(sink, _SCHEMA, options=options) as writer:
+        writer.write_table(index.combine_chunks())
+    return base64.b64encode(sink.getvalue())
+
+
+def decode(metadata: Mapping[bytes, bytes], rows: int) -> pa.Table | None:
+    """The index in a file's metadata; None where there is none that fits its number of rows."""
+    try:
+        stream = base64.b64decode(metadata[INDEX], validate=True)
+        with pa.ipc.open_stream(stream) as reader:
+            index = reader.read_all()
+    except (KeyError, binascii.Error, pa.ArrowException, OSError):
+        return None
+    fits = index.schema.equals(_SCHEMA) and sum(index.column("rows").to_pylist()) == rows
+    return index if fits else None
+
+
 def _open(path: Path) -> pq.ParquetFile:
     return _opened(path, _source(path))
 
@@ -303,7 +253,7 @@ def _opened(path: Path, source: pa.Buffer | Path) -> pq.ParquetFile:
 def _judged(path: Path, error: Exception) -> Exception:
     """A refusal of the system is no sign of damage; any other error of a reader is."""
     if isinstance(error, OSError) and error.errno is not None:
-        if error.errno in _GONE:
+        if error.errno in GONE:
             return VanishedError(path)
         return refusal(path, "read", error)
     return UnreadableError(" ".join(str(error).split()))

@@ -4,55 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from orchestrator import left_out
-from orchestrator.store.index import KEY_COLUMNS, keys_of
-from orchestrator.store.newest import all_but, newest_rows
+from orchestrator.store.files import DAMAGED, Identity, identity, refusal, set_aside
 from orchestrator.store.parts import (
-    Identity,
-    Listing,
+    KEY_COLUMNS,
     UnreadableError,
     VanishedError,
     check_part,
-    identity,
     is_compacted,
-    list_parts,
+    keys_of,
     read_keys,
     read_part,
     read_pieces,
 )
-from orchestrator.store.repair import DAMAGED, set_aside
-from orchestrator.store.schema import KEYS, TABLES, table_schema
-from orchestrator.store.write import refusal
+from orchestrator.store.schema import KEYS, TABLES, check_columns, schema_of
+from orchestrator.store.selection import Listing, Selection, list_parts, newest_rows, selections
 
 _LISTINGS = 50
 _BATCH_BYTES = 16 * 2**20
 _READERS = 4
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What counts of one file: ``kept`` of its ``rows``, those that pass ``filter`` (None: all).
-
-    ``displaces`` says that rows of other files do not count because of rows of this one.
-    """
-
-    path: Path
-    rows: int
-    kept: int
-    filter: pc.Expression | None
-    displaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,16 +70,14 @@ class Store:
 
     def parts(self, table: str) -> list[Path]:
         """The files that hold the rows of a table, in the order in which later ones win ties."""
-        table_schema(table)
+        schema_of(table, TABLES)
         return self.fresh(lambda: list(list_parts(self.run / table).live))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a table, or some of its columns, in no particular order."""
-        schema = table_schema(name)
+        schema = schema_of(name, TABLES)
         wanted = list(schema.names if columns is None else columns)
-        for column in wanted:
-            if column not in schema.names:
-                raise ValueError(f"column is {column!r}; it must be in {', '.join(schema.names)}")
+        check_columns(name, wanted)
         return self.fresh(lambda: self._table(name, wanted))
 
     def _table(self, name: str, wanted: Sequence[str]) -> pa.Table:
@@ -114,24 +92,43 @@ class Store:
             return keys_of(part), part
 
         found = self._each(list_parts(self.run / name).live, read)
-        selections = _selections(name, [(path, keys) for path, (keys, _) in found])
+        chosen = selections(name, [(path, keys) for path, (keys, _) in found])
         parts = [schema.empty_table().select(wanted)]
-        for one, (_, (_, part)) in zip(selections, found, strict=True):
+        for one, (_, (_, part)) in zip(chosen, found, strict=True):
             if not one.kept:
                 continue
             if part is None:
-                part = self._read_later(name, one, wanted if one.filter is None else with_keys)
-            parts.append((part if one.filter is None else part.filter(one.filter)).select(wanted))
+                parts.append(self.read(name, one, wanted))
+            else:
+                kept = part if one.filter is None else part.filter(one.filter)
+                parts.append(kept.select(wanted))
         return pa.concat_tables(parts)
 
-    def _read_later(self, name: str, chosen: Selection, columns: Sequence[str]) -> pa.Table:
-        """Read what counts of a file by its keys; when it is damaged, the choice is made again."""
-        before = identity(chosen.path)
+    def read(self, name: str, chosen: Selection, columns: Sequence[str]) -> pa.Table:
+        """The rows that count of one file.
+
+        Raises:
+            VanishedError: it is gone or damaged, and what counts is to be chosen without it.
+        """
+        keys = () if chosen.filter is None else KEY_COLUMNS
+        wanted = [*columns, *(key for key in keys if key not in columns)]
+        with self.skipping(chosen.path):
+            rows = read_part(chosen.path, TABLES[name], wanted)
+        return rows if chosen.filter is None else rows.filter(chosen.filter).select(columns)
+
+    @contextmanager
+    def skipping(self, path: Path) -> Iterator[None]:
+        """Skip a file that turns out damaged.
+
+        Raises:
+            VanishedError: it did, and what counts is to be chosen without it.
+        """
+        before = identity(path)
         try:
-            return read_part(chosen.path, TABLES[name], columns)
+            yield
         except UnreadableError as damage:
-            self.skip(chosen.path, before, str(damage))
-            raise VanishedError(chosen.path) from damage
+            self.skip(path, before, str(damage))
+            raise VanishedError(path) from damage
 
     def news(
         self,
@@ -212,7 +209,7 @@ class Store:
 
     def selection(self, table: str) -> list[Selection]:
         """What counts of each file of a table, from its keys alone."""
-        return self.fresh(lambda: _selections(table, self._keys(table)))
+        return self.fresh(lambda: selections(table, self._keys(table)))
 
     def _keys(self, table: str) -> list[tuple[Path, pa.Table]]:
         """How many rows of which attempts each file of a table holds."""
@@ -266,34 +263,6 @@ def _checked(table: str, path: Path) -> tuple[Path, Identity | None, str | None]
     except UnreadableError as damage:
         return path, before, str(damage)
     return path, before, None
-
-
-def _selections(table: str, found: Sequence[tuple[Path, pa.Table]]) -> list[Selection]:
-    """What counts of each file, from how many rows of which attempts each holds."""
-    if not found:
-        return []
-    lengths = [len(keys) for _, keys in found]
-    all_keys = pa.concat_tables([keys for _, keys in found])
-    counts = newest_rows(all_keys, lengths, KEYS[table])
-    ends = np.cumsum(lengths)
-    displacing = np.split(_displacing(all_keys, counts), ends)
-    selections = []
-    for (path, keys), mask, winners in zip(found, np.split(counts, ends), displacing, strict=False):
-        each = keys.column("rows").to_numpy()
-        rows, kept = int(each.sum()), int(each[mask].sum())
-        losing = None if kept in (0, rows) else all_but(keys.filter(pa.array(~mask)))
-        selections.append(Selection(path, rows, kept, losing, bool(winners.any())))
-    return selections
-
-
-def _displacing(keys: pa.Table, counts: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Mark the rows that count of trials of which others do not."""
-    if counts.all():
-        return np.zeros(len(counts), dtype=bool)
-    trials = keys.column("trial_id")
-    losers = trials.filter(pa.array(~counts)).unique()
-    found: npt.NDArray[np.bool_] = pc.is_in(trials, value_set=losers).to_numpy() & counts
-    return found
 
 
 def _all_known(

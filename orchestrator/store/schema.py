@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Mapping
+
 import pyarrow as pa
 
 _TEXT, _COUNT, _NUMBER, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -197,6 +200,9 @@ TABLES: dict[str, pa.Schema] = {
 }
 """The tables that trials write, each a folder of part files in the run directory."""
 
+SCHEMAS: dict[str, pa.Schema] = {**TABLES, **ANALYSIS}
+"""The columns of all tables, by the names that users and SQL call them."""
+
 KEYS: dict[str, tuple[str, ...]] = {
     "trials": ("trial_id",),
     "trajectories": ("trial_id",),
@@ -223,18 +229,9 @@ ADDED: dict[str, frozenset[str]] = {
 
 PROVENANCE: frozenset[str] = frozenset(
     {
-        *(
-            "sweep",
-            "eta_unit",
-            "eta_multiple",
-            "attempt",
-            "started_at",
-            "finished_at",
-            "wall_s",
-            "hostname",
-            "device",
-        ),
-        *("world_size", "slurm_job_id", "git_commit", "git_dirty", "torch_version", "version"),
+        *("sweep", "eta_unit", "eta_multiple", "attempt", "started_at", "finished_at", "wall_s"),
+        *("hostname", "device", "world_size", "slurm_job_id", "git_commit", "git_dirty"),
+        *("torch_version", "version"),
     }
 )
 """Columns that say where, when and for which sweep file; the others are equal whenever a trial is
@@ -247,12 +244,35 @@ def added_to(schema: pa.Schema) -> frozenset[str]:
     return ADDED.get(tables[0], frozenset()) if tables else frozenset()
 
 
-def table_schema(table: str) -> pa.Schema:
-    """The columns of a table that trials write.
+class UnknownTableError(ValueError):
+    """A name that is no table's; says which name is nearest."""
+
+
+def schema_of(table: str, tables: Mapping[str, pa.Schema] = SCHEMAS) -> pa.Schema:
+    """The columns of one of some tables.
 
     Raises:
-        ValueError: there is no such table.
+        UnknownTableError: there is no such table.
     """
-    if table not in TABLES:
-        raise ValueError(f"table is {table!r}; it must be one of {', '.join(TABLES)}")
-    return TABLES[table]
+    if table not in tables:
+        raise UnknownTableError(f"table is {table!r}; it must be {_one_of(tables, table)}")
+    return tables[table]
+
+
+def check_columns(table: str, columns: Iterable[str]) -> None:
+    """Make sure that a table has these columns.
+
+    Raises:
+        ValueError: it lacks one; says which name is nearest.
+    """
+    names = schema_of(table).names
+    for column in columns:
+        if column not in names:
+            raise ValueError(
+                f"column of {table} is {column!r}; it must be {_one_of(names, column)}"
+            )
+
+
+def _one_of(names: Iterable[str], wrong: str) -> str:
+    near = difflib.get_close_matches(wrong, names, n=1)
+    return f"one of {', '.join(names)}" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -15,31 +15,23 @@ import math
 import re
 import tempfile
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import pyarrow as pa
 import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
-from orchestrator.store.parts import (
-    Identity,
-    UnreadableError,
-    VanishedError,
-    identity,
-    read_part,
-)
-from orchestrator.store.read import Selection, Store
-from orchestrator.store.schema import ANALYSIS, TABLES
-from orchestrator.store.write import atomic_write
+from orchestrator.store.files import Identity, atomic_write, identity
+from orchestrator.store.parts import UnreadableError, VanishedError, read_part
+from orchestrator.store.read import Store
+from orchestrator.store.schema import SCHEMAS, TABLES
+from orchestrator.store.selection import Selection
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
-
-VIEWS: dict[str, pa.Schema] = {**TABLES, **ANALYSIS}
-"""What SQL can name: the tables that trials write, and what the analysis made of them."""
 
 _REPEATED = "trial_id"
 """Handed over as a dictionary, not as one text a row, which halves the cost of a scan.
@@ -64,14 +56,14 @@ class QueryError(ValueError):
 
 
 def connect(run: Path) -> duckdb.DuckDBPyConnection:
-    """A connection with the views of :data:`VIEWS`, as of now.
+    """A connection with the views of :data:`SCHEMAS`, as of now.
 
     It reads the files of this moment: connect again when others compacted the run meanwhile, or
     let :func:`query` do so.
     """
     store = Store(run)
     folder = tempfile.TemporaryDirectory(prefix=_SPILL)
-    connection = store.fresh(lambda: _connect(store, VIEWS, Path(folder.name))[0])
+    connection = store.fresh(lambda: _connect(store, SCHEMAS, Path(folder.name))[0])
     weakref.finalize(connection, folder.cleanup)
     return connection
 
@@ -84,9 +76,27 @@ def query(run: Path, sql: str) -> pa.Table:
         StoreError: the run directory cannot be read.
     """
     store = Store(run)
-    named = [view for view in VIEWS if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
+    named = [view for view in SCHEMAS if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
     with tempfile.TemporaryDirectory(prefix=_SPILL) as folder:
         return store.fresh(lambda: _query(store, named, sql, Path(folder)))
+
+
+def select_rows(rows: Sequence[Mapping[str, Any]], condition: str) -> list[dict[str, Any]]:
+    """The rows that satisfy an SQL condition over their fields.
+
+    Raises:
+        QueryError: DuckDB refuses the condition.
+    """
+    if not rows:
+        return []
+    with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
+        connection.register("candidates", pa.Table.from_pylist([dict(row) for row in rows]))
+        try:
+            found = connection.sql(f"SELECT * FROM candidates WHERE ({condition})")
+            chosen: list[dict[str, Any]] = found.to_arrow_table().to_pylist()
+        except (duckdb.Error, AttributeError) as error:
+            raise QueryError(f"--where is {condition!r}; {sentence(error)}") from error
+    return chosen
 
 
 def _query(store: Store, named: Collection[str], sql: str, folder: Path) -> pa.Table:
@@ -133,7 +143,7 @@ def _connect(
     }
     connection = duckdb.connect(":memory:", config=config)
     files: list[_File] = []
-    for view, schema in VIEWS.items():
+    for view, schema in SCHEMAS.items():
         selections = _selections(store, view) if view in named else []
         files += [(view, one.path, identity(one.path)) for one in selections]
         _define(connection, view, _datasets(selections, schema))
@@ -150,7 +160,7 @@ def _selections(store: Store, view: str) -> list[Selection]:
     if before is None:
         return []
     try:
-        rows = len(read_part(path, VIEWS[view], VIEWS[view].names))
+        rows = len(read_part(path, SCHEMAS[view], SCHEMAS[view].names))
     except UnreadableError as damage:
         store.skip(path, before, str(damage))
         return []
@@ -201,7 +211,7 @@ def _find_changed(store: Store, files: list[_File]) -> bool:
         return True
     for view, path, known in files:
         try:
-            read_part(path, VIEWS[view], VIEWS[view].names)
+            read_part(path, SCHEMAS[view], SCHEMAS[view].names)
         except VanishedError:
             return True
         except UnreadableError as damage:
@@ -216,7 +226,7 @@ def describe(run: Path) -> list[tuple[str, str, str]]:
     with connection:
         return [
             (view, name, type_)
-            for view in VIEWS
+            for view in SCHEMAS
             for name, type_, *_ in connection.execute(f'DESCRIBE "{view}"').fetchall()
         ]
 

@@ -1,17 +1,14 @@
-"""Files that appear whole or not at all: parts of tables, and anything else in a run directory."""
+"""Rows into Parquet files: parts of the tables that trials write, and tables of the analysis."""
 
 from __future__ import annotations
 
 import datetime
-import errno
 import io
 import math
 import numbers
-import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.whole_file import write_whole
-from orchestrator.store.schema import TABLES, table_schema
+from orchestrator.store.files import atomic_write
+from orchestrator.store.schema import TABLES, schema_of
 
 Rows = Sequence[Mapping[str, object]]
 
 COMPACTED = "compacted-"
 """How the name of a file begins that holds the rows of many parts."""
 
-LEASES = "claims"
-"""The folder of leases and marks in a run directory. It and the files of leases (``.claim``) keep
-their names of before: a run of an earlier version that is at work must see these leases, too."""
+PAGES = b"eos.pages"
+"""The key of a small file's metadata: length and CRC-32 of all that comes before its footer."""
 
 _PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FOLDERS = (*TABLES, LEASES, "checkpoints", "live", "logs")
-_REMEDIES = {
-    errno.ENOSPC: "free some space and run again",
-    errno.EDQUOT: "free some space and run again",
-    errno.EACCES: "make its folder yours to write and run again",
-    errno.EPERM: "make its folder yours to write and run again",
-    errno.EROFS: "choose a folder that can be written",
-    errno.ENOENT: "its folder must exist",
-}
+
 _WANTED = {
     "string": "a string",
     "int64": "a whole number",
@@ -50,68 +38,8 @@ _WANTED = {
 }
 
 
-class StoreError(OSError):
-    """A file of a run directory could not be read or written; says which, why and what to do."""
-
-    def __init__(self, message: str, number: int | None = None) -> None:
-        super().__init__(message)
-        self.errno = number
-
-    def __reduce__(self) -> tuple[type[StoreError], tuple[str, int | None]]:
-        return type(self), (str(self), self.errno)
-
-
 class RowError(ValueError):
     """A row that its table cannot hold; names the column, the value and what would be right."""
-
-
-def refusal(path: Path, doing: str, error: OSError) -> StoreError:
-    """The StoreError that says that ``path`` could not be written, read or whatever ``doing``."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    remedy = _REMEDIES.get(error.errno or 0, "check the file system and run again")
-    return StoreError(f"{path} could not be {doing}: {reason}; {remedy}", error.errno)
-
-
-@contextmanager
-def file_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn the system's refusals into a StoreError that names ``path``."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as error:
-        raise refusal(path, doing, error) from error
-
-
-def create(run: Path) -> None:
-    """Make the run directory, private to its owner, with the folders that trials write to."""
-    with file_errors(run, "made"):
-        run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in _FOLDERS:
-            (run / folder).mkdir(mode=0o700, exist_ok=True)
-
-
-def is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, or the folder itself."""
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-
-
-def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a hidden file beside ``path``, flush it to disk, and give it its name.
-
-    A file of that name is replaced in one step. When anything fails, the hidden file is removed.
-
-    Raises:
-        StoreError: the file system refused.
-    """
-    with file_errors(path, "written"):
-        write_whole(path, write)
-
-
-def write_bytes_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` by :func:`atomic_write`."""
-    atomic_write(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_part(run: Path, table: str, name: str, rows: Rows | pa.Table) -> Path:
@@ -125,7 +53,7 @@ def write_part(run: Path, table: str, name: str, rows: Rows | pa.Table) -> Path:
         RowError: a row has a column that the table lacks, or a value of another type.
         StoreError: the file system refused.
     """
-    schema = table_schema(table)
+    schema = schema_of(table, TABLES)
     if not _PART_NAME.fullmatch(name) or name.startswith(COMPACTED):
         raise ValueError(
             f"the name of a part is {name!r}; it must be letters, digits, '.', '_' and '-', begin "
@@ -155,21 +83,6 @@ def write_table(
     atomic_write(path, lambda temporary: _write_small(content, temporary, notes))
 
 
-PAGES = b"eos.pages"
-"""The key of a small file's metadata: length and CRC-32 of all that comes before its footer."""
-
-
-class _Summed(io.BufferedWriter):
-    """A file that knows the length and the CRC-32 of what was written to it."""
-
-    length = crc = 0
-
-    def write(self, data: Any) -> int:
-        self.length += len(data)
-        self.crc = zlib.crc32(data, self.crc)
-        return super().write(data)
-
-
 def _write_small(content: pa.Table, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """One row group with checksums and a short footer: what a part costs is mostly its footer."""
     with (
@@ -187,6 +100,17 @@ def _write_small(content: pa.Table, path: Path, notes: Mapping[str, str] | None 
         writer.write_table(content)
         pages = f"{file.length} {file.crc}"
         writer.add_key_value_metadata({**(notes or {}), PAGES.decode(): pages})
+
+
+class _Summed(io.BufferedWriter):
+    """A file that knows the length and the CRC-32 of what was written to it."""
+
+    length = crc = 0
+
+    def write(self, data: Any) -> int:
+        self.length += len(data)
+        self.crc = zlib.crc32(data, self.crc)
+        return super().write(data)
 
 
 def to_table(rows: Rows | pa.Table, schema: pa.Schema) -> pa.Table:

@@ -21,7 +21,7 @@ from orchestrator.report.page.sections import sections
 from orchestrator.report.tables import Tables
 from orchestrator.run_directory import SWEEP
 from orchestrator.store import write_bytes_whole
-from orchestrator.store.write import file_errors
+from orchestrator.store.files import file_errors
 
 PAGE = "index.html"
 

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator import open_run
-from orchestrator.reading import TABLES, ExportError, Format, export, files, refuse_unfit
+from orchestrator.reading import TABLES, ExportError, Format, check_export, export
 from orchestrator.store import Store, compact, create, write_part
+from orchestrator.store import read as store_read
 from orchestrator.store.schema import ANALYSIS
 from orchestrator.store.schema import TABLES as WRITTEN
 
@@ -121,15 +122,17 @@ def test_a_run_that_is_compacted_meanwhile_is_exported_once(
     for number in range(4):
         row = {"trial_id": f"t{number}", "column_id": "c", "attempt": 1, "step": 0}
         write_part(run, "trajectories", f"t{number}", [row])
-    original, calls = files.read_part, []
+    original, calls = store_read.read_part, []
 
     def read_part(*arguments: Any) -> pa.Table:
         calls.append(arguments[0])
         if len(calls) == 3:
-            compact(run)
+            with monkeypatch.context() as unwatched:
+                unwatched.setattr(store_read, "read_part", original)
+                compact(run)
         return original(*arguments)
 
-    monkeypatch.setattr(files, "read_part", read_part)
+    monkeypatch.setattr(store_read, "read_part", read_part)
     rows = exported(run, "trajectories", tmp_path / "out")
     assert [row["trial_id"] for row in rows] == ["t0", "t1", "t2", "t3"]
     assert [path.name[:9] for path in calls] == [
@@ -141,11 +144,11 @@ def test_a_run_that_is_compacted_meanwhile_is_exported_once(
 def test_files_that_are_there_are_refused_unless_forced(small: Path, tmp_path: Path) -> None:
     (tmp_path / "phase.csv").write_text("mine")
     with pytest.raises(ExportError, match=r"phase.csv' is there already; --force"):
-        refuse_unfit(tmp_path, ["trials", "phase"], Format.csv, force=False)
-    refuse_unfit(tmp_path, ["trials", "phase"], Format.csv, force=True)
-    refuse_unfit(tmp_path, ["trials", "phase"], Format.parquet, force=False)
+        check_export(tmp_path, ["trials", "phase"], Format.csv, force=False)
+    check_export(tmp_path, ["trials", "phase"], Format.csv, force=True)
+    check_export(tmp_path, ["trials", "phase"], Format.parquet, force=False)
     with pytest.raises(ExportError, match="must be a folder that can be written"):
-        refuse_unfit(tmp_path / "phase.csv", ["trials"], Format.csv, force=True)
+        check_export(tmp_path / "phase.csv", ["trials"], Format.csv, force=True)
 
 
 @pytest.mark.parametrize("folder", ["trials", "analysis", "attempts/deeper"])
@@ -164,7 +167,7 @@ def test_small_files_share_row_groups(tmp_path: Path, monkeypatch: pytest.Monkey
     for number in range(25):
         row = {"trial_id": f"t{number}", "attempt": 1, "column_id": "c", "epsilon": 0.1}
         write_part(run, "trials", f"t{number}", [row])
-    monkeypatch.setattr(files, "_PIECE", 10)
+    monkeypatch.setattr("orchestrator.reading.exports._PIECE", 10)
     (done,) = export(run, ["trials"], tmp_path / "out", Format.parquet)
     found = pq.ParquetFile(done.path)
     assert [found.metadata.row_group(i).num_rows for i in range(3)] == [10, 10, 5]

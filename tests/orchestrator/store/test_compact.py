@@ -17,7 +17,9 @@ from orchestrator.store import (
     remove_orphaned_temporaries,
     write_part,
 )
-from orchestrator.store.parts import CONTAINS, contents, identity, list_parts
+from orchestrator.store.files import identity
+from orchestrator.store.parts import CONTAINS, contents
+from orchestrator.store.selection import list_parts
 
 
 def names(run, table: str = "trials") -> list[str]:

@@ -9,8 +9,7 @@ import pytest
 
 from orchestrator.store import TABLES, TRAJECTORIES, Store, compact, compaction, query, write_part
 from orchestrator.store import parts as parts_module
-from orchestrator.store.index import INDEX, decode, encode, index_of
-from orchestrator.store.parts import CONTAINS, contents
+from orchestrator.store.parts import CONTAINS, INDEX, contents, decode, encode, index_of
 
 
 def index_in(path) -> pa.Table | None:

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from orchestrator.store import TRIALS, Store, StoreError, compact, query, set_aside
 from orchestrator.store import parts as parts_module
-from orchestrator.store.newest import newest_rows
-from orchestrator.store.parts import VanishedError, list_parts
+from orchestrator.store import selection as selection_module
+from orchestrator.store.parts import VanishedError
 from orchestrator.store.schema import ADDED, TRAJECTORIES
+from orchestrator.store.selection import list_parts, newest_rows
 from orchestrator.store.write import to_table
 
 
@@ -50,7 +51,7 @@ def test_a_missing_run_is_named(tmp_path) -> None:
 def test_some_columns_and_a_column_that_is_not_there(run) -> None:
     run.trial("a")
     assert Store(run.path).table("trials", ["steps"]).to_pylist() == [{"steps": 1}] * 2
-    with pytest.raises(ValueError, match="column is 'stepps'"):
+    with pytest.raises(ValueError, match="column of trials is 'stepps'"):
         Store(run.path).table("trials", ["stepps"])
 
 
@@ -239,7 +240,7 @@ def test_a_listing_that_misses_what_a_compaction_moved_is_repeated(run, monkeypa
     """The torn view of a folder: the new file not yet, the old parts no more."""
     run.trial("a")
     run.trial("b")
-    names = parts_module._names
+    names = selection_module._names
     torn = iter([set()])
 
     def tear(folder):
@@ -248,7 +249,7 @@ def test_a_listing_that_misses_what_a_compaction_moved_is_repeated(run, monkeypa
             return view
         return names(folder)
 
-    monkeypatch.setattr(parts_module, "_names", tear)
+    monkeypatch.setattr(selection_module, "_names", tear)
     run_trials = list_parts(run.path / "trials").live
     assert [path.name[:10] for path in run_trials] == ["compacted-"]
 

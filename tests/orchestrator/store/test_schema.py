@@ -12,7 +12,7 @@ from orchestrator.store import (
     TRAJECTORIES,
     TRIALS,
 )
-from orchestrator.store.schema import table_schema
+from orchestrator.store.schema import schema_of
 
 TRIAL_COLUMNS = """
 trial_id column_id kind sweep
@@ -98,4 +98,4 @@ def test_provenance_names_columns_and_no_result() -> None:
 def test_an_unknown_table_is_named() -> None:
     assert list(TABLES) == ["trials", "trajectories", "measures", "attempts"]
     with pytest.raises(ValueError, match=r"'trails'.*trials, trajectories, measures, attempts"):
-        table_schema("trails")
+        schema_of("trails", TABLES)

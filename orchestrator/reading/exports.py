@@ -13,11 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from orchestrator.reading.names import schema_of
 from orchestrator.store import TABLES, Store, atomic_write, query
-from orchestrator.store.parts import UnreadableError, VanishedError, identity, read_part
-from orchestrator.store.read import Selection
-from orchestrator.store.write import is_writable
+from orchestrator.store.files import is_writable
+from orchestrator.store.schema import schema_of
 
 _FORMULA = "^([=+@\t\r-])"
 """How a text begins that a spreadsheet would run as a formula."""
@@ -47,7 +45,7 @@ class Exported:
     rows: int
 
 
-def refuse_unfit(folder: Path, tables: Sequence[str], format: Format, *, force: bool) -> None:
+def check_export(folder: Path, tables: Sequence[str], format: Format, *, force: bool) -> None:
     """Make sure that tables can be written to a folder, and without ``force`` replace no file.
 
     Raises:
@@ -134,23 +132,13 @@ def _pieces(store: Store, table: str) -> Iterator[pa.Table]:
     rows = 0
     for chosen in store.selection(table):
         if chosen.kept:
-            small.append(_read(store, table, chosen))
+            small.append(store.read(table, chosen, schema_of(table).names))
             rows += chosen.kept
         if rows >= _PIECE:
             yield pa.concat_tables(small)
             small, rows = [], 0
     if small:
         yield pa.concat_tables(small)
-
-
-def _read(store: Store, table: str, chosen: Selection) -> pa.Table:
-    schema, before = TABLES[table], identity(chosen.path)
-    try:
-        rows = read_part(chosen.path, schema, schema.names)
-    except UnreadableError as damage:
-        store.skip(chosen.path, before, str(damage))
-        raise VanishedError(chosen.path) from damage
-    return rows if chosen.filter is None else rows.filter(chosen.filter)
 
 
 def _for_csv(rows: pa.Table) -> pa.Table:
