@@ -33,7 +33,7 @@ from orchestrator.engine import (
     refuse_missing,
     refuse_too_large,
 )
-from orchestrator.engine.data_read import DataRead, data_read
+from orchestrator.engine.data_digests import DataDigests, read_data_digests
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node, gpu_problems
@@ -74,7 +74,7 @@ def carry_out(
         return _lend(run, allocation, settings)
     log = tuple(Sink(name) for name in settings.log)
     refuse_missing(log)
-    read = cache(partial(data_read, run))
+    read = cache(partial(read_data_digests, run))
     if sweep is None:
         _refuse_all_unfit(sweep_of(run), allocation)
         create(run)
@@ -132,7 +132,7 @@ def _lead(
     job: Job | None,
     allocation: Allocation,
     log: Sequence[Sink],
-    read: Callable[[], DataRead],
+    read: Callable[[], DataDigests],
     *,
     debug: bool,
 ) -> tuple[RunOutcome, str]:

@@ -12,7 +12,7 @@ from jobs.process_group import Ranks
 from jobs.trial import OngoingTrial
 from orchestrator.engine.capacity import UnfitNodeError
 from orchestrator.engine.commit import FinishedTrial, PendingReport
-from orchestrator.engine.data_read import refuse_other_data
+from orchestrator.engine.data_digests import refuse_other_data
 from orchestrator.engine.failures import classify, describe, full_storage, node_blamed
 from orchestrator.engine.ranks import OtherRanks
 from orchestrator.engine.work import Assignment, TrialProgress, Work, checkpoint_path

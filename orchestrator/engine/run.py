@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
 from orchestrator.engine.compaction import BackgroundCompaction
-from orchestrator.engine.data_read import DataRead, data_read
+from orchestrator.engine.data_digests import DataDigests, read_data_digests
 from orchestrator.engine.executor import Executor, RunEnvironment, ray_executor
 from orchestrator.engine.interruption import Interruption, Overdue, Stop
 from orchestrator.engine.sinks import LiveLog, Sink
@@ -69,7 +69,7 @@ def execute(
     quiet: bool = True,
     environment: RunEnvironment | None = None,
     log: Sequence[Sink] = (),
-    read: Callable[[], DataRead] | None = None,
+    read: Callable[[], DataDigests] | None = None,
     batching: Batching | None = None,
     executor: Executor = ray_executor,
 ) -> RunOutcome:
@@ -114,7 +114,7 @@ def execute(
         state = ledger.read(columns).begun()
         queue = WorkQueue(run, state, leases, ledger, origin, interruption.stop_file, warn=warn)
         queue.may_begin, queue.logged, queue.grown = environment.may_begin, bool(log), grown
-        earlier = data_read(run) if read is None else read()
+        earlier = read_data_digests(run) if read is None else read()
         queue.data = {data: reads[0] for data, reads in earlier.items()}
         queue.batching = batching or queue.batching
         queue.gradient_seconds = timed_for(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.cluster import Allocation
 from orchestrator.engine.capacity import columns_that_fit
-from orchestrator.engine.data_read import DataRead, data_read, refuse_mixed_data
+from orchestrator.engine.data_digests import DataDigests, read_data_digests, refuse_mixed_data
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
 from orchestrator.store import Identity, create, identity, write_bytes_whole
 from orchestrator.store.files import file_errors
@@ -22,7 +22,7 @@ LOCK_SECONDS = 20.0
 """How long :func:`prepare` waits for another process that writes the sweep file."""
 
 
-def prepare(run: Path, sweep: Sweep, read: Callable[[], DataRead] | None = None) -> Sweep:
+def prepare(run: Path, sweep: Sweep, read: Callable[[], DataDigests] | None = None) -> Sweep:
     """Make the run directory ready for a sweep; returns the whole sweep of the directory.
 
     ``sweep.yaml`` keeps what earlier sweeps of the same name asked for and adds this one; networks
@@ -35,7 +35,7 @@ def prepare(run: Path, sweep: Sweep, read: Callable[[], DataRead] | None = None)
         StoreError: the directory cannot be written to.
     """
     _, whole = _extended(run, sweep)  # refused before anything is made
-    refuse_mixed_data(run, whole.columns, data_read(run) if read is None else read())
+    refuse_mixed_data(run, whole.columns, read_data_digests(run) if read is None else read())
     create(run)
     with _locked(run):
         old, whole = _extended(run, sweep)
@@ -77,7 +77,7 @@ def check_directory(run: Path, sweep: Sweep) -> None:
         SweepError: as there.
     """
     _, whole = _extended(run, sweep)
-    refuse_mixed_data(run, whole.columns, data_read(run))
+    refuse_mixed_data(run, whole.columns, read_data_digests(run))
 
 
 def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobs.records import Point
 from jobs.spec import Trial
-from orchestrator.engine.data_read import Data, Read
+from orchestrator.engine.data_digests import DataDigest, DataKey
 from orchestrator.plan import NOTHING_SETTLED, FlowSummary, SettledTrials
 from orchestrator.sweep import AskedRate, Resources
 
@@ -103,7 +103,7 @@ class Work:
     report_seconds: float
     memory: int | None
     logged: bool = False
-    data: Mapping[Data, Read] = field(default_factory=dict)
+    data: Mapping[DataKey, DataDigest] = field(default_factory=dict)
     avoided: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from jobs.spec import Trial
 from orchestrator.cluster import Node
 from orchestrator.engine.capacity import NodePool, UnfitNodeError, batch_size
-from orchestrator.engine.data_read import Data, Read
+from orchestrator.engine.data_digests import DataDigest, DataKey
 from orchestrator.engine.work import Assignment, Provenance, Report, TrialProgress, Work
 from orchestrator.first_line import first_line
 from orchestrator.ledger import (
@@ -92,7 +92,7 @@ class WorkQueue:
     slots: int = 1
     memory_per_cpu: int | None = None
     logged: bool = False
-    data: Mapping[Data, Read] = field(default_factory=dict)
+    data: Mapping[DataKey, DataDigest] = field(default_factory=dict)
     gradient_seconds: GradientSeconds = field(default_factory=dict)
     batching: Batching = field(default_factory=Batching)
     warn: Callable[[str], None] = print

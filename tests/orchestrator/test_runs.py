@@ -12,7 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from orchestrator.engine import data_read
+from orchestrator.engine import data_digests
 from orchestrator.store import query
 
 
@@ -67,7 +67,7 @@ def test_what_earlier_trials_read_is_asked_of_the_tables_once(
     make_run: Callable[..., Any], two_rates: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, asked = make_run(like=two_rates), []
-    monkeypatch.setattr(data_read, "query", lambda *some: asked.append(some) or query(*some))
+    monkeypatch.setattr(data_digests, "query", lambda *some: asked.append(some) or query(*some))
     run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
     assert [path for path, _ in asked] == [run.path]
 

@@ -1,4 +1,4 @@
-"""The data that a run directory's trials read: under one name the same numbers, always."""
+"""Digests of the data that the trials of a run directory read: the same under one name, always."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from jobs.spec import Problem
 from orchestrator.store import query
 from orchestrator.sweep import Column, SweepError
 
-Data = tuple[str, int, str, str]
+DataKey = tuple[str, int, str, str]
 """What of a problem says which samples it reads: dataset, n_train, subset and normalization."""
 
 
 @dataclass(frozen=True)
-class Read:
+class DataDigest:
     """The digest of what a trial read, and which trial that was, where and when."""
 
     digest: str
     origin: str
 
 
-DataRead = Mapping[Data, Sequence[Read]]
+DataDigests = Mapping[DataKey, Sequence[DataDigest]]
 """The different digests that trials read, by what they read under, the first one first."""
 
 
@@ -30,15 +30,15 @@ class OtherDataError(ValueError):
     """Data that is not what earlier trials of the run directory read under the same name."""
 
 
-def data_of(problem: Problem) -> Data:
+def data_key(problem: Problem) -> DataKey:
     """Which samples a problem reads."""
     assert problem.normalization is not None
     return problem.dataset, problem.n_train, problem.subset, problem.normalization
 
 
-def data_read(run: Path) -> DataRead:
+def read_data_digests(run: Path) -> DataDigests:
     """The different digests in the rows of a run directory, those of before digests left out."""
-    found: dict[Data, list[Read]] = {}
+    found: dict[DataKey, list[DataDigest]] = {}
     if not (run / "trials").is_dir():
         return found
     for row in query(run, _DIGESTS).to_pylist():
@@ -46,7 +46,7 @@ def data_read(run: Path) -> DataRead:
         origin = (
             f"trial {row['trial_id']} on {row['hostname']}, {row['finished_at']:%Y-%m-%d %H:%M}"
         )
-        found.setdefault(data, []).append(Read(row["data_digest"], origin))
+        found.setdefault(data, []).append(DataDigest(row["data_digest"], origin))
     return found
 
 
@@ -59,13 +59,13 @@ GROUP BY ALL ORDER BY finished_at
 """
 
 
-def refuse_mixed_data(run: Path, columns: Iterable[Column], read: DataRead) -> None:
+def refuse_mixed_data(run: Path, columns: Iterable[Column], read: DataDigests) -> None:
     """Make sure that trials ``read`` the same under each name that columns have.
 
     Raises:
         SweepError: they did not.
     """
-    for data in dict.fromkeys(data_of(column.problem) for column in columns):
+    for data in dict.fromkeys(data_key(column.problem) for column in columns):
         if len(reads := read.get(data, [])) > 1:
             one, other = reads[:2]
             raise SweepError(
@@ -75,13 +75,13 @@ def refuse_mixed_data(run: Path, columns: Iterable[Column], read: DataRead) -> N
             )
 
 
-def refuse_other_data(problem: Problem, digest: str, read: Mapping[Data, Read]) -> None:
+def refuse_other_data(problem: Problem, digest: str, read: Mapping[DataKey, DataDigest]) -> None:
     """Make sure that a problem reads what earlier trials read under the same name.
 
     Raises:
         OtherDataError: it does not.
     """
-    data = data_of(problem)
+    data = data_key(problem)
     before = read.get(data)
     if before is not None and before.digest != digest:
         raise OtherDataError(
@@ -91,6 +91,6 @@ def refuse_other_data(problem: Problem, digest: str, read: Mapping[Data, Read]) 
         )
 
 
-def _named(data: Data) -> str:
+def _named(data: DataKey) -> str:
     dataset, n_train, subset, normalization = data
     return f"{dataset} (n_train {n_train}, subset {subset}, normalization {normalization})"

@@ -12,11 +12,11 @@ import pytest
 from jobs import datasets
 from jobs.spec import Problem
 from orchestrator.engine import prepare
-from orchestrator.engine.data_read import (
+from orchestrator.engine.data_digests import (
+    DataDigest,
     OtherDataError,
-    Read,
-    data_of,
-    data_read,
+    data_key,
+    read_data_digests,
     refuse_mixed_data,
     refuse_other_data,
 )
@@ -43,12 +43,13 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_what_was_read_is_told_by_the_rows(run: Path) -> None:
-    assert data_read(run) == data_read(run / "not-there") == {}
+    assert read_data_digests(run) == read_data_digests(run / "not-there") == {}
     _add(run, "b", "0b", hour=2)
     _add(run, "a", "0b", hour=1)
     _add(run, "c", "0c", n_train=70)
     _add(run, "d", None)  # by a version that noted none
-    first, other = data_read(run)[data_of(PROBLEM)], data_read(run)["digits", 70, "first", "scalar"]
+    found = read_data_digests(run)
+    first, other = found[data_key(PROBLEM)], found["digits", 70, "first", "scalar"]
     assert [(read.digest, read.origin) for read in first] == [
         ("0b", "trial a on node-a, 2026-01-02 01:00")
     ]
@@ -57,7 +58,7 @@ def test_what_was_read_is_told_by_the_rows(run: Path) -> None:
 
 def test_a_trial_reads_what_earlier_ones_read(run: Path) -> None:
     _add(run, "a", "0a")
-    read = {data: reads[0] for data, reads in data_read(run).items()}
+    read = {data: reads[0] for data, reads in read_data_digests(run).items()}
     refuse_other_data(PROBLEM, "0a", read)
     refuse_other_data(Problem(dataset="digits", n_train=61), "0b", read)
     with pytest.raises(OtherDataError) as refused:
@@ -80,7 +81,7 @@ def test_nothing_begins_where_two_digests_have_one_name(run: Path) -> None:
         "(trial b on node-b, 2026-01-02 02:00); each must have a run directory of its own "
         "(--run-dir)"
     )
-    refuse_mixed_data(run, parse(TEXT, ["problem.n_train=61"]).columns, data_read(run))
+    refuse_mixed_data(run, parse(TEXT, ["problem.n_train=61"]).columns, read_data_digests(run))
 
 
 def test_rows_say_what_was_read_and_a_trial_that_reads_anything_else_fails(bench: Any) -> None:
@@ -88,7 +89,7 @@ def test_rows_say_what_was_read_and_a_trial_that_reads_anything_else_fails(bench
     bench.carry_out(bench.work([trial]))
     digest = datasets.load(trial.problem).digest
     assert {row["data_digest"] for row in bench.science()["trials"]} == {digest}
-    data = {data_of(trial.problem): Read("0" * 16, "trial x on y")}
+    data = {data_key(trial.problem): DataDigest("0" * 16, "trial x on y")}
     report = bench.carry_out(dataclasses.replace(bench.work([other]), data=data))
     assert (report.settled.trial_ids, report.failed) == ((), (other.trial_id,))
     errors = {row["trial_id"]: row["error"] for row in Store(bench.path).rows("attempts")}
