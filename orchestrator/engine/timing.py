@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from orchestrator.plan import GradientKind, GradientSeconds, RunState, predict
-from orchestrator.plan.cost import prior_seconds_per_gradient
-from orchestrator.plan.gradient_seconds import worth_timing
+from orchestrator.plan.cost import prior_seconds_per_gradient, worth_timing
 from orchestrator.sweep import Column
 
 SECONDS, SECONDS_EACH = 20.0, 3.0

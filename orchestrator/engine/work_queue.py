@@ -39,6 +39,7 @@ from orchestrator.plan import (
     RunningAttempt,
     RunState,
     State,
+    extended,
     first_work,
     predict,
     seconds_to_go,
@@ -152,7 +153,7 @@ class WorkQueue:
         if changed or now:
             self.catch_up()
         if changed:
-            self.state = self.state.extended(together)
+            self.state = extended(self.state, together)
             if self.nodes.nodes:
                 self._count_slots()
             return True
@@ -379,7 +380,7 @@ class WorkQueue:
             for mark in marks:  # an attempt that still runs keeps its number
                 attempt = Attempt(mark.attempt, "lost", None)
                 if self.state.last_on_record(mark.trial_id, column_id) < mark.attempt:
-                    self.state = self.state.lost(mark.trial_id, column_id, attempt)
+                    self.state = self.state.failed(mark.trial_id, column_id, attempt)
             if self.state.column(column_id).ready:
                 return True
             self._release_complete()

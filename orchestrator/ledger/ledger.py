@@ -25,6 +25,7 @@ from orchestrator.plan import (
     as_name,
     as_number,
     newest,
+    with_work_of,
 )
 from orchestrator.store import Identity, News, Store
 from orchestrator.sweep import Column
@@ -67,7 +68,7 @@ class Ledger:
     def catch_up(self, state: RunState) -> RunState:
         """The state with what came into the tables since the last look."""
         moved = self._taken(state, afresh=False)
-        return self.read(state.columns).with_work_of(state) if moved is None else moved
+        return with_work_of(self.read(state.columns), state) if moved is None else moved
 
     def _taken(self, state: RunState, *, afresh: bool) -> RunState | None:
         """The state with the news; None where what was read before counts no longer."""

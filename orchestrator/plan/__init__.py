@@ -2,15 +2,18 @@
 
 from orchestrator.plan.batches import Batching, Ready, first_work
 from orchestrator.plan.column_plan import ColumnPlan
-from orchestrator.plan.flow_summary import FlowSummary, Threshold
-from orchestrator.plan.gradient_seconds import GradientKind, GradientSeconds
+from orchestrator.plan.column_state import ColumnState, Counts
+from orchestrator.plan.cost import GradientKind, GradientSeconds
+from orchestrator.plan.extension import extended, with_work_of
+from orchestrator.plan.history import Attempt, AttemptOutcome, FailureClass, gives_up
 from orchestrator.plan.prediction import Prediction, predict, seconds_to_go
-from orchestrator.plan.retry import Attempt, AttemptOutcome, FailureClass, gives_up
-from orchestrator.plan.run_state import ColumnState, Counts, RunningAttempt, RunState
+from orchestrator.plan.run_state import RunningAttempt, RunState
 from orchestrator.plan.settled_trials import (
     DIGITS,
     NOTHING_SETTLED,
+    FlowSummary,
     SettledTrials,
+    Threshold,
     as_name,
     as_number,
     newest,
@@ -39,9 +42,11 @@ __all__ = [
     "Threshold",
     "as_name",
     "as_number",
+    "extended",
     "first_work",
     "gives_up",
     "newest",
     "predict",
     "seconds_to_go",
+    "with_work_of",
 ]

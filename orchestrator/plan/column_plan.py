@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,8 @@ import numpy.typing as npt
 
 from jobs.spec import Trial
 from orchestrator.plan.cost import descent_gradients, flow_gradients, prior_seconds_per_gradient
-from orchestrator.plan.flow_summary import FlowSummary
-from orchestrator.plan.settled_trials import as_number
-from orchestrator.sweep import AskedRate, Column
+from orchestrator.plan.settled_trials import FlowSummary, as_number
+from orchestrator.sweep import AskedRate, Column, Unit
 
 STABLE_LIMIT = 2.0
 """In units of η_c: below it, ``stop_after_divergences`` never applies, so that the bulk of a grid
@@ -22,7 +22,7 @@ runs in parallel without waiting for its neighbours."""
 
 @dataclass(frozen=True, eq=False)
 class ColumnPlan:
-    """A column, and what its flow says; None before it has settled.
+    """A column, and the summary of its flow; None before it has settled.
 
     A trial has a place in its column: 0 is the flow, and GD follows by ascending η.
     """
@@ -41,6 +41,13 @@ class ColumnPlan:
     def initial_rate(self) -> float | None:
         """2 over the sharpness at θ0; None where that is 0 or not known."""
         return None if self.flow is None else self.flow.initial_rate
+
+    def scale(self, unit: Unit) -> float:
+        """η of the multiple 1 of a unit; NaN where it is not known."""
+        if unit == "absolute":
+            return 1.0
+        scale = self.critical_rate if unit == "eta_c" else self.initial_rate
+        return math.nan if scale is None else scale
 
     @property
     def blocked(self) -> str | None:
@@ -101,9 +108,9 @@ class ColumnPlan:
 
     @property
     def seconds_per_gradient(self) -> float:
-        """As the column's flow took, or as is assumed of it before it has run.
+        """As the column's flow took, or as is assumed before it has run.
 
-        That is of a trial by itself; among others in a pack it takes less.
+        This holds for a trial computed alone; in a batch it takes less.
         """
         if self.flow is None:
             return prior_seconds_per_gradient(self.column)

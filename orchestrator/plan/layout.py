@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from jobs.spec import Problem, Protocol
+from orchestrator.plan.column_plan import STABLE_LIMIT, ColumnPlan
 from orchestrator.plan.cost import flow_gradients, prior_seconds_per_gradient, unknown_gradients
-from orchestrator.plan.settled_trials import Names, as_number
+from orchestrator.plan.settled_trials import Mask, Names, as_number
 from orchestrator.sweep import Column, EtaGrid
 
 Numbers = npt.NDArray[np.int64]
@@ -38,6 +39,38 @@ class Handling:
         multiples = np.array(self.etas[0].multiples)
         close = bool((np.diff(multiples) <= 1e-12 * multiples[1:]).any())
         return None if close else multiples
+
+    def places(self, plans: Sequence[ColumnPlan], which: Numbers, etas: Floats) -> Numbers:
+        """The place of GD at each η in its plan, one of these; 0 where that has no such η."""
+        if self.multiples is None:
+            laid_out = [{eta: 1 + k for k, eta in enumerate(p.learning_rates)} for p in plans]
+            pairs = zip(which.tolist(), etas.tolist(), strict=True)
+            return np.array([laid_out[one].get(eta, 0) for one, eta in pairs], dtype=np.int64)
+        scales = np.array([plan.scale(self.etas[0].unit) for plan in plans])[which]
+        found = np.zeros(len(etas), dtype=np.int64)
+        near = np.searchsorted(self.multiples, etas / scales)
+        for shift in (-1, 0, 1):
+            k = np.clip(near + shift, 0, len(self.multiples) - 1)
+            hit = self.multiples[k] * scales == etas
+            found[hit] = 1 + k[hit]
+        return found
+
+    def laid_out(self, plans: Sequence[ColumnPlan]) -> tuple[Mask, Numbers, Numbers]:
+        """Of each column: whether its flow gives no learning rates, the number of its GD trials,
+        and the place of the first above 2 η_c.
+        """
+        if self.multiples is None:
+            return (
+                np.array([plan.blocked is not None for plan in plans]),
+                np.array([len(plan.learning_rates) or plan.column.n_rates for plan in plans]),
+                np.array([plan.first_above for plan in plans]),
+            )
+        begun = np.array([plan.flow is not None for plan in plans])
+        scales = np.array([plan.scale(self.etas[0].unit) for plan in plans])
+        limits = STABLE_LIMIT * np.array([plan.critical_rate or 0.0 for plan in plans])
+        below = self.multiples * scales[:, None] <= limits[:, None]
+        known = np.full(len(plans), len(self.multiples))
+        return begun & np.isnan(scales), known, 1 + below.sum(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +121,7 @@ class Layout:
         return names[order], order
 
     @functools.cached_property
-    def handling(self) -> tuple[tuple[Handling, ...], Numbers]:
+    def handlings(self) -> tuple[tuple[Handling, ...], Numbers]:
         """The distinct handlings, and which one each column has."""
         known: dict[tuple[object, ...], int] = {}
         distinct: dict[Handling, int] = {}
@@ -100,6 +133,15 @@ class Layout:
                 known[key] = distinct.setdefault(one, len(distinct))
             of_column[i] = known[key]
         return tuple(distinct), of_column
+
+    def alike(self, columns: Sequence[int]) -> Iterator[tuple[Handling, Numbers, Numbers]]:
+        """Columns by their handling: that, those that have it, and the numbers of their trials."""
+        chosen = np.asarray(columns, dtype=np.int64)
+        distinct, handling_of = self.handlings
+        for kind in np.unique(handling_of[chosen]).tolist():
+            its = chosen[handling_of[chosen] == kind]
+            size = int(self.first[its[0] + 1] - self.first[its[0]])
+            yield distinct[kind], its, self.first[its][:, None] + np.arange(size)
 
     @functools.cached_property
     def relatives(self) -> dict[int, tuple[int, ...]]:

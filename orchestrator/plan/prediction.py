@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.plan.gradient_seconds import (
+from orchestrator.plan.cost import (
     NO_GRADIENT_SECONDS,
     GradientSeconds,
     seconds_by_column,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from orchestrator.plan.flow_summary import FlowSummary
 
 DIGITS = 16
 """Of a trial_id or column_id."""
@@ -18,6 +16,65 @@ DIGITS = 16
 Mask = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.uint64]
 """Trials or columns by their names, each the number that its 16 hex digits are."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How one trial met one loss threshold; ``time`` in units of the flow's time."""
+
+    epsilon: float
+    status: str
+    time: float
+    max_sharpness: float | None
+
+
+@dataclass(frozen=True)
+class FlowSummary:
+    """What a settled flow says about its column.
+
+    ``sharpness`` is s_gf(ε), the largest sharpness along the flow until loss ε, for every
+    threshold that the flow reached; ``time`` is the flow's time to the smallest of them.
+    ``init_sharpness`` is that at θ0. ``gradients`` and ``hvps`` are what the flow took, with what
+    it measured.
+    """
+
+    sharpness: Mapping[float, float]
+    time: float | None
+    gradients: int
+    hvps: int
+    seconds_per_gradient: float
+    init_sharpness: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        thresholds: Iterable[Threshold],
+        *,
+        gradients: int,
+        hvps: int,
+        wall_s: float,
+        init_sharpness: float | None,
+    ) -> FlowSummary:
+        """The summary of a flow that took ``wall_s`` seconds."""
+        reached = [t for t in thresholds if t.status == "reached" and t.max_sharpness]
+        return cls(
+            sharpness={t.epsilon: t.max_sharpness for t in reached if t.max_sharpness},
+            time=max((t.time for t in reached), default=None),
+            gradients=gradients,
+            hvps=hvps,
+            seconds_per_gradient=wall_s / max(gradients + hvps, 1),
+            init_sharpness=init_sharpness,
+        )
+
+    def critical_rate(self, epsilon: float) -> float | None:
+        """η_c = 2 / s_gf(ε), or None where the flow did not reach ε."""
+        sharpness = self.sharpness.get(epsilon)
+        return None if sharpness is None else 2 / sharpness
+
+    @property
+    def initial_rate(self) -> float | None:
+        """2 over the sharpness at θ0, or None where that is 0 or was not measured."""
+        return 2 / self.init_sharpness if self.init_sharpness else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +88,7 @@ class SettledTrials:
         eta: the learning rate; NaN of a flow.
         attempt: the attempt that settled it.
         diverged: whether its loss grew beyond bounds.
-        seconds: what that attempt took: of what a pack took, its share.
+        seconds: what that attempt took; of what a batch took, its share.
         finished_at: when, in microseconds since the epoch.
         digested: whether the digest of its data is known, as in all rows but those of versions that
             named trials otherwise.
@@ -67,21 +124,17 @@ class SettledTrials:
 
 
 _ARRAYS = [f.name for f in dataclasses.fields(SettledTrials) if f.name != "flows"]
-_TYPES: dict[str, Any] = {
-    "trial": np.uint64,
-    "column": np.uint64,
-    "is_flow": np.bool_,
-    "eta": np.float64,
-    "attempt": np.int64,
-    "diverged": np.bool_,
-    "seconds": np.float64,
-    "finished_at": np.int64,
-    "digested": np.bool_,
-}
-
-_NONE: dict[str, Any] = {name: np.zeros(0, _TYPES[name]) for name in _ARRAYS}
-
-NOTHING_SETTLED = SettledTrials(**_NONE)
+NOTHING_SETTLED = SettledTrials(
+    trial=np.zeros(0, np.uint64),
+    column=np.zeros(0, np.uint64),
+    is_flow=np.zeros(0, np.bool_),
+    eta=np.zeros(0),
+    attempt=np.zeros(0, np.int64),
+    diverged=np.zeros(0, np.bool_),
+    seconds=np.zeros(0),
+    finished_at=np.zeros(0, np.int64),
+    digested=np.zeros(0, np.bool_),
+)
 
 
 def newest(parts: Sequence[SettledTrials]) -> SettledTrials:

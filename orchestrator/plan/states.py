@@ -15,7 +15,7 @@ Integers = npt.NDArray[np.int64]
 class State(IntEnum):
     """Of one trial.
 
-    ``BLOCKED`` trials cannot be laid out, for their flow failed or gives no learning rates.
+    ``BLOCKED`` trials cannot be laid out: their flow failed or gives no learning rates.
     ``ABSENT`` numbers stand for no trial: two learning rates of the file turned out to be one.
     """
 
@@ -40,8 +40,6 @@ def states_of(
     results: Codes,
     failed: Mask,
     running: Mask,
-    *,
-    laid_out: Mask,
     blocked: Mask,
     known: Integers,
     first_above: Integers,
@@ -53,10 +51,9 @@ def states_of(
         results: (C, k), of :class:`Result`.
         failed: (C, k), trials that are not tried again.
         running: (C, k).
-        laid_out: (C,), whether the learning rates are known.
-        blocked: (C,), whether the flow's result gives none.
-        known: (C,), the number of GD trials where they are laid out.
-        first_above: (C,), the place of the first GD trial above 2 η_c there.
+        blocked: (C,), whether the flow's result gives no learning rates.
+        known: (C,), the number of GD trials.
+        first_above: (C,), the place of the first GD trial above 2 η_c.
         stop_after_divergences: of the columns, all the same.
     """
     states = np.full(results.shape, State.TO_DO, dtype=np.uint8)
@@ -70,7 +67,7 @@ def states_of(
         diverged = results[:, 1:] == Result.DIVERGED
         skipped = places_from(first_after(diverged, first_above, stop_after_divergences), states)
         states[skipped & (states == State.TO_DO)] = State.SKIPPED
-    states[laid_out[:, None] & places_from(1 + known, states)] = State.ABSENT
+    states[places_from(1 + known, states)] = State.ABSENT
     return states
 
 

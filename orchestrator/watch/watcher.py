@@ -15,7 +15,7 @@ from orchestrator.ledger.marks import read_rearmed
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.ledger.status import marks_at_work, with_work
 from orchestrator.live import LiveTrial, read_live
-from orchestrator.plan import RunState, State, seconds_to_go
+from orchestrator.plan import RunState, State, extended, seconds_to_go
 from orchestrator.run_directory import SWEEP, sweep_of
 from orchestrator.store import Identity, identity
 from orchestrator.sweep import Sweep
@@ -63,7 +63,8 @@ class Watcher:
         """
         if identity(self._run / SWEEP) != self._sweep_file:
             self._sweep = self._load_sweep()
-            self._state = None if self._state is None else self._state.extended(self._sweep.columns)
+            if self._state is not None:
+                self._state = extended(self._state, self._sweep.columns)
         leases = list(read_leases(self._run))
         marks = marks_at_work(self._run, leases)
         self._state = state = with_work(self._read_tables(), leases, marks)
@@ -126,7 +127,7 @@ class Watcher:
     def _lines(self, state: RunState) -> tuple[ColumnLine, ...]:
         shown = state.counts[:, [State.RUNNING, State.FAILED, State.BLOCKED]].sum(axis=1) > 0
         complete = state.complete
-        shown[[i for i in {*state.leases, *state.early} if not complete[i]]] = True
+        shown[[i for i in {*state.leases, *state.unplaced_running} if not complete[i]]] = True
         lines = []
         for i in np.flatnonzero(shown).tolist():
             column = state.column_at(i)
@@ -177,7 +178,7 @@ def _columns_of(state: RunState) -> Columns:
     complete = state.complete
     bad = state.counts[:, [State.FAILED, State.BLOCKED]].sum(axis=1) > 0
     at_work = state.counts[:, State.RUNNING] > 0
-    at_work[[*state.leases, *state.early]] = True
+    at_work[[*state.leases, *state.unplaced_running]] = True
     return Columns(
         total=len(complete),
         complete=int((complete & ~bad).sum()),

@@ -11,8 +11,7 @@ from jobs import problem as problems
 from orchestrator.engine import timing
 from orchestrator.engine.timing import PRODUCTS_PER_GRADIENT, time_gradients
 from orchestrator.plan import GradientKind
-from orchestrator.plan.cost import prior_seconds_per_gradient
-from orchestrator.plan.gradient_seconds import seconds_by_column
+from orchestrator.plan.cost import prior_seconds_per_gradient, seconds_by_column
 from orchestrator.sweep import Column, EtaGrid, Resources
 
 

@@ -23,7 +23,7 @@ from orchestrator.ledger import (
     unmark,
     utc,
 )
-from orchestrator.plan import Batching, RunningAttempt
+from orchestrator.plan import Batching, RunningAttempt, extended
 from orchestrator.store import Store
 from orchestrator.sweep import EtaGrid, Resources
 
@@ -243,7 +243,7 @@ def test_the_column_that_is_predicted_to_take_longest_is_leased_first(make_queue
     queue = make_queue(slots=1, rates=ALIKE[:1], seeds=(1, 2))
     (first, second, third) = queue.columns
     wider = dataclasses.replace(third, problem=dataclasses.replace(third.problem, width=64))
-    queue.state = queue.state.extended((first, second, wider))
+    queue.state = extended(queue.state, (first, second, wider))
     order = []
     while queue.has_work() and len(order) < 3:
         new = queue.leases.columns - set(order)

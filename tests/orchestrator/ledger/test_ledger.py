@@ -16,7 +16,7 @@ from jobs.spec import Trial
 from orchestrator.ledger import Ledger, part_name, read_marks, rearm, settled_trials_of_rows, utc
 from orchestrator.ledger.attempts import attempt_row, close_marks
 from orchestrator.ledger.marks import mark_running
-from orchestrator.plan import Attempt, Counts, RunningAttempt, RunState, State
+from orchestrator.plan import Attempt, Counts, RunningAttempt, RunState, State, extended
 from orchestrator.store import Store, compact, create, write_part
 from orchestrator.store import read as store_read
 from orchestrator.sweep import Column, parse
@@ -403,7 +403,7 @@ class History:
     def grow(self) -> None:
         denser = parse(TEXT.replace("[0.5, 1.0,", "[0.5, 0.7, 1.0,")).columns
         self.columns = self.chance.choice([COLUMNS, COLUMNS[:2], (denser[0], *COLUMNS[1:])])
-        self.seen = self.seen.extended(self.columns)
+        self.seen = extended(self.seen, self.columns)
         known = {trial.trial_id for its in self.seen for trial, _ in its.trials}
         self.at_work = {n: t for n, t in self.at_work.items() if n in known}
 

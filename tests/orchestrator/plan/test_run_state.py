@@ -21,6 +21,7 @@ from orchestrator.plan import (
     RunState,
     State,
     Threshold,
+    extended,
     newest,
 )
 from orchestrator.sweep import Column, EtaGrid, Resources, parse
@@ -245,14 +246,14 @@ def test_deaths_before_a_run_do_not_count_in_it() -> None:
     trial = one.trials[1]
     for attempt in (1, 2):
         died = Attempt(attempt, "lost", "node_failure")
-        one.state = one.state.lost(trial.trial_id, trial.column_id, died)
+        one.state = one.state.failed(trial.trial_id, trial.column_id, died)
     assert one.state.suspect(trial.trial_id, trial.column_id)
     one.state = one.state.begun()
     assert not one.state.suspect(trial.trial_id, trial.column_id)
     for attempt in (3, 4, 5):
         assert one.states[1] == State.TO_DO
         died = Attempt(attempt, "lost", "node_failure")
-        one.state = one.state.lost(trial.trial_id, trial.column_id, died)
+        one.state = one.state.failed(trial.trial_id, trial.column_id, died)
     assert one.states[1] == State.FAILED
 
 
@@ -393,7 +394,7 @@ def test_a_sweep_that_is_extended_keeps_what_is_known() -> None:
         mine, etas=(EtaGrid(unit="eta_c", multiples=(0.25, 0.5, 0.75, 1.0)),)
     )
     third = column((0.5, 1.0), seed=2)
-    grown = state.extended([third, denser, other])
+    grown = extended(state, [third, denser, other])
     assert [its.counts for its in grown] == [
         Counts(to_do=3),
         Counts(settled=3, to_do=2),
@@ -401,7 +402,7 @@ def test_a_sweep_that_is_extended_keeps_what_is_known() -> None:
     ]
     assert [t.learning_rate for t in grown.column_at(1).ready] == [0.25 * ETA_C, 0.75 * ETA_C]
     assert grown.last_attempt(running.trial_id, other.column_id) == 3
-    back = grown.extended([mine, other])
+    back = extended(grown, [mine, other])
     assert_same(back, state)
 
 

@@ -1,0 +1,77 @@
+"""A run state for a sweep that has changed, and what carries over from another state."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from orchestrator.plan.column_plan import ColumnPlan
+from orchestrator.plan.run_state import OF_TRIALS, RunState
+from orchestrator.plan.settled_trials import SettledTrials, as_number, newest
+from orchestrator.plan.states import Result
+from orchestrator.sweep import Column
+
+
+def extended(state: RunState, columns: Sequence[Column]) -> RunState:
+    """The state when the sweep has become these columns: more of them, or with other learning
+    rates or handling.
+
+    What is known of trials stays known; what is of no column any more is kept apart.
+    """
+    fresh = dataclasses.replace(RunState.of(columns), history=state.history)
+    plans, finished = list(fresh.plans), fresh.finished.copy()
+    arrays = {name: getattr(fresh, name).copy() for name in OF_TRIALS}
+    known = [state.unplaced]
+    for i, column in enumerate(state.columns):
+        j = fresh.layout.index.get(column.column_id)
+        if j is None or fresh.columns[j].etas != column.etas:
+            known.append(_settled_of(state, i))
+            continue
+        plans[j] = ColumnPlan(fresh.columns[j], state.plans[i].flow)
+        finished[j] = state.finished[i]
+        for name in OF_TRIALS:
+            arrays[name][fresh.layout.slot(j)] = getattr(state, name)[state.layout.slot(i)]
+    moved = dataclasses.replace(fresh, plans=tuple(plans), finished=finished, **arrays)
+    moved = moved.settled(newest(known)).restated(range(len(plans)))
+    return with_work_of(moved, state)
+
+
+def with_work_of(state: RunState, other: RunState) -> RunState:
+    """A state with what another one knows of leases and running attempts, and since when."""
+    history = dataclasses.replace(other.history, attempts=state.history.attempts)
+    index = state.layout.index
+    leases = ((other.columns[i].column_id, lease) for i, lease in other.leases.items())
+    handed_out = {}
+    for number, attempt in other.handed_out.items():
+        here = state.number(*other.named(number))
+        if here is not None and state.results[here] == Result.NONE:
+            handed_out[here] = attempt
+    moved = dataclasses.replace(
+        state,
+        history=history,
+        leases={index[name]: lease for name, lease in leases if name in index},
+        handed_out=handed_out,
+    )
+    running = ((*other.named(number), attempt) for number, attempt in other.running.items())
+    return moved.working(running).restated(moved.columns_of(history.attempts))
+
+
+def _settled_of(state: RunState, i: int) -> SettledTrials:
+    """What is settled of a column, as if it were read from the tables."""
+    plan, its = state.plans[i], state.layout.slot(i)
+    places = np.flatnonzero(state.results[its] != Result.NONE)
+    names, flow = plan.names, plan.flow
+    return SettledTrials(
+        trial=names[places],
+        column=np.full(len(places), as_number(plan.column.column_id), dtype=np.uint64),
+        is_flow=places == 0,
+        eta=np.array([np.nan, *plan.learning_rates])[places],
+        attempt=state.attempts[its][places],
+        diverged=state.results[its][places] == Result.DIVERGED,
+        seconds=state.seconds[its][places],
+        finished_at=np.full(len(places), state.finished[i]),
+        digested=np.ones(len(places), dtype=bool),
+        flows={} if flow is None else {int(names[0]): flow},
+    )
