@@ -48,8 +48,9 @@ def note(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Print a warning on stderr."""
-    stderr.print(f"warning: {plain(text)}", style="yellow", markup=False, highlight=False)
+    """Print a warning on stderr; it may have several lines, such as the last ones of a log."""
+    lines = "\n".join(map(plain, text.split("\n")))
+    stderr.print(f"warning: {lines}", style="yellow", markup=False, highlight=False)
 
 
 def stdout(most: int = WIDE) -> Console:

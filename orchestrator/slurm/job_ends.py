@@ -96,47 +96,34 @@ def _end(
 ) -> JobEnd | None:
     """The end of a start that is on record; None while it is, or may be, at work."""
     by_slurm = start if start is not None and start.over else None
-    if own.end is None and by_slurm is None:
-        if last and own.heartbeat_s < SILENT_SECONDS:
-            return None
+    own_class = None if own.end is None else CLASSES.get(own.end)
+    if by_slurm is not None and (own.end is None or _outweighs(by_slurm, own_class)):
+        return _accounted(by_slurm, own.restart)
+    if own.end is not None:
+        evidence = own.detail or f"its own record says {own.end}"
+    elif not last:
+        evidence = "no word of its own; SLURM started the job again"
+    elif own.heartbeat_s < SILENT_SECONDS:
+        return None
+    else:
         evidence = "no word of its own and none of SLURM's"
-        if not last:
-            evidence = "no word of its own; SLURM started the job again"
-        return _recorded(own, "unknown", None, evidence, bad=True, ended=now - own.heartbeat_s)
-    if own.end is None or _outweighs(by_slurm, CLASSES.get(own.end)):
-        return None if by_slurm is None else _accounted(by_slurm, own.restart)
-    bad = own.end not in IN_ORDER and not own.requeued
-    evidence = own.detail or f"its own record says {own.end}"
-    return _recorded(own, own.end, CLASSES.get(own.end), evidence, bad=bad, ended=own.ended_at)
-
-
-def _outweighs(start: AccountedStart | None, own_class: FailureClass | None) -> bool:
-    """Whether SLURM proves more than the job itself, which does not see its memory run out."""
-    proven = None if start is None else start.failure_class
-    return proven not in (None, "exception") and own_class in (None, "exception")
-
-
-def _recorded(
-    own: StartRecord,
-    end: str,
-    failure_class: FailureClass | None,
-    evidence: str,
-    *,
-    bad: bool,
-    ended: float | None,
-) -> JobEnd:
     return JobEnd(
         job_id=own.job_id,
         restart=own.restart,
-        end=end,
-        failure_class=failure_class,
+        end=own.end or "unknown",
+        failure_class=own_class,
         source="record",
         evidence=evidence,
-        bad=bad,
+        bad=own.end is None or (own.end not in IN_ORDER and not own.requeued),
         nodes=",".join(own.nodes) or None,
         started_at=own.started_at,
-        ended_at=ended,
+        ended_at=own.ended_at if own.end else now - own.heartbeat_s,
     )
+
+
+def _outweighs(start: AccountedStart, own_class: FailureClass | None) -> bool:
+    """Whether SLURM proves more than the job itself, which does not see its memory run out."""
+    return start.failure_class not in (None, "exception") and own_class in (None, "exception")
 
 
 def _accounted(start: AccountedStart, restart: int) -> JobEnd:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from orchestrator.slurm.accounting import Accounting
@@ -156,23 +156,51 @@ def _state(
     now: float,
 ) -> JobState:
     own = record.starts[-1] if record.starts else None
+    known = _known(record, own, job)
     # Only a later start of the job makes an earlier one's sign of life, or its last word, old.
     outlived = job is not None and own is not None and job.restarts > own.restart
     if own is not None and not outlived:
         if own.end is None and own.heartbeat_s < SILENT_SECONDS and not _outlasted(own, job, now):
-            return _by_record(record, own, "running", now, job)
+            return _by_record(known, own, "running", now, job)
         if own.end is not None and (job is None or not job.live) and not own.requeued:
-            return _by_record(record, own, "ended", now, job)
+            return _by_record(known, own, "ended", now, job)
         if own.end is not None and job is not None and phase_of(job.state) in _LEAVING:
-            return _by_record(record, own, "ending", now, job)
+            return _by_record(known, own, "ending", now, job)
     if job is not None:
         return _by_queue(job, own, now)
-    told = _by_accounting(record, accounting, asked, now)
+    told = _by_accounting(known, accounting, asked)
     if told is not None:
         return told
     if own is not None and own.requeued:
-        return _by_record(record, own, "requeued", now, None)
-    return _unknown(record, own, asked, now)
+        return _by_record(known, own, "requeued", now, None)
+    submitted = record.submission.submitted_at if record.submission is not None else now
+    since = submitted if own is None else now - own.heartbeat_s
+    return replace(
+        known,
+        age_s=max(now - since, 0.0),
+        since=since,
+        last_known="pending" if own is None else "running",
+        reason="not in SLURM's queue" if asked else "SLURM gave no answer",
+    )
+
+
+def _known(record: JobRecord, own: StartRecord | None, job: QueuedJob | None) -> JobState:
+    """What is known of a job on record, wherever it stands."""
+    submission = record.submission
+    name = None if job is None else job.name
+    cluster = None if job is None else job.cluster
+    if submission is not None:
+        name, cluster = submission.name, cluster or submission.clusters
+    return JobState(
+        job_id=record.job_id,
+        phase="unknown",
+        source="record",
+        age_s=0.0,
+        nodes=None if own is None else ",".join(own.nodes) or None,
+        restarts=0 if own is None else own.restart,
+        name=name,
+        cluster=cluster,
+    )
 
 
 def _outlasted(own: StartRecord, job: QueuedJob | None, now: float) -> bool:
@@ -192,25 +220,20 @@ _LEAVING = ("running", "ending")
 
 
 def _by_record(
-    record: JobRecord, own: StartRecord, phase: Phase, now: float, job: QueuedJob | None
+    known: JobState, own: StartRecord, phase: Phase, now: float, job: QueuedJob | None
 ) -> JobState:
     alive = phase == "running"
     heard = now - own.heartbeat_s if alive or own.ended_at is None else own.ended_at
     left = None if not alive or own.ends_at is None else max(own.ends_at - now, 0.0)
-    return JobState(
-        job_id=record.job_id,
+    return replace(
+        known,
         phase=phase,
-        source="record",
         age_s=max(now - heard, 0.0),
         since=None if alive else heard,
         end=own.end,
         state=None if job is None else job.state,
         reason=own.detail,
-        nodes=",".join(own.nodes) or None,
-        restarts=own.restart,
         time_left_s=left,
-        name=_name(record, job),
-        cluster=_cluster(record, job),
     )
 
 
@@ -261,11 +284,9 @@ def _silence(job: QueuedJob, own: StartRecord | None, now: float) -> float | Non
     return silence if silence > SILENT_SECONDS else None
 
 
-def _by_accounting(
-    record: JobRecord, accounting: Accounting | None, asked: bool, now: float
-) -> JobState | None:
+def _by_accounting(known: JobState, accounting: Accounting | None, asked: bool) -> JobState | None:
     """What accounting adds where the queue does not have the job: it lags, so it seldom decides."""
-    start = None if accounting is None else accounting.newest(record.job_id)
+    start = None if accounting is None else accounting.newest(known.job_id)
     if accounting is None or start is None:
         return None
     # A lost start is the end of the job only if the queue, which was asked, does not have it again;
@@ -274,47 +295,14 @@ def _by_accounting(
     ended = start.final or gone
     if not ended and (asked or start.over):
         return None
-    return JobState(
-        job_id=record.job_id,
+    return replace(
+        known,
         phase="ended" if ended else phase_of(start.ending.state),
         source="sacct",
-        age_s=0.0,
         since=start.ended_at if ended else None,
         end=start.ending.state if ended else None,
         state=start.ending.state,
         reason=str(start) if ended else None,
         nodes=start.nodes,
-        restarts=len(accounting.starts[record.job_id]) - 1,
-        name=_name(record, None),
-        cluster=_cluster(record, None),
+        restarts=len(accounting.starts[known.job_id]) - 1,
     )
-
-
-def _unknown(record: JobRecord, own: StartRecord | None, asked: bool, now: float) -> JobState:
-    submitted = record.submission.submitted_at if record.submission is not None else now
-    since = submitted if own is None else now - own.heartbeat_s
-    return JobState(
-        job_id=record.job_id,
-        phase="unknown",
-        source="record",
-        age_s=max(now - since, 0.0),
-        since=since,
-        last_known="pending" if own is None else "running",
-        reason="not in SLURM's queue" if asked else "SLURM gave no answer",
-        nodes=None if own is None else ",".join(own.nodes) or None,
-        restarts=0 if own is None else own.restart,
-        name=_name(record, None),
-        cluster=_cluster(record, None),
-    )
-
-
-def _name(record: JobRecord, job: QueuedJob | None) -> str | None:
-    if record.submission is not None:
-        return record.submission.name
-    return None if job is None else job.name
-
-
-def _cluster(record: JobRecord, job: QueuedJob | None) -> str | None:
-    if job is not None and job.cluster is not None:
-        return job.cluster
-    return None if record.submission is None else record.submission.clusters

@@ -77,8 +77,6 @@ TIME_FORMS = (
 _TIME_FORM = re.compile(r"(?:(?P<days>\d{1,6})-)?(?P<clock>\d{1,9}(?::\d{1,9}){0,2})")
 _ENDLESS = ("UNLIMITED", "INFINITE", "-1")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_MEMORY = re.compile(r"\d{1,12}(?:[KMGT]B?)?", re.IGNORECASE)
-_INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{1,15}")
 _OPTION = re.compile(r"[a-z][a-z0-9-]+")
 
 
@@ -86,12 +84,6 @@ def _line(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or _CONTROL.search(value):
         raise ValueError("one line of text")
     return value.strip()
-
-
-def _memory(value: str) -> str:
-    if not _MEMORY.fullmatch(value):
-        raise ValueError("no amount of memory")
-    return value
 
 
 def _time(value: str) -> str:
@@ -103,12 +95,6 @@ def _temp_root(value: str) -> str:
     if not value.startswith("/") or len(value.encode()) > LONGEST_ROOT:
         raise ValueError("no short absolute path")
     return value.rstrip("/") or "/"
-
-
-def _interface(value: str) -> str:
-    if not _INTERFACE.fullmatch(value):
-        raise ValueError("no name of an interface")
-    return value
 
 
 def _setup(value: object) -> tuple[str, ...]:
@@ -172,8 +158,11 @@ class Profile(BaseModel):
     cpus_per_node: Annotated[Count, Field(ge=1)] = Field(
         description=_WHOLE.format(1) + ", the CPUs that a job gets on each node"
     )
-    memory_per_node: Annotated[OneLine, AfterValidator(_memory)] | None = Field(
-        default=None, description="memory as SLURM takes it, such as 64G, or 0 for all of a node"
+    memory_per_node: Annotated[OneLine, Field(pattern=r"^[0-9]{1,12}(?i:[KMGT]B?)?$")] | None = (
+        Field(
+            default=None,
+            description="memory as SLURM takes it, such as 64G, or 0 for all of a node",
+        )
     )
     time: Annotated[OneLine, AfterValidator(_time)] | None = Field(
         default=None, description=TIME_FORMS
@@ -196,10 +185,10 @@ class Profile(BaseModel):
     )
     temp_root: Annotated[OneLine, AfterValidator(_temp_root)] = Field(
         default="/tmp",
-        description=f"an absolute path of at most {LONGEST_ROOT} bytes, where Ray's sockets lie "
-        "below it and their paths may have 107, on a disk of the node itself, such as /tmp",
+        description=f"an absolute path of at most {LONGEST_ROOT} bytes (Ray's sockets lie "
+        "below it, and their paths may have 107), on a disk of the node itself, such as /tmp",
     )
-    interface: Annotated[OneLine, AfterValidator(_interface)] | None = Field(
+    interface: Annotated[OneLine, Field(pattern=r"^[A-Za-z0-9._:@-]{1,15}$")] | None = Field(
         default=None, description="the name of a network interface of the nodes, such as ib0"
     )
     stop_seconds_before_end: Annotated[int, Field(ge=1, le=65_535)] = Field(

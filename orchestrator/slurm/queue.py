@@ -105,28 +105,26 @@ def parse_queue(text: str, user: str) -> list[QueuedJob]:
         values = [value.strip() for value in line.split(SEPARATOR)]
         if len(values) <= len(FIELDS):
             continue
-        # With several clusters, a line of its own may name each, before the first of its jobs.
-        cluster = values[0].split("\n")[-1].strip()
-        owner, job_id, raw_id, state, reason, restarts, *rest = values[1:]
-        submitted, starts, ends, limit, nodes, name = rest[:6]
-        comment = SEPARATOR.join(rest[6:-1])
-        if owner != user:
+        found = dict(zip(FIELDS, values, strict=False))
+        if found["UserID"] != user:
             continue
+        restarts = found["RestartCnt"]
         jobs.append(
             QueuedJob(
-                job_id=job_id,
-                raw_id=raw_id,
-                state=state,
-                reason=_said(reason),
+                job_id=found["JobArrayID"],
+                raw_id=found["JobID"],
+                state=found["State"],
+                reason=_said(found["Reason"]),
                 restarts=int(restarts) if restarts.isdigit() else 0,
-                submitted_at=moment(submitted),
-                starts_at=moment(starts),
-                ends_at=moment(ends),
-                time_limit=limit,
-                nodes=_said(nodes),
-                name=name,
-                comment=_said(comment),
-                cluster=_said(cluster),
+                submitted_at=moment(found["SubmitTime"]),
+                starts_at=moment(found["StartTime"]),
+                ends_at=moment(found["EndTime"]),
+                time_limit=found["TimeLimit"],
+                nodes=_said(found["NodeList"]),
+                name=found["Name"],
+                comment=_said(SEPARATOR.join(values[len(FIELDS) - 1 : -1])),
+                # With several clusters, a line of its own may name each, before its first job.
+                cluster=_said(found["Cluster"].split("\n")[-1].strip()),
             )
         )
     return jobs
