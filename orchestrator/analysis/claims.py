@@ -43,6 +43,8 @@ class ClaimVerdict:
     statement_id: str
     verdict: str
     numbers: str
+    n_holds: int = 0
+    n_decided: int = 0
 
 
 ON_THE_EDGE = Claim("above η_c the final sharpness is 2/η", "edge_above")
@@ -86,8 +88,8 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     "e14": (*TRANSITION, Claim("under mup s_gf does not depend on the width", "width_mup")),
     "e15": (*TRANSITION, Claim("under ntk s_gf depends on the width", "width_ntk", False)),
     "e16": tuple(
-        Claim(f"above η_c the {name.replace('_', ' ')} is smaller than below", f"{name}_falls")
-        for name in FALLING
+        Claim(f"above η_c the {words} is smaller than below", f"{name}_falls")
+        for name, words in FALLING.items()
     ),
     "e17": (
         *ALIGNED,
@@ -118,9 +120,8 @@ def verdicts(experiment: str, trials: pa.Table, measures: pa.Table) -> Iterator[
             known[chosen] = judged(rows, measures)[1]
         statement = known[chosen][claim.statement_id]
         found = (statement if claim.holds else statement.contrary()).finding()
-        yield ClaimVerdict(
-            experiment, claim.sentence, claim.statement_id, found["verdict"], found["numbers"]
-        )
+        read_off = {name: found[name] for name in ("verdict", "numbers", "n_holds", "n_decided")}
+        yield ClaimVerdict(experiment, claim.sentence, claim.statement_id, **read_off)
 
 
 def undecided(experiment: str, why: str) -> Iterator[ClaimVerdict]:

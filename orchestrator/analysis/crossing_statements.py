@@ -48,7 +48,12 @@ READ = ("steps", "distance_from_init", "distance_from_flow")
 
 READ_MEASURES = ("trial_id", "epsilon", "point", "measure", "layer", "value")
 
-FALLING = ("trace", "frobenius", "adaptive_sharpness", "average_sharpness")
+FALLING = {
+    "trace": "trace",
+    "frobenius": "Frobenius norm",
+    "adaptive_sharpness": "adaptive sharpness",
+    "average_sharpness": "average sharpness",
+}
 """The further measures of which it is asked whether they fall above η_c."""
 
 
@@ -212,13 +217,12 @@ def _of_measures(trials: pa.Table, measures: pa.Table, gd: _Gd) -> Iterator[Stat
         rise["l1_rises"][there],
         f"{PLACES} with norms of the midpoint",
     )
-    for name in FALLING:
+    for name, words in FALLING.items():
         values = measured.values(name, "end")
         there = gd.there(values)
         below, above = (np.isfinite(values) & side for side in (gd.ratio < BELOW, gd.ratio > ABOVE))
         level = medians(values[below], gd.rows.place[below], len(gd.eta_c))
         last = firsts([-gd.rows.eta[above]], gd.rows.place[above], len(gd.eta_c))
-        words = name.replace("_", " ")
         yield Statement(
             f"{name}_falls",
             f"Above η_c the {words} is smaller than below.",

@@ -89,7 +89,7 @@ class PaperTables:
         theirs = pc.is_in(self.measures["trial_id"], ours["trial_id"].unique())
         whole = pc.and_(theirs, pc.is_null(self.measures["layer"]))
         for name, table, schema, notes in (
-            ("trials", ours, TRIALS, {}),
+            ("trials", ours.select(KEPT_TRIALS), TRIALS, {}),
             ("measures", self.measures.filter(whole).sort_by(order[1:]), MEASURES, {}),
             ("experiments", self.experiments, EXPERIMENTS, {_MACHINE: machine}),
         ):

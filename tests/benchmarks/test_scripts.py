@@ -178,6 +178,14 @@ SCRIPTS = {
             ),
         ]
     ),
+    "paper_small.py": Script(
+        [
+            Table(
+                [f"E{number}" for number in range(1, 22)],
+                {"columns": COUNT, "settled": (0, 1000), "left": (0, 1000), "holds": (0, 6)},
+            )
+        ]
+    ),
     "phases.py": Script(
         [
             Table(

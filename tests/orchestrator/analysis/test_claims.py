@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pytest
 from jobs.spec import Problem, Protocol
 from orchestrator.analysis import crossing_statements, statements
 from orchestrator.analysis.claims import CLAIMS, undecided, verdicts
+from orchestrator.analysis.paper_tables import EXPERIMENTS, PaperTables
 from orchestrator.analysis.run import judged
 from orchestrator.analysis.statements import Statement
 from orchestrator.analysis.verdict import FAILS, HOLDS, UNDECIDED
@@ -393,6 +395,28 @@ def test_every_experiment_has_a_verdict_for_each_claim(experiment: str) -> None:
     found = list(verdicts(experiment, *tables(place())))
     assert [verdict.claim for verdict in found] == [c.sentence for c in CLAIMS[experiment]]
     assert {verdict.experiment for verdict in found} == {experiment}
+
+
+def test_kept_tables_are_judged_as_those_of_a_run_are(tmp_path: Path) -> None:
+    trials, measures = tables(*measured("trace", rising=False), place(seed=1))
+    in_both = [{"experiment": name, "n_settled": 10, "n_left": 0} for name in ("e08", "e16")]
+    open_ = {"experiment": "e05", "n_settled": 3, "n_left": 7}
+    column = trials["column_id"][0].as_py()
+    experiments = [{**row, "column_id": column} for row in (*in_both, open_)]
+    whole = PaperTables(trials, measures, pa.Table.from_pylist(experiments, schema=EXPERIMENTS))
+    whole.keep(tmp_path / "kept", "2 cores")
+    kept = PaperTables.kept(tmp_path / "kept")
+    assert kept.machine == "2 cores"
+    assert "hostname" not in kept.trials.column_names
+    assert kept.trials["column_id"].unique().to_pylist() == [column]
+    assert kept.measures.num_rows == len(RATES)
+    found = list(kept.verdicts())
+    assert found == list(whole.verdicts())
+    assert {one.experiment for one in found} == set(CLAIMS)
+    said = {(one.experiment, one.statement_id): (one.verdict, one.numbers) for one in found}
+    assert said["e08", "kink"][0] == said["e16", "trace_falls"][0] == HOLDS
+    assert said["e05", "valley"] == (UNDECIDED, "not settled: 3 of 10 trials are")
+    assert said["e20", "sharpness_fades"] == (UNDECIDED, "the tables have no column of it")
 
 
 BY_CHANCE = {"sharpness": 9.6, "l1_norm": 1.0, "test_loss": 1e-9}

@@ -95,3 +95,19 @@ def test_an_experiment_without_its_data_is_undecided_and_says_why(
 def test_every_small_experiment_has_claims_and_every_claim_an_experiment() -> None:
     folder = Path(verify.__file__).parents[2] / verify.SMALL
     assert sorted(path.name[:3] for path in folder.glob("e*.yaml")) == sorted(CLAIMS)
+
+
+def test_kept_tables_are_judged_and_nothing_is_run(eos: Callable[..., Any]) -> None:
+    kept = Path(verify.__file__).parents[2] / "docs" / "paper-small"
+    answer = eos("verify", "--paper-small", "--kept", kept, "--json")
+    assert answer.status == 0
+    found = [(one["experiment"], one["claim"]) for one in json.loads(answer.out)]
+    assert found == [(name, one.sentence) for name, claims in CLAIMS.items() for one in claims]
+
+
+def test_a_folder_without_kept_tables_is_named(eos: Callable[..., Any], tmp_path: Path) -> None:
+    answer = eos("verify", "--paper-small", "--kept", tmp_path)
+    assert answer.status == 2
+    assert answer.error.startswith(f"--kept is {str(tmp_path)!r}; ")
+    answer = eos("verify", "--paper-small", "--kept", tmp_path, "--run-dir", tmp_path)
+    assert answer.error.startswith(f"--run-dir is {str(tmp_path)!r}; with --kept nothing is run")
