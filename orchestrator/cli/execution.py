@@ -139,14 +139,14 @@ def _lead(
     """How the run ended, and why some of it was left to others."""
     name = sweep_of(run).name
     with Progress(name) as progress:
-        growing = GrowingSweep(run, allocation, progress.warn) if sweep is None else None
+        growing = GrowingSweep(run, allocation, warn) if sweep is None else None
         outcome = execute(
             run,
             name,
             sweep.columns if sweep is not None else (growing and growing.read()) or (),
             grown=(lambda: None) if growing is None else growing.read,
             observe=progress.show,
-            warn=progress.warn,
+            warn=warn,
             quiet=not debug,
             environment=None if job is None else job.environment(),
             log=log,

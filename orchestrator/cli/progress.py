@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.output import duration, note, stderr, warn
+from orchestrator.cli.output import duration, note
+from orchestrator.cli.output import stderr as console
 from orchestrator.engine import Snapshot, TrialProgress
 
 MOST_SHOWN = 8
@@ -24,7 +26,7 @@ class Progress:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._live = Live(console=stderr, refresh_per_second=4) if stderr.is_terminal else None
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
         self._started = time.monotonic()
         self._last_line, self._last_ended = -math.inf, -1
 
@@ -48,39 +50,47 @@ class Progress:
         pause = 1.0 if ended != self._last_ended else LINE_SECONDS
         if now - self._last_line >= pause or trials.left == 0:
             self._last_line, self._last_ended = now, ended
-            note(self._line(snapshot))
+            note(_line(snapshot))
 
-    def warn(self, message: str) -> None:
-        """Say something that the user should know, without disturbing the display."""
-        warn(message)
-
-    def _line(self, snapshot: Snapshot) -> str:
-        running = "; ".join(_running(item) for item in snapshot.running[:MOST_SHOWN])
-        trials = snapshot.trials
-        failed = f", {trials.failed} failed" if trials.failed else ""
-        return (
-            f"{time.strftime('%H:%M:%S')} {trials.settled}/{trials.wanted} trials, "
-            f"{snapshot.columns_complete}/{snapshot.columns} columns done{failed}"
-            f"{_time_to_go(snapshot)}{' · ' + running if running else ''}"
-        )
-
-    def _display(self, snapshot: Snapshot) -> RenderableType:
-        bars = Table.grid(padding=(0, 1))
-        for label, done, total in (
-            ("columns", snapshot.columns_complete, snapshot.columns),
-            ("trials", snapshot.trials.settled, snapshot.trials.wanted),
-        ):
-            bar = ProgressBar(total=max(total, 1), completed=done, width=40)
-            bars.add_row(label, bar, f"{done}/{total}")
-        number = snapshot.trials.failed
-        failed = Text(f"{number} failed", style="red" if number else "dim")
+    def _display(self, snapshot: Snapshot) -> Group:
+        columns, trials = snapshot.columns, snapshot.trials
+        failed = Text(f"{trials.failed} failed", style="red" if trials.failed else "dim")
         elapsed = duration(time.monotonic() - self._started)
         head = Text.assemble((self._name, "bold"), f"  {elapsed}{_time_to_go(snapshot)}  ", failed)
+        done = bars(
+            [
+                ("columns", columns.complete, columns.total, Text()),
+                ("trials", trials.settled, trials.wanted, Text()),
+            ],
+            width=40,
+        )
         lines = [Text(_running(item)) for item in snapshot.running[:MOST_SHOWN]]
         hidden = len(snapshot.running) - MOST_SHOWN
         if hidden > 0:
             lines.append(Text(f"and {hidden} more", style="dim"))
-        return Group(head, bars, *lines)
+        return Group(head, done, *lines)
+
+
+def bars(counts: Iterable[tuple[str, int, int, Text]], width: int) -> Table:
+    """A line for each name: a bar, how many of how many are done, and what else is said of it."""
+    table = Table.grid(padding=(0, 1))
+    for name, done, total, more in counts:
+        bar = [ProgressBar(max(total, 1), done, width=width)] if width else []
+        said = Text.assemble((f"{done}/{total} done", "bold"), more)
+        said.no_wrap, said.overflow = True, "ellipsis"
+        table.add_row(name, *bar, said)
+    return table
+
+
+def _line(snapshot: Snapshot) -> str:
+    columns, trials = snapshot.columns, snapshot.trials
+    running = "; ".join(_running(item) for item in snapshot.running[:MOST_SHOWN])
+    failed = f", {trials.failed} failed" if trials.failed else ""
+    return (
+        f"{time.strftime('%H:%M:%S')} {trials.settled}/{trials.wanted} trials, "
+        f"{columns.complete}/{columns.total} columns done{failed}"
+        f"{_time_to_go(snapshot)}{' · ' + running if running else ''}"
+    )
 
 
 def _running(item: TrialProgress) -> str:

@@ -1,10 +1,11 @@
-"""``eos watch``: what a run does, drawn again and again until the user has seen enough."""
+"""``eos watch``: what a run does, drawn again and again until the user ends it."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -34,13 +35,13 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 def watch(
     run: RunArgument,
     every: Annotated[
-        float, typer.Option("--every", metavar="SECONDS", help="Seconds between two looks.")
+        float, typer.Option("--every", metavar="SECONDS", help="Seconds between two updates.")
     ] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Show one frame, and end.")] = False,
     until_done: Annotated[
         bool, typer.Option("--until-done", help="End when nothing is left to do.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one look as JSON, and end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one frame as JSON, and end.")] = False,
 ) -> None:
     """Watch a run live: columns, trials, failures, SLURM jobs.
 
@@ -55,9 +56,9 @@ def watch(
             watcher = _begin(run)
             try:
                 if json:
-                    print_json(_as_json(watcher.look(wait=True)))
+                    print_json(_as_json(watcher.view(wait=True)))
                 elif once:
-                    _print_frame(watcher.look(wait=True), str(run))
+                    _print_frame(watcher.view(wait=True), str(run))
                 elif sys.stdout.isatty() and not Console().is_dumb_terminal:
                     _display(watcher, str(run), every, until_done)
                 else:
@@ -72,7 +73,7 @@ COMMANDS = {"watch": watch}
 
 
 def _begin(run: Path) -> Watcher:
-    """The first look takes a while where there are many files, and a terminal then says so."""
+    """The first reading takes a while where there are many files, and a terminal then says so."""
     if not stderr.is_terminal:
         return Watcher(run)
     with stderr.status(Text(f"reading {plain(str(run))}")):
@@ -86,16 +87,13 @@ def _display(watcher: Watcher, run: str, every: float, until_done: bool) -> None
     before = signal.signal(signal.SIGWINCH, lambda *_: resized.set())
     try:
         with Live(console=console, screen=True, auto_refresh=False) as display:
-            view, trouble = watcher.look(), ""
+            view, trouble = watcher.view(), ""
             while not (until_done and view.finished):
                 display.update(draw(view, run, *console.size, trouble), refresh=True)
                 if resized.wait(every):
                     resized.clear()
-                    continue
-                try:
-                    view, trouble = watcher.look(), ""
-                except OSError as error:  # file servers come back
-                    trouble = sentence(error)
+                else:
+                    view, trouble = _next(watcher, view)
     finally:
         signal.signal(signal.SIGWINCH, before)
     _print_frame(view, run)
@@ -103,32 +101,35 @@ def _display(watcher: Watcher, run: str, every: float, until_done: bool) -> None
 
 def _print_changes(watcher: Watcher, run: str, every: float, until_done: bool) -> None:
     """Print a frame whenever there is something new in it."""
-    last, pause, trouble = None, threading.Event(), ""
+    view, trouble = watcher.view(), ""
+    printed, said = None, ""
     while True:
-        try:
-            view, trouble = watcher.look(), ""
-        except OSError as error:  # file servers come back
-            if last is None:
-                raise
-            if sentence(error) != trouble:
-                trouble = sentence(error)
-                note(f"not up to date: {trouble}")
-            pause.wait(every)
-            continue
-        if (seen := _without_ages(view)) != last:
-            if last is not None:
+        if trouble and trouble != said:
+            note(f"not up to date: {trouble}")
+        said = trouble
+        if (seen := _without_ages(view)) != printed:
+            if printed is not None:
                 print()
-            last = seen
+            printed = seen
             _print_frame(view, run)
             sys.stdout.flush()
         if until_done and view.finished:
             return
-        pause.wait(every)
+        time.sleep(every)
+        view, trouble = _next(watcher, view)
+
+
+def _next(watcher: Watcher, last: View) -> tuple[View, str]:
+    """Where the run stands now; or the last that is known of it, and why it cannot be read."""
+    try:
+        return watcher.view(), ""
+    except OSError as error:  # file servers come back
+        return last, sentence(error)
 
 
 def _print_frame(view: View, run: str) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=UNKNOWN_WIDTH)
-    console.print(draw(view, run, console.width), highlight=False, soft_wrap=True)
+    console.print(draw(view, run, console.width))
 
 
 def _without_ages(view: View) -> View:

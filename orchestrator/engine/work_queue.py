@@ -31,6 +31,7 @@ from orchestrator.ledger import (
 from orchestrator.plan import (
     Attempt,
     Batching,
+    ColumnCounts,
     ColumnState,
     Counts,
     FailureClass,
@@ -70,8 +71,7 @@ class QueueClosedError(BaseException):
 class Snapshot:
     """The progress of a run at one moment. Times in seconds."""
 
-    columns: int
-    columns_complete: int
+    columns: ColumnCounts
     trials: Counts
     running: tuple[TrialProgress, ...]
     remaining_s: float | None
@@ -289,8 +289,7 @@ class WorkQueue:
         steps = {name: running.step for name, running in self._progress.items()}
         seconds = seconds_to_go(self.state, steps, self.gradient_seconds)
         return Snapshot(
-            columns=len(self.columns),
-            columns_complete=int(self.state.complete.sum()),
+            columns=self.state.total_columns,
             trials=self.state.total,
             running=tuple(self._progress.values()),
             remaining_s=None if seconds is None else seconds / max(self.slots, 1),

@@ -2,7 +2,7 @@
 
 from orchestrator.plan.batches import Batching, Ready, first_work
 from orchestrator.plan.column_plan import ColumnPlan
-from orchestrator.plan.column_state import ColumnState, Counts
+from orchestrator.plan.column_state import ColumnCounts, ColumnState, Counts
 from orchestrator.plan.cost import GradientKind, GradientSeconds
 from orchestrator.plan.extension import extended, with_work_of
 from orchestrator.plan.history import Attempt, AttemptOutcome, FailureClass, gives_up
@@ -26,6 +26,7 @@ __all__ = [
     "Attempt",
     "AttemptOutcome",
     "Batching",
+    "ColumnCounts",
     "ColumnPlan",
     "ColumnState",
     "Counts",

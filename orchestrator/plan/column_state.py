@@ -61,6 +61,19 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class ColumnCounts:
+    """How many columns are in which state: ``complete`` ones have nothing left to run and no
+    failures, ``failed`` ones nothing left to run, and trials that failed or are blocked.
+    """
+
+    total: int
+    complete: int
+    running: int
+    waiting: int
+    failed: int
+
+
+@dataclass(frozen=True)
 class ColumnState:
     """One column of a run state: its trials by place, the flow at 0, then GD by ascending η."""
 

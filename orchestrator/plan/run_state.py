@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from jobs.spec import Trial
 from orchestrator.plan.column_plan import ColumnPlan
-from orchestrator.plan.column_state import ColumnState, Counts
+from orchestrator.plan.column_state import ColumnCounts, ColumnState, Counts
 from orchestrator.plan.history import NO_HISTORY, UNKNOWN_COLUMN, Attempt, History
 from orchestrator.plan.layout import Layout
 from orchestrator.plan.placing import placed, with_flows
@@ -218,6 +218,31 @@ class RunState:
         """Of each column, whether nothing is left to run."""
         done: npt.NDArray[np.bool_] = self.counts[:, [State.TO_DO, State.RUNNING]].sum(axis=1) == 0
         return done
+
+    @property
+    def flawed(self) -> npt.NDArray[np.bool_]:
+        """Of each column, whether trials failed or are blocked."""
+        bad: npt.NDArray[np.bool_] = self.counts[:, [State.FAILED, State.BLOCKED]].sum(axis=1) > 0
+        return bad
+
+    @property
+    def active(self) -> npt.NDArray[np.bool_]:
+        """Of each column, whether a run works on it and something is left to run."""
+        active = self.counts[:, State.RUNNING] > 0
+        active[[*self.leases, *self.unplaced_running]] = True
+        return active & ~self.complete
+
+    @property
+    def total_columns(self) -> ColumnCounts:
+        """All columns by state."""
+        complete, flawed, active = self.complete, self.flawed, self.active
+        return ColumnCounts(
+            total=len(complete),
+            complete=int((complete & ~flawed).sum()),
+            running=int(active.sum()),
+            waiting=int((~complete & ~active).sum()),
+            failed=int((complete & flawed).sum()),
+        )
 
     @property
     def total(self) -> Counts:

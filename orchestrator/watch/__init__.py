@@ -1,12 +1,11 @@
-"""Where a run stands, looked at again and again: read off its directory, and never written."""
+"""Where a run stands, read off its directory again and again; nothing is written there."""
 
 from orchestrator.watch.failures import Failure
-from orchestrator.watch.view import ColumnLine, Columns, Jobs, RunningTrial, View
+from orchestrator.watch.view import ColumnLine, Jobs, RunningTrial, View
 from orchestrator.watch.watcher import Watcher
 
 __all__ = [
     "ColumnLine",
-    "Columns",
     "Failure",
     "Jobs",
     "RunningTrial",

@@ -1,4 +1,4 @@
-"""A run's SLURM jobs, asked for now and then only, and never waited for while others look on."""
+"""The SLURM jobs of a run: SLURM is asked now and then, and nobody waits for its answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class JobWatch:
         self._asked_at: float | None = None
         self._thread: threading.Thread | None = None
 
-    def look(self, *, wait: bool) -> Jobs:
+    def jobs(self, *, wait: bool) -> Jobs:
         """The jobs as they were last seen; with ``wait``, not without an answer if one is due."""
         now = self._clock()
         due = self._asked_at is None or now - self._asked_at >= ASK_SECONDS

@@ -1,31 +1,17 @@
-"""What is to be seen of a run at one moment, as a plain value."""
+"""What there is to see of a run at one moment, as a plain value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.plan import Counts
+from orchestrator.plan import ColumnCounts, Counts
 from orchestrator.slurm.job_states import JobState
 from orchestrator.watch.failures import Failure
 
 
 @dataclass(frozen=True)
-class Columns:
-    """How many columns are complete, worked on, waiting, and with failures or blocked.
-
-    One with failures is counted as such when nothing of it is left to do.
-    """
-
-    total: int
-    complete: int
-    running: int
-    waiting: int
-    failed: int
-
-
-@dataclass(frozen=True)
 class ColumnLine:
-    """A column that is worked on, or that has failures; ``blocked`` says why it cannot go on."""
+    """A column that runs, or that has failures; ``blocked`` says why it cannot go on."""
 
     column_id: str
     label: str
@@ -35,11 +21,11 @@ class ColumnLine:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial that runs. What only its process knows is None where that has not said it yet.
+    """A trial that runs. Step, loss, sharpness and their age come from its process: None before.
 
     ``column`` is its column in the words that tell it from the others; empty where there is one
-    only. ``learning_rate`` is None of a flow, whose edge is unknown. ``sharpness`` is S at the last
-    recorded points, the oldest first.
+    only. ``learning_rate`` is None for a flow, and where it is not known here yet. ``sharpness`` is
+    S at the last recorded points, the oldest first.
     """
 
     trial_id: str
@@ -54,7 +40,7 @@ class RunningTrial:
 
     @property
     def at_edge(self) -> tuple[float | None, ...]:
-        """S·η/2 at the last recorded points, 1 at the edge of stability; of a flow, nothing."""
+        """S·η/2 at the last recorded points, 1 at the edge of stability; nothing for a flow."""
         if self.learning_rate is None:
             return ()
         half = self.learning_rate / 2
@@ -78,9 +64,9 @@ class View:
     """Where a run stands.
 
     Attributes:
-        name: the sweep's.
+        name: the sweep's name.
         folder: the last part of the run directory's path.
-        now: when this was seen; seconds since the epoch, as all times here.
+        now: when this was read; seconds since the epoch, as all times here.
         since: when its first trial began; None before.
         until: when the last attempt ended that is on record; None before.
         columns: how many are in which state.
@@ -88,8 +74,8 @@ class View:
         remaining_s: predicted seconds for one process; None before anything was timed that
             they could rest on.
         processes: how many compute now.
-        held: whether somebody works on it.
-        lines: the columns that are worked on or have failures, the former first.
+        active: whether any run works on it.
+        lines: the columns that run or have failures, the former first.
         running: the trials that run, in the order of the sweep.
         failures: the last failed attempts of trials that are not settled, the newest first.
         jobs: its SLURM jobs.
@@ -100,11 +86,11 @@ class View:
     now: float
     since: float | None
     until: float | None
-    columns: Columns
+    columns: ColumnCounts
     trials: Counts
     remaining_s: float | None
     processes: int
-    held: bool
+    active: bool
     lines: tuple[ColumnLine, ...]
     running: tuple[RunningTrial, ...]
     failures: tuple[Failure, ...]

@@ -1,10 +1,9 @@
-"""Looks at a run directory again and again, and reads only what has changed."""
+"""Reads a run directory again and again, each time only what has changed."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,23 @@ from orchestrator.ledger.marks import read_rearmed
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.ledger.status import marks_at_work, with_work
 from orchestrator.live import LiveTrial, read_live
-from orchestrator.plan import RunState, State, extended, seconds_to_go
+from orchestrator.plan import RunState, extended, seconds_to_go
 from orchestrator.run_directory import SWEEP, sweep_of
 from orchestrator.store import Identity, identity
 from orchestrator.sweep import Sweep
 from orchestrator.sweep.labels import column_labels, short_labels
-from orchestrator.watch.changes import Changes
 from orchestrator.watch.failures import Attempts
 from orchestrator.watch.jobs import JobWatch
-from orchestrator.watch.view import ColumnLine, Columns, RunningTrial, View
+from orchestrator.watch.view import ColumnLine, RunningTrial, View
 
 Live = Mapping[tuple[str, int, ProcessIdentity], tuple[LiveTrial, float]]
 
 LONG_SECONDS, PAUSE = 0.5, 10
-"""Where a look at the tables takes longer, as at tens of thousands of files, there are so many
-times as many seconds between two of them."""
+"""Where reading the tables takes longer, as with tens of thousands of files, the next reading waits
+for this multiple of the time it took."""
+
+QUIET_NS = 2_000_000_000
+"""Younger times may hide a second change: file systems count in ticks, some in whole seconds."""
 
 
 class Watcher:
@@ -55,7 +56,7 @@ class Watcher:
         self._state: RunState | None = None
         self._jobs = JobWatch(run, self._sweep.name, clock)
 
-    def look(self, *, wait: bool = False) -> View:
+    def view(self, *, wait: bool = False) -> View:
         """Where the run stands now; ``wait`` for SLURM's answer about its jobs if it is asked.
 
         Raises:
@@ -69,7 +70,12 @@ class Watcher:
         marks = marks_at_work(self._run, leases)
         self._state = state = with_work(self._read_tables(), leases, marks)
         marks = [mark for mark in marks if not self._ledger.has_settled(mark.trial_id)]
-        live = _live(self._run)
+        live: Live = {
+            (trial.trial_id, trial.attempt, process.owner): (trial, process.age)
+            for process in read_live(self._run)
+            for trial in process.trials
+        }
+        steps = {name: said.step for (name, _, _), (said, _) in live.items()}
         began = [mark.started_at for mark in marks]
         since = self._attempts.since
         failed = {trial.trial_id for _, trial in state.failures()}
@@ -79,15 +85,15 @@ class Watcher:
             now=time.time(),
             since=min([*began, *([] if since is None else [since])], default=None),
             until=self._attempts.until,
-            columns=_columns_of(state),
+            columns=state.total_columns,
             trials=state.total,
-            remaining_s=self._remaining(state, live),
+            remaining_s=seconds_to_go(state, steps, read_gradient_seconds(self._run)),
             processes=len({mark.owner for mark in marks}),
-            held=bool(state.leases or marks),
+            active=bool(state.leases or marks),
             lines=self._lines(state),
             running=self._running(state, marks, live),
             failures=self._attempts.failures(self._ledger.has_settled, failed),
-            jobs=self._jobs.look(wait=wait),
+            jobs=self._jobs.jobs(wait=wait),
         )
 
     def close(self) -> None:
@@ -125,72 +131,66 @@ class Watcher:
         return state
 
     def _lines(self, state: RunState) -> tuple[ColumnLine, ...]:
-        shown = state.counts[:, [State.RUNNING, State.FAILED, State.BLOCKED]].sum(axis=1) > 0
-        complete = state.complete
-        shown[[i for i in {*state.leases, *state.unplaced_running} if not complete[i]]] = True
         lines = []
-        for i in np.flatnonzero(shown).tolist():
+        for i in np.flatnonzero(state.active | state.flawed).tolist():
             column = state.column_at(i)
             name = column.column_id
             lines.append(ColumnLine(name, self._labels[name], column.counts, column.blocked))
         return tuple(sorted(lines, key=lambda line: (line.trials.running == 0, line.trials.failed)))
 
     def _running(self, state: RunState, marks: list[Mark], live: Live) -> tuple[RunningTrial, ...]:
-        """The trials that run, by their column and η; those that start, which have none, last."""
+        """The trials that run, in the order of their columns, and by η within one."""
         found = []
-        by_column: dict[int, list[Mark]] = defaultdict(list)
-        index = state.layout.index
         for mark in marks:
-            if mark.column_id in index:
-                by_column[index[mark.column_id]].append(mark)
-        for i in sorted(by_column):
+            i = state.layout.index.get(mark.column_id)
+            if i is None:
+                continue
             plan = state.plans[i]
-            eta_c = plan.critical_rate
-            of_column = []
-            for mark in by_column[i]:
-                place = plan.places.get(mark.trial_id)
-                trial = None if place is None else plan.trials[place]
-                eta = None if trial is None else trial.learning_rate
-                said, age = live.get((mark.trial_id, mark.attempt, mark.owner), (None, None))
-                of_column.append(
-                    RunningTrial(
-                        trial_id=mark.trial_id,
-                        column=self._short[mark.column_id],
-                        kind="gd" if trial is None else trial.kind,
-                        learning_rate=eta,
-                        eta_over_final_eta_c=eta / eta_c if eta and eta_c else None,
-                        step=None if said is None else said.step,
-                        loss=None if said is None else said.loss,
-                        sharpness=() if said is None else said.sharpness,
-                        age_s=age,
-                    )
-                )
-            found += sorted(of_column, key=lambda one: (one.learning_rate or 0.0, one.trial_id))
-        return tuple(found)
-
-    def _remaining(self, state: RunState, live: Live) -> float | None:
-        """The predicted seconds of one process to the end; None before anything was timed."""
-        done = {name: said.step for (name, _, _), (said, _) in live.items()}
-        return seconds_to_go(state, done, read_gradient_seconds(self._run))
+            place, eta_c = plan.places.get(mark.trial_id), plan.critical_rate
+            trial = None if place is None else plan.trials[place]
+            eta = None if trial is None else trial.learning_rate
+            said, age = live.get((mark.trial_id, mark.attempt, mark.owner), (None, None))
+            running = RunningTrial(
+                trial_id=mark.trial_id,
+                column=self._short[mark.column_id],
+                kind="gd" if trial is None else trial.kind,
+                learning_rate=eta,
+                eta_over_final_eta_c=eta / eta_c if eta and eta_c else None,
+                step=None if said is None else said.step,
+                loss=None if said is None else said.loss,
+                sharpness=() if said is None else said.sharpness,
+                age_s=age,
+            )
+            found.append((i, eta or 0.0, mark.trial_id, running))
+        return tuple(running for *_, running in sorted(found, key=lambda one: one[:3]))
 
 
-def _columns_of(state: RunState) -> Columns:
-    complete = state.complete
-    bad = state.counts[:, [State.FAILED, State.BLOCKED]].sum(axis=1) > 0
-    at_work = state.counts[:, State.RUNNING] > 0
-    at_work[[*state.leases, *state.unplaced_running]] = True
-    return Columns(
-        total=len(complete),
-        complete=int((complete & ~bad).sum()),
-        running=int((~complete & at_work).sum()),
-        waiting=int((~complete & ~at_work).sum()),
-        failed=int((complete & bad).sum()),
-    )
+class Changes:
+    """Remembers when these paths last changed. A folder changes when a file in it comes or goes."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._times: tuple[int, ...] = ()
+        self._quiet = False
+
+    def seen(self) -> bool:
+        """Whether a reader must read again, be it in doubt; always so at first.
+
+        It is called before the reading: what changes meanwhile is seen the next time.
+        """
+        times = tuple(map(_changed_at, self._paths))
+        changed = times != self._times or not self._quiet
+        self._times = times
+        self._quiet = time.time_ns() - max(times) > QUIET_NS
+        return changed
+
+    def forget(self) -> None:
+        """Take back that a change was seen: it could not be read."""
+        self._times = ()
 
 
-def _live(run: Path) -> Live:
-    return {
-        (trial.trial_id, trial.attempt, process.owner): (trial, process.age)
-        for process in read_live(run)
-        for trial in process.trials
-    }
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

@@ -182,7 +182,7 @@ def test_plan_status_watch_and_run_say_the_same_time_to_go_before_a_flow_has_end
     assert 3600 * planned["device_hours"] == pytest.approx(seconds, rel=1e-12)
     assert snapshots[0].remaining_s == pytest.approx(seconds, rel=1e-12)
     assert json.loads(eos("status", run, "--json").out)["remaining_s"] == snapshots[0].remaining_s
-    assert Watcher(run).look().remaining_s == snapshots[0].remaining_s
+    assert Watcher(run).view().remaining_s == snapshots[0].remaining_s
     assert "were timed when a run began" in eos("plan", config, "--run-dir", run).out
     assert len(timed) == 1
 

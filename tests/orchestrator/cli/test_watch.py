@@ -80,7 +80,7 @@ def fail(run: Path, trial: Any, attempt: int, error: str) -> None:
 
 def test_a_running_trial_shows_the_edge_at_its_last_points(working: Path) -> None:
     trial = next_trial(working)
-    view = Watcher(working).look()
+    view = Watcher(working).view()
     (one,) = view.running
     assert (one.trial_id, one.kind, one.step, one.loss) == (trial.trial_id, "gd", 150, 0.25)
     assert one.learning_rate == trial.learning_rate
@@ -88,7 +88,7 @@ def test_a_running_trial_shows_the_edge_at_its_last_points(working: Path) -> Non
     half = trial.learning_rate / 2
     assert one.at_edge == (10 * half, 20 * half, None, 30 * half)
     assert one.column == ""  # there is no other
-    assert (view.processes, view.held, view.finished) == (1, True, False)
+    assert (view.processes, view.active, view.finished) == (1, True, False)
     counts = view.trials
     assert (counts.settled, counts.running, counts.to_do, counts.total) == (2, 1, 1, 4)
     assert (view.columns.total, view.columns.running) == (1, 1)
@@ -96,9 +96,9 @@ def test_a_running_trial_shows_the_edge_at_its_last_points(working: Path) -> Non
 
 def test_steps_that_are_done_shorten_what_is_left(working: Path) -> None:
     trial = next_trial(working)
-    begun = Watcher(working).look().remaining_s
+    begun = Watcher(working).view().remaining_s
     (working / "live").joinpath(*(p.name for p in (working / "live").iterdir())).unlink()
-    fresh = Watcher(working).look()
+    fresh = Watcher(working).view()
     assert begun is not None
     assert fresh.remaining_s is not None
     assert begun < fresh.remaining_s
@@ -109,13 +109,13 @@ def test_steps_that_are_done_shorten_what_is_left(working: Path) -> None:
 def test_a_trial_of_which_nothing_was_said_yet_starts(working: Path) -> None:
     for path in (working / "live").iterdir():
         path.unlink()
-    (one,) = Watcher(working).look().running
+    (one,) = Watcher(working).view().running
     assert (one.step, one.loss, one.sharpness, one.age_s) == (None, None, (), None)
 
 
 def test_what_another_attempt_said_is_not_taken_for_this_one(working: Path) -> None:
     says(working, next_trial(working), (1.0,), attempt=2)
-    (one,) = Watcher(working).look().running
+    (one,) = Watcher(working).view().running
     assert one.sharpness == ()
 
 
@@ -129,9 +129,9 @@ def test_what_a_dead_process_marked_and_said_does_not_run(half_done: Path) -> No
     )
     arguments = [str(half_done), trial.trial_id, trial.column_id]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True)
-    view = Watcher(half_done).look()
+    view = Watcher(half_done).view()
     assert view.running == ()
-    assert (view.held, view.finished, view.to_go_s) == (False, False, None)
+    assert (view.active, view.finished, view.to_go_s) == (False, False, None)
 
 
 def test_later_looks_see_what_came_meanwhile(
@@ -139,14 +139,14 @@ def test_later_looks_see_what_came_meanwhile(
 ) -> None:
     run = compute(tmp_path / "run", config, trials=1)
     watcher = Watcher(run)
-    assert watcher.look().trials.settled == 1
+    assert watcher.view().trials.settled == 1
     fail(run, next_trial(run), 1, "KeyError: 'x'\n\nTraceback")
-    seen = watcher.look()
+    seen = watcher.view()
     (failure,) = seen.failures
     assert (failure.message, failure.failure_class) == ("KeyError: 'x'", "exception")
     assert failure.final == (seen.trials.failed == 1)
     compute(run, config, trials=4)
-    done = watcher.look()
+    done = watcher.view()
     assert (done.trials.settled, done.finished) == (4, True)
     assert done.failures == ()
     assert done.until is not None
@@ -155,24 +155,24 @@ def test_later_looks_see_what_came_meanwhile(
 
 def test_a_failure_that_is_forgiven_is_to_do_again(half_done: Path) -> None:
     watcher, trial = Watcher(half_done), next_trial(half_done)
-    assert watcher.look().failures == ()
+    assert watcher.view().failures == ()
     for attempt in (1, 2, 3):
         fail(half_done, trial, attempt, "ValueError: no")
-    failed = watcher.look()
+    failed = watcher.view()
     assert (failed.trials.failed, failed.trials.to_do) == (1, 1)
     assert [(one.attempt, one.final) for one in failed.failures] == [(3, True)]
     rearm(half_done, trial.trial_id, 3)
-    again = watcher.look()
+    again = watcher.view()
     assert (again.trials.failed, again.trials.to_do) == (0, 2)
     assert [one.final for one in again.failures] == [False]
 
 
 def test_a_sweep_that_grows_is_read_again(eos: Eos, half_done: Path) -> None:
     watcher = Watcher(half_done)
-    assert watcher.look().columns.total == 1
+    assert watcher.view().columns.total == 1
     path = half_done / "sweep.yaml"
     path.write_text(path.read_text().replace("problem:", "problem:\n  seed: [0, 1]"))
-    view = watcher.look()
+    view = watcher.view()
     assert view.columns.total == 2
     assert view.trials.settled == 2
 
@@ -180,7 +180,7 @@ def test_a_sweep_that_grows_is_read_again(eos: Eos, half_done: Path) -> None:
 def test_columns_are_told_apart_by_what_differs(working: Path) -> None:
     path = working / "sweep.yaml"
     path.write_text(path.read_text().replace("problem:", "problem:\n  seed: [0, 1]"))
-    (one,) = Watcher(working).look().running
+    (one,) = Watcher(working).view().running
     assert one.column == "seed 0"
 
 
@@ -260,14 +260,14 @@ class Reel:
     def __init__(self, *views: View) -> None:
         self._views = list(views)
 
-    def look(self) -> View:
+    def view(self) -> View:
         return self._views.pop(0)
 
 
 def test_without_a_terminal_a_frame_comes_only_with_news(
     working: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = Watcher(working).look()
+    first = Watcher(working).view()
     older = replace(first, now=first.now + 9, running=(replace(first.running[0], age_s=9.0),))
     further = replace(first, running=(replace(first.running[0], step=999),))
     end = replace(first, trials=replace(first.trials, running=0, to_do=0), running=())
@@ -298,18 +298,18 @@ def test_slurm_is_asked_at_most_every_thirty_seconds(half_done: Path, slurm: Fak
     ends = time.time() + 3600
     slurm.answers("squeue", queue_line("17", name=name, nodes="n4", ends=ends))
     watcher = Watcher(half_done, clock=lambda: now[0])
-    first = watcher.look(wait=True).jobs
+    first = watcher.view(wait=True).jobs
     (job,) = first.jobs
     assert (job.job_id, job.phase, job.nodes, first.age_s) == ("17", "running", "n4", 0.0)
     assert job.time_left_s is not None
     for passed in (2.0, 15.0, 29.9):
         now[0] = 1000.0 + passed
-        later = watcher.look(wait=True).jobs
+        later = watcher.view(wait=True).jobs
         assert later.age_s == pytest.approx(passed)
         assert later.jobs[0].time_left_s == pytest.approx(job.time_left_s - passed)
     assert len(slurm.calls("squeue")) == 1
     now[0] = 1030.0
-    assert watcher.look(wait=True).jobs.age_s == 0.0
+    assert watcher.view(wait=True).jobs.age_s == 0.0
     assert len(slurm.calls("squeue")) == 2
     assert slurm.calls("sacct", "scontrol", "scancel") == []
 
@@ -342,10 +342,10 @@ def test_nobody_waits_for_a_queue_that_hangs(half_done: Path, slurm: FakeSlurm) 
     slurm.hangs("squeue")
     now = [0.0]
     watcher = Watcher(half_done, clock=lambda: now[0])
-    assert watcher.look().jobs.jobs == ()
+    assert watcher.view().jobs.jobs == ()
     wait_for(lambda: slurm.calls("squeue"))
     now[0] = 60.0
-    assert watcher.look().jobs.jobs == ()
+    assert watcher.view().jobs.jobs == ()
     assert len(slurm.calls("squeue")) == 1
     with contextlib.suppress(ProcessLookupError):
         os.kill(wait_for(lambda: _number(slurm)), signal.SIGKILL)
@@ -363,7 +363,7 @@ def test_a_record_that_cannot_be_read_does_not_end_the_display(
 ) -> None:
     submitted(working)
     (working / "slurm" / "jobs" / "18.json").write_text('{"no": "job"}')
-    view = Watcher(working).look(wait=True)
+    view = Watcher(working).view(wait=True)
     assert "KeyError" in (view.jobs.silence or "")
     assert len(view.running) == 1
 
@@ -453,7 +453,7 @@ def test_what_could_not_be_read_is_read_at_the_next_look(
     working: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watcher = Watcher(working)
-    before = watcher.look().trials.failed
+    before = watcher.view().trials.failed
     fail(working, next_trial(working), 1, "the first")
     fail(working, next_trial(working), 2, "the second")
     for folder in ("trials", "attempts"):  # older than what may hide a second change
@@ -465,14 +465,14 @@ def test_what_could_not_be_read_is_read_at_the_next_look(
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "catch_up", refuse)
         with pytest.raises(OSError, match="stale"):
-            watcher.look()
-    assert watcher.look().trials.failed == before + 1
+            watcher.view()
+    assert watcher.view().trials.failed == before + 1
 
 
 class Trouble(Reel):
     """A reel in which an error stands for a look that fails."""
 
-    def look(self) -> View:
+    def view(self) -> View:
         view: Any = self._views.pop(0)
         if isinstance(view, OSError):
             raise view
@@ -482,7 +482,7 @@ class Trouble(Reel):
 def test_without_a_terminal_a_look_that_fails_is_said_once_and_watching_goes_on(
     working: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = Watcher(working).look()
+    first = Watcher(working).view()
     end = replace(first, trials=replace(first.trials, running=0, to_do=0), running=())
     stale: Any = OSError("stale\x1b[2J")
     command._print_changes(Trouble(first, stale, stale, end), "r", 0.0, until_done=True)  # type: ignore[arg-type]

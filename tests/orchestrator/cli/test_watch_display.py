@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import math
 import unicodedata
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.screen import Screen
 
 from orchestrator.cli.output import plain
-from orchestrator.cli.watch_display import draw, sparkline
-from orchestrator.plan import Counts
+from orchestrator.cli.watch_display import Sparkline, draw
+from orchestrator.plan import ColumnCounts, Counts
 from orchestrator.slurm.job_states import JobState
-from orchestrator.watch import ColumnLine, Columns, Failure, Jobs, RunningTrial, View
+from orchestrator.watch import ColumnLine, Failure, Jobs, RunningTrial, View
 
 GD = RunningTrial(
     trial_id="0123456789abcdef",
@@ -39,11 +43,11 @@ VIEW = View(
     now=1_000_000.0,
     since=1_000_000.0 - 7200,
     until=1_000_000.0 - 60,
-    columns=Columns(36, 3, 2, 30, 1),
+    columns=ColumnCounts(36, 3, 2, 30, 1),
     trials=Counts(settled=61, running=3, to_do=540, failed=1, skipped=7),
     remaining_s=7200.0,
     processes=4,
-    held=True,
+    active=True,
     lines=(
         ColumnLine(
             "c1",
@@ -66,38 +70,53 @@ MANY = replace(
 )
 
 
-def lines(view: View, width: int, height: int | None = None) -> list[str]:
-    return draw(view, "runs/grid-7", width, height).plain.split("\n")
+def lines(
+    view: View, width: int, height: int | None = None, run: str = "runs/grid-7", trouble: str = ""
+) -> list[str]:
+    """The lines of a frame without a terminal, or, with a height, on the screen of one."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, height=height)
+    drawn = draw(view, run, width, height, trouble)
+    console.print(drawn if height is None else Screen(drawn), end="")
+    return [line.rstrip() for line in file.getvalue().removesuffix("\n").split("\n")]
+
+
+def words(drawn: list[str]) -> str:
+    """The lines, with one space between what stands in columns."""
+    return "\n".join(" ".join(line.split()) for line in drawn)
 
 
 @pytest.mark.parametrize("view", [VIEW, MANY], ids=["few", "many"])
 @pytest.mark.parametrize("width", [1, 20, 40, 80, 100, 120, 250])
 @pytest.mark.parametrize("height", [1, 4, 6, 12, 24, 30, 60, 400])
 def test_a_frame_fits_its_terminal(view: View, width: int, height: int) -> None:
-    drawn = draw(view, "runs/grid-7", width, height)
-    assert len(drawn.plain.split("\n")) <= height
-    assert max(line.cell_len for line in drawn.split()) <= width
+    drawn = lines(view, width, height)
+    assert len(drawn) <= height
+    assert max(map(cell_len, drawn)) <= width
+    if height >= 6 and width >= 40:
+        assert drawn[-1] == "Ctrl-C ends watching; the run goes on"
+    assert max(map(cell_len, lines(view, width))) <= width
 
 
 def test_at_80_columns_a_frame_says_all_that_matters() -> None:
-    text = "\n".join(lines(VIEW, 80, 40))
+    text = words(lines(VIEW, 80, 40))
     for said in (
-        "grid  in grid-7  since 1970-01-12",
+        "grid in grid-7 since 1970-01-12",
         ", 2.0 h",
-        "3/36 done, 2 at work, 30 waiting, 1 failed",
-        "68/612 done, 3 running, 540 to do, 1 failed, 7 skipped",
-        "about 30 min to go with 4 processes at work",
+        "3/36 done, 2 running, 30 waiting, 1 failed",
+        "61/605 done, 3 running, 540 to do, 1 failed, 7 skipped",
+        "about 30 min to go with 4 active processes",
         "2×64 tanh seed 0",
-        "1.25            12,345    0.0712   1.010  ▃▄·▅",
-        "flow               100    0.0712    S 50  ▅█",
-        "S·η/2  0 ▁▂▃▄ 1 ▅▆▇█ 2",
-        "1.25            starts         –       –",
+        "2×64 tanh seed 0 1.25 12,345 0.0712 1.010 ▃▄·▅",
+        "flow 100 0.0712 S 50 ▅█",
+        "S·η/2 0 ▁▂▃▄ 1 ▅▆▇█ 2",
+        "1.25 starts – –",
         "eos why runs/grid-7",
-        "fedcba9876543210  out_of_memory  given up  MemoryError: too large",
-        "SLURM jobs  1 live, 0 ended, asked 12 s ago",
-        "4711        running               n[1-2]               1.5 h left",
+        "fedcba9876543210 out_of_memory given up MemoryError: too large",
+        "SLURM jobs 1 live, 0 ended, asked 12 s ago",
+        "4711 running n[1-2] 1.5 h left",
         "mnist-mini-1000 fcn 2×64 tanh mse",
-        "5/17  1 failed, 3 running",
+        "5/17 1 failed, 3 running",
         "its flow ✗",
         "Ctrl-C ends watching",
     ):
@@ -105,11 +124,11 @@ def test_at_80_columns_a_frame_says_all_that_matters() -> None:
 
 
 def test_at_40_columns_a_trial_has_its_rate_its_loss_and_its_edge() -> None:
-    text = lines(VIEW, 40, 40)
-    assert "1.25           0.0712   1.010  ▃▄·▅" in text
+    text = words(lines(VIEW, 40, 40)).split("\n")
+    assert "1.25 0.0712 1.010 ▃▄·▅" in text
     assert not any("2×64 tanh seed 0" in line for line in text)
-    assert "columns 3/36 done, 2 at work, 1 failed" in text
-    assert "trials 68/612 done, 3 running, 1 failed" in [line[:39] for line in text]
+    assert "columns 3/36 done, 2 running, 1 failed" in text
+    assert any(line.startswith("trials 61/605 done, 3 running, 1 fail") for line in text)
 
 
 def test_wide_terminals_show_the_learning_rate() -> None:
@@ -122,18 +141,18 @@ def test_wide_terminals_show_the_learning_rate() -> None:
 def test_one_column_needs_no_name() -> None:
     one = replace(
         VIEW,
-        columns=Columns(1, 0, 1, 0, 0),
+        columns=ColumnCounts(1, 0, 1, 0, 0),
         running=(replace(GD, column=""),),
         lines=(replace(VIEW.lines[0]),),
     )
     text = lines(one, 80, 40)
     assert any(line.startswith("1.25") for line in text)
-    assert not any("columns at work" in line for line in text)
+    assert not any("columns that run" in line for line in text)
 
 
 def test_what_does_not_fit_is_counted() -> None:
     text = "\n".join(lines(MANY, 80, 30))
-    for title in ("running trials", "failures", "SLURM jobs", "columns at work"):
+    for title in ("running trials", "failures", "SLURM jobs", "columns that run"):
         assert title in text
     assert text.count("… and ") == 4
     shown = sum("▃▄·▅" in line for line in lines(MANY, 80, 30))
@@ -149,15 +168,15 @@ def test_without_a_height_there_is_no_hint_for_the_keyboard() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"trials": Counts(settled=17), "columns": Columns(1, 1, 0, 0, 0)}, "finished"),
+        ({"trials": Counts(settled=17), "columns": ColumnCounts(1, 1, 0, 0, 0)}, "finished"),
         (
-            {"trials": Counts(settled=16, failed=1), "columns": Columns(1, 0, 0, 0, 1)},
-            "finished, not without failures",
+            {"trials": Counts(settled=16, failed=1), "columns": ColumnCounts(1, 0, 0, 0, 1)},
+            "finished, with failures",
         ),
-        ({"held": False, "processes": 0}, "nobody works on it at this moment"),
-        ({"remaining_s": None}, "4 processes at work"),
-        ({"remaining_s": None, "processes": 1}, "1 process at work"),
-        ({"processes": 0}, "at work; no trial runs at this moment"),
+        ({"active": False, "processes": 0}, "no active workers"),
+        ({"remaining_s": None}, "4 active processes"),
+        ({"remaining_s": None, "processes": 1}, "1 active process"),
+        ({"processes": 0}, "active, but no trial is running"),
     ],
 )
 def test_the_outlook_is_one_sentence(changes: dict[str, object], said: str) -> None:
@@ -178,7 +197,7 @@ def test_an_unknown_queue_is_said_in_a_line() -> None:
 
 def test_old_news_of_a_trial_show_their_age() -> None:
     old = replace(VIEW, running=(replace(GD, age_s=300.0),))
-    assert any("▃▄·▅ 5 min ago" in line for line in lines(old, 100, 40))
+    assert "▃▄·▅ 5 min ago" in words(lines(old, 100, 40))
 
 
 HOSTILE = (
@@ -200,7 +219,7 @@ def test_nothing_from_outside_moves_the_cursor() -> None:
         failures=(replace(FAILURE, message=text, failure_class=text, trial_id=text),),
         jobs=Jobs((replace(JOB, job_id=text, nodes=text, reason=text, state=text),), text, 0.0),
     )
-    drawn = draw(hostile, text, 250, 40).plain
+    drawn = "\n".join(lines(hostile, 250, None, text))
     assert drawn.count("[red]x[/red]abcdef") >= 6
     bad = {c for c in drawn if c != "\n" and unicodedata.category(c)[0] == "C"}
     assert bad == set()
@@ -208,14 +227,14 @@ def test_nothing_from_outside_moves_the_cursor() -> None:
 
 def test_wide_characters_count_as_two() -> None:
     wide = replace(VIEW, running=(replace(GD, column="幅" * 40),), name="幅" * 100)
-    for line in draw(wide, "r", 80, 30).split():
-        assert line.cell_len <= 80
-    (line,) = (line for line in draw(wide, "r", 80, 30).split() if "▃▄·▅" in line.plain)
-    assert line.plain.endswith("1.010  ▃▄·▅")
+    drawn = lines(wide, 80, 30)
+    assert max(map(cell_len, drawn)) <= 80
+    (line,) = (line for line in drawn if "▃▄·▅" in line)
+    assert line.endswith("1.010  ▃▄·▅")
 
 
 def test_the_edge_lies_in_the_middle_of_the_scale() -> None:
-    line = sparkline([0.0, 0.49, 0.99, 1.0, 1.26, 1.99, 2.0, 2.5, -1.0], 9, 2.0)
+    line = Sparkline([0.0, 0.49, 0.99, 1.0, 1.26, 1.99, 2.0, 2.5, -1.0], 2.0).drawn(9)
     assert line.plain == "▁▂▄▅▆████"[:8] + "▁"
     styles = [str(span.style) for span in line.spans]
     assert styles == ["cyan"] * 3 + ["yellow"] * 4 + ["red", "cyan"]
@@ -223,14 +242,14 @@ def test_the_edge_lies_in_the_middle_of_the_scale() -> None:
 
 def test_a_sparkline_has_the_last_values_and_dots_for_the_unknown() -> None:
     values = [0.0, None, math.nan, math.inf, 1.0]
-    assert sparkline(values, 4, 2.0).plain == "···▅"
-    assert sparkline([], 10, 2.0).plain == ""
-    assert sparkline([0.0, 0.0], 10, 0.0).plain == "▁▁"
+    assert Sparkline(values, 2.0).drawn(4).plain == "···▅"
+    assert Sparkline([], 2.0).drawn(10).plain == ""
+    assert Sparkline([0.0, 0.0], 0.0).drawn(10).plain == "▁▁"
 
 
 def test_a_directory_that_cannot_be_read_now_is_said_below() -> None:
-    drawn = draw(VIEW, "r", 80, 30, "r/trials could not be read:\x1b[2J Stale file handle")
-    assert drawn.plain.endswith("not up to date: r/trials could not be read: Stale file handle")
+    drawn = lines(VIEW, 80, 30, "r", "r/trials could not be read:\x1b[2J Stale file handle")
+    assert drawn[-1] == "not up to date: r/trials could not be read: Stale file handle"
 
 
 def test_the_heading_of_short_names_is_whole() -> None:

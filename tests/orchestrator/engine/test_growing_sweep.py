@@ -114,7 +114,7 @@ def test_a_run_whose_sweep_has_grown_at_the_last_look_stays(bench: Any, column: 
     outcome = course.run(grown_at=2)
     assert outcome.stop is not None
     assert (outcome.settled, outcome.stop.reason) == (False, "idle")
-    assert outcome.snapshot.columns == 2
+    assert outcome.snapshot.columns.total == 2
     assert course.events == ["look", "leave", "look", "stay", "leave", "look"]
 
 

@@ -13,7 +13,7 @@ from support.slurm_programs import FakeSlurm
 
 from orchestrator.cluster import Allocation
 from orchestrator.engine import RunOutcome, Snapshot, Stop
-from orchestrator.plan import Counts
+from orchestrator.plan import ColumnCounts, Counts
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.profile import JobSettings, lead_seconds
 from orchestrator.slurm.records import (
@@ -23,7 +23,7 @@ from orchestrator.slurm.records import (
     start_path,
 )
 
-SNAPSHOT = Snapshot(1, 0, Counts(settled=1, to_do=2), (), None)
+SNAPSHOT = Snapshot(ColumnCounts(1, 0, 0, 1, 0), Counts(settled=1, to_do=2), (), None)
 FIVE_MINUTES = 300.0
 
 

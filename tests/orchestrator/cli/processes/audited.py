@@ -42,6 +42,6 @@ for option in ("--once", "--json"):
     assert answer.exit_code == 0, answer.output
 watcher = Watcher(run)
 for _ in range(3):
-    watcher.look(wait=True)
+    watcher.view(wait=True)
 watcher.close()
 print(json.dumps(events))
