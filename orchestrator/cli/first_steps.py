@@ -14,7 +14,8 @@ from orchestrator.cli.options import Json, RunOption
 from orchestrator.cli.output import command
 from orchestrator.cli.run import run
 from orchestrator.store import StoreError, write_bytes_whole
-from orchestrator.sweep import SweepError, core_schema, parse
+from orchestrator.sweep import SweepError, parse
+from orchestrator.sweep.yaml_text import to_yaml
 
 SWEEP_FILES = Path(__file__).parents[1] / "sweep_files"
 """They come with the package, so that no clone of the repository is needed."""
@@ -50,7 +51,7 @@ def init(
             f"FILE is {str(file)!r}, which exists and is not replaced; it must be a new file"
         )
     template = (SWEEP_FILES / "template.yaml").read_text(encoding="utf-8")
-    text = template.replace(NAME, core_schema.dump({"name": file.stem}), 1)
+    text = template.replace(NAME, to_yaml({"name": file.stem}), 1)
     try:
         parse(text)
     except SweepError as error:

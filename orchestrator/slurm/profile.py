@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from orchestrator.cluster import Allocation
 from orchestrator.cluster.rendezvous import LONGEST_ROOT
 from orchestrator.sweep import SweepError
-from orchestrator.sweep.sentences import dotted, shown, wrong
-from orchestrator.sweep.text import read, read_file
+from orchestrator.sweep.errors import dotted, shown, wrong
+from orchestrator.sweep.yaml_text import read, read_file
 
 STOP_SECONDS = 120
 """How long before its time limit a job begins to stop, unless the profile says otherwise."""

@@ -1,10 +1,10 @@
 """The sweep file: YAML and command-line overrides become a validated, frozen list of columns."""
 
 from orchestrator.sweep.columns import Column
+from orchestrator.sweep.errors import SweepError
 from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
 from orchestrator.sweep.load import dump, load, load_kept, parse
 from orchestrator.sweep.rules import Axis, Condition, Match
-from orchestrator.sweep.sentences import SweepError
 from orchestrator.sweep.sweep import Sweep
 
 __all__ = [

@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 from jobs.spec import Problem, Protocol, SpecError, Trial, check_reachable
 from jobs.spec import column_id as name_of_column
+from orchestrator.sweep.errors import NoColumnError, SweepError, shown, wrong
 from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
 from orchestrator.sweep.rules import Axis, Rule
-from orchestrator.sweep.sentences import NoColumnError, SweepError, shown, wrong
 
 MOST_COLUMNS = 1_000_000
 

@@ -19,7 +19,7 @@ from jobs.spec.network_name import (
     network_name,
 )
 from jobs.spec.values import digest_of
-from orchestrator.sweep.sentences import SweepError, shown
+from orchestrator.sweep.errors import SweepError, shown
 
 MODELS = "models"
 """The folder of a run directory that keeps the files, each as ``DIGEST.py``."""

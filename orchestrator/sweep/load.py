@@ -13,21 +13,28 @@ from typing import Any
 from pydantic import ValidationError
 
 from jobs.spec import Protocol
-from orchestrator.sweep import core_schema
-from orchestrator.sweep.changes import Content, gathered, merged, on_top
 from orchestrator.sweep.columns import expand
-from orchestrator.sweep.compose import Above, further, on_base, united_files
 from orchestrator.sweep.content import content_of
 from orchestrator.sweep.custom_networks import with_digests
+from orchestrator.sweep.errors import NoColumnError, SweepError, dotted, shown
 from orchestrator.sweep.grid import EtaGrid, Grid, Resources
-from orchestrator.sweep.model import KEYS, Block, File
-from orchestrator.sweep.problem_keys import distinct
+from orchestrator.sweep.keys import distinct
+from orchestrator.sweep.layers import (
+    Above,
+    Content,
+    further,
+    gathered,
+    merged,
+    on_base,
+    on_top,
+    united_files,
+)
+from orchestrator.sweep.no_effect import OfNoEffect, reduced, tidied
 from orchestrator.sweep.refusal import refusal, unknown_key
 from orchestrator.sweep.rules import Axis
-from orchestrator.sweep.sentences import NoColumnError, SweepError, dotted, shown
+from orchestrator.sweep.schema import KEYS, Block, File
 from orchestrator.sweep.sweep import Sweep
-from orchestrator.sweep.text import read, read_file, read_override
-from orchestrator.sweep.tidy import OfNoEffect, reduced, tidied
+from orchestrator.sweep.yaml_text import read, read_file, read_override, to_yaml
 
 _Path = tuple[str | int, ...]
 
@@ -203,7 +210,7 @@ def dump(sweep: Sweep) -> str:
     """The YAML text of the sweep with nothing left to defaults; :func:`parse` gives it back."""
     blocks = [content_of(grid) for grid in sweep.grids]
     below = blocks[0] if len(blocks) == 1 else {"grids": blocks}
-    return core_schema.dump({"name": sweep.name, **below})
+    return to_yaml({"name": sweep.name, **below})
 
 
 def _changes(overrides: Sequence[str]) -> Content:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic_core import ErrorDetails
 
 from jobs.spec import SpecError
-from orchestrator.sweep.model import A_CONDITION, A_MATCH, KEYS, OF_FILES, Key
-from orchestrator.sweep.problem_keys import FORMS
-from orchestrator.sweep.sentences import SweepError, dotted, wrong
+from orchestrator.sweep.errors import SweepError, dotted, wrong
+from orchestrator.sweep.keys import FORMS
+from orchestrator.sweep.schema import A_CONDITION, A_MATCH, KEYS, OF_FILES, Key
 
 _WITHOUT_BRACKETS = re.compile(r"[\w.+-]+(\s*,\s*[\w.+-]+)+")
 

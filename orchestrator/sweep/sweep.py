@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from jobs.spec import Problem, Protocol
 from orchestrator.sweep.columns import Column, Expansion, expand
+from orchestrator.sweep.errors import SweepError
 from orchestrator.sweep.grid import Grid
-from orchestrator.sweep.sentences import SweepError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from support.sweeps import QUICKSTART
 
 from orchestrator.cli.first_steps import SWEEP_FILES
 from orchestrator.sweep import Sweep, load, parse
-from orchestrator.sweep.model import KEYS, OF_FILES
+from orchestrator.sweep.schema import KEYS, OF_FILES
 
 Eos = Callable[..., Any]
 

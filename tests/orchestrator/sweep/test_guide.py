@@ -26,7 +26,7 @@ from jobs.spec import (
 )
 from jobs.spec.problem import NORMALIZATIONS
 from orchestrator.sweep import dump, load, parse
-from orchestrator.sweep.model import KEYS
+from orchestrator.sweep.schema import KEYS
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text(encoding="utf-8")
 (NETWORK,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)

@@ -21,7 +21,7 @@ from orchestrator.sweep import (
     load,
     parse,
 )
-from orchestrator.sweep.model import KEYS
+from orchestrator.sweep.schema import KEYS
 
 RANGE = (
     "[low, high, count] with finite 0 < low < high and a whole count of at least 2, "

@@ -22,7 +22,7 @@ from orchestrator.sweep import (
     load,
     parse,
 )
-from orchestrator.sweep.spacing import geometric, linear
+from orchestrator.sweep.keys import geometric, linear
 
 
 def rates(sweep: Sweep) -> tuple[float, ...]:

@@ -9,9 +9,9 @@ from jobs.spec import Problem
 from jobs.spec.network_name import short_name
 from orchestrator.sweep.columns import Expansion
 from orchestrator.sweep.content import content_of
+from orchestrator.sweep.errors import SweepError, dotted, shown
 from orchestrator.sweep.grid import Grid
 from orchestrator.sweep.rules import Rule
-from orchestrator.sweep.sentences import SweepError, dotted, shown
 from orchestrator.sweep.sweep import Sweep
 
 

@@ -1,11 +1,14 @@
-"""The keys of a problem in a sweep file, as axes and as what a column is matched by."""
+"""The keys of a problem and of the learning rates in a sweep file, and what their values become."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -15,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.spec import Problem, SpecError
+from jobs.spec import Problem, SpecError, positive
 from orchestrator.sweep.rules import Axis, Match
 
 FORMS = ("<list>", "<range>")
@@ -194,3 +197,122 @@ def _accepted(field: str, item: object, *, or_none: bool) -> object:
     if field == "base_width":
         named["width"] = 2 if item == 1 else 1  # at that width it would be of no use
     return getattr(Problem(**named), field)
+
+
+MOST_RATES = 100_000
+
+_A_RATE_LIST = (
+    "a list of finite numbers above 0, {geometric: [low, high, count]} "
+    "or {linear: [low, high, count]}"
+)
+_A_RANGE = (
+    "[low, high, count] with finite 0 < low < high and a whole count of at least 2, "
+    f"at most {MOST_RATES}, or low = high and count 1"
+)
+
+
+class RangeKeys(Keys):
+    """Learning rates by their ends and their count; exactly one of the two keys."""
+
+    geometric: tuple[float, ...] | None = Field(default=None, description=_A_RANGE)
+    linear: tuple[float, ...] | None = Field(default=None, description=_A_RANGE)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _expanded(cls, value: object, info: ValidationInfo) -> tuple[float, ...]:
+        field = str(info.field_name)
+        if not (isinstance(value, list) and len(value) == 3 and is_whole(value[2], MOST_RATES)):
+            raise SpecError(field, value, _A_RANGE)
+        low, high = (_rate(field, end) for end in value[:2])
+        try:
+            return {"geometric": geometric, "linear": linear}[field](low, high, value[2])
+        except ValueError:
+            raise SpecError(field, value, _A_RANGE) from None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> RangeKeys:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("exactly one of geometric and linear")
+        return self
+
+
+def _rate_list(value: object) -> tuple[float, ...]:
+    if not isinstance(value, list) or not value:
+        raise SpecError("values", value, _A_RATE_LIST)
+    if len(value) > MOST_RATES:
+        raise SpecError("values", value, f"a list of at most {MOST_RATES} learning rates")
+    return tuple(_rate("values", rate) for rate in value)
+
+
+Values = Annotated[
+    Annotated[tuple[float, ...], BeforeValidator(_rate_list), Tag(FORMS[0])]
+    | Annotated[RangeKeys, Tag(FORMS[1])],
+    Discriminator(lambda value: FORMS[isinstance(value, dict)]),
+]
+
+
+class EtaKeys(Keys):
+    """The learning rates of every column, in units of η_c or as they are."""
+
+    unit: Literal["eta_c", "init_sharpness", "absolute"] = Field(
+        default="eta_c", description="one of eta_c, init_sharpness, absolute"
+    )
+    values: Values = Field(description=_A_RATE_LIST)
+    stop_after_divergences: int | None = Field(
+        default=2,
+        ge=1,
+        lt=TOO_LARGE,
+        description="a whole number of at least 1, or null to try every learning rate",
+    )
+
+    @property
+    def multiples(self) -> tuple[float, ...]:
+        """The multiples of ``unit`` that ``values`` stands for."""
+        if isinstance(self.values, RangeKeys):
+            return self.values.geometric or self.values.linear or ()
+        return self.values
+
+
+class SomeEtaKeys(EtaKeys):
+    """What a condition changes of the learning rates."""
+
+    values: Values = ()
+
+
+def _rate(field: str, value: object) -> float:
+    refuse_too_large(field, value)
+    return positive(field, value)
+
+
+def geometric(low: float, high: float, count: int) -> tuple[float, ...]:
+    """``count`` rates from ``low`` to ``high``, both exact, with a constant ratio between them.
+
+    Rates between the ends are rounded to 15 significant digits, so that the last bit of a
+    machine's power function does not give the same trial another name elsewhere.
+
+    Raises:
+        ValueError: the numbers are not ``0 < low < high``, or ``low == high`` with a count of 1.
+    """
+    return _spread(low, high, count, lambda share: low ** (1 - share) * high**share)
+
+
+def linear(low: float, high: float, count: int) -> tuple[float, ...]:
+    """``count`` rates from ``low`` to ``high``, both exact, with a constant difference.
+
+    Rounded like :func:`geometric`.
+
+    Raises:
+        ValueError: the numbers are not ``0 < low < high``, or ``low == high`` with a count of 1.
+    """
+    return _spread(low, high, count, lambda share: low + (high - low) * share)
+
+
+def _spread(low: float, high: float, count: int, at: Callable[[float], float]) -> tuple[float, ...]:
+    if count == 1 and 0 < low == high:
+        return (low,)
+    if count < 2 or not 0 < low < high:
+        raise ValueError(f"no {count} rates lie evenly from {low} to {high}")
+    between = (float(f"{at(i / (count - 1)):.15g}") for i in range(1, count - 1))
+    # Ends a few bits apart lie closer than the roundings between them: none may go back.
+    rising = accumulate((min(max(rate, low), high) for rate in between), max)
+    return (low, *rising, high)

@@ -7,8 +7,8 @@ import math
 import pytest
 import yaml
 
-from orchestrator.sweep import core_schema, parse
-from orchestrator.sweep.text import read
+from orchestrator.sweep import parse
+from orchestrator.sweep.yaml_text import plain_value, read, to_yaml
 
 # YAML 1.2.2, section 10.3.2; the second column is what YAML 1.1 makes of the same text.
 WORDS = [
@@ -37,7 +37,7 @@ WORDS = [
 @pytest.mark.parametrize(("text", "value", "by_yaml_1_1"), WORDS)
 def test_a_word_is_read_by_yaml_1_2(text: str, value: object, by_yaml_1_1: object) -> None:
     assert yaml.safe_load(text) == by_yaml_1_1
-    found = core_schema.value(text)
+    found = plain_value(text)
     assert (found, type(found)) == (value, type(value))
     assert read(f"a: [{text or '~'}, '{text}']", "the file") == {"a": [value, text]}
 
@@ -51,11 +51,11 @@ def test_a_number_with_a_leading_zero_is_decimal_everywhere(small: str) -> None:
 
 @pytest.mark.parametrize("text", [text for text, *_ in WORDS])
 def test_text_that_looks_like_another_type_is_written_with_quotes(text: str) -> None:
-    written = core_schema.dump({"name": text})
+    written = to_yaml({"name": text})
     assert read(written, "the file") == {"name": text}
     assert yaml.safe_load(written) == {"name": text}
 
 
 def test_values_are_written_a_line_each_in_their_order() -> None:
     content = {"b": 1, "a": {"x": [1e-05, None, True, "é"]}}
-    assert core_schema.dump(content) == "b: 1\na:\n  x:\n  - 1.0e-05\n  - null\n  - true\n  - é\n"
+    assert to_yaml(content) == "b: 1\na:\n  x:\n  - 1.0e-05\n  - null\n  - true\n  - é\n"

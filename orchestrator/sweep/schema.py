@@ -16,14 +16,16 @@ from pydantic import (
 )
 
 from jobs.spec import FLOW_METHODS, FURTHER_MEASURES, Protocol, SpecError
-from orchestrator.sweep.eta_keys import EtaKeys, RangeKeys, SomeEtaKeys
 from orchestrator.sweep.grid import EtaGrid, Resources
-from orchestrator.sweep.problem_keys import (
+from orchestrator.sweep.keys import (
     TOO_LARGE,
+    EtaKeys,
     Keys,
     MatchKeys,
     ProblemKeys,
+    RangeKeys,
     RepeatKeys,
+    SomeEtaKeys,
     SomeProblemKeys,
     refuse_too_large,
 )
