@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
 from jobs.datasets import cifar10, embedded, mnist, synthetic
 from jobs.datasets.root import data_root, named_root, reading
@@ -102,23 +103,16 @@ def check_files(name: str) -> None:
 
 def errors_of(problems: Iterable[Problem], *, unseen: bool = False) -> Iterator[DatasetError]:
     """What :func:`check` says of problems, once for all that ask for the same data."""
-    for problem in {_demand(problem): problem for problem in problems}.values():
+    for problem in {_checked_fields(problem): problem for problem in problems}.values():
         try:
             check(problem, unseen=unseen)
         except DatasetError as error:
             yield error
 
 
-def _demand(problem: Problem) -> tuple[object, ...]:
-    """What of a problem :func:`check` looks at."""
-    return (
-        problem.dataset,
-        problem.n_train,
-        problem.subset,
-        problem.normalization,
-        problem.architecture,
-        problem.loss,
-    )
+_checked_fields = attrgetter(
+    "dataset", "n_train", "subset", "normalization", "architecture", "loss"
+)
 
 
 def _refuse_unlike(problem: Problem, found: Shape) -> None:

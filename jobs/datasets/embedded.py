@@ -16,8 +16,8 @@ from jobs.datasets.source import DatasetError, Shape
 class EmbeddedImages(ImageSource):
     """Images of which the test set is what follows the pool.
 
-    ``known`` is the digest of all of them; others are refused where they are read, for that takes
-    a second. The package is not imported, which would take several.
+    ``known`` is the digest of all of them; others are refused only where they are
+    read, which takes a second. The package is not imported, which would take several.
     """
 
     package: str

@@ -12,8 +12,8 @@ from pathlib import Path
 from jobs.datasets.source import DatasetError
 
 VARIABLE = "EOS_DATA"
-USUAL = "~/.cache/eos-sweep/data"
-RULE = f"the folder that {VARIABLE} names, else {USUAL}"
+DEFAULT = "~/.cache/eos-sweep/data"
+RULE = f"the folder that {VARIABLE} names, else {DEFAULT}"
 
 
 def data_root() -> Path:
@@ -23,7 +23,7 @@ def data_root() -> Path:
         DatasetError: EOS_DATA is no absolute path, so it would mean another folder elsewhere; or
             it begins with the home directory of a user who has none.
     """
-    named = os.environ.get(VARIABLE) or USUAL
+    named = os.environ.get(VARIABLE) or DEFAULT
     try:
         path = Path(named).expanduser()
     except RuntimeError:
@@ -45,7 +45,7 @@ def named_root(root: Path | str) -> str:
 
 @contextmanager
 def reading(dataset: str) -> Iterator[None]:
-    """Let what the system refuses while a dataset is looked at or read name the data root.
+    """Let what the system refuses while a dataset is checked or read name the data root.
 
     Raises:
         DatasetError: the system refused something.

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from jobs.diagonal.loss import Array, TrainingLoss, finite
 
 _NODES = 1025
-"""Of the flow, at which its sharpness is looked at before the largest is made exact."""
+"""Points of the flow at which its sharpness is computed before the largest is made exact."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ class Flow:
             bound = float((np.log(left) / (-4 * x[shrinks])).max())
         else:
             raise ValueError(
-                f"start is {self.start.tolist()}; from there f cannot come to y = {self.y}, for no "
+                f"start is {self.start.tolist()}; from there f cannot come to y = {self.y}: no "
                 "weight that is not 0 has an entry of x of the sign that it needs"
             )
         bound *= 1 + 1e-12

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 LossName = Literal["square", "logistic"]
-
-
-@dataclass(frozen=True)
-class _PointLoss:
-    """ℓ(f, y) of one point, and its first two derivatives in the output f."""
-
-    value: Callable[[Array, Array], Array]
-    slope: Callable[[Array, Array], Array]
-    curvature: Callable[[Array, Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +43,6 @@ class TrainingLoss:
     targets: Array
     depth: int = 2
     loss: LossName = "square"
-    _point: _PointLoss = field(init=False, repr=False)
 
     def __init__(
         self,
@@ -62,17 +51,13 @@ class TrainingLoss:
         depth: int = 2,
         loss: LossName = "square",
     ) -> None:
-        x, y = finite("inputs", inputs, 2), finite("targets", targets, 1)
-        if len(x) != len(y) or not x.size:
-            raise ValueError(
-                f"inputs have shape {x.shape} and targets {y.shape}; they must be (n, d) and (n,)"
-            )
-        if loss not in _POINT_LOSSES:
+        x, y = points(inputs, targets)
+        if loss not in get_args(LossName):
             raise ValueError(f"loss is {loss!r}; it must be 'square' or 'logistic'")
         if loss == "logistic" and not np.all(np.abs(y) == 1):
             raise ValueError(f"targets are {y.tolist()}; labels of the logistic loss are 1 or -1")
         values = {"inputs": x, "targets": y, "depth": checked_depth(depth), "loss": loss}
-        for name, value in {**values, "_point": _POINT_LOSSES[loss]}.items():
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -90,7 +75,7 @@ class TrainingLoss:
 
     def __call__(self, weights: ArrayLike) -> Array:
         """L(w), of shape (...)."""
-        return self._mean(self._point.value(self.outputs(weights), self.targets))
+        return self._mean(self._value_and_slope(self.outputs(weights))[0])
 
     def gradient(self, weights: ArrayLike) -> Array:
         """∇L(w), of the shape of w."""
@@ -100,19 +85,18 @@ class TrainingLoss:
         """L(w) and ∇L(w), from one evaluation of the outputs."""
         w = self._weights(weights)
         inner = self._power(w, self.depth - 1)
-        outputs = _product(inner * w, self.inputs)
-        pull = _product(self._point.slope(outputs, self.targets), self.inputs.T)
-        value = self._mean(self._point.value(outputs, self.targets))
-        return value, self.depth / len(self.inputs) * (pull * inner)
+        values, slopes = self._value_and_slope(_product(inner * w, self.inputs))
+        pull = _product(slopes, self.inputs.T)
+        return self._mean(values), self.depth / len(self.inputs) * (pull * inner)
 
     def hessian(self, weights: ArrayLike) -> Array:
         """∇²L(w), of shape (..., d, d)."""
         w, n = self._weights(weights), len(self.inputs)
         outputs = self.outputs(w)
         factors = self.inputs * self._power(w, self.depth - 1)[..., None, :]
-        curvature = self._point.curvature(outputs, self.targets)[..., None]
+        curvature = self._curvature(outputs)[..., None]
         hessian = self.depth**2 / n * np.swapaxes(factors, -1, -2) @ (curvature * factors)
-        pull = _product(self._point.slope(outputs, self.targets), self.inputs.T)
+        pull = _product(self._value_and_slope(outputs)[1], self.inputs.T)
         own = self.depth * (self.depth - 1) / n * pull * self._power(w, self.depth - 2)
         each = np.arange(self.dimension)
         hessian[..., each, each] += own
@@ -133,6 +117,21 @@ class TrainingLoss:
             raise ValueError(f"weights have shape {w.shape}; the last must be {self.dimension}")
         return w
 
+    def _value_and_slope(self, outputs: Array) -> tuple[Array, Array]:
+        """ℓ(f, y) of each point and its derivative in f, each of shape (..., n)."""
+        if self.loss == "square":
+            residuals = outputs - self.targets
+            return residuals * residuals / 2, residuals
+        margins = self.targets * outputs
+        return np.asarray(np.logaddexp(0.0, -margins)), -self.targets * _sigmoid(-margins)
+
+    def _curvature(self, outputs: Array) -> Array:
+        """The second derivative of ℓ(f, y) in f at each point, of shape (..., n)."""
+        if self.loss == "square":
+            return np.ones_like(outputs)
+        margins = self.targets * outputs
+        return _sigmoid(margins) * _sigmoid(-margins)
+
     def _power(self, w: Array, exponent: int) -> Array:
         """By products, whose rounding is the same everywhere."""
         power = np.ones_like(w) if exponent == 0 else w
@@ -145,7 +144,7 @@ class TrainingLoss:
 
 
 def finite(name: str, value: ArrayLike, dimensions: int) -> Array:
-    """The value as an array of finite numbers with so many dimensions.
+    """The value as an array of finite numbers with this number of dimensions.
 
     Raises:
         ValueError: it is not one.
@@ -156,6 +155,20 @@ def finite(name: str, value: ArrayLike, dimensions: int) -> Array:
             f"{name} is {array.tolist()}; it must be {dimensions}-dimensional, of finite numbers"
         )
     return array
+
+
+def points(inputs: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
+    """X and y of n ≥ 1 points, as arrays.
+
+    Raises:
+        ValueError: their shapes are not (n, d) and (n,), or a number is not finite.
+    """
+    x, y = finite("inputs", inputs, 2), finite("targets", targets, 1)
+    if len(x) != len(y) or not x.size:
+        raise ValueError(
+            f"inputs have shape {x.shape} and targets {y.shape}; they must be (n, d) and (n,)"
+        )
+    return x, y
 
 
 def checked_depth(depth: int) -> int:
@@ -177,17 +190,3 @@ def _product(left: Array, matrix: Array) -> Array:
 def _sigmoid(margin: Array) -> Array:
     """1/(1 + e^(−m)), without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -margin)))
-
-
-_POINT_LOSSES: dict[str, _PointLoss] = {
-    "square": _PointLoss(
-        value=lambda f, y: (f - y) * (f - y) / 2,
-        slope=lambda f, y: f - y,
-        curvature=lambda f, y: np.ones_like(f),
-    ),
-    "logistic": _PointLoss(
-        value=lambda f, y: np.asarray(np.logaddexp(0.0, -y * f)),
-        slope=lambda f, y: -y * _sigmoid(-y * f),
-        curvature=lambda f, y: _sigmoid(y * f) * _sigmoid(-y * f),
-    ),
-}

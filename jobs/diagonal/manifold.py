@@ -101,7 +101,7 @@ class OnePoint:
         object.__setattr__(self, "x", finite("x", x, 1))
         object.__setattr__(self, "y", float(finite("y", y, 0)))
         if self.y == 0:
-            raise ValueError("y is 0; it must be another number, for w = 0 fits it")
+            raise ValueError("y is 0; it must be another number: w = 0 fits it")
         if not np.any(self.x * self.y > 0):
             raise ValueError(
                 f"x is {self.x.tolist()} and y is {self.y}; "

@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-from jobs.diagonal.loss import Array, finite
+from jobs.diagonal.loss import Array, finite, points
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def norm_minimizer(inputs: ArrayLike, targets: ArrayLike) -> Minimum:
     Raises:
         ValueError: no β ≥ 0 fits the points.
     """
-    x, y = _points(inputs, targets)
+    x, y = points(inputs, targets)
     return _least(x, y, np.ones(x.shape[1]))
 
 
@@ -71,7 +71,7 @@ def sharpness_minimizer(inputs: ArrayLike, targets: ArrayLike) -> Minimum:
         ImportError: cvxpy is not installed (it comes with the extra ``diagonal``).
         ValueError: no β ≥ 0 fits the points.
     """
-    x, y = _points(inputs, targets)
+    x, y = points(inputs, targets)
     cvxpy = _cvxpy()
     _least(x, y, np.ones(x.shape[1]))  # says what is wrong where M is empty
     beta, bound = cvxpy.Variable(x.shape[1], nonneg=True), cvxpy.Variable()
@@ -91,15 +91,6 @@ def sharpness_minimizer(inputs: ArrayLike, targets: ArrayLike) -> Minimum:
         4 / len(x) * _least(x, y, costs).lower_bound,
         float(np.abs(x @ predictor - y).max()),
     )
-
-
-def _points(inputs: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
-    x, y = finite("inputs", inputs, 2), finite("targets", targets, 1)
-    if len(x) != len(y) or not x.size:
-        raise ValueError(
-            f"inputs have shape {x.shape} and targets {y.shape}; they must be (n, d) and (n,)"
-        )
-    return x, y
 
 
 def _least(x: Array, y: Array, costs: Array) -> Minimum:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from jobs.diagonal.loss import Array, TrainingLoss, finite
 from jobs.diagonal.manifold import l1_norm, l2_norm, risk
 
 DIVERGENCE_FACTOR = 1e3
-"""A run has diverged when its loss is above so many times its first one, or not finite."""
+"""Times its initial loss, above which the loss of a run has diverged, as one that is not finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +22,8 @@ class Descents:
     ``status`` is ``reached`` where the loss came to ε, ``diverged``, or ``max_steps``; the other
     arrays describe the last iterate. Of a run that diverged, ``sharpness`` may not be a number.
 
-    Well above η_c GD is chaotic and may come to ε by accident, at a point that is not stable
-    (S·η/2 far above 1): ``reached`` does not say that GD would have stayed there.
+    Well above η_c GD is chaotic, and a run may reach ε by a chance crossing, at a point that is not
+    stable (S·η/2 far above 1): ``reached`` does not say that GD would have stayed there.
     """
 
     learning_rates: Array
@@ -91,14 +90,25 @@ def descend(
         raise ValueError(f"epsilon is {epsilon}; it must be positive")
     if max_steps < 0:
         raise ValueError(f"max_steps is {max_steps}; it must not be negative")
-    status = np.empty(len(rates), dtype="<U9")
+    status = np.full(len(rates), "max_steps")
     steps, losses = np.zeros(len(rates), dtype=np.int64), np.empty(len(rates))
     weights = np.empty((len(rates), len(first)))
     with np.errstate(over="ignore", invalid="ignore"):
-        for ended in _runs(loss, first, rates, epsilon, max_steps):
-            where = ended.runs
-            status[where], steps[where] = ended.status, ended.step
-            losses[where], weights[where] = ended.losses, ended.weights
+        limit = DIVERGENCE_FACTOR * float(loss(first))
+        runs, eta, w = np.arange(len(rates)), rates, np.repeat(first[None], len(rates), axis=0)
+        for step in range(max_steps + 1):
+            values, gradients = loss.value_and_gradient(w)
+            reached, bounded = values <= epsilon, values <= limit
+            going = bounded & ~reached & (step < max_steps)
+            if not going.all():
+                status[runs[reached]], status[runs[~bounded]] = "reached", "diverged"
+                ended = runs[~going]
+                steps[ended], losses[ended], weights[ended] = step, values[~going], w[~going]
+                runs, eta = runs[going], eta[going]
+                w, gradients = w[going], gradients[going]
+                if not len(runs):
+                    break
+            w = w - eta[:, None] * gradients
         predictors = loss.predictor(weights)
         return Descents(
             learning_rates=rates,
@@ -111,42 +121,6 @@ def descend(
             l1_norm=l1_norm(weights, 1),
             l2_norm=l2_norm(weights, 1),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Ended:
-    """Runs that ended at one step in one way."""
-
-    runs: NDArray[np.intp]
-    status: str
-    step: int
-    losses: Array
-    weights: Array
-
-
-def _runs(
-    loss: TrainingLoss, start: Array, rates: Array, epsilon: float, max_steps: int
-) -> Iterator[_Ended]:
-    """The runs, as they end."""
-    runs = np.arange(len(rates))
-    weights = np.repeat(start[None], len(rates), axis=0)
-    limit = DIVERGENCE_FACTOR * float(loss(start))
-    for step in range(max_steps + 1):
-        values, gradients = loss.value_and_gradient(weights)
-        reached, finite_ones = values <= epsilon, values <= limit
-        ways = {"reached": reached, "diverged": ~finite_ones}
-        going = finite_ones & ~reached
-        if step == max_steps:
-            ways["max_steps"] = going
-            going = np.zeros_like(going)
-        if not going.all():
-            for status, which in ways.items():
-                yield _Ended(runs[which], status, step, values[which], weights[which])
-            if not going.any():
-                return
-            runs, rates, weights = runs[going], rates[going], weights[going]
-            gradients = gradients[going]
-        weights = weights - rates[:, None] * gradients
 
 
 def _sharpness(loss: TrainingLoss, weights: Array) -> Array:

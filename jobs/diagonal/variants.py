@@ -60,7 +60,7 @@ def deep_sharpness(x: ArrayLike, predictor: ArrayLike, depth: int) -> Array:
 def deep_sharpness_minimizer(point: OnePoint, depth: int) -> Array:
     """The β of least S among those of M, for a depth above 2: it is inside, not a vertex.
 
-    βᵢ = y xᵢ^(−depth/(depth−2)) / Σⱼ xⱼ^(−2/(depth−2)) over the xᵢ > 0 (for y > 0), for there
+    βᵢ = y xᵢ^(−depth/(depth−2)) / Σⱼ xⱼ^(−2/(depth−2)) over the xᵢ > 0 (for y > 0): there
     the derivatives of S are proportional to x. With Z that sum, S = depth² y^(2−2/depth) /
     Z^(1−2/depth). The norm minimiser is that of depth 2, for Σ βᵢ^(p/depth) is concave for
     p ≤ depth.

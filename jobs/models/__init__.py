@@ -21,12 +21,12 @@ def build(problem: Problem, shape: Shape, device: str = "cpu") -> nn.Module:
     elsewhere, and :mod:`jobs.parameters` lends it views of that.
 
     It maps inputs of shape (samples, features) to (samples, outputs). A network of this package
-    lies on torch's meta device, without storage. A user's own lies on ``device`` in the problem's
-    dtype, for it may have constants: buffers and frozen parameters.
+    lies on torch's meta device, without storage. A custom one lies on ``device`` in the problem's
+    dtype, as it may have constants: buffers and frozen parameters.
 
     Raises:
         SpecError: the images are too small for the depth, or not to be cut into patches.
-        NetworkError: a user's own network cannot be used.
+        NetworkError: a custom network cannot be used.
     """
     if custom_network(problem.architecture):
         custom.check(problem, shape)

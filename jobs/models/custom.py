@@ -37,7 +37,7 @@ from jobs.spec.values import digest_of
 
 SEED = 0x656F73
 """What a file draws while it is executed must be the same in every process, whatever the problem
-that needs it first. It is none of the usual seeds of problems: those draw initial values."""
+that needs it first. It is none that problems commonly have: those draw initial values."""
 
 _paths: dict[str, Path] = {}
 

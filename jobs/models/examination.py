@@ -1,5 +1,5 @@
-"""What a network of the user's own must fulfil: made the same way in every process, its samples
-apart, its second derivatives right.
+"""What a custom network must fulfil: made the same way in every process, its samples apart, its
+second derivatives right.
 
 It is tried at θ0 and at points beside it, with random targets. At θ0 alone much is hidden: a head
 that starts at zero has the outputs 0 whatever comes before it, and residuals of 0 have no curvature
@@ -22,10 +22,10 @@ from jobs.parameters import Layout
 
 PROBED_SAMPLES = 3
 DIFFERENCE = 1e-6
-"""How far to both sides gradients are looked at: a compromise of kinks and rounding."""
+"""Distance to both sides at which gradients are compared: a compromise of kinks and rounding."""
 
 MOVES = (1.0, 0.1, 0.01)
-"""How far from θ0 a network is tried, relative to usual sizes of initial values."""
+"""How far from θ0 a network is tried, relative to the common sizes of initial values."""
 
 TWICE = "two calls after torch.manual_seed"
 ELSEWHERE = "the file, executed twice and called with another seed between,"
@@ -67,7 +67,7 @@ def examine(
     objective = Objective(network, layout, half_squared_error, inputs, targets)
     theta = layout.join([p.detach() for p in network.parameters() if p.requires_grad])
     _check_outputs(objective, theta, shape)
-    points = [theta + move * _usual_move(layout) for move in MOVES]
+    points = [theta + move * _typical_move(layout) for move in MOVES]
     # Where a network has no value, as left of the zero of a root, it says nothing.
     points = [point for point in points if math.isfinite(objective.evaluate(point).loss)]
     for point in [theta, *points]:
@@ -169,7 +169,7 @@ def _check_dtype(objective: Objective, theta: Tensor, shape: Shape, dtype: torch
     _check_outputs(like, theta.to(dtype), shape)
 
 
-def _usual_move(layout: Layout) -> Tensor:
+def _typical_move(layout: Layout) -> Tensor:
     """A random step of the size that initial values usually have: 1/√fan_in, of vectors ½."""
     generator = torch.Generator().manual_seed(1)
     tensors = []

@@ -7,7 +7,6 @@ the latter is its name. Options are literals; nothing in a name is ever run.
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import math
 import re
@@ -15,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from jobs.spec.values import SpecError
+from jobs.spec.values import SpecError, nearest
 
 MOST_FEATURES = 1_000
-"""Of a synthetic sample: the test set of so many samples is then 80 MB."""
+"""Of a synthetic sample: the test set of 10,000 samples is then 80 MB."""
 MOST_CHARACTERS = 10_000
 """Of a name: it stands in every row of its trials."""
 
@@ -27,14 +26,14 @@ Read = Callable[[object], Any]
 
 
 class Option(NamedTuple):
-    """One option of a dataset; ``usual`` is its value where it is not given, and then left out.
+    """One option of a dataset; ``default`` is its value where it is not given, and then left out.
 
-    An option that must be given has the usual value ``...``.
+    An option that must be given has the default ``...``.
     """
 
     read: Read
     expected: str
-    usual: object = ...
+    default: object = ...
 
 
 def _number(value: object) -> float:
@@ -86,10 +85,9 @@ def _sixteen_digits(value: object) -> str:
 
 
 def _files(train: int, test: int) -> dict[str, Option]:
-    """The options of a dataset of files with so many samples.
+    """The options of a dataset of files with these numbers of samples.
 
-    With a digest it is whatever has this digest (:mod:`jobs.datasets.digest`), without one it is
-    the official files.
+    With a digest it is whatever has this digest, without one it is the official files.
     """
     digest = Option(_sixteen_digits, "16 hexadecimal digits, the digest of its samples,", None)
     return {"train": _count(train), "test": _count(test), "digest": digest}
@@ -138,7 +136,7 @@ EXAMPLES = {
 
 @dataclass(frozen=True)
 class DatasetName:
-    """The dataset's own name, and its options: all of them, given or usual."""
+    """The dataset's own name, and its options: all of them, given or by default."""
 
     base: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -148,7 +146,7 @@ class DatasetName:
         shown = [
             f"{name}={_spelled(value)}"
             for name, value in self.options.items()
-            if value != known[name].usual
+            if value != known[name].default
         ]
         return f"{self.base}({', '.join(shown)})" if shown else self.base
 
@@ -168,12 +166,12 @@ def parse(text: str) -> DatasetName:
         return DatasetName(text)
     base, inside = match[1], match[2] or ""
     if base not in OPTIONS:
-        raise SpecError("dataset", text, f"one of {', '.join(OPTIONS)}{_nearest(base, OPTIONS)}")
+        raise SpecError("dataset", text, f"one of {', '.join(OPTIONS)}{nearest(base, OPTIONS)}")
     known, given = OPTIONS[base], dict(_arguments(text, inside))
     for name in given:
         if name not in known:
             has = f"has the options {', '.join(known)}" if known else "has no options"
-            expected = f"{base} without {name}; it {has}{_nearest(name, known)}"
+            expected = f"{base} without {name}; it {has}{nearest(name, known)}"
             raise SpecError("dataset", text, expected)
     options = {name: _read(text, base, name, given) for name in known}
     wrong = _disagreement(base, options)
@@ -216,10 +214,10 @@ def _arguments(text: str, inside: str) -> Iterator[tuple[str, object]]:
 def _read(text: str, base: str, name: str, given: dict[str, object]) -> Any:
     option = OPTIONS[base][name]
     if name not in given:
-        if option.usual is ...:
+        if option.default is ...:
             expected = f"{base} with {name}, {option.expected}, as in {EXAMPLES[base]}"
             raise SpecError("dataset", text, expected)
-        return option.usual
+        return option.default
     try:
         return option.read(given[name])
     except (ValueError, TypeError, OverflowError):
@@ -238,11 +236,6 @@ def _disagreement(base: str, options: Mapping[str, Any]) -> str | None:
         if options.get("y") is not None and len(options["y"]) != len(samples):
             return f"{len(samples)} numbers for y, one for each sample"
     return None
-
-
-def _nearest(name: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _spelled(value: object) -> str:

@@ -32,7 +32,7 @@ SIZES: dict[str, dict[str, Any]] = {
 """What a problem has that does not say it; None for what its architecture has not got at all."""
 
 CUSTOM_NETWORK_SIZES: dict[str, Any] = {"width": 64, "depth": 2, "activation": "relu"}
-"""The same for networks of a user's own file, whose factory asks for it."""
+"""The same for custom networks whose factory takes it."""
 
 UNSEEDED = ("diagonal", "diagonal-difference")
 """Networks whose initial parameters are no draws."""
@@ -65,7 +65,7 @@ ONE_CHANNEL = ("mnist-mini", "digits", "mnist", "fashion-mnist")
 """Datasets of which ``channel`` is the same as ``scalar``."""
 
 
-def usual_normalization(dataset: str) -> str:
+def default_normalization(dataset: str) -> str:
     """How the inputs of a dataset are standardised where a problem does not say it."""
     return NORMALIZED.get(dataset.partition("(")[0], "none")
 
@@ -74,10 +74,10 @@ def usual_normalization(dataset: str) -> str:
 class Problem:
     """Everything that fixes the initial parameters θ0 and the training loss L.
 
-    A field that is None, or not given, gets the usual value of the architecture or dataset. A
+    A field that is None, or not given, gets the default of the architecture or dataset. A
     field that the architecture or parameterization has no use for is None, whatever was given, so
     that problems which differ in it alone are equal: width and activation of a network of depth 0,
-    the seed of a diagonal network, what the factory of a network of the user's own does not take.
+    the seed of a diagonal network, what the factory of a custom network does not take.
     So are other problems that compute the same: at the base width, and where there is no width,
     ``ntk`` and ``mup`` are ``standard``; for images of one channel ``channel`` is ``scalar``.
 
@@ -89,8 +89,8 @@ class Problem:
             ``seeded-K``: drawn without replacement by the generator of seed K.
         normalization: how inputs are standardised: by one mean and deviation (``scalar``), by those
             of each input (``feature``) or of each colour (``channel``), or ``none``.
-        architecture: its name, or ``FILE.py:FACTORY(ARGUMENTS)@DIGEST`` for a network of the user's
-            own, as in ``net.py:build(width, depth)@0123456789abcdef``: in brackets those of width,
+        architecture: its name, or ``FILE.py:FACTORY(ARGUMENTS)@DIGEST`` for a custom network,
+            as in ``net.py:build(width, depth)@0123456789abcdef``: in brackets those of width,
             depth and activation that the factory takes, then the first 16 hex digits of the
             SHA-256 of the file.
         width: units, channels or embedding size; None for diagonal networks and linear models.
@@ -141,7 +141,7 @@ class Problem:
         ):
             raise SpecError("subset", self.subset, "first, balanced, or seeded-K with a seed K")
         if self.normalization is None:
-            self._set("normalization", usual_normalization(self.dataset))
+            self._set("normalization", default_normalization(self.dataset))
         one_of("normalization", self.normalization, NORMALIZATIONS)
         if self.normalization == "channel" and self.dataset.partition("(")[0] in ONE_CHANNEL:
             self._set("normalization", "scalar")
@@ -164,9 +164,9 @@ class Problem:
         else:
             one_of("architecture", named, ARCHITECTURES)
             sizes = SIZES[named]
-        for field, usual in sizes.items():
-            if usual is None or getattr(self, field) is None:
-                self._set(field, usual)
+        for field, default in sizes.items():
+            if default is None or getattr(self, field) is None:
+                self._set(field, default)
         if self.depth is not None:
             whole("depth", self.depth, LEAST_DEPTH.get(named, 0), MOST_DEPTH)
         if named == "fcn" and self.depth == 0:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from jobs.spec.problem import Problem
-from jobs.spec.values import SpecError, one_of, positive, whole
+from jobs.spec.values import SpecError, nearest, one_of, positive, whole
 
 FLOW_METHODS = ("rkc2", "rk4")
 
@@ -30,7 +29,7 @@ MOST_PROBES = 1_000_000
 """Each takes a Hessian product; the error of their mean is a thousandth of that of one probe."""
 
 MOST_EIGENVALUES = 100
-"""Memory bounds them: of each, four vectors and their images are held, of θ's length."""
+"""Memory bounds them: of each, four vectors of θ's length are kept, and their images."""
 
 PROBED = ("trace", "frobenius", "average_sharpness")
 """Those of them that are means over random vectors."""
@@ -101,7 +100,9 @@ class Protocol:
         if not isinstance(self.also, (list, tuple)):
             raise SpecError("also", self.also, "a sequence of names of further measures")
         for name in self.also:
-            _measure("also", name)
+            if name not in FURTHER_MEASURES:
+                expected = f"one of {', '.join(FURTHER_MEASURES)}{nearest(name, FURTHER_MEASURES)}"
+                raise SpecError("also", name, expected)
         self._set("also", tuple(name for name in FURTHER_MEASURES if name in self.also))
         whole("eigenvalues", self.eigenvalues, 0)
         if self.eigenvalues > MOST_EIGENVALUES:
@@ -111,8 +112,8 @@ class Protocol:
         self._set("midpoint", self.midpoint and bool(self.also or self.eigenvalues))
         if self.probes is not None:
             whole("probes", self.probes, 2, MOST_PROBES)
-        usual = PROBES if self.probes is None else self.probes
-        self._set("probes", usual if set(PROBED) & set(self.also) else None)
+        probes = PROBES if self.probes is None else self.probes
+        self._set("probes", probes if set(PROBED) & set(self.also) else None)
         radius = PERTURBATION if self.perturbation is None else self.perturbation
         radius = positive("perturbation", radius)
         self._set("perturbation", radius if "average_sharpness" in self.also else None)
@@ -131,19 +132,6 @@ def _fraction(field: str, value: object) -> float:
     if number >= 1:
         raise SpecError(field, value, "between 0 and 1")
     return number
-
-
-def _measure(field: str, value: object) -> None:
-    """Make sure that a value names a further measure.
-
-    Raises:
-        SpecError: it does not; names the nearest one.
-    """
-    if isinstance(value, str) and value in FURTHER_MEASURES:
-        return
-    expected = "one of " + ", ".join(FURTHER_MEASURES)
-    near = difflib.get_close_matches(value, FURTHER_MEASURES, n=1) if isinstance(value, str) else []
-    raise SpecError(field, value, expected + "".join(f" (did you mean {name}?)" for name in near))
 
 
 LEAST_RTOL = {"float32": 1e-6, "float64": 1e-14}

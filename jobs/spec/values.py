@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 import sys
+from collections.abc import Iterable
 
 
 class SpecError(ValueError):
@@ -23,6 +25,12 @@ def one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise SpecError(field, value, "one of " + ", ".join(choices))
+
+
+def nearest(value: object, known: Iterable[str]) -> str:
+    """A question after the known word that a wrong value resembles; empty where there is none."""
+    close = difflib.get_close_matches(value, known, n=1) if isinstance(value, str) else []
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def whole(field: str, value: object, least: int, most: int = 2**63 - 1) -> None:

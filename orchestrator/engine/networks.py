@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from jobs import datasets
 from jobs.spec import Problem, SpecError
 from orchestrator.sweep import Column
 
-USUAL_SCALES = 1e-20, 1e20
+LEAST_SAFE_SCALE, MOST_SAFE_SCALE = 1e-20, 1e20
 """Initial values times numbers between these are numbers of float32."""
+
+_network_of = attrgetter(
+    "dataset",
+    "architecture",
+    "width",
+    "depth",
+    "activation",
+    "parameterization",
+    "base_width",
+    "dtype",
+)
+"""What of a problem makes its network, but for its initial scale."""
 
 
 def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list[Column]]]:
@@ -24,8 +37,10 @@ def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list
     """
     alike: dict[tuple[object, ...], list[Column]] = defaultdict(list)
     for column in columns:
-        if _may_fail(column.problem):
-            alike[_network(column.problem)].append(column)
+        problem = column.problem
+        if _may_fail(problem):
+            scale = None if _safe_scale(problem) else problem.init_scale
+            alike[*_network_of(problem), scale].append(column)
     if not alike:
         return
     from jobs import models
@@ -37,7 +52,7 @@ def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list
         shape = datasets.shape(problem.dataset)
         try:
             models.build(problem, shape)
-            if _usual_scale(problem):
+            if _safe_scale(problem):
                 scalings(problem, shape)
             else:
                 initial_parameters(problem, shape)
@@ -47,24 +62,8 @@ def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list
 
 def _may_fail(problem: Problem) -> bool:
     simple = problem.architecture in ("fcn", "diagonal", "diagonal-difference")
-    return not (simple and problem.parameterization == "standard" and _usual_scale(problem))
+    return not (simple and problem.parameterization == "standard" and _safe_scale(problem))
 
 
-def _usual_scale(problem: Problem) -> bool:
-    least, most = USUAL_SCALES
-    return least <= problem.init_scale <= most
-
-
-def _network(problem: Problem) -> tuple[object, ...]:
-    """What of a problem makes its network."""
-    return (
-        problem.dataset,
-        problem.architecture,
-        problem.width,
-        problem.depth,
-        problem.activation,
-        problem.parameterization,
-        problem.base_width,
-        problem.dtype,
-        _usual_scale(problem) or problem.init_scale,
-    )
+def _safe_scale(problem: Problem) -> bool:
+    return LEAST_SAFE_SCALE <= problem.init_scale <= MOST_SAFE_SCALE

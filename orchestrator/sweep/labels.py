@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.spec import Problem
 from jobs.spec.network_name import short_name
-from jobs.spec.problem import usual_normalization
+from jobs.spec.problem import default_normalization
 from orchestrator.sweep import Column
 
 
@@ -106,7 +106,7 @@ def _number(value: Any) -> str:
 
 def _normalization(problem: Problem) -> str:
     """How inputs are standardised, where that is not what the dataset usually has."""
-    if problem.normalization == usual_normalization(problem.dataset):
+    if problem.normalization == default_normalization(problem.dataset):
         return ""
     none = problem.normalization == "none"
     return "unnormalized" if none else f"{problem.normalization}-normalized"
