@@ -1,4 +1,4 @@
-"""Merging the files of a run while it runs, in a process of its own, once there are many."""
+"""Merging the part files of a run while it runs, in a process of its own, once there are many."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from orchestrator.cluster.processes import shielded
 from orchestrator.store import TABLES, count_parts
 from orchestrator.sweep import Column
 
-LOOK_SECONDS = 60.0
-"""Between two looks: each lists the folders of all tables, and a thousand runs may do so."""
+CHECK_SECONDS = 60.0
+"""Between two checks: each lists the folders of all tables, and a thousand runs may do so."""
 
 NICENESS = 10
 """Trials go first."""
@@ -28,13 +28,13 @@ compact(pathlib.Path(sys.argv[1]))
 
 
 class BackgroundCompaction:
-    """Starts ``eos compact`` when so many files of a table have come, and ends it with the run.
+    """Starts ``eos compact`` when a table has many part files, and ends it with the run.
 
-    Where several runs share a directory, one of them compacts at a time, and readers never notice.
+    Where several runs share a directory, one of them compacts at a time; readers are not affected.
 
     Args:
         run: the run directory.
-        columns: say after how many files; the smallest number counts.
+        columns: their smallest ``compact_after`` is the number of files that starts it.
     """
 
     def __init__(self, run: Path, columns: Iterable[Column]) -> None:
@@ -43,17 +43,17 @@ class BackgroundCompaction:
         self._run = run
         self.process: subprocess.Popen[bytes] | None = None
         self._left: dict[str, int] = {}
-        self._looked_at = -math.inf
+        self._checked_at = -math.inf
 
-    def look(self) -> None:
-        """Start compacting if there are enough files, unless it is under way."""
-        if self._after is None or time.monotonic() - self._looked_at < LOOK_SECONDS:
+    def start_when_due(self) -> None:
+        """Start compacting if there are enough files, unless it runs already."""
+        if self._after is None or time.monotonic() - self._checked_at < CHECK_SECONDS:
             return
         if self.process is not None and self.process.poll() is None:
             return
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         parts = {table: count_parts(self._run, table) for table in TABLES}
-        # What the last one left, others hold or nothing can merge.
+        # What the last one left belongs to others, or cannot be merged.
         before = parts if self.process is not None else self._left
         self._left = {table: min(number, before.get(table, 0)) for table, number in parts.items()}
         self.process = None
@@ -68,7 +68,7 @@ class BackgroundCompaction:
                 )
 
     def close(self) -> None:
-        """End it: what it has not finished, the next one does."""
+        """End it; the next one does what is left."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()

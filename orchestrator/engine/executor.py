@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from orchestrator.cluster import Allocation, here, start
 from orchestrator.engine.interruption import GRACE_SECONDS, Stop
-from orchestrator.engine.sinks import LiveLog
+from orchestrator.engine.live_log import LiveLog
 from orchestrator.engine.work_queue import WorkQueue
 from orchestrator.ledger import JobStart
 
 BEGIN_SECONDS = 30.0
-"""Nothing is begun so shortly before the run must stop, nor more than its grace before: it would
-hardly get anywhere."""
+"""No trial starts within this time (or the grace, if that is less) before the run must stop: it
+would compute next to nothing."""
 
 WAIT_FOR_TRIALS_SECONDS = 0.2
 """Between checks whether trials have saved themselves, once Ray is lost."""
@@ -34,15 +34,15 @@ class RunEnvironment:
         interface: the network interface that the machines use among themselves.
         versions: what must be the same on all machines, as it is here.
         job: the start of the SLURM job that this is; None outside of one.
-        clock: the time, in seconds since the epoch, by whom ends the run's time.
+        clock: the time in seconds since the epoch, by the clock that the time limit refers to.
         stop_at: when by that clock the run must begin to stop; None for never.
         grace: seconds that trials may take to save themselves after a warning.
         idle_seconds: how long the run waits for work that other runs hold before it ends and gives
             its machines back; None for as long as it takes.
-        beat: called every few seconds; says why the run is to end, if it is.
-        leave: called before the last look at the sweep, which is followed by the end unless there
-            is more to do; whoever adds to the sweep later must not count on this run.
-        stay: called when that look has found more.
+        beat: called every few seconds; returns why the run is to end, if it is.
+        leave: called before the sweep is read for the last time; the run then ends unless there is
+            more to do, so that a launch that adds to the sweep later must not rely on this run.
+        stay: called when there was more to do.
     """
 
     allocation: Allocation = field(default_factory=here)
@@ -69,29 +69,19 @@ class RunEnvironment:
         return stop_at is not None and self.clock() >= stop_at
 
     def may_begin(self) -> bool:
-        """Whether a trial that is begun now can get somewhere."""
+        """Whether a trial that starts now has time to compute."""
         stop_at = self.stop_at()
         return stop_at is None or self.clock() < stop_at - min(BEGIN_SECONDS, self.grace)
 
 
-CarryOut = Callable[[Callable[[], bool], Callable[[], None], LiveLog | None], None]
+CarryOut = Callable[[Callable[[], bool], Callable[[], None], LiveLog], None]
 """Carries out works of a queue while there are any. Its arguments are ``ended``, which says that no
 new work is to begin, ``changed``, called after every event, and the log of recorded points."""
 
 
-class Executor(Protocol):
-    """Offers :data:`CarryOut` for as long as its context is open."""
-
-    def __call__(
-        self,
-        queue: WorkQueue,
-        environment: RunEnvironment,
-        *,
-        quiet: bool,
-        abandoned: Callable[[], bool],
-        on_loss: Callable[[str], None],
-    ) -> AbstractContextManager[CarryOut]:
-        """Open it; see :func:`orchestrator.cluster.start` for ``abandoned`` and ``on_loss``."""
+Executor = Callable[..., AbstractContextManager[CarryOut]]
+"""Offers :data:`CarryOut` while its context is open; the arguments are those of
+:func:`ray_executor`."""
 
 
 @contextmanager
@@ -105,8 +95,15 @@ def ray_executor(
 ) -> Iterator[CarryOut]:
     """Start Ray on all machines of the run; each call is a Tune experiment.
 
-    Once a node or a server of Ray is lost, a call ends when no trial is left to save itself: what
-    Ray itself would do or report is not waited for.
+    Once a node or a server of Ray is lost, a call ends when no trial is left to save itself; it
+    does not wait for Ray.
+
+    Args:
+        queue: whose works are carried out.
+        environment: the machines.
+        quiet: whether the messages of Ray and Tune are kept from the user.
+        abandoned: whether to give up waiting for the machines.
+        on_loss: told of a node, or a server of Ray, that is lost later.
 
     Raises:
         ClusterError: not all machines could be used.
@@ -136,9 +133,7 @@ def ray_executor(
         # Ray must not be imported before its settings are made.
         from orchestrator.engine.tune_experiment import run_experiment
 
-        def carry_out(
-            ended: Callable[[], bool], changed: Callable[[], None], log: LiveLog | None
-        ) -> None:
+        def carry_out(ended: Callable[[], bool], changed: Callable[[], None], log: LiveLog) -> None:
             arguments = (queue, offered, ended, changed, log)
             try:
                 offered.ray.call(run_experiment, *arguments, given_up=nothing_to_save)

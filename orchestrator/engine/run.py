@@ -15,7 +15,8 @@ from orchestrator.engine.compaction import BackgroundCompaction
 from orchestrator.engine.data_digests import DataDigests, read_data_digests
 from orchestrator.engine.executor import Executor, RunEnvironment, ray_executor
 from orchestrator.engine.interruption import Interruption, Overdue, Stop
-from orchestrator.engine.sinks import LiveLog, Sink
+from orchestrator.engine.live_log import LiveLog
+from orchestrator.engine.sinks import Sink
 from orchestrator.engine.timing import timed_for
 from orchestrator.engine.work import Provenance
 from orchestrator.engine.work_queue import Snapshot, WorkQueue
@@ -103,30 +104,40 @@ def execute(
     set_damaged_aside(run, warn)
     origin = Provenance.here(name)
     leases = Leases(run, environment.job)
+    interruption = Interruption(
+        run, leases.token, patient=environment.in_job, grace=environment.grace
+    )
     with (
-        Interruption(
-            run, leases.token, patient=environment.in_job, grace=environment.grace
-        ) as interruption,
-        closing(BackgroundCompaction(run, columns)) as compacting,
-        _watch(leases, environment, interruption, compacting),
+        interruption,
+        closing(BackgroundCompaction(run, columns)) as compaction,
+        _watch(leases, environment, interruption, compaction),
     ):
         ledger = Ledger(run)
         state = ledger.read(columns).begun()
-        queue = WorkQueue(run, state, leases, ledger, origin, interruption.stop_file, warn=warn)
-        queue.may_begin, queue.logged, queue.grown = environment.may_begin, bool(log), grown
         earlier = read_data_digests(run) if read is None else read()
-        queue.data = {data: reads[0] for data, reads in earlier.items()}
-        queue.batching = batching or queue.batching
-        queue.gradient_seconds = timed_for(
-            queue.state, read_gradient_seconds(run), lambda: interruption.requested
+        timed = timed_for(state, read_gradient_seconds(run), lambda: interruption.requested)
+        keep_gradient_seconds(run, timed)
+        queue = WorkQueue(
+            run,
+            state,
+            leases,
+            ledger,
+            origin,
+            interruption.stop_file,
+            logged=bool(log),
+            data={data: reads[0] for data, reads in earlier.items()},
+            gradient_seconds=timed,
+            batching=batching or Batching(),
+            warn=warn,
+            may_begin=environment.may_begin,
+            grown=grown,
         )
-        keep_gradient_seconds(run, queue.gradient_seconds)
         observe(queue.snapshot())
         try:
-            _carry_out(queue, interruption, environment, observe, quiet, log, executor)
+            _Loop(queue, interruption, environment, observe).run(executor, log, quiet=quiet)
         except Overdue:
             if interruption.lost is None:
-                warn("some trials did not stop in time; they go on from their last checkpoints")
+                warn("some trials did not stop in time; they resume from their last checkpoints")
         finally:
             if interruption.lost is not None:
                 queue.take_loss(interruption.lost)
@@ -158,111 +169,100 @@ def set_damaged_aside(run: Path, warn: Callable[[str], None]) -> None:
         warn(f"{path} is damaged (it is cut); it was set aside as {aside.name}")
 
 
-def _carry_out(
-    queue: WorkQueue,
-    interruption: Interruption,
-    environment: RunEnvironment,
-    observe: Observer,
-    quiet: bool,
-    log: Sequence[Sink],
-    executor: Executor,
-) -> None:
-    """Open the executor when there is something to run, and keep it until nothing is left."""
+@dataclass
+class _Loop:
+    """Carries out the works of a queue until nothing is left or the run is to end."""
 
-    def ended() -> bool:
-        if queue.halted is not None:
-            interruption.request(Stop("halted", queue.halted))
-        if queue.stranded is not None:
-            interruption.request(Stop("unfit_nodes", queue.stranded))
-        return interruption.requested
+    queue: WorkQueue
+    interruption: Interruption
+    environment: RunEnvironment
+    observe: Observer
+    shown: float = -SHOW_SECONDS
 
-    shown = -SHOW_SECONDS
+    def run(self, executor: Executor, sinks: Sequence[Sink], *, quiet: bool) -> None:
+        """Open the executor when there is something to run, and keep it until nothing is left."""
+        if not self.work_is_ready():
+            return
+        queue, labels = self.queue, dict[str, str]()
 
-    def changed() -> None:
-        nonlocal shown
-        if time.monotonic() - shown >= SHOW_SECONDS:
-            shown = time.monotonic()
-            observe(queue.snapshot())
+        def label(column_id: str) -> str:
+            if column_id not in labels:  # the sweep may have got it later
+                labels.update({**column_labels(queue.columns), **labels})
+            return labels[column_id]
 
-    def nothing_more() -> bool:
-        """Say that the run ends, and only then look at the sweep once more.
+        opened = executor(
+            queue, self.environment, quiet=quiet, abandoned=self.ended, on_loss=self.lost
+        )
+        with suppress(StartAbandonedError), opened as carry_out:
+            log = LiveLog(queue.run, queue.provenance.sweep, label, sinks, queue.warn)
+            try:
+                while self.work_is_ready():
+                    carry_out(self.ended, self.changed, log)
+            finally:
+                queue.close()
+                self.interruption.settle()
+                log.close()
 
-        Whoever adds to it later finds that said, and whoever did so before is found out.
-        """
-        environment.leave()
-        if not queue.extend(now=True):
-            return True
-        environment.stay()
-        return False
+    def ended(self) -> bool:
+        """Whether no new work is to begin."""
+        if self.queue.halted is not None:
+            self.interruption.request(Stop("halted", self.queue.halted))
+        if self.queue.stranded is not None:
+            self.interruption.request(Stop("unfit_nodes", self.queue.stranded))
+        return self.interruption.requested
 
-    def work_is_ready() -> bool:
-        idle, wait = 0.0, WAIT_SECONDS
-        while not ended():
+    def changed(self) -> None:
+        """Show the observer what has changed, unless it saw that a moment ago."""
+        if time.monotonic() - self.shown >= SHOW_SECONDS:
+            self.shown = time.monotonic()
+            self.observe(self.queue.snapshot())
+
+    def lost(self, trouble: str) -> None:
+        """End the run because a node or a server of Ray was lost."""
+        self.queue.warn(trouble)
+        reason = trouble.partition("; the last lines")[0]
+        self.interruption.request(Stop("node_lost", reason))
+
+    def work_is_ready(self) -> bool:
+        """Wait until a trial can start; False when the run is to end."""
+        queue, idle, wait = self.queue, 0.0, WAIT_SECONDS
+        most_idle = self.environment.idle_seconds
+        while not self.ended():
             queue.extend()
             if queue.complete():
-                if nothing_more():
+                if self._nothing_more():
                     break
                 continue
-            if not environment.may_begin():
-                interruption.request(Stop("time_limit", "too little time is left to begin a trial"))
+            if not self.environment.may_begin():
+                reason = "too little time is left to begin a trial"
+                self.interruption.request(Stop("time_limit", reason))
                 break
             if queue.has_work():
                 return True
-            if environment.idle_seconds is not None and idle >= environment.idle_seconds:
-                if nothing_more():
-                    interruption.request(Stop("idle", f"other runs held all work for {idle:.0f} s"))
+            if most_idle is not None and idle >= most_idle:
+                if self._nothing_more():
+                    reason = f"other runs held all work for {idle:.0f} s"
+                    self.interruption.request(Stop("idle", reason))
                     break
                 idle, wait = 0.0, WAIT_SECONDS
-            _sleep(wait, interruption)  # other runs hold what is left
+            end = time.monotonic() + wait  # other runs work on what is left
+            while not self.interruption.requested and time.monotonic() < end:
+                time.sleep(0.2)
             idle, wait = idle + wait, min(1.5 * wait, LONGEST_WAIT_SECONDS)
             queue.catch_up()
-            observe(queue.snapshot())
+            self.observe(queue.snapshot())
         return False
 
-    if not work_is_ready():
-        return
+    def _nothing_more(self) -> bool:
+        """Announce the end of the run, and only then read the sweep once more.
 
-    def lost(trouble: str) -> None:
-        queue.warn(trouble)
-        interruption.request(Stop("node_lost", trouble.partition("; the last lines")[0]))
-
-    opened = executor(queue, environment, quiet=quiet, abandoned=ended, on_loss=lost)
-    with suppress(StartAbandonedError), opened as carry_out:
-        live = _live_log(queue, log)
-        try:
-            while work_is_ready():
-                carry_out(ended, changed, live)
-        finally:
-            queue.close()
-            interruption.settle()
-            if live is not None:
-                live.close()
-
-
-def _live_log(queue: WorkQueue, sinks: Sequence[Sink]) -> LiveLog | None:
-    """The log of a run whose Ray has started; None where none was asked for."""
-    if not sinks:
-        return None
-    return LiveLog(queue.run, queue.provenance.sweep, _Labels(queue), sinks, queue.warn)
-
-
-class _Labels(dict[str, str]):
-    """The columns of a queue in a few words, those too that it takes in later."""
-
-    def __init__(self, queue: WorkQueue) -> None:
-        super().__init__(column_labels(queue.columns))
-        self._feed = queue
-
-    def __missing__(self, column_id: str) -> str:
-        self.update({**column_labels(self._feed.columns), **self})
-        return self[column_id]
-
-
-def _sleep(seconds: float, interruption: Interruption) -> None:
-    """Sleep, but not on when the run is to end."""
-    end = time.monotonic() + seconds
-    while not interruption.requested and time.monotonic() < end:
-        time.sleep(0.2)
+        A launch that adds to it later sees the announcement; an earlier addition is found here.
+        """
+        self.environment.leave()
+        if not self.queue.extend(now=True):
+            return True
+        self.environment.stay()
+        return False
 
 
 @contextmanager
@@ -270,11 +270,9 @@ def _watch(
     leases: Leases,
     environment: RunEnvironment,
     interruption: Interruption,
-    compacting: BackgroundCompaction,
+    compaction: BackgroundCompaction,
 ) -> Iterator[None]:
-    """From a thread of its own, keep the leases alive and the files few, and end the run when its
-    environment says so.
-    """
+    """In a thread, renew the leases, merge files, and end the run when its time or job ends."""
     over = threading.Event()
 
     def watch() -> None:
@@ -285,7 +283,7 @@ def _watch(
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
                 last_beat = time.monotonic()
                 leases.renew()
-                compacting.look()
+                compaction.start_when_due()
                 if (stop := environment.beat()) is not None:
                     interruption.request(stop)
 

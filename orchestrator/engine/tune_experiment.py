@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.cluster import Cluster
 from orchestrator.engine.capacity import UnfitNodeError
-from orchestrator.engine.sinks import LiveLog
+from orchestrator.engine.live_log import LiveLog
 from orchestrator.engine.work import Work
 from orchestrator.engine.work_queue import WorkQueue
 from orchestrator.engine.worker import Worker
@@ -36,7 +36,7 @@ def run_experiment(
     cluster: Cluster,
     ended: Callable[[], bool],
     changed: Callable[[], None],
-    log: LiveLog | None = None,
+    log: LiveLog,
 ) -> None:
     """Carry out works of the queue on the cluster until none is left, or MOST_TRIALS have ended.
 
@@ -151,7 +151,7 @@ class WorkSearcher(Searcher):
 class _Events(Callback):
     """Passes on why a Tune trial died before its end is taken in, and what trials record."""
 
-    def __init__(self, searcher: WorkSearcher, log: LiveLog | None) -> None:
+    def __init__(self, searcher: WorkSearcher, log: LiveLog) -> None:
         self._searcher, self._log = searcher, log
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -162,8 +162,7 @@ class _Events(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if self._log is not None:
-            self._log.take(trial.config["work"], result["report"])
+        self._log.take(trial.config["work"], result["report"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as of the searcher: threads and queues cannot be pickled."""

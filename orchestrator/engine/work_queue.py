@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,12 +21,10 @@ from orchestrator.ledger import (
     Leases,
     Ledger,
     Mark,
-    attempt_row,
-    commit_attempt,
     read_marks,
-    utc,
     wait_for_death,
 )
+from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.plan import (
     Attempt,
     Batching,
@@ -248,7 +245,17 @@ class WorkQueue:
         }
         if not tried:
             # It died before it could mark a trial: that counts against the first.
-            lost = [self._record_death(work.assignments[0], error)]
+            first, origin = work.assignments[0], self.provenance
+            mark = Mark(
+                first.trial.trial_id,
+                first.column_id,
+                first.attempt,
+                ProcessIdentity.own(),
+                time.time(),
+                origin.slurm_job_id,
+                origin.restart_count,
+            )
+            lost = self._close([mark], error)
         for trial_id in lost:
             self.warn(f"the process of trial {trial_id} died: {first_line(error)}")
         for trial_id in tried | set(lost):
@@ -412,27 +419,6 @@ class WorkQueue:
         self.state = self.state.started(name, column.column_id, RunningAttempt(attempt))
         asked = plan.asked_rate(trial)
         return Assignment(trial, column.column_id, attempt, plan.flow, size, asked)
-
-    def _record_death(self, assignment: Assignment, error: str) -> str:
-        name, now = assignment.trial.trial_id, utc(time.time())
-        commit_attempt(
-            self.run,
-            attempt_row(
-                name,
-                assignment.column_id,
-                assignment.attempt,
-                "lost",
-                hostname=socket.gethostname(),
-                started_at=now,
-                finished_at=now,
-                slurm_job_id=self.provenance.slurm_job_id,
-                restart_count=self.provenance.restart_count,
-                failure_class="node_failure",
-                error=error,
-            ),
-        )
-        self.catch_up()
-        return name
 
     def _judge(self, trial_id: str, column_id: str) -> None:
         """A failed trial is tried again, unless its history says that it would fail again."""

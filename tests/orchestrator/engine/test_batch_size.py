@@ -1,4 +1,4 @@
-"""Which trials run in packs: a matter of the trial and of what it occupies."""
+"""Which trials are batched: that depends on the trial and its resources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _gd(column, **changes):
     )
 
 
-def test_the_smallest_networks_go_in_packs_of_64_and_small_ones_in_packs_of_16(column):
+def test_the_smallest_networks_go_in_batches_of_64_and_small_ones_in_batches_of_16(column):
     assert batch_size(_gd(column), Resources(), 8 * GIB) == 64
     assert batch_size(_gd(column, n_train=1000), Resources(), 8 * GIB) == 16
 
@@ -33,7 +33,7 @@ def test_large_networks_and_flows_go_by_themselves(column):
     assert batch_size(column.flow(), Resources(), 8 * GIB) == 0
 
 
-def test_a_bound_on_packs_makes_none_of_what_goes_by_itself(column):
+def test_a_bound_on_batches_batches_nothing_that_runs_by_itself(column):
     one = Batching(most_trials=1)
     assert batch_size(_gd(column), Resources(), 8 * GIB, one) == 1
     assert batch_size(_gd(column), Resources(), 8 * GIB, Batching(most_trials=100)) == 64
@@ -47,7 +47,7 @@ def test_trials_that_occupy_more_than_a_cpu_go_by_themselves(column, changed):
     assert batch_size(_gd(column), Resources(**changed), 8 * GIB) == 0
 
 
-def test_memory_bounds_the_size_of_a_pack_but_not_whether_there_is_one(column):
+def test_memory_bounds_the_size_of_a_batch_but_not_whether_there_is_one(column):
     needed = working_memory(_gd(column).problem)
     for runs in (1, 5):
         assert batch_size(_gd(column), Resources(), runs * needed + 1) == runs

@@ -34,7 +34,7 @@ def after(column, *numbers):
 def test_enough_files_are_merged_and_no_row_changes(filled, column):
     before, state = filled.science(), Ledger(filled.path).read([column])
     compacting = BackgroundCompaction(filled.path, after(column, None, FEW, 100))
-    compacting.look()
+    compacting.start_when_due()
     until_gone(lambda: sum(count_parts(filled.path, t) for t in ("trials", "attempts")))
     compacting.close()
     assert filled.science() == before
@@ -45,21 +45,21 @@ def test_enough_files_are_merged_and_no_row_changes(filled, column):
 @pytest.mark.parametrize("number", [FEW + 1, None])
 def test_fewer_files_or_a_sweep_that_says_so_are_left_alone(filled, column, number):
     compacting = BackgroundCompaction(filled.path, after(column, number))
-    compacting.look()
+    compacting.start_when_due()
     assert compacting.process is None
     compacting.close()
     assert count_parts(filled.path, "trials") == FEW
 
 
-def test_what_could_not_be_merged_is_not_tried_again_at_every_look(filled, column, monkeypatch):
+def test_what_could_not_be_merged_is_not_tried_again_at_every_check(filled, column, monkeypatch):
     """As a damaged file, or files that another process is merging."""
-    monkeypatch.setattr("orchestrator.engine.compaction.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.engine.compaction.CHECK_SECONDS", 0.0)
     compacting = BackgroundCompaction(filled.path, after(column, FEW))
     with compaction_elsewhere(filled.path):
-        compacting.look()
+        compacting.start_when_due()
         first = compacting.process
         assert first.wait(60) == 0
-        compacting.look()
+        compacting.start_when_due()
         assert compacting.process is None
     assert count_parts(filled.path, "trials") == FEW
     compact(filled.path)

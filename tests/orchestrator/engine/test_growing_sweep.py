@@ -1,4 +1,4 @@
-"""A run takes in what its sweep becomes, and says that it ends before its last look at it."""
+"""A run takes in additions to its sweep, and announces its end before it reads the sweep last."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_sweep_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> Non
 
 
 class _Course:
-    """A run of a column that is settled, whose sweep is found to have grown at some look.
+    """A run of a settled column, whose sweep has grown when it is read for the n-th time.
 
     The column that is new then is held by another run, so that this one has to end idle.
     """
@@ -102,14 +102,14 @@ class _Course:
             self._other.release_all()
 
 
-def test_a_run_says_that_it_ends_and_looks_once_more(bench: Any, column: Column) -> None:
+def test_a_run_announces_its_end_and_reads_the_sweep_once_more(bench: Any, column: Column) -> None:
     course = _Course(bench, column)
     outcome = course.run(grown_at=None)
     assert (outcome.settled, outcome.stop) == (True, None)
     assert course.events == ["look", "leave", "look"]
 
 
-def test_a_run_whose_sweep_has_grown_at_the_last_look_stays(bench: Any, column: Column) -> None:
+def test_a_run_whose_sweep_has_grown_at_the_last_reading_stays(bench: Any, column: Column) -> None:
     course = _Course(bench, column)
     outcome = course.run(grown_at=2)
     assert outcome.stop is not None

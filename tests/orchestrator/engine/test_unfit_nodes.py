@@ -43,11 +43,11 @@ FAULTS = [
     "CUDA unknown error - this may be due to an incorrectly set up environment",
     "Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions before",
 ]
-"""As PyTorch and the driver say it."""
+"""Messages of PyTorch and the driver."""
 
 
 @pytest.mark.parametrize("text", FAULTS)
-def test_what_the_driver_says_of_a_device_is_the_nodes_fault(text):
+def test_messages_of_the_driver_about_a_device_are_the_nodes_fault(text):
     assert fault_of_node(RuntimeError(text)) == text.partition("\n")[0]
 
 
@@ -81,7 +81,7 @@ def test_a_node_is_blamed_for_its_devices_but_not_for_what_fails_on_its_cpus(mon
         raise KeyError("a fault of the trial's")
 
 
-def test_an_actor_without_a_gpu_books_a_fault_of_its_node_and_ends(bench, monkeypatch):
+def test_a_worker_without_a_gpu_records_a_fault_of_its_node_and_ends(bench, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("SLURMD_NODENAME", "n7")
     trial = bench.trials()[0]
@@ -98,7 +98,7 @@ def test_an_actor_without_a_gpu_books_a_fault_of_its_node_and_ends(bench, monkey
 
 
 @pytest.fixture
-def make_feed(bench, column):
+def make_queue(bench, column):
     """A queue over a column of GPU trials whose flow is settled, on two nodes."""
     leases = []
 
@@ -145,8 +145,8 @@ def hand_over(bench, work, error):
     attempt.end("failed", error)
 
 
-def test_a_trial_that_failed_for_its_node_goes_to_another(make_feed, bench):
-    queue = make_feed()
+def test_a_trial_that_failed_for_its_node_goes_to_another(make_queue, bench):
+    queue = make_queue()
     searcher = WorkSearcher(queue, lambda: False, lambda: None)
     assert queue.slots == 4
     work = searcher.suggest("t1")["work"]
@@ -160,13 +160,13 @@ def test_a_trial_that_failed_for_its_node_goes_to_another(make_feed, bench):
     assert queue.slots == 2
     assert not list(queue.state.failures())
     assert queue.stranded is None
-    assert [text for text in make_feed.said if "unfit" in text] == [
+    assert [text for text in make_queue.said if "unfit" in text] == [
         "node host of id1 is unfit: its GPU fell off the bus; it gets no more trials"
     ]
 
 
-def test_without_a_fit_node_the_run_ends_with_one_sentence_and_nothing_spent(make_feed, bench):
-    queue = make_feed()
+def test_without_a_fit_node_the_run_ends_with_one_sentence_and_nothing_spent(make_queue, bench):
+    queue = make_queue()
     searcher = WorkSearcher(queue, lambda: queue.stranded is not None, lambda: None)
     first, second = searcher.suggest("t1")["work"], searcher.suggest("t2")["work"]
     fail(bench, searcher, "t1", first, N1)
@@ -178,11 +178,11 @@ def test_without_a_fit_node_the_run_ends_with_one_sentence_and_nothing_spent(mak
     )
     assert queue.snapshot().trials.failed == 0
     assert queue.snapshot().trials.to_do == len(bench.trials())
-    assert make_feed.said[-1] == queue.stranded
+    assert make_queue.said[-1] == queue.stranded
 
 
-def test_what_still_runs_goes_on_when_no_fit_node_is_left(make_feed, bench):
-    queue = make_feed(nodes=(N1,))
+def test_what_still_runs_goes_on_when_no_fit_node_is_left(make_queue, bench):
+    queue = make_queue(nodes=(N1,))
     searcher = WorkSearcher(queue, lambda: False, lambda: None)
     first, second = searcher.suggest("t1")["work"], searcher.suggest("t2")["work"]
     fail(bench, searcher, "t1", first, N1)
@@ -202,8 +202,8 @@ def test_trials_fit_where_each_of_their_processes_has_its_own_share_of_a_node():
     assert NodePool().slots(GPU) == 0
 
 
-def test_a_work_is_placed_on_no_node_that_it_avoids(make_feed, bench):
-    queue = make_feed()
+def test_a_work_is_placed_on_no_node_that_it_avoids(make_queue, bench):
+    queue = make_queue()
     anywhere = _resources({"work": queue.next_work()})
     queue.avoid(unfit(N1))
     elsewhere = _resources({"work": queue.next_work()})
@@ -213,8 +213,8 @@ def test_a_work_is_placed_on_no_node_that_it_avoids(make_feed, bench):
     assert elsewhere._bound.arguments["bundle_label_selector"] == [{"ray.io/node-id": "!in(id1)"}]
 
 
-def test_a_closed_queue_hands_nothing_out_and_takes_nothing_in(make_feed):
-    queue = make_feed()
+def test_a_closed_queue_hands_nothing_out_and_takes_nothing_in(make_queue):
+    queue = make_queue()
     searcher = WorkSearcher(queue, lambda: False, lambda: None)
     searcher.suggest("t1")
     queue.close()

@@ -1,4 +1,4 @@
-"""What the queue hands out, from a real run directory, and what it makes of processes that die."""
+"""What the work queue hands out, from a real run directory, and what follows from dead processes."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_two_slots_get_half_of_ten_trials_each(make_queue):
     ("batching", "trials"),
     [(Batching(3), 3), (Batching(3, math.inf), len(ALIKE)), (Batching(1, 0.0), 1)],
 )
-def test_packs_and_works_may_be_bounded(make_queue, batching, trials):
-    """These trials are predicted to take longer than a work: it holds what fits in one pack."""
+def test_batches_and_works_may_be_bounded(make_queue, batching, trials):
+    """These trials are predicted to take longer than a work: it holds what fits in one batch."""
     work = make_queue(slots=1, batching=batching).next_work()
     assert [a.batch_size for a in work.assignments] == [batching.most_trials] * trials
 
@@ -111,7 +111,7 @@ def test_a_wrong_prediction_holds_nothing_up_for_longer_than_a_start(make_queue,
     monkeypatch.setattr("orchestrator.engine.work_queue.START_SECONDS", 1e9)
     many = tuple(0.05 + 1e-6 * number for number in range(100))
     queue = make_queue(slots=2, rates=many)
-    assert len(queue.next_work().assignments) == 64  # as many as a pack holds
+    assert len(queue.next_work().assignments) == 64  # as many as a batch holds
     assert queue.next_work() is None
     clock[0] = 2e9
     assert len(queue.next_work().assignments) > 0
@@ -134,12 +134,12 @@ def test_columns_to_come_are_predicted_by_the_one_whose_flow_was_timed(make_queu
     assert left_of_all == pytest.approx(left_of_first + 2 * (60 + left_of_first), rel=1e-12)
 
 
-def test_more_cpus_for_a_trial_mean_no_packs(make_queue):
+def test_more_cpus_for_a_trial_mean_no_batches(make_queue):
     work = make_queue(slots=1, resources=Resources(cpus_per_worker=2)).next_work()
     assert {a.batch_size for a in work.assignments} == {0}
 
 
-def test_every_trial_of_a_pack_is_shown_as_running(make_queue):
+def test_every_trial_of_a_batch_is_shown_as_running(make_queue):
     queue = make_queue(slots=1)
     work = queue.next_work()
     assert queue.snapshot().running == ()
@@ -155,7 +155,7 @@ def test_every_trial_of_a_pack_is_shown_as_running(make_queue):
     assert queue.snapshot().running == ()
 
 
-def test_the_trials_of_a_pack_whose_process_died_are_tried_one_by_one(make_queue, bench):
+def test_the_trials_of_a_batch_whose_process_died_are_tried_one_by_one(make_queue, bench):
     queue = make_queue(slots=2)
     work, other = queue.next_work(), queue.next_work()
     dead = _names(work)[:4]
@@ -194,7 +194,7 @@ def test_a_trial_that_failed_is_tried_again_by_itself(make_queue, bench):
     assert [guilty] in map(_names, again)
 
 
-def test_what_was_at_work_when_ray_was_lost_is_booked_for_all_to_be_tried_again(make_queue, bench):
+def test_trials_that_ran_when_ray_was_lost_are_recorded_and_tried_again(make_queue, bench):
     queue = make_queue(slots=2)
     work, other = queue.next_work(), queue.next_work()
     assert not queue.is_computing()  # nothing has begun
@@ -218,7 +218,7 @@ def test_what_was_at_work_when_ray_was_lost_is_booked_for_all_to_be_tried_again(
 
 
 def _mark_and_die(bench, work, names):
-    """Let a process of its own begin attempts of a work, and end without a word."""
+    """Start attempts of a work in another process that ends without a report."""
     code = (
         "import sys; from pathlib import Path; from orchestrator.ledger import mark_running\n"
         "run, column, *attempts = sys.argv[1:]\n"
@@ -275,7 +275,7 @@ def test_a_sweep_that_grows_is_taken_in_while_its_trials_run(make_queue):
     assert not queue.complete()
 
 
-def test_a_look_of_a_moment_ago_will_do_while_there_is_work(make_queue, monkeypatch):
+def test_the_sweep_is_read_every_few_seconds_while_there_is_work(make_queue, monkeypatch):
     clock, looks = [100.0], []
     monkeypatch.setattr("orchestrator.engine.work_queue.time.monotonic", lambda: clock[0])
     queue = make_queue(slots=1)

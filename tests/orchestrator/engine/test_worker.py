@@ -1,4 +1,4 @@
-"""An worker at work in this process: packs change no number, and a fault hits one trial only."""
+"""A worker in this process: batches change no number, and a fault affects one trial only."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from orchestrator.sweep import Resources
 
 @pytest.fixture(autouse=True)
 def stops_at_once(monkeypatch):
-    """Look for the stop file at every edge, not now and then."""
+    """Check the stop file after every step, not every POLL_SECONDS."""
     monkeypatch.setattr(worker_module, "POLL_SECONDS", -1.0)
 
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """The sizes of the packs that are put together."""
+    """The sizes of the batches that are made."""
     seen, make = [], BatchedDescent.__init__
 
     def note(self, runs):
@@ -40,7 +40,7 @@ def sizes(monkeypatch):
     return seen
 
 
-def test_a_pack_writes_the_tables_of_its_trials_one_by_one(bench, one_by_one, sizes):
+def test_a_batch_writes_the_tables_of_its_trials_one_by_one(bench, one_by_one, sizes):
     report = bench.carry_out(bench.work(bench.trials()))
     names = [trial.trial_id for trial in bench.trials()]
     assert sizes == [len(names)]
@@ -77,7 +77,7 @@ def test_places_that_become_free_are_filled(bench, one_by_one, sizes):
     assert bench.science() == one_by_one
 
 
-def test_an_interrupted_pack_goes_on_with_other_companions(bench, one_by_one, sizes):
+def test_an_interrupted_batch_continues_with_other_companions(bench, one_by_one, sizes):
     first, second = bench.trials()[:5], bench.trials()[3:]
     assert _interrupted(bench, bench.work(first)) == 5
     saved = sorted(path.stem for path in (bench.path / "checkpoints").glob("*.safetensors"))
@@ -94,7 +94,7 @@ def test_an_interrupted_pack_goes_on_with_other_companions(bench, one_by_one, si
 
 
 def _interrupted(bench, work):
-    """Stop an worker as soon as it has moved every trial; how many it said to be running."""
+    """Stop a worker as soon as every trial has moved; how many it reported as running."""
     worker = Worker({"work": dataclasses.replace(work, report_seconds=0.001)})
     running = ()
     while not running or any(item.step == 0 for item in running):
@@ -111,7 +111,7 @@ def _interrupted(bench, work):
     return len(running)
 
 
-def test_other_resources_take_up_the_checkpoints_of_a_pack(bench, sizes):
+def test_other_resources_resume_the_checkpoints_of_a_batch(bench, sizes):
     trial = bench.trials()[4]
     _interrupted(bench, bench.work(bench.trials()[:5]))
     sizes.clear()
@@ -139,7 +139,7 @@ def measuring_fails(monkeypatch):
     return fail
 
 
-def test_a_trial_that_raises_in_a_pack_fails_alone(bench, one_by_one, sizes, measuring_fails):
+def test_a_trial_that_raises_in_a_batch_fails_alone(bench, one_by_one, sizes, measuring_fails):
     guilty, tried = bench.trials()[2], measuring_fails(0.05, 40)
     names = {trial.trial_id for trial in bench.trials()} - {guilty.trial_id}
     report = bench.carry_out(bench.work(bench.trials()))
@@ -164,7 +164,7 @@ def test_a_trial_that_raises_in_a_pack_fails_alone(bench, one_by_one, sizes, mea
     assert "Traceback" not in log
 
 
-def test_a_gradient_that_raises_for_many_at_once_makes_packs_of_one(
+def test_a_gradient_that_raises_for_many_at_once_makes_batches_of_one(
     bench, one_by_one, sizes, monkeypatch
 ):
     """As memory does that is enough for one run and not for several."""
@@ -220,7 +220,7 @@ def test_a_trial_counts_its_share_of_the_seconds(bench):
     assert sum(seconds) < passed
 
 
-def test_a_full_disk_halts_a_pack_and_blames_no_trial(bench, monkeypatch):
+def test_a_full_disk_halts_a_batch_and_blames_no_trial(bench, monkeypatch):
     def full(run, row):
         if row["trial_id"] != bench.trials()[0].trial_id:
             raise OSError(errno.ENOSPC, "No space left on device", str(run))
@@ -240,15 +240,15 @@ def test_a_full_disk_halts_a_pack_and_blames_no_trial(bench, monkeypatch):
 
 
 @pytest.fixture
-def speaks_at_once(monkeypatch):
-    """Say how far the trials are after every slice."""
+def shows_always(monkeypatch):
+    """Show the progress of the trials after every slice."""
     show = LiveFile.show
     monkeypatch.setattr(LiveFile, "show", lambda self, trials, every: show(self, trials, 0.0))
 
 
 @pytest.mark.parametrize("resources", [Resources(), Resources(cpus_per_worker=2)])
-def test_a_worker_says_how_far_its_trials_are_and_takes_it_back(bench, resources, speaks_at_once):
-    """In a pack, and alone: S at the recorded points, and nothing is left at the end."""
+def test_a_worker_shows_its_progress_and_removes_that_at_the_end(bench, resources, shows_always):
+    """In a batch, and alone: S at the recorded points, and nothing is left at the end."""
     trials = bench.trials()[:2]
     work = bench.work(trials, resources=resources, report_seconds=0.001)
     worker, heard = Worker({"work": work}), {}
@@ -272,14 +272,14 @@ def test_a_worker_says_how_far_its_trials_are_and_takes_it_back(bench, resources
         assert last.sharpness[: len(passed)] == pytest.approx(passed, rel=1e-5)
 
 
-def test_a_worker_that_stops_takes_back_what_it_said(bench, speaks_at_once):
+def test_a_worker_that_stops_removes_its_progress(bench, shows_always):
     work = bench.work(bench.trials()[:2])
     _interrupted(bench, work)
     assert list((bench.path / "live").iterdir()) == []
 
 
-def test_no_number_depends_on_what_is_said(bench, one_by_one, speaks_at_once):
-    """Neither where it is said all the time, nor where it cannot be."""
+def test_no_number_depends_on_the_progress_file(bench, one_by_one, shows_always):
+    """Neither where it is always written, nor where it cannot be."""
     (bench.path / "live").rmdir()
     (bench.path / "live").touch()
     bench.carry_out(bench.work(bench.trials()[:3], report_seconds=0.001))

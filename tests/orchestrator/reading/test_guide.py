@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine import Sink
-from orchestrator.engine.sinks import log
+from orchestrator.engine import Sink, live_log
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "python.md").read_text(encoding="utf-8")
 
@@ -31,4 +30,4 @@ def test_its_python_runs_from_top_to_bottom(
 
 def test_every_service_and_the_bound_on_waiting_are_named() -> None:
     assert all(f"| `{sink}` | `pip install 'eos-sweep[{sink}]'`" in GUIDE for sink in Sink)
-    assert f"{log.MOST_WAITING:,} reports behind" in GUIDE
+    assert f"{live_log.MOST_WAITING:,} reports behind" in GUIDE

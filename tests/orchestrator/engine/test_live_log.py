@@ -13,8 +13,9 @@ from support.tensorboard import scalars
 
 from jobs import Problem, Protocol, Trial
 from jobs.records import Point
-from orchestrator.engine.sinks import LiveLog, MissingPackageError, Sink, refuse_missing
-from orchestrator.engine.sinks import log as log_module
+from orchestrator.engine import live_log as log_module
+from orchestrator.engine.live_log import LiveLog
+from orchestrator.engine.sinks import MissingPackageError, Sink, refuse_missing
 from orchestrator.engine.work import Assignment, NewPoints, Provenance, Report, Work
 from orchestrator.plan import FlowSummary
 from orchestrator.sweep import Resources
@@ -54,7 +55,7 @@ def log(work: Work) -> Log:
 
     def go(*reports: Report, sinks: tuple[Sink, ...] = (Sink.tensorboard,)) -> list[str]:
         warnings: list[str] = []
-        live = LiveLog(work.run, "edge", labels, sinks, warnings.append)
+        live = LiveLog(work.run, "edge", labels.__getitem__, sinks, warnings.append)
         for report in reports:
             live.take(work, report)
         live.close()
