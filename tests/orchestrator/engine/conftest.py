@@ -23,7 +23,7 @@ RATES = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 4.0)
 """Learning rates of the column, of which the last diverges."""
 
 TEXT = f"""
-name: packs
+name: batches
 problem: {{dataset: digits, n_train: 40, width: 8, depth: 1, activation: tanh, loss: mse}}
 eta: {{unit: absolute, values: {list(RATES)}, stop_after_divergences: null}}
 stop: {{epsilon: [0.3, 0.2], max_steps: 600}}
@@ -34,7 +34,7 @@ measure:
   probes: 3
 """
 
-PROVENANCE_OF_TESTS = Provenance("packs", "0", None, None, None, None)
+PROVENANCE_OF_TESTS = Provenance("batches", "0", None, None, None, None)
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ class _Course:
 
         try:
             return execute(
-                self._run, "packs", [self._column], grown=look, warn=print,
+                self._run, "batches", [self._column], grown=look, warn=print,
                 observe=lambda snapshot: None,
                 environment=RunEnvironment(
                     idle_seconds=0.0,

@@ -1,4 +1,4 @@
-"""What the work queue hands out, from a real run directory, and what follows from dead processes."""
+"""What the work queue hands out, from a real run directory, and what it makes of dead processes."""
 
 from __future__ import annotations
 
