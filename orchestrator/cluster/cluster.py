@@ -123,7 +123,7 @@ def start(
 ) -> Iterator[Cluster]:
     """Start Ray on this machine, wait for those of the other nodes, and end it all afterwards.
 
-    A fresh token keeps other users out; Ray's usual places in the home directory and in the
+    A fresh token keeps other users out; Ray's default places in the home directory and in the
     temporary directory are not touched, and no process but those of this cluster.
 
     Args:
@@ -248,7 +248,7 @@ def _stop_ray(thread: RayThread, cluster: str) -> None:
 
 
 def _after(seconds: float, true: Callable[[], bool]) -> Callable[[], bool]:
-    """Whether something was seen to be true so many seconds ago."""
+    """Whether ``seconds`` have passed since something was first seen to be true."""
     since: float | None = None
 
     def passed() -> bool:

@@ -48,8 +48,8 @@ JOIN_SECONDS = 300.0
 LAST_SECONDS = 180.0
 """How long a head that was told of a loss may take to end the run."""
 
-LOOK_SECONDS = 0.2
-"""Between looks at what is started and at Ray's servers, where nothing is heard from the head."""
+CHECK_SECONDS = 0.2
+"""Between checks of what is started and of Ray's servers, while the head says nothing."""
 
 OVER, HEAD_LOST, TROUBLE = 0, 1, 1
 
@@ -97,7 +97,7 @@ def serve(
                 if (trouble := _join(command, folder, servers, news, warn)) is not None:
                     return _in_trouble(f"Ray did not start: {trouble}", line, news, warn)
                 line.send(joined=True)
-                while not news.over.wait(LOOK_SECONDS):
+                while not news.over.wait(CHECK_SECONDS):
                     if servers.death is not None:
                         return _in_trouble(servers.death, line, news, warn)
                 return _end(allocation, news)
@@ -141,7 +141,7 @@ def _start(command: Sequence[str], log: Path, servers: Servers, news: _News) -> 
         )
     end = time.monotonic() + JOIN_SECONDS
     try:
-        while not news.over.wait(LOOK_SECONDS):
+        while not news.over.wait(CHECK_SECONDS):
             if servers.death is not None:
                 return servers.death
             if (status := process.poll()) is not None:

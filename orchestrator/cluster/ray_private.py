@@ -49,9 +49,6 @@ SETTINGS = {
 SINGLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray's servers listen on the loopback interface only; no second machine can join."""
 
-OLDEST = "2.52"
-"""The first Ray with authentication by a token, without which strangers could join a cluster."""
-
 START_MODULE = "ray.scripts.scripts"
 """The module of the command ``ray``, which need not be on the PATH."""
 

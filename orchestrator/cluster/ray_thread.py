@@ -19,7 +19,7 @@ from orchestrator.cluster.processes import shielded
 NAME = "ray"
 
 WAIT_SECONDS = 0.2
-"""Between looks at whether a call is to be given up."""
+"""Between checks whether a call is to be given up."""
 
 Result = TypeVar("Result")
 

@@ -168,8 +168,8 @@ def private_folder(root: Path | None = None) -> Path:
 
 def default_root() -> Path:
     """The system's place for temporary folders; /tmp where its name is too long for Ray."""
-    usual = Path(tempfile.gettempdir())
-    return usual if len(os.fsencode(usual)) <= LONGEST_ROOT else Path("/tmp")
+    default = Path(tempfile.gettempdir())
+    return default if len(os.fsencode(default)) <= LONGEST_ROOT else Path("/tmp")
 
 
 def abandoned(place: Path) -> list[Path]:

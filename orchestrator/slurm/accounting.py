@@ -17,7 +17,7 @@ from orchestrator.slurm.queue import LOST, is_live
 
 FIELDS = ("JobID", "JobIDRaw", "State", "ExitCode", "Submit", "Start", "End", "Cluster", "NodeList")
 SLACK_SECONDS = 3600.0
-"""How much earlier than our oldest record is asked for, for clocks that differ."""
+"""How much earlier than our oldest record is asked for, because clocks differ."""
 
 ORDERLY = frozenset({0, 3, 130})
 """How ``eos run`` ends when it has said itself what became of its trials."""

@@ -1,4 +1,4 @@
-"""A run that is a SLURM job: its records, its time limit, how it ended, whether it goes back."""
+"""A run that is a SLURM job: its records, its time limit, how it ended, whether it is requeued."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orchestrator.slurm.records import End, StartRecord
 from orchestrator.store.clock import AHEAD_SECONDS, difference, seconds_since_boot
 
 IDLE_SECONDS = 900.0
-"""How long a job waits for columns that other jobs hold, before it gives its nodes back."""
+"""How long a job waits for columns that other jobs lease, before it gives its nodes back."""
 
 EARLY_SECONDS = 90.0
 """SLURM may send a signal up to a minute earlier than it was asked for."""
@@ -30,12 +30,12 @@ EARLY_SECONDS = 90.0
 LONG_SHARE = 1 / 3
 """Of its time: a signal before that is no time limit, however short the job is."""
 
-PUT_BACK: dict[End, str] = {
+REQUEUED_AFTER: dict[End, str] = {
     "time_limit": "max_timeouts",
     "preempted": "max_preemptions",
     "node_failure": "max_preemptions",
 }
-"""The ends after which a job goes back into the queue, and the settings that bound how often."""
+"""The ends after which a job requeues itself, and the settings that bound how often."""
 
 
 class Job:
@@ -108,23 +108,23 @@ class Job:
         """
         end, detail, alive = self._judge(outcome)
         detail = "; ".join(part for part in (detail, left) if part)
-        term = PUT_BACK.get(end)
+        term = REQUEUED_AFTER.get(end)
         if outcome.settled or term is None:
             self._write(end=end, detail=detail)
             return end
         if not alive:  # SLURM has put it back itself, or cannot be asked
             self._write(end=end, detail=detail, requeued=alive is None)
             return end
-        used, most = self._times_put_back(term), getattr(self._terms, term)
+        used, most = self._times_requeued(term), getattr(self._terms, term)
         if used >= most:
-            self._write(end=end, detail=f"{detail}; not put back, for {term} is {most}")
+            self._write(end=end, detail=f"{detail}; not requeued, because {term} is {most}")
             return end
         self._write(end=end, detail=detail, requeued=True)
         try:
             requeue(self._id)
         except SlurmUnavailable as error:
-            self._warn(f"the job could not be put back into the queue: {error}")
-            self._write(detail=f"{detail}; could not be put back: {error}", requeued=False)
+            self._warn(f"the job could not be requeued: {error}")
+            self._write(detail=f"{detail}; could not be requeued: {error}", requeued=False)
         return end
 
     def fail(self, error: BaseException) -> None:
@@ -152,7 +152,7 @@ class Job:
         except SlurmUnavailable as error:
             return self._unasked(stop), f"{stop.detail}; SLURM did not answer ({error})", True
         if now.restarts > self._restart or now.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD"):
-            return "preempted", f"{stop.detail}; put back by SLURM", None
+            return "preempted", f"{stop.detail}; requeued by SLURM", None
         if now.state == "TIMEOUT":
             return "time_limit", stop.detail, False
         if now.state not in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"):
@@ -178,10 +178,10 @@ class Job:
         started = self._record.started_at
         return self._now() - started > LONG_SHARE * (self._ends_at - started)
 
-    def _times_put_back(self, term: str) -> int:
+    def _times_requeued(self, term: str) -> int:
         job = records.read_jobs(self._run)[self._id]
         past = [one for one in job.starts if one.requeued]
-        return sum(one.end is not None and PUT_BACK.get(one.end) == term for one in past)
+        return sum(one.end is not None and REQUEUED_AFTER.get(one.end) == term for one in past)
 
     def _lead(self) -> float:
         if self._ends_at is None:
@@ -245,7 +245,7 @@ class Job:
         self._record = dataclasses.replace(self._record, started_at=now - began)
 
     def _own_key(self) -> str:
-        """What tells this job from others of its number, for one that ``eos`` did not submit.
+        """What distinguishes a job that ``eos`` did not submit from others of its number.
 
         Its first start makes the key, and its later ones find it on record.
         """

@@ -85,7 +85,7 @@ def preflight(run: Path, profile: Profile, wait: int = WAIT_SECONDS) -> Prefligh
         why = reason(errors, status)
         if _BUSY.search(why):
             return Preflight(unasked=f"no nodes were free within {wait} s: {why}")
-        return Preflight(problems=(f"no node could be asked, for srun says: {why}",))
+        return Preflight(problems=(f"no node could be asked: srun says {why}",))
     _wait_for_files(run, answers.values())
     problems = [
         f"node {node}: {problem}"

@@ -132,7 +132,7 @@ class JobSettings:
 
 
 def lead_seconds(stop_seconds: float, limit: float) -> float:
-    """How long before its end a job of so many seconds begins to stop: a quarter of it at most."""
+    """How long before its end a job of ``limit`` seconds begins to stop: a quarter at most."""
     return min(stop_seconds, limit / 4)
 
 

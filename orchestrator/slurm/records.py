@@ -30,7 +30,7 @@ End = Literal[
     "superseded", "idle", "error",
 ]  # fmt: skip
 """How an start ended: with nothing left to do (``failed``: some trials failed), stopped by
-the job's time limit, for other jobs, by the loss of one of its nodes, by who owns it, by a signal
+the job's time limit, by preemption, by the loss of one of its nodes, by its owner, by a signal
 of unknown origin, by a later start of the same job, because other jobs held all that was
 left, or by an error of ours."""
 
@@ -42,8 +42,8 @@ class Submission:
     """A job that was submitted for a run; ``submitted_at`` in seconds since the epoch.
 
     ``clusters`` is the cluster that ``sbatch --clusters`` named, None for the default one. ``key``
-    tells it from other jobs of that number. Each of its nodes, so many of them, has ``cpus`` and
-    ``gpus``; 0 nodes where that is not on record.
+    tells it from other jobs of that number. Each of its ``nodes`` has ``cpus`` and ``gpus``; 0
+    nodes where that is not on record.
     """
 
     job_id: str
@@ -158,7 +158,7 @@ def changed_at(run: Path) -> int:
 def read_jobs(run: Path, now: float | None = None) -> dict[str, JobRecord]:
     """All jobs of a run that are on record, by their number.
 
-    ``now`` is the time by the file server's clock; without it, who only looks takes this machine's.
+    ``now`` is the time by the file server's clock; without it, this machine's is used.
     """
     now = time.time() if now is None else now
     submissions: dict[tuple[str, str], Submission] = {}
@@ -256,12 +256,12 @@ def refuse_shared(run: Path) -> None:
         if facts.st_uid != os.getuid():
             raise SweepError(
                 f"{folder} belongs to user {facts.st_uid}; it must belong to you, user "
-                f"{os.getuid()}, for jobs run what they find in it"
+                f"{os.getuid()}, because jobs run code from it"
             )
         if facts.st_mode & 0o022:
             raise SweepError(
                 f"{folder} has mode {stat.S_IMODE(facts.st_mode):o}; others must not be able to "
-                f"write to it, for jobs run what they find in it (chmod go-w)"
+                f"write to it, because jobs run code from it (chmod go-w)"
             )
 
 

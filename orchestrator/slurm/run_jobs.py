@@ -98,7 +98,7 @@ def clusters_of(records: Mapping[str, JobRecord]) -> str | None:
     }
     if named == {None} or not named:
         return None
-    # What the usual cluster is called is not on record; all of them contain it.
+    # The name of the default cluster is not on record; all of them contain it.
     return "all" if None in named else ",".join(sorted(name for name in named if name))
 
 

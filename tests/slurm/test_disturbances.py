@@ -31,7 +31,7 @@ def test_a_job_of_two_nodes_is_preempted_and_then_loses_a_raylet(
     first = here.ended(job)
     assert (first.end, first.requeued) == ("preempted", True)
     # SLURM may have put it back by itself before it asks for that.
-    assert first.detail in ("SIGTERM", "SIGTERM; put back by SLURM")
+    assert first.detail in ("SIGTERM", "SIGTERM; requeued by SLURM")
     until_gone(lambda: here.processes_of(job), 15)
     wait_for(lambda: urgent not in here.queue(), 60)
 

@@ -37,7 +37,7 @@ def test_a_time_limit_and_a_lost_controller_lose_nothing(
         # It says that it goes back before it asks for that, for SLURM then ends it at once.
         wait_for(lambda: not here.starts(job)[1].requeued, 60)
         second = here.starts(job)[1]
-        assert "could not be put back" in (second.detail or "")
+        assert "could not be requeued" in (second.detail or "")
         state = json.loads(here.eos("status", str(here.run), "--json").stdout)
         assert state["slurm_silence"]
         assert [one["phase"] for one in state["jobs"]] == ["ended"]

@@ -113,7 +113,7 @@ def test_the_doctor_needs_slurm_only_for_a_profile(
     assert answer.status == 1
     assert problems == [
         "sbatch is not installed here",
-        "no node could be asked, for srun says: srun is not installed here",
+        "no node could be asked: srun says srun is not installed here",
     ]
     assert [path.name for path in tmp_path.iterdir()] == [profile.name]
 

@@ -165,7 +165,7 @@ def test_a_lost_controller_is_said_and_loses_nothing(
     assert begun().end(outcome(TERM)) == "preempted"
     record = last(tmp_path / "run")
     assert record.requeued is False
-    assert "could not be put back" in (record.detail or "")
+    assert "could not be requeued" in (record.detail or "")
     assert "Unable to contact slurm controller" in (record.detail or "")
 
 
