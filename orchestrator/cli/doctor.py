@@ -118,7 +118,7 @@ def _slurm(*, needed: bool) -> Iterator[Check]:
 
 
 def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]:
-    where = f"{profile.nodes} × {profile.partition or 'the usual partition'}"
+    where = f"{profile.nodes} × {profile.partition or 'the default partition'}"
     if down := controller_down():  # srun would wait for it for minutes
         yield Check("nodes", where, down)
         return

@@ -25,38 +25,27 @@ class RunHaltedError(Exception):
     """A run that could not go on, with what has to be done first."""
 
 
-PLAIN = (
-    AllocationError,
-    ClusterError,
-    DownloadError,
-    ExportError,
-    MissingPackageError,
-    NoHeadError,
-    QueryError,
-    RunHaltedError,
-    StoreError,
-    SweepError,
-    UnknownTableError,
-    UserError,
-)
-"""Errors whose text is the sentence."""
+STATUS: dict[type[Exception], int] = {
+    **dict.fromkeys((AllocationError, ClusterError, DownloadError, NoHeadError), ERROR),
+    **dict.fromkeys((RunHaltedError, StoreError), SOME_FAILED),
+    ExportError: BAD_INPUT,
+    MissingPackageError: BAD_INPUT,
+    QueryError: BAD_INPUT,
+    SweepError: BAD_INPUT,
+    UnknownTableError: BAD_INPUT,
+    UserError: BAD_INPUT,
+}
+"""Errors whose text is the sentence, with their exit status: 2 for what the user can correct in the
+request, 3 for what kept trials from settling."""
 
-_REQUESTS = (
-    ExportError,
-    MissingPackageError,
-    QueryError,
-    SweepError,
-    UnknownTableError,
-    UserError,
-)
-"""Those that say what was wrong with the request."""
+PLAIN = tuple(STATUS)
 
 
 def exit_status(error: BaseException) -> int:
-    """2 for what the user can put right in the request, 3 for what kept trials from settling."""
-    if isinstance(error, _REQUESTS) or _of_science(error) or _too_long(error):
+    """The exit status that stands for an error."""
+    if _of_science(error) or _too_long(error):
         return BAD_INPUT
-    return SOME_FAILED if isinstance(error, (StoreError, RunHaltedError)) else ERROR
+    return next((status for kind, status in STATUS.items() if isinstance(error, kind)), ERROR)
 
 
 def _of_science(error: BaseException) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +22,19 @@ from orchestrator.slurm.job_ends import JobEnd, end_of_attempt
 from orchestrator.slurm.records import has_jobs, read_jobs
 from orchestrator.slurm.run_jobs import job_ends_of, output_files
 
-END_COLUMNS = ("job", "start", "ended", "failure_class", "by", "nodes", "evidence")
+FAILURE_COLUMNS = (
+    *("trial_id", "kind", "eta", "failure_class", "attempt", "hostname", "slurm_job_id", "error"),
+)
+END_COLUMNS = {
+    "job": "slurm_job_id",
+    "start": "restart_count",
+    "ended": "outcome",
+    "failure_class": "failure_class",
+    "by": "source",
+    "nodes": "hostname",
+    "evidence": "error",
+}
+"""The columns of a table of jobs, and what they are called in JSON."""
 
 TrialOrJobArgument = Annotated[
     str,
@@ -45,68 +56,35 @@ def why(
 ) -> None:
     """Show why trials and SLURM jobs failed.
 
-    With a trial, all its attempts.
+    With a trial, show all its attempts.
 
     Example: eos why runs/quickstart 3cfb7c
     """
     sweep, ledger = sweep_of(run), Ledger(run)
     state = ledger.read(sweep.columns)
-    if trial is None:
-        rows = describe_trials(ledger.store, state.failures())
-        ends, silence = ends_of(run)
-        if json:
-            print_json([*rows, *bad_ends_as_rows(ends)])
-            return
-        if rows:
-            print_table(
-                [{**row, "error": first_line(row["error"])} for row in rows],
-                [
-                    "trial_id",
-                    "kind",
-                    "eta",
-                    "failure_class",
-                    "attempt",
-                    "hostname",
-                    "slurm_job_id",
-                    "error",
-                ],
-            )
-            print(f"{len(rows)} failed; every attempt, and another chance, with")
-            named, by_jobs = shlex.quote(str(run)), " --cluster FILE" if has_jobs(run) else ""
-            print(f"  {command()} why {named} TRIAL")
-            print(f"  {command()} resume {named} --failed{by_jobs}")
-        else:
-            print("no trial has failed")
-        print_bad_ends(ends, silence)
+    if trial is not None:
+        _print_attempts(run, _full_name(run, state, ledger, trial), ledger, json)
         return
-    name = _full_name(run, state, ledger, trial)
-    attempts = sorted(
-        (row for row in ledger.store.rows("attempts") if row["trial_id"] == name),
-        key=lambda row: int(row["attempt"]),
-    )
-    unexplained = [row for row in attempts if needs_evidence(row)]
-    ends, silence = ends_of(run, unexplained) if unexplained else ([], None)
-    attempts = with_evidence(attempts, ends)
+    rows = describe_trials(ledger.store, state.failures())
+    ends, silence = job_ends_of(run, {})
+    bad_ends = [_as_row(end) for end in ends if end.bad]
     if json:
-        print_json(attempts)
+        print_json([*rows, *bad_ends])
         return
-    for row in attempts:
-        reason = f" ({row['failure_class']})" if row["failure_class"] else ""
-        job = f", job {row['slurm_job_id']}" if row["slurm_job_id"] else ""
-        ended = f" to {_clock(row['finished_at'])}" if row["finished_at"] else ""
-        print(
-            f"attempt {row['attempt']}: {row['outcome']}{reason} on {row['hostname']}{job}, "
-            f"{_clock(row['started_at'])}{ended}"
-        )
-        if row["error"]:
-            print("\n".join("    " + plain(line) for line in row["error"].splitlines()))
-        if row["job_end"]:
-            proven = row["job_failure_class"] or "no failure of the trial"
-            print(f"    by its job's end: {proven} ({row['job_evidence']})")
+    if rows:
+        print_table([{**row, "error": first_line(row["error"])} for row in rows], FAILURE_COLUMNS)
+        print(f"{len(rows)} failed; every attempt, and another chance, with")
+        by_jobs = " --cluster FILE" if has_jobs(run) else ""
+        print(f"  {command('why', run, more=' TRIAL')}")
+        print(f"  {command('resume', run, '--failed', more=by_jobs)}")
+    else:
+        print("no trial has failed")
+    if bad_ends:
+        title = "SLURM jobs that ended badly"
+        lines = [{name: end[field] for name, field in END_COLUMNS.items()} for end in bad_ends]
+        print_table(lines, [*END_COLUMNS], title=title, most=WIDEST, folded=FOLDED)
     if silence is not None:
-        print(f"sacct knows nothing of its jobs ({silence})")
-    if not attempts:
-        print(f"trial {name} was not tried yet")
+        print(f"sacct knows nothing ({silence}); the table shows what the jobs recorded themselves")
 
 
 def logs(run: RunArgument, trial: TrialOrJobArgument) -> None:
@@ -154,83 +132,74 @@ def _full_name(
     return found[0]
 
 
+def _as_row(end: JobEnd) -> Row:
+    """The end of a job as a row like those of failed trials, of kind ``job``."""
+    return {
+        "trial_id": None,
+        "kind": "job",
+        "outcome": end.end,
+        "failure_class": end.failure_class,
+        "error": end.evidence,
+        "source": end.source,
+        "hostname": end.nodes,
+        "slurm_job_id": end.job_id,
+        "restart_count": end.restart,
+    }
+
+
+def _print_attempts(run: Path, name: str, ledger: Ledger, json: bool) -> None:
+    """The attempts of a trial; those lost with their job with the class that its end proves."""
+    attempts = sorted(
+        (row for row in ledger.store.rows("attempts") if row["trial_id"] == name),
+        key=lambda row: int(row["attempt"]),
+    )
+    unexplained = {
+        str(row["slurm_job_id"]): row["started_at"].timestamp()
+        for row in reversed(attempts)
+        if _needs_evidence(row)
+    }
+    ends, silence = job_ends_of(run, unexplained) if unexplained else ([], None)
+    attempts = [_with_evidence(row, ends) for row in attempts]
+    if json:
+        print_json(attempts)
+        return
+    for row in attempts:
+        reason = f" ({row['failure_class']})" if row["failure_class"] else ""
+        job = f", job {row['slurm_job_id']}" if row["slurm_job_id"] else ""
+        ended = f" to {_clock(row['finished_at'])}" if row["finished_at"] else ""
+        print(
+            f"attempt {row['attempt']}: {row['outcome']}{reason} on {row['hostname']}{job}, "
+            f"{_clock(row['started_at'])}{ended}"
+        )
+        if row["error"]:
+            print("\n".join("    " + plain(line) for line in row["error"].splitlines()))
+        if row["job_end"]:
+            proven = row["job_failure_class"] or "no failure of the trial"
+            print(f"    by its job's end: {proven} ({row['job_evidence']})")
+    if silence is not None:
+        print(f"sacct knows nothing of its jobs ({silence})")
+    if not attempts:
+        print(f"trial {name} was not tried yet")
+
+
 def _clock(moment: Any) -> str:
     return shown(moment.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
 
 
-def ends_of(run: Path, attempts: Sequence[Row] = ()) -> tuple[list[JobEnd], str | None]:
-    """How the jobs of a run, and those that attempts name, ended; and why SLURM said nothing."""
-    named = {
-        str(row["slurm_job_id"]): row["started_at"].timestamp()
-        for row in sorted(attempts, key=lambda row: int(row["attempt"]), reverse=True)
-        if row["slurm_job_id"]
+def _with_evidence(row: Row, ends: Sequence[JobEnd]) -> Row:
+    end = None
+    if _needs_evidence(row):
+        started = row["started_at"].timestamp()
+        end = end_of_attempt(row["slurm_job_id"], row["restart_count"], started, ends)
+    return {
+        **row,
+        "job_end": None if end is None else end.end,
+        "job_failure_class": None if end is None else end.failure_class,
+        "job_evidence": None if end is None else f"{end.source}: {end.evidence}",
     }
-    return job_ends_of(run, named)
 
 
-def bad_ends_as_rows(ends: Sequence[JobEnd]) -> list[Row]:
-    """Jobs that ended badly as rows like those of failed trials, of kind ``job``."""
-    return [
-        {
-            "trial_id": None,
-            "kind": "job",
-            "outcome": end.end,
-            "failure_class": end.failure_class,
-            "error": end.evidence,
-            "source": end.source,
-            "hostname": end.nodes,
-            "slurm_job_id": end.job_id,
-            "restart_count": end.restart,
-        }
-        for end in ends
-        if end.bad
-    ]
-
-
-def print_bad_ends(ends: Sequence[JobEnd], silence: str | None) -> None:
-    """The jobs that ended badly, each with its evidence."""
-    rows = [
-        {
-            "job": end.job_id,
-            "start": end.restart,
-            "ended": end.end,
-            "failure_class": end.failure_class,
-            "by": end.source,
-            "nodes": end.nodes,
-            "evidence": end.evidence,
-        }
-        for end in ends
-        if end.bad
-    ]
-    if rows:
-        print_table(
-            rows, END_COLUMNS, title="SLURM jobs that ended badly", most=WIDEST, folded=FOLDED
-        )
-    if silence is not None:
-        print(f"sacct knows nothing ({silence}); shown is what the jobs themselves recorded")
-
-
-def with_evidence(attempts: Sequence[Row], ends: Sequence[JobEnd]) -> list[Row]:
-    """Attempts, those lost with their job each with the class that its job's end proves."""
-    rows = []
-    for row in attempts:
-        end = None
-        if needs_evidence(row):
-            end = end_of_attempt(
-                row["slurm_job_id"], row["restart_count"], row["started_at"].timestamp(), ends
-            )
-        rows.append(
-            {
-                **row,
-                "job_end": None if end is None else end.end,
-                "job_failure_class": None if end is None else end.failure_class,
-                "job_evidence": None if end is None else f"{end.source}: {end.evidence}",
-            }
-        )
-    return rows
-
-
-def needs_evidence(row: Row) -> bool:
+def _needs_evidence(row: Row) -> bool:
     """Whether an attempt was lost in a job, with nothing on record that says why."""
     return row["outcome"] == "lost" and row["failure_class"] is None and bool(row["slurm_job_id"])
 
@@ -243,7 +212,7 @@ def print_job_output(run: Path, job_id: str) -> bool:
         return False
     if not files and record is not None and record.submission is None:
         print(
-            f"job {job_id} was not submitted by {command()}; its output is where its script has it "
+            f"job {job_id} was not submitted by eos; its output is where its script has it "
             f"(slurm/*.sbatch: slurm-{job_id}.log in the folder of the submission)"
         )
     elif not files:

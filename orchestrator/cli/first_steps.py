@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -65,8 +64,8 @@ def init(
             f"FILE is {str(file)!r}; it must be a new file in a folder that can be written to "
             f"({error})"
         ) from None
-    eos, named = command(), shlex.quote(str(file))
-    print(f"{file} is written; edit it, then\n  {eos} plan {named}\n  {eos} run {named}")
+    print(f"{file} is written; edit it, then")
+    print(f"  {command('plan', file)}\n  {command('run', file)}")
 
 
 COMMANDS = {"quickstart": quickstart, "init": init}

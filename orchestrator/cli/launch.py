@@ -62,7 +62,7 @@ def launch(
 ) -> None:
     """Submit SLURM jobs that share the trials of a sweep.
 
-    The command returns at once. Jobs at work on this run count among --jobs, and take in what is
+    The command returns at once. Active jobs of this run count among --jobs, and compute what is
     new: launching twice adds none.
 
     Example: eos launch configs/quickstart.yaml --cluster configs/clusters/loopback.yaml --jobs 2
@@ -78,7 +78,7 @@ def launch(
     if dry_run:
         plan = plan_submission(run, profile, cluster.stem, jobs, job_name(run, sweep.name))
         print(plan.text, end="")
-        note(f"jobs like this at work: {jobs}; nothing was submitted")
+        note(f"number of such jobs: {jobs}; nothing was submitted")
         return
     sweep = prepare(run, sweep)
     submit_jobs(run, sweep, profile, cluster.stem, settings, jobs, preflight_wait, json)
@@ -150,7 +150,7 @@ def submit_jobs(
             queue = read_queue(profile.clusters)
         except SlurmUnavailable as error:
             raise UserError(
-                f"nothing was submitted, for SLURM gave no answer: {error.reason}"
+                f"nothing was submitted: SLURM gave no answer: {error.reason}"
             ) from None
         live, others = _at_work(run, queue, name, missing)
         wanted = max(0, jobs - len(live))
@@ -210,18 +210,18 @@ def _say_nothing_to_do(run: Path, state: RunState, json: bool) -> int:
         return status
     named = shlex.quote(str(run))
     if not status:
-        print(f"nothing was submitted, for nothing is missing in {named}")
+        print(f"nothing was submitted: nothing is missing in {named}")
         return status
     print(
         f"nothing was submitted: what is missing in {named} has failed ({trials.failed} trials) or "
-        f"cannot begin for that ({trials.blocked} trials)"
+        f"is blocked by that ({trials.blocked} trials)"
     )
     labels = column_labels(state.columns)
     for column in islice(state.blocked_columns(), MOST_BLOCKED_SHOWN):
         print(f"column {labels[column.column_id]}: {column.blocked}")
+    retry = command("resume", run, "--failed", more=" --cluster FILE")
     print(
-        f"see why, and give failed trials another chance, with\n  {command()} why {named}\n"
-        f"  {command()} resume {named} --failed --cluster FILE"
+        f"see why, and give failed trials another chance, with\n  {command('why', run)}\n  {retry}"
     )
     return status
 
@@ -280,7 +280,7 @@ def _say(
         print_json({**content, "not_counted": others})
         return
     for job_id, why in others.items():
-        print(f"in the queue, but not counted: {job_id}, for {why}")
+        print(f"in the queue, but not counted: {job_id}, because {why}")
     if live:
         print(f"in the queue already: {', '.join(live)}")
     if submitted:
@@ -288,5 +288,4 @@ def _say(
         print(f"logs: {shlex.quote(str(run / 'slurm'))}/JOB/JOB_0_log.out")
     else:
         print("nothing was submitted: these are as many as asked for, and take all that is missing")
-    named = shlex.quote(str(run))
-    print(f"next: {command()} status {named}\n      {command()} cancel {named}")
+    print(f"next: {command('status', run)}\n      {command('cancel', run)}")

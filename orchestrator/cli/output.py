@@ -34,9 +34,14 @@ _SEQUENCE = re.compile(
 """The control sequences of terminals, with the text that those like OSC take."""
 
 
-def command() -> str:
-    """How the user called this program, for commands to try next, as a shell takes it."""
-    return shlex.quote(program())
+def command(verb: str, *arguments: object, more: str = "") -> str:
+    """A command to try next, as a shell takes it; ``more`` is appended as it is.
+
+    The program is called as the user called it.
+    """
+    return (
+        " ".join([shlex.quote(program()), verb, *(shlex.quote(str(a)) for a in arguments)]) + more
+    )
 
 
 stderr = Console(stderr=True, soft_wrap=True)

@@ -18,7 +18,6 @@ from orchestrator.engine import check_directory, network_errors, timed_for
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.gradient_seconds import read_gradient_seconds
 from orchestrator.plan import Counts, Prediction, RunState, predict
-from orchestrator.sweep import Sweep
 from orchestrator.sweep.labels import column_labels
 
 MOST_COLUMNS_SHOWN = 30
@@ -40,7 +39,8 @@ def plan(
     run = run_dir or Path("runs") / sweep.name
     check_directory(run, sweep)
     state = Ledger(run).read(sweep.columns) if run.is_dir() else RunState.of(sweep.columns)
-    refused = _refused(sweep)
+    unusable = network_errors(sweep.columns)
+    refused = {column.column_id: str(error) for error, its in unusable for column in its}
     sound = np.array([column.column_id not in refused for column in sweep.columns])
     cost, timed = _predicted(run, state, sound)
     rows = _planned(state, cost, refused)
@@ -49,6 +49,12 @@ def plan(
     files = sum(row["files"] for row in rows)
     for error in dict.fromkeys(refused.values()):
         warn(error)
+    not_predicted = ""
+    if refused:
+        not_predicted = (
+            f"not predicted: {len(refused)} columns whose network cannot be made, which eos run "
+            "refuses\n"
+        )
     if json:
         print_json(
             {
@@ -77,31 +83,20 @@ def plan(
         f"{total['to do']} to do\n"
         f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
         f"worker{_reservation(state, cost, timed)}\n"
-        f"{_left_out(len(refused))}"
+        f"{not_predicted}"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
-        f"{command()} compact merges them"
+        f"{command('compact', run)} merges them"
     )
     if state.older:
         print(of_older_version(state.older))
-    _warn_of_missing(sweep)
-
-
-COMMANDS = {"plan": plan}
-
-
-def _warn_of_missing(sweep: Sweep) -> None:
-    """A plan needs no data; a run does."""
     for name in sorted({column.problem.dataset for column in sweep.columns}):
         try:
             datasets.check_files(name)
-        except datasets.DatasetError as error:
+        except datasets.DatasetError as error:  # a plan needs no data; a run does
             warn(str(error))
 
 
-def _refused(sweep: Sweep) -> dict[str, str]:
-    """Why networks cannot be made, by column_id: ``eos run`` refuses these columns."""
-    found = network_errors(sweep.columns)
-    return {column.column_id: str(error) for error, columns in found for column in columns}
+COMMANDS = {"plan": plan}
 
 
 def _predicted(
@@ -113,13 +108,6 @@ def _predicted(
     here = timed.keys() - known.keys()
     where = "on a CPU of this machine" if here else "when a run began" if timed else None
     return predict(state, gradient_seconds=timed).only(sound), where
-
-
-def _left_out(refused: int) -> str:
-    """A line on columns without a cost, if there are any."""
-    if not refused:
-        return ""
-    return f"not predicted: {refused} columns whose network cannot be made, which eos run refuses\n"
 
 
 def _reservation(state: RunState, cost: Prediction, timed: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,8 @@ COLUMNS = ("η/η_c", "status", "steps", "S", "2/η", "S·η/2", "ℓ1", "test l
 
 UNDECIDED = "undecided"
 
-NONE = "none"
-"""Of a column whose S does not bend."""
-
 COUNTED = ("diverged", "short", "chaotic", "unconverged", "unmeasured")
-"""Why GD runs are left out, in the order in which it is said."""
+"""Why GD trials are left out, in the order in which it is said."""
 
 
 def print_end(run: Path, outcome: RunOutcome) -> None:
@@ -49,15 +46,31 @@ def print_summary(
         by_column[row["column_id"]].append(row)
     columns = [column for column in sweep.columns if column.column_id in by_column]
     if json:
-        print_json(_as_json(run, outcome, columns, by_column))
+        content = {
+            "run": str(run),
+            "settled": outcome.settled,
+            "interrupted": outcome.interrupted,
+            "failed": list(outcome.failed),
+            "blocked": dict(outcome.blocked),
+            "trials": [row for column in columns for row in by_column[column.column_id]],
+        }
+        print_json(content)
         return
     names = column_labels(sweep.columns)
     labels = {column.column_id: names[column.column_id] for column in columns}
     for column in columns[:MOST_COLUMNS]:
         _print_column(column, labels[column.column_id], by_column[column.column_id])
-    if columns:
-        _print_phases(labels, phases)
-    pictures = _draw(run, columns) if outcome.settled else []
+    its = [phase for phase in phases if phase.column_id in labels]
+    if its:
+        hidden = {"ℓ1 rises", "GD trials", "left out", *(["column"] if len(labels) == 1 else [])}
+        title = "The phase transition: predicted and fitted"
+        print_phases(labels, its, title=title, hidden=hidden)
+    pictures: list[Path] = []
+    if outcome.settled and len(columns) <= MOST_COLUMNS:
+        # Matplotlib takes a second to import, which only the end of a run needs.
+        from orchestrator.report import draw_transition
+
+        pictures = draw_transition(run)
     _print_end(run, outcome, pictures, where, seeds=further_seeds(sweep))
 
 
@@ -90,34 +103,6 @@ def _fixed(value: float | None, digits: int) -> str | None:
     return None if value is None else f"{value:.{digits}f}"
 
 
-def _print_phases(labels: Mapping[str, str], phases: list[PhaseRow]) -> None:
-    lines = [
-        {
-            "column": labels[phase.column_id],
-            "ε": phase.epsilon,
-            "η_c = 2/s_gf": phase.eta_c,
-            "η_c fitted": around(
-                phase.eta_c_fitted, phase.eta_c_fitted_low, phase.eta_c_fitted_high
-            ),
-            "S·η/2 above": around(phase.edge_ratio, phase.edge_ratio_low, phase.edge_ratio_high),
-            "slope above": around(
-                phase.edge_exponent, phase.edge_exponent_low, phase.edge_exponent_high
-            ),
-            "S spread below": phase.flat_spread,
-            "best η/η_c": phase.eta_best_over_eta_c,
-            "U-shaped": UNDECIDED if phase.u_shaped is None else phase.u_shaped,
-        }
-        for phase in phases
-        if phase.column_id in labels
-    ]
-    if len(labels) == 1:
-        for line in lines:
-            del line["column"]
-    if lines:
-        print_table(lines, list(lines[0]), title="The phase transition: predicted and fitted")
-        print_undecided(labels, phases)
-
-
 def _print_end(
     run: Path,
     outcome: RunOutcome,
@@ -127,9 +112,8 @@ def _print_end(
     seeds: Sequence[int] = (),
     in_job: bool = False,
 ) -> None:
-    eos, named = command(), shlex.quote(str(run))
     trials = outcome.snapshot.trials
-    blocked = f", {trials.blocked} cannot begin" if trials.blocked else ""
+    blocked = f", {trials.blocked} blocked" if trials.blocked else ""
     print(f"{trials.settled} of {trials.wanted} trials settled, {trials.failed} failed{blocked}")
     for column_id, reason in outcome.blocked:
         print(f"column {column_id}: {reason}")
@@ -141,20 +125,20 @@ def _print_end(
     print("tables   " + "  ".join(shlex.quote(f"{run}/{table}") for table in tables))
     if outcome.interrupted or outcome.halted:
         unless = ", unless the job goes back into the queue," if in_job else ""
-        print(f"stopped before its end; go on{unless} with\n  {eos} resume {named}{where}")
+        print(f"stopped before its end; go on{unless} with\n  {command('resume', run, more=where)}")
     elif outcome.failed:
         print("see what failed, and try it again, with")
-        print(f"  {eos} why {named}\n  {eos} resume {named} --failed{where}")
+        print(f"  {command('why', run)}\n  {command('resume', run, '--failed', more=where)}")
     else:
         sql = (
             "SELECT eta_over_eta_c, epsilon, sharpness, test_loss FROM trials "
             "WHERE kind = 'gd' ORDER BY eta"
         )
-        print(f'next\n  {eos} query {named} "{sql}"')
+        print("next\n  " + command("query", run, more=f' "{sql}"'))
         if seeds:
-            config, listed = shlex.quote(f"{run}/sweep.yaml"), ",".join(map(str, seeds))
-            print(f"  {eos} run {config} --run-dir {named} problem.seed=[{listed}]")
-        print(f"  {eos} status {named}")
+            more = f" problem.seed=[{','.join(map(str, seeds))}]"
+            print("  " + command("run", run / "sweep.yaml", "--run-dir", run, more=more))
+        print("  " + command("status", run))
 
 
 def further_seeds(sweep: Sweep) -> list[int]:
@@ -166,59 +150,37 @@ def further_seeds(sweep: Sweep) -> list[int]:
     return [] if last is None or last + 2 >= 2**63 else [last + 1, last + 2]
 
 
-def _draw(run: Path, columns: list[Column]) -> list[Path]:
-    if len(columns) > MOST_COLUMNS:
-        return []
-    # Matplotlib takes a second to import, which only the end of a run needs.
-    from orchestrator.report import draw_transition
-
-    return draw_transition(run)
-
-
-def _as_json(
-    run: Path,
-    outcome: RunOutcome,
-    columns: list[Column],
-    by_column: dict[str, list[dict[str, Any]]],
-) -> dict[str, Any]:
-    return {
-        "run": str(run),
-        "settled": outcome.settled,
-        "interrupted": outcome.interrupted,
-        "failed": list(outcome.failed),
-        "blocked": dict(outcome.blocked),
-        "trials": [row for column in columns for row in by_column[column.column_id]],
-    }
-
-
-def print_phases(labels: Mapping[str, str], phases: Sequence[PhaseRow]) -> None:
+def print_phases(
+    labels: Mapping[str, str],
+    phases: Sequence[PhaseRow],
+    *,
+    title: str | None = None,
+    hidden: Collection[str] = (),
+) -> None:
     """Print a line per column and threshold, and below it what is undecided and why.
 
-    ``labels`` name columns by their column_id, which stands for those that have none.
+    ``labels`` name columns by their column_id, which stands for those that have none; columns of
+    the table that are ``hidden`` are left out.
     """
     lines = [
         {
             "column": labels.get(row.column_id, row.column_id),
-            "epsilon": row.epsilon,
-            "eta_c": row.eta_c,
-            "eta_c_fitted": NONE
-            if row.transition is False
-            else around(row.eta_c_fitted, row.eta_c_fitted_low, row.eta_c_fitted_high),
-            "edge_exponent": around(
-                row.edge_exponent, row.edge_exponent_low, row.edge_exponent_high
-            ),
-            "edge_ratio": around(row.edge_ratio, row.edge_ratio_low, row.edge_ratio_high),
-            "flat_spread": row.flat_spread,
-            "l1_rises": UNDECIDED if row.l1_rises is None else row.l1_rises,
+            "ε": row.epsilon,
+            "η_c = 2/s_gf": row.eta_c,
+            "η_c fitted": "none" if row.transition is False else _around(row, "eta_c_fitted"),
+            "S·η/2 above": _around(row, "edge_ratio"),
+            "slope above": _around(row, "edge_exponent"),
+            "S spread below": row.flat_spread,
+            "ℓ1 rises": UNDECIDED if row.l1_rises is None else row.l1_rises,
             "best η/η_c": row.eta_best_over_eta_c,
-            "u_shaped": UNDECIDED if row.u_shaped is None else row.u_shaped,
-            "n_gd": row.n_gd,
+            "U-shaped": UNDECIDED if row.u_shaped is None else row.u_shaped,
+            "GD trials": row.n_gd,
             "left out": left_out(row),
         }
         for row in phases[:MOST_ROWS]
     ]
-    names = list(lines[0]) if lines else []
-    print_table(lines, names, total=len(phases))
+    names = [name for name in (lines[0] if lines else ()) if name not in hidden]
+    print_table(lines, names, title=title, total=len(phases))
     print_undecided(labels, phases)
 
 
@@ -262,7 +224,12 @@ def around(value: float | None, low: float | None, high: float | None) -> str:
     return f"{shown(value)} ± {f'{percent:.2g}' if percent <= 100 else 'over 100'} %"
 
 
+def _around(row: PhaseRow, name: str) -> str:
+    low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
+    return around(getattr(row, name), low, high)
+
+
 def left_out(row: PhaseRow) -> str:
-    """How many GD runs do not count, by reason, such as ``2 diverged, 1 chaotic``."""
+    """How many GD trials do not count, by reason, such as ``2 diverged, 1 chaotic``."""
     found = [(getattr(row, f"n_{name}"), name) for name in COUNTED]
     return ", ".join(f"{n} {name}" for n, name in found if n) or "none"

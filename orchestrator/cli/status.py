@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 from orchestrator.cli.options import Json, RunArgument
 from orchestrator.cli.output import command, duration, print_json, print_table
-from orchestrator.ledger.status import RunStatus, read_status
-from orchestrator.plan import Counts
+from orchestrator.ledger.status import read_status
 from orchestrator.slurm.job_states import JobState
 from orchestrator.slurm.run_jobs import Observation, observe
 
@@ -34,12 +32,18 @@ def status(run: RunArgument, json: Json = False) -> None:
     state = read_status(run)
     seen = observe(run, state.sweep)
     if json:
-        print_json({**as_json(state), **observation_as_json(seen)})
+        columns = [{**asdict(column), **asdict(column.trials)} for column in state.columns]
+        for entry in columns:
+            del entry["trials"]
+        content = {**asdict(state), "columns": columns}
+        jobs, orphans = map(asdict, seen.jobs), map(asdict, seen.orphans)
+        content |= {"jobs": [*jobs], "orphans": [*orphans], "slurm_silence": seen.silence}
+        print_json(content)
         return
     rows = [
         {
             "column": column.label,
-            **_by_state(column.trials),
+            **{name.replace("_", " "): n for name, n in asdict(column.trials).items()},
             "leased by": column.leased_by,
             "heartbeat": None if column.heartbeat_s is None else duration(column.heartbeat_s),
             "last result": _ago(column.last_result_s),
@@ -48,12 +52,11 @@ def status(run: RunArgument, json: Json = False) -> None:
     ]
     unseen = set() if state.trials.blocked else {"blocked"}
     print_table(rows, [name for name in rows[0] if name not in unseen])
-    left = state.trials.left
-    seconds = state.remaining_s if left else None
-    go = "" if seconds is None else f", about {duration(seconds)} of one worker to go"
+    left, seconds = state.trials.left, state.remaining_s
+    go = f", about {duration(seconds)} of one worker to go" if left and seconds is not None else ""
     print(f"{state.trials.settled} trials settled, {left} left{go}")
     if state.slurm_jobs and not seen.jobs:
-        print(f"SLURM jobs at work: {', '.join(state.slurm_jobs)}")
+        print(f"active SLURM jobs: {', '.join(state.slurm_jobs)}")
     for column in state.columns:
         if column.blocked:
             print(f"{column.label}: {column.blocked}")
@@ -65,18 +68,6 @@ def status(run: RunArgument, json: Json = False) -> None:
 
 
 COMMANDS = {"status": status}
-
-
-def as_json(state: RunStatus) -> dict[str, Any]:
-    """A status with the numbers of trials beside the rest of each column."""
-    columns = [{**asdict(column), **asdict(column.trials)} for column in state.columns]
-    for column in columns:
-        del column["trials"]
-    return {**asdict(state), "columns": columns, "trials": asdict(state.trials)}
-
-
-def _by_state(trials: Counts) -> dict[str, int]:
-    return {name.replace("_", " "): number for name, number in asdict(trials).items()}
 
 
 def _ago(seconds: float | None) -> str | None:
@@ -91,22 +82,12 @@ def of_older_version(trials: int) -> str:
     )
 
 
-def observation_as_json(seen: Observation) -> dict[str, Any]:
-    """The jobs for ``eos status --json``."""
-    return {
-        "jobs": [asdict(job) for job in seen.jobs],
-        "orphans": [asdict(job) for job in seen.orphans],
-        "slurm_silence": seen.silence,
-    }
-
-
 def print_jobs(run: Path, seen: Observation) -> None:
     """The jobs below the columns of ``eos status``: what may run first, then what has ended."""
     jobs = sorted(seen.jobs, key=lambda job: (not job.live, -(job.since or 0.0)))
     shown = [*jobs[:MOST_JOBS_SHOWN], *seen.orphans[:MOST_JOBS_SHOWN]]
     if not shown:
         return
-    named = shlex.quote(str(run))
     print_table(
         [_line(job) for job in shown], JOB_COLUMNS, title="SLURM jobs", most=WIDEST, folded=FOLDED
     )
@@ -117,20 +98,20 @@ def print_jobs(run: Path, seen: Observation) -> None:
     if counts:
         print("SLURM jobs: " + ", ".join(f"{count} {phase}" for phase, count in counts.items()))
     if seen.silence is not None:
-        print(f"the queue is not known ({seen.silence}); shown is what was recorded")
+        print(f"the queue is not known ({seen.silence}); the table shows what was recorded")
     if any(job.last_known is not None for job in jobs):
-        print(f"what accounting knows of jobs that are unknown: {command()} why {named}")
+        print(f"what accounting knows of jobs that are unknown: {command('why', run)}")
     for job in jobs:
         if job.silent_s is not None:
             print(
                 f"job {job.job_id} is {job.state} but has shown no sign of life for "
-                f"{duration(job.silent_s)}; see {command()} logs {named} {job.job_id}"
+                f"{duration(job.silent_s)}; see {command('logs', run, job.job_id)}"
             )
     if seen.orphans:
-        names = " ".join(job.job_id for job in seen.orphans)
+        names = [job.job_id for job in seen.orphans]
         print(
             f"{len(seen.orphans)} in SLURM's queue with this run's name, but not on its record; to "
-            f"end them\n  {command()} cancel {named} {names}"
+            f"end them\n  {command('cancel', run, *names)}"
         )
 
 
@@ -155,5 +136,5 @@ def state_in_words(job: JobState) -> str:
         return f"ending: {job.end}"
     if job.last_known is not None:
         return f"unknown for {duration(job.age_s)}, was {job.last_known}"
-    usual = {"running": "RUNNING", "pending": "PENDING", "requeued": "PENDING"}.get(job.phase)
-    return text if job.state in (None, usual) else f"{text} ({job.state})"
+    expected = {"running": "RUNNING", "pending": "PENDING", "requeued": "PENDING"}.get(job.phase)
+    return text if job.state in (None, expected) else f"{text} ({job.state})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -128,7 +127,7 @@ def _hint_at_analysis(run: Path, sql: str) -> None:
         and not (run / "analysis" / f"{name}.parquet").is_file()
     ]
     if missing:
-        note(f"{', '.join(missing)} not there yet: {command()} analyze {shlex.quote(str(run))}")
+        note(f"{', '.join(missing)} not there yet: {command('analyze', run)}")
 
 
 def analyze(run: RunArgument, json: Json = False) -> None:

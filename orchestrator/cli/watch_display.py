@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -258,7 +257,7 @@ def _failures(view: View, run: str, width: int) -> Section | None:
         for one in view.failures
     ]
     title = _text("failures", "bold")
-    title.append(f"  {command()} why {plain(shlex.quote(run))}", style="not bold dim")
+    title.append(f"  {plain(command('why', run))}", style="not bold dim")
     return Section((title,), [*(_fixed() for _ in rows[0][1:]), Column()], rows)
 
 

@@ -65,4 +65,4 @@ def test_the_program_is_spelt_as_the_user_called_it(monkeypatch):
     monkeypatch.delenv("EOS_DATA", raising=False)
     monkeypatch.setattr(sys, "argv", ["some/where/eos", "data", "list"])
     assert get("mnist").endswith("run: some/where/eos data fetch mnist")
-    assert command() == "some/where/eos"
+    assert command("plan", "a b") == "some/where/eos plan 'a b'"

@@ -65,7 +65,7 @@ def test_without_slurm_nothing_is_launched(
     answer = eos("launch", config, "--cluster", profile, "--run-dir", tmp_path / "r")
     assert answer.status == 2
     assert answer.error == (
-        "nothing was submitted, for SLURM gave no answer: squeue is not installed here"
+        "nothing was submitted: SLURM gave no answer: squeue is not installed here"
     )
     resumed = eos("resume", tmp_path / "r", "--cluster", profile)
     assert (resumed.status, resumed.error) == (2, answer.error)
@@ -176,7 +176,7 @@ def test_jobs_that_end_do_not_count(
     )  # fmt: skip
     answer = resume("--jobs", "2")
     assert answer.status == 0, answer.error
-    assert "in the queue, but not counted: 18, for it ends" in answer.out
+    assert "in the queue, but not counted: 18, because it ends" in answer.out
     assert "in the queue already: 21\nsubmitted: 22\n" in answer.out
     content = json.loads(resume("--jobs", "1", "--json").out)
     assert (content["submitted"], content["live"]) == ([], ["21"])
@@ -228,7 +228,7 @@ def test_what_has_failed_is_not_nothing(
     commit_attempt(half_done, row)
     answer = resume()
     assert answer.status == 3
-    assert "has failed (1 trials) or cannot begin for that (3 trials)" in answer.out
+    assert "has failed (1 trials) or is blocked by that (3 trials)" in answer.out
     assert "its flow failed" in answer.out
     assert f"resume {half_done} --failed --cluster FILE" in answer.out
     assert slurm.calls() == []
