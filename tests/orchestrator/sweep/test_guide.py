@@ -83,7 +83,7 @@ def test_what_a_factory_may_ask_for_is_in_the_table(tmp_path: Path) -> None:
 
 
 def test_every_field_of_a_problem_is_explained_with_what_it_may_be() -> None:
-    table = GUIDE.partition("| field | what it may be | unless given |\n")[2].partition("\n\n")[0]
+    table = GUIDE.partition("| field | values | default |\n")[2].partition("\n\n")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()[1:]]
     fields = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
     assert fields == [field.name for field in dataclasses.fields(Problem)]
