@@ -113,46 +113,30 @@ class SomeProblemKeys(ProblemKeys):
     n_train: tuple[int, ...] = ()
 
 
-class MatchKeys(Keys):
+class MatchKeys(SomeProblemKeys):
     """Some keys of a problem, such as ``problem.loss``, with a value or several.
 
-    None is what a problem has that has no use for the field.
+    None matches a problem that has no use for the field.
     """
 
     model_config = ConfigDict(alias_generator=lambda field: f"problem.{field}")
 
-    dataset: tuple[str, ...] = ()
-    n_train: tuple[int, ...] = ()
-    subset: tuple[str, ...] = ()
-    normalization: tuple[str, ...] = ()
-    architecture: tuple[str, ...] = ()
-    width: tuple[int | None, ...] = ()
-    depth: tuple[int | None, ...] = ()
-    activation: tuple[str | None, ...] = ()
-    loss: tuple[str, ...] = ()
-    parameterization: tuple[str, ...] = ()
-    base_width: tuple[int | None, ...] = ()
-    init_scale: tuple[float, ...] = ()
-    seed: tuple[int | None, ...] = ()
-    dtype: tuple[str, ...] = ()
-
     @field_validator("*", mode="before")
     @classmethod
-    def _as_values(cls, value: object, info: ValidationInfo) -> object:
+    def _as_axis(cls, value: object, info: ValidationInfo) -> object:
         field = str(info.field_name)
         return distinct(_values(field, value, or_none=field in _NOT_EVERYWHERE))
 
     @model_validator(mode="after")
     def _says_something(self) -> MatchKeys:
-        if not self.model_fields_set:
+        if not self.said:
             raise ValueError("no key")
         return self
 
     @property
     def value(self) -> Match:
         """The match as a value."""
-        said = ((f, v) for f, v in self if f in self.model_fields_set)
-        return Match(fields=tuple(Axis(field=field, values=values) for field, values in said))
+        return Match(fields=tuple(axis for axis in self.axes if axis.field in self.said))
 
 
 _NOT_EVERYWHERE = ("width", "depth", "activation", "base_width", "seed")
