@@ -1,4 +1,4 @@
-"""The attempts table: one row per try of a trial, also of the tries that ended without a word."""
+"""The attempts table: one row for each attempt of a trial, lost ones too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestrator.store import write_part
 
 Row = dict[str, Any]
 
-WITHOUT_A_WORD = "the run that worked on it ended without a word; its last checkpoint is kept"
+LOST = "its process ended without a word; the last checkpoint is kept"
 
 
 def utc(seconds: float) -> datetime:
@@ -53,12 +53,12 @@ def attempt_row(
 
 
 def part_name(attempts: Sequence[tuple[str, int]]) -> str:
-    """A part's name for these attempts of trials: equal parts replace each other, others do not."""
+    """The name of a part with these attempts of trials; a part with the same ones replaces it."""
     if len(attempts) == 1:
         trial_id, attempt = attempts[0]
         return f"{trial_id}-{attempt}"
     content = ",".join(f"{trial_id}-{attempt}" for trial_id, attempt in attempts)
-    return f"pack-{digest_of(content.encode())}"
+    return f"batch-{digest_of(content.encode())}"
 
 
 def commit_attempt(run: Path, row: Row) -> None:
@@ -74,9 +74,9 @@ def close_marks(
     settled_attempts: Mapping[str, tuple[int, int]],
     *,
     failure_class: FailureClass | None = None,
-    error: str = WITHOUT_A_WORD,
+    error: str = LOST,
 ) -> list[str]:
-    """Write the rows that attempts whose process is gone left unwritten.
+    """Write the missing rows of attempts whose process is gone.
 
     ``recorded`` has the last attempt of each trial that has a row in ``attempts``,
     ``settled_attempts`` the attempt that settled each settled trial, and when that ended (µs since

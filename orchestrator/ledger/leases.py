@@ -1,13 +1,13 @@
-"""Who works on which column: files made exclusively, kept alive by a heartbeat.
+"""Leases: who works on which column. Files made exclusively, kept alive by a heartbeat.
 
-Any number of runs on one run directory share its columns by these files alone. A lease whose owner
-is gone may be taken over; an owner that comes back late changes nothing, because readers take one
+Any number of runs share the columns of a run directory by these files alone. A lease whose holder
+is gone may be taken over; a holder that comes back late changes nothing, because readers take one
 attempt of each trial.
 
 Clocks of machines are never compared. The age of a heartbeat is taken from the file server's clock:
-the time of the lease's file against that of a file written now. And a lease only counts as given up
-when this run has itself seen it unchanged for several heartbeats: some file systems take the times
-of files from the machine that writes them.
+the time of the lease's file against that of a file written now. A lease counts as given up only
+when this run has itself seen it unchanged for several heartbeats, because some file systems take
+the times of files from the machine that writes them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ STALE_SECONDS = 90.0
 be dead. Long enough for a file server's cache."""
 
 WATCHED_SECONDS = 2.5 * HEARTBEAT_SECONDS
-"""For so long at least must a run have seen a lease unchanged before it takes it over, unless its
-process is seen to be dead."""
+"""How long a run must have seen a lease unchanged before it takes it over, unless its process is
+seen to be dead."""
 
 BLOCK = 64
-"""Columns among which runs that look for one at once choose at random: the first of them are the
-longest."""
+"""Of how many free columns, longest first, runs that look at the same time choose at random."""
 
 SUFFIX = ".claim"
 TAKEOVER = ".takeover"
@@ -48,10 +47,10 @@ TAKEOVER = ".takeover"
 
 @dataclass(frozen=True)
 class Lease:
-    """A column leased by a run; ``beat_at`` is its last heartbeat by the file server's clock.
+    """The right of a run to work on a column.
 
-    ``age`` is how old that is in seconds, by the clock that the reader had. ``submission`` tells
-    jobs apart that bore the same number.
+    ``beat_at`` is its last heartbeat by the file server's clock, ``age`` the seconds since then by
+    the reader's clock. ``submission`` tells jobs of the same number apart.
     """
 
     column_id: str
@@ -65,11 +64,11 @@ class Lease:
 
     @property
     def stale(self) -> bool:
-        """Whether it looks given up; who takes it over must also have seen it unchanged."""
+        """Whether it looks given up; a run that takes it over must also have seen it unchanged."""
         return self.owner.is_dead() or self.age > STALE_SECONDS
 
     def precedes(self, job: JobStart | None) -> bool:
-        """Whether it is left from an earlier start of the same SLURM job, which is over then."""
+        """Whether it is left from an earlier start of the same SLURM job, which must be over."""
         return (
             job is not None
             and (self.slurm_job_id, self.submission) == (job.job_id, job.submission)
@@ -79,7 +78,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class JobStart:
-    """One start of a SLURM job: number, what tells it from others of that number, and restarts."""
+    """One start of a SLURM job: its number, its submission, and how often it was restarted."""
 
     job_id: str
     submission: str | None = None
@@ -118,33 +117,34 @@ class Leases:
 
     @property
     def columns(self) -> frozenset[str]:
-        """The column_ids of the leases that this run has."""
+        """The columns that this run has leased, by column_id."""
         return frozenset(self._renewed_at)
 
     def acquire(self, column_id: str) -> bool:
-        """Lease a column; False when a living run holds it."""
+        """Lease a column; False where a living run has it."""
         if column_id in self._renewed_at:
             return True
         path, began = self._path(column_id), self._clock()
-        holder = self._read(path)  # reading is cheaper than writing, and most are held
+        holder = self._read(path)  # reading is cheaper than writing, and most columns are leased
         if holder is None:
-            taken = self._create(path)
+            acquired = self._create(path)
         else:
-            taken = self._may_take(path, holder) and self._take_over(path, holder)
-        if taken:
+            acquired = self._may_take(path, holder) and self._take_over(path, holder)
+        if acquired:
             self._renewed_at[column_id] = began
             self._seen.pop(path, None)
-        return taken
+        return acquired
 
     def in_turn(self, column_ids: Sequence[str]) -> Iterator[str]:
-        """The columns that are worth a try to :meth:`acquire`, in the order in which to try them.
+        """The columns that are worth trying to :meth:`acquire`, in the order in which to try them.
 
-        First the first that nobody holds; when others are quicker, those behind it, ``BLOCK`` at a
-        time and in an order of this run's own, so that a thousand runs that start at once do not
-        queue for one column after the other. Then those that are held, unless their holder was seen
-        alive a moment ago: runs that wait would else read all leases again at every look.
+        The first free one comes first; when other runs are quicker, those behind it follow,
+        ``BLOCK`` at a time and in an order of this run's own, so that a thousand runs that start at
+        once do not queue for one column after the other. Then come leased columns, unless their
+        holder was just seen alive: otherwise waiting runs would read all leases at every look.
         """
-        leased = self._leased()
+        names = os.listdir(self._folder)  # noqa: PTH208 (thousands of names, no paths needed)
+        leased = {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
         free = [column_id for column_id in column_ids if column_id not in leased]
         yield from free[:1]
         chance = random.Random(self.token)
@@ -153,25 +153,15 @@ class Leases:
             chance.shuffle(block)
             yield from block
         for column_id in column_ids:
-            if column_id in leased and self._may_be_stale(column_id):
+            seen = self._seen.get(self._path(column_id))
+            if column_id in leased and (seen is None or self._given_up(seen)):
                 yield column_id
 
-    def _leased(self) -> set[str]:
-        """The columns that somebody holds or held."""
-        names = os.listdir(self._folder)  # noqa: PTH208 (thousands of names, no paths needed)
-        return {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
-
-    def _may_be_stale(self, column_id: str) -> bool:
-        """Whether a lease may be stale by now; False where it was seen alive not long ago."""
-        seen = self._seen.get(self._path(column_id))
-        return seen is None or self._given_up(seen)
-
     def renew(self) -> None:
-        """Say that the leases held are alive; what was taken over meanwhile is let go."""
+        """Beat the heart of all leases; one that was taken over meanwhile is dropped."""
         for column_id in tuple(self._renewed_at):
             path, began = self._path(column_id), self._clock()
-            holder = read_lease(path)
-            if holder is None or holder.token != self.token:
+            if not self._is_own(path):
                 self._renewed_at.pop(column_id, None)
                 continue
             with contextlib.suppress(FileNotFoundError):
@@ -183,15 +173,18 @@ class Leases:
         path, renewed_at = self._path(column_id), self._renewed_at.pop(column_id, None)
         if renewed_at is None or self._clock() - renewed_at > STALE_SECONDS:
             return
-        holder = read_lease(path)
-        if holder is not None and holder.token == self.token:
+        if self._is_own(path):
             path.unlink(missing_ok=True)
 
     def release_all(self) -> None:
-        """Give everything back."""
+        """Give all columns back."""
         for column_id in tuple(self._renewed_at):
             self.release(column_id)
         self._server.close()
+
+    def _is_own(self, path: Path) -> bool:
+        holder = read_lease(path)
+        return holder is not None and holder.token == self.token
 
     def _read(self, path: Path) -> Lease | None:
         """The lease in a file, and note since when it is unchanged."""

@@ -1,4 +1,4 @@
-"""What the tables of a run directory say, read as they grow."""
+"""The run state by the tables of a run directory, read as they grow."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ Part = TypeVar("Part")
 
 
 class Listener(Protocol):
-    """Takes what comes into the table of attempts, so that nobody need read it twice."""
+    """Takes the rows that come into the table of attempts, so that they are read only once."""
 
     @property
     def columns(self) -> Sequence[str]:
-        """What it wants to know of each attempt besides what the ledger needs."""
+        """The columns that it needs besides those of the ledger."""
 
     def take(self, rows: pa.Table, *, afresh: bool) -> None:
-        """Rows that are new; with ``afresh``, all there are: what came before counts no longer."""
+        """New rows; with ``afresh``, all rows, which replace those that came before."""
 
 
 class Ledger:
-    """Reads what came into the tables since it last read them.
+    """Reads what has come into the tables since it last read them.
 
     A ``listener`` is given the attempts as they are read.
     """
@@ -166,8 +166,14 @@ class Ledger:
 
 @dataclass(frozen=True)
 class _Attempts:
-    """Some rows of the table of attempts: of those that settled a trial, its name as a number, its
-    column's, and the attempt's number; the others; and all, if somebody listens.
+    """Some rows of the table of attempts.
+
+    Attributes:
+        settled: the trials of attempts that settled them, by number.
+        of_column: their columns, by number; 0 where unknown.
+        numbers: the numbers of those attempts.
+        others: the rows of all other attempts.
+        rows: all rows, where there is a listener.
     """
 
     settled: npt.NDArray[np.uint64]
@@ -178,47 +184,43 @@ class _Attempts:
 
 
 class _Settled:
-    """The attempts that settled trials, and when: many that were read at once, and later ones."""
+    """The attempts that settled trials, and when they ended (µs since the epoch)."""
 
     def __init__(self) -> None:
-        self._names = np.zeros(0, np.uint64)
-        self._rest = np.zeros((0, 2), np.int64)
-        self._later: dict[int, tuple[int, int]] = {}
+        self._names = np.zeros(0, np.uint64)  # ascending
+        self._attempts = np.zeros((0, 2), np.int64)
 
-    @property
-    def any(self) -> bool:
-        """Whether anything was added."""
-        return len(self._names) + len(self._later) > 0
-
-    def add(self, outcomes: SettledTrials) -> None:
-        """Take in trials that have settled."""
-        rest = np.stack([outcomes.attempt, outcomes.finished_at], axis=1)
-        if not self.any:
-            order = np.argsort(outcomes.trial)
-            self._names, self._rest = outcomes.trial[order], rest[order]
-            return
-        for name, (attempt, finished) in zip(outcomes.trial.tolist(), rest.tolist(), strict=True):
-            known = self._get(name)
-            if known is None or known[0] <= attempt:
-                self._later[name] = attempt, finished
+    def add(self, trials: SettledTrials) -> None:
+        """Take in trials that have settled; of each the newest attempt counts."""
+        order = np.argsort(trials.trial)
+        names = trials.trial[order]
+        attempts = np.stack([trials.attempt, trials.finished_at], axis=1)[order]
+        known = self.holds(names)
+        at = np.searchsorted(self._names, names)
+        newer = np.flatnonzero(known)[self._attempts[at[known], 0] <= attempts[known, 0]]
+        self._attempts[at[newer]] = attempts[newer]
+        self._names = np.insert(self._names, at[~known], names[~known])
+        self._attempts = np.insert(self._attempts, at[~known], attempts[~known], axis=0)
 
     def holds(self, names: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Which of these trials have settled."""
-        found = np.zeros(len(names), dtype=bool)
-        if self._later:
-            found |= np.array([name in self._later for name in names.tolist()], dtype=bool)
-        if len(self._names):
-            at = np.minimum(np.searchsorted(self._names, names), len(self._names) - 1)
-            found |= self._names[at] == names
-        return found
+        if not len(self._names):
+            return np.zeros(len(names), dtype=bool)
+        at = np.minimum(np.searchsorted(self._names, names), len(self._names) - 1)
+        held: npt.NDArray[np.bool_] = self._names[at] == names
+        return held
 
     def of(self, trial_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """The attempt, and when it ended (µs), of those of some trials that have settled."""
+        """The attempt, and when it ended, of those of some trials that have settled."""
         found = {}
-        for name in trial_ids:
-            with suppress(ValueError):  # a name that is none
-                found[name] = self._get(as_number(name))
-        return {name: its for name, its in found.items() if its is not None}
+        for trial_id in trial_ids:
+            with suppress(ValueError):  # no trial_id of this version
+                name = np.array([as_number(trial_id)], dtype=np.uint64)
+                if self.holds(name)[0]:
+                    row = int(np.searchsorted(self._names, name)[0])
+                    attempt, ended = self._attempts[row].tolist()
+                    found[trial_id] = attempt, ended
+        return found
 
     def begins_with(self, beginning: str) -> list[str]:
         """The names that begin so."""
@@ -230,15 +232,4 @@ class _Settled:
             return []
         low = np.searchsorted(self._names, np.uint64(least))
         high = np.searchsorted(self._names, np.uint64(most), side="right")
-        found = {*self._names[low:high].tolist()}
-        found |= {name for name in self._later if least <= name <= most}
-        return sorted(map(as_name, found))
-
-    def _get(self, name: int) -> tuple[int, int] | None:
-        if name in self._later or not len(self._names):
-            return self._later.get(name)
-        at = min(int(np.searchsorted(self._names, np.uint64(name))), len(self._names) - 1)
-        if int(self._names[at]) != name:
-            return None
-        attempt, finished = self._rest[at].tolist()
-        return attempt, finished
+        return [as_name(name) for name in self._names[low:high].tolist()]

@@ -1,4 +1,9 @@
-"""Who holds a lease: one process on one host, recognised even when its number is used again."""
+"""The identity of a process on its host, which holds even when its number is used again.
+
+Its start is known in clock ticks since boot. psutil's ``create_time`` would not do: it adds the
+boot time of /proc/stat, which moves when the machine's clock is set; a living process would then
+look dead.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process for good: host, boot, process namespace, number and start time in clock ticks."""
+    """A process by host, boot, process namespace, number, and start in clock ticks since boot."""
 
     hostname: str
     boot: str
