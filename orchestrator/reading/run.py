@@ -27,7 +27,7 @@ class NotARunError(FileNotFoundError):
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
-    """Open a run directory for reading, be its sweep running or done.
+    """Open a run directory for reading, whether its sweep is running or done.
 
     Raises:
         NotARunError: there is no run directory.
@@ -43,8 +43,8 @@ class Run:
     """A run directory; :func:`open_run` makes one. It reads, and writes nothing.
 
     Every call looks at the directory again and shows what is committed by then: of a trial that was
-    computed more than once its newest attempt, and no trial in part. What a call returned stays as
-    it is while the sweep goes on. A trial's rows in ``trajectories`` are there before those in
+    computed more than once its newest attempt, and no trial in part. What a call returned does not
+    change while the sweep goes on. A trial's rows in ``trajectories`` are there before those in
     ``trials``, so ask for ``trials`` first where the two are to be joined, or join them in one
     query.
 
@@ -88,7 +88,7 @@ class Run:
             table: one of :attr:`tables`.
             columns: those to read, in this order; all unless given.
             filter: an SQL condition over the table's columns, such as ``"kind = 'gd'"``; what it
-                excludes is not held in memory.
+                excludes is not read into memory.
 
         Raises:
             UnknownTableError: there is no such table.
@@ -135,9 +135,9 @@ class Run:
     def sql(self, query: str) -> DuckDBPyRelation:
         """The result of SQL over all tables, as a relation to go on with.
 
-        It is computed here and held in memory as Arrow, of which the relation is a view: compaction
-        and new trials change it no more. For a result that does not fit into memory, see
-        :meth:`duckdb`.
+        The result is computed at once and kept in memory as Arrow, of which the relation is a view:
+        compaction and new trials do not change it. For a result that does not fit into memory,
+        see :meth:`duckdb`.
 
         Raises:
             QueryError: DuckDB refuses the SQL.

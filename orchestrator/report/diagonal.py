@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
@@ -15,10 +14,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from jobs.diagonal import OnePoint, PlaneSweep, l1_norm, l2_norm, risk, sweep_plane
+from orchestrator.report.drawing import COLOR_MAP, GREY, INK, SMALL, TEXT, cycle, key, set_up_panel
 from orchestrator.report.markers import HOLLOW
-from orchestrator.report.style import GREY, INK, SMALL, TEXT, cycle, set_up_panel
-from orchestrator.store import atomic_write
-from orchestrator.store.files import file_errors
+from orchestrator.report.report_figure import ReportFigure, save
 
 DOTS_PER_INCH = 110
 
@@ -29,27 +27,16 @@ _POINTS: dict[str, Any] = {"markersize": 4, "markeredgewidth": 0, "linestyle": "
 _THEORY: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 2.5)), "linewidth": 1.2, "zorder": 4}
 _LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.2)), "linewidth": 1.3}
 _RATE: dict[str, Any] = {"color": GREY, "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.0}
-_ACCIDENT: dict[str, Any] = {"marker": "o", "color": "#8c8c8c", **HOLLOW, "markeredgewidth": 0.7}
-_MAP = "viridis"
+_CHANCE: dict[str, Any] = {"marker": "o", "color": "#8c8c8c", **HOLLOW, "markeredgewidth": 0.7}
 _ENDS: tuple[dict[str, Any], ...] = tuple(
     {"marker": marker, "markerfacecolor": INK, "markeredgecolor": "white"} for marker in "sD"
 )
 _TRUTH: dict[str, Any] = {"marker": "*", "color": cycle(3)["color"], "markersize": 15}
-_EDGED: dict[str, Any] = {
-    "color": INK,
-    "linestyle": "none",
-    "markeredgecolor": "white",
-    "zorder": 6,
-}
-
+_EDGED: dict[str, Any] = {"color": INK, "markeredgecolor": "white", "linestyle": "none"}
+_EDGED |= {"zorder": 6}
 _NO_LINE: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0}
-_SHORT: dict[str, Any] = {
-    "marker": "|",
-    "markersize": 6,
-    "markeredgewidth": 0.8,
-    "color": cycle(4)["color"],
-    "linestyle": "none",
-}
+_SHORT: dict[str, Any] = {"marker": "|", "markersize": 6, "markeredgewidth": 0.8}
+_SHORT |= {"color": cycle(4)["color"], "linestyle": "none"}
 _DIVERGED = _SHORT | {"marker": "x", "markersize": 5, "color": cycle(1)["color"]}
 _LEGEND: dict[str, Any] = {
     "fontsize": SMALL,
@@ -60,7 +47,12 @@ _LEGEND: dict[str, Any] = {
 }
 
 _SHARES = np.linspace(0.0, 1.0, 201)
-"""Of the segment, where its largest norm is looked for."""
+"""Of the segment, where its largest norm is searched."""
+
+_CAPTION = (
+    "Where gradient descent ends on the solutions of zero loss, and the sharpness, the norms and "
+    "the risk against the learning rate. Points: gradient descent. Lines: theory."
+)
 
 
 def draw_diagonal(folder: Path, sweep: PlaneSweep | None = None) -> list[Path]:
@@ -72,36 +64,29 @@ def draw_diagonal(folder: Path, sweep: PlaneSweep | None = None) -> list[Path]:
     Raises:
         StoreError: the file system refused.
     """
-    figure = diagonal_figure(sweep or sweep_plane())
-    with file_errors(folder, "made"):
-        folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for suffix, metadata in (("png", {}), ("svg", {"Date": None})):
-
-        def save(temporary: Path, suffix: str = suffix, metadata: Any = metadata) -> None:
-            with mpl.rc_context({"svg.hashsalt": "diagonal"}):
-                figure.savefig(temporary, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata)
-
-        atomic_write(folder / f"diagonal.{suffix}", save)
-        paths.append(folder / f"diagonal.{suffix}")
-    return paths
+    drawn = sweep or sweep_plane()
+    figure = diagonal_figure(drawn)
+    title = "The diagonal network on one point"
+    described = ReportFigure("diagonal", title, _CAPTION, alternative(drawn), figure)
+    return save(described, folder, dots_per_inch=DOTS_PER_INCH)
 
 
 def diagonal_figure(
     sweep: PlaneSweep,
     counted: Flags | None = None,
-    excluded: str = r"GD, by accident: $S > 2/\eta$",
+    excluded: str = r"GD, chance crossing: $S > 2/\eta$",
 ) -> Figure:
     """Draw the solutions of zero loss with where GD ends on them, and S, norms and risk against η.
 
     Points are GD, dashed lines theory: where the flow ends below η_c, the solution with S = 2/η
-    above it. Grey and hollow are runs that reached ε but are not ``counted``, of shape (runs,),
-    which a legend calls ``excluded``: unless given, those that came to ε by accident, where S is
-    above 2/η. Vertical lines are η_c, η* = 2/S(β*) and η_max. Runs that did not reach ε are marked
-    at the bottom of the sharpness.
+    above it. Grey and hollow are trials that reached ε but are not ``counted``, of shape (trials,),
+    which a legend calls ``excluded``: by default the chance crossings, where S is above 2/η.
+    Vertical lines are η_c, η* = 2/S(β*) and η_max. Trials that did not reach ε are marked at the
+    bottom of the sharpness.
     """
     stable = sweep.stable if counted is None else counted
-    figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    figure = Figure(figsize=_INCHES, layout=layout)
     (manifold, curvature), (norms, risks) = figure.subplots(2, 2)
     _draw_manifold(figure, manifold, sweep, stable)
     _draw_sharpness(curvature, sweep, stable, excluded)
@@ -111,6 +96,17 @@ def diagonal_figure(
         _lay_out_rates(axes, sweep)
     figure.suptitle(_title(sweep), fontsize=TEXT)
     return figure
+
+
+def alternative(sweep: PlaneSweep) -> str:
+    """What the figure shows to a person who does not see it."""
+    norm, sharpness = sweep.point.norm_minimizer(), sweep.point.sharpness_minimizer()
+    return (
+        f"Where {int(sweep.runs.reached().sum())} trials of gradient descent end on the segment of "
+        f"zero loss, between the solution of least norm (sharpness {norm.sharpness:.4g}) and that "
+        f"of least sharpness ({sharpness.sharpness:.4g}), and sharpness, norms and risk against "
+        "the learning rate."
+    )
 
 
 def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
@@ -126,7 +122,7 @@ def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep, stable: Flags)
         runs.predictors[stable, 0],
         runs.predictors[stable, 1],
         c=runs.learning_rates[stable],
-        cmap=_MAP,
+        cmap=COLOR_MAP,
         norm=scale,
         s=16,
         linewidths=0,
@@ -144,12 +140,14 @@ def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep, stable: Flags)
     axes.set_ylim(-0.02 * high[1], 1.12 * high[1])
     axes.legend(
         handles=[
-            Line2D([], [], color="#c8c8c8", linewidth=7, label=r"zero loss: $x^\top\beta = y$"),
-            Line2D([], [], color=cycle(1)["color"], linewidth=1.6, label="gradient flow"),
-            Line2D([], [], marker="o", color="#21918c", markersize=5, **_NO_LINE, label="GD ends"),
-            _key(_ENDS[0], "least norm", point.norm_minimizer().sharpness),
-            _key(_ENDS[1], "least sharpness", point.sharpness_minimizer().sharpness),
-            _key(_TRUTH | {"markersize": 12}, r"truth $\beta^*$", point.sharpness(sweep.truth)),
+            key(r"zero loss: $x^\top\beta = y$", color="#c8c8c8", linewidth=7),
+            key("gradient flow", color=cycle(1)["color"], linewidth=1.6),
+            key("GD ends", marker="o", color="#21918c", markersize=5, **_NO_LINE),
+            _minimizer_key(_ENDS[0], "least norm", point.norm_minimizer().sharpness),
+            _minimizer_key(_ENDS[1], "least sharpness", point.sharpness_minimizer().sharpness),
+            _minimizer_key(
+                _TRUTH | {"markersize": 12}, r"truth $\beta^*$", point.sharpness(sweep.truth)
+            ),
         ],
         **_LEGEND,
         loc="upper right",
@@ -157,7 +155,7 @@ def _draw_manifold(figure: Figure, axes: Axes, sweep: PlaneSweep, stable: Flags)
 
 
 def _draw_sharpness(axes: Axes, sweep: PlaneSweep, stable: Flags, excluded: str) -> None:
-    """S against η, the edge 2/η, and which runs did not reach ε."""
+    """S against η, the edge 2/η, and which trials did not reach ε."""
     point, runs = sweep.point, sweep.runs
     set_up_panel(axes, "final sharpness  $S$")
     eta = np.linspace(runs.learning_rates.min(), runs.learning_rates.max(), 600)
@@ -177,11 +175,11 @@ def _draw_sharpness(axes: Axes, sweep: PlaneSweep, stable: Flags, excluded: str)
     axes.legend(
         handles=[
             _dot(cycle(0)["color"], "GD"),
-            *([Line2D([], [], markersize=5, label=excluded, **_ACCIDENT)] if any_excluded else []),
-            Line2D([], [], **_THEORY, label=r"edge of stability $2/\eta$"),
-            Line2D([], [], **_LEVEL, label=r"$s_\mathrm{GF}$ of the flow"),
-            Line2D([], [], **_SHORT, label=r"stopped short of $\varepsilon$"),
-            Line2D([], [], **_DIVERGED, label="diverged"),
+            *([key(excluded, markersize=5, **_CHANCE)] if any_excluded else []),
+            key(r"edge of stability $2/\eta$", **_THEORY),
+            key(r"$s_\mathrm{GF}$ of the flow", **_LEVEL),
+            key(r"stopped short of $\varepsilon$", **_SHORT),
+            key("diverged", **_DIVERGED),
         ],
         **_LEGEND,
         loc="lower left",
@@ -207,7 +205,7 @@ def _draw_norms(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
         handles=[
             _dot(cycle(1)["color"], r"GD, $\Vert w\Vert_1$"),
             _dot(cycle(2)["color"], r"GD, $\Vert w\Vert_2$"),
-            Line2D([], [], **_THEORY, label=r"flow, then $S = 2/\eta$"),
+            key(r"flow, then $S = 2/\eta$", **_THEORY),
         ],
         **_LEGEND,
         loc="upper left",
@@ -236,9 +234,9 @@ def _draw_risk(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
     axes.legend(
         handles=[
             _dot(cycle(0)["color"], "GD"),
-            Line2D([], [], **_THEORY, label=r"flow, then $S = 2/\eta$"),
-            Line2D([], [], label="least norm", **_LEVEL, **_ENDS[0]),
-            Line2D([], [], label="least sharpness", **_LEVEL, **_ENDS[1]),
+            key(r"flow, then $S = 2/\eta$", **_THEORY),
+            key("least norm", **_LEVEL, **_ENDS[0]),
+            key("least sharpness", **_LEVEL, **_ENDS[1]),
         ],
         **_LEGEND,
         loc="center left",
@@ -248,10 +246,10 @@ def _draw_risk(axes: Axes, sweep: PlaneSweep, stable: Flags) -> None:
 def _draw_points(
     axes: Axes, sweep: PlaneSweep, stable: Flags, values: NDArray[np.float64], color: str
 ) -> None:
-    """A value of each run that reached ε, grey and hollow where it does not count."""
+    """A value of each trial that reached ε, grey and hollow where it does not count."""
     eta = sweep.runs.learning_rates
-    accident = sweep.runs.reached() & ~stable
-    axes.plot(eta[accident], values[accident], **{**_POINTS, **_ACCIDENT}, rasterized=True)
+    chance = sweep.runs.reached() & ~stable
+    axes.plot(eta[chance], values[chance], **{**_POINTS, **_CHANCE}, rasterized=True)
     axes.plot(eta[stable], values[stable], **_POINTS, marker="o", color=color, rasterized=True)
 
 
@@ -291,14 +289,14 @@ def _minimizers(point: OnePoint) -> tuple[NDArray[np.float64], NDArray[np.float6
     return point.norm_minimizer().predictor, point.sharpness_minimizer().predictor
 
 
-def _key(style: dict[str, Any], name: str, sharpness: Any) -> Line2D:
+def _minimizer_key(style: dict[str, Any], name: str, sharpness: Any) -> Line2D:
     """The key of a marker of the plane, with its sharpness."""
     label = f"{name}, $S = {float(sharpness):.4g}$"
-    return Line2D([], [], label=label, **{**_EDGED, "markersize": 8, **style})
+    return key(label, **{**_EDGED, "markersize": 8, **style})
 
 
 def _dot(color: str, label: str) -> Line2D:
-    return Line2D([], [], marker="o", color=color, markersize=5, label=label, **_NO_LINE)
+    return key(label, marker="o", color=color, markersize=5, **_NO_LINE)
 
 
 def _title(sweep: PlaneSweep) -> str:

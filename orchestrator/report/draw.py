@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import re
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-
-from orchestrator.report.figures import FIGURES, ReportFigure
+from orchestrator.report.figures import FIGURES
 from orchestrator.report.figures.transition import transition
+from orchestrator.report.report_figure import FORMATS, ReportFigure, save
 from orchestrator.report.tables import Tables
-from orchestrator.store import Store, atomic_write
-from orchestrator.store.files import file_errors
+from orchestrator.store import Store
 
 MOST_FIGURES = 12
 """Of one kind: what a person looks through; a sweep of thousands of columns has figures across all
 of them, and ``eos query``."""
-
-DOTS_PER_INCH = 180
-
-FORMATS = ("png", "svg")
-"""Of every figure; ``pdf`` is another, which takes as long as both."""
 
 Warn = Callable[[str], object]
 
@@ -100,59 +89,6 @@ def draw_transition(
         warn(_cut(tables))
     folder = _folder(run, destination)
     return [path for one in transition(tables) for path in save(one, folder, ("png",))]
-
-
-def save(drawn: ReportFigure, folder: Path, formats: Collection[str] = FORMATS) -> list[Path]:
-    """Write a figure to a folder, which is made, with its words in each file; say where.
-
-    Each file appears whole, and the same figure gives the same bytes.
-
-    Raises:
-        StoreError: the file system refused.
-    """
-    with file_errors(folder, "made"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = _file_name(drawn)
-    _lay_out(drawn)
-    paths = [folder / f"{name}.{suffix}" for suffix in formats]
-    for path, suffix in zip(paths, formats, strict=True):
-        atomic_write(path, partial(_write, drawn, suffix))
-    return paths
-
-
-def as_bytes(drawn: ReportFigure, suffix: str) -> bytes:
-    """A figure as the content of a file; the same figure gives the same bytes."""
-    content = io.BytesIO()
-    _lay_out(drawn)
-    _write(drawn, suffix, content)
-    return content.getvalue()
-
-
-def _lay_out(drawn: ReportFigure) -> None:
-    """Find room for all text: it takes as long as drawing, and comes out alike in every format."""
-    drawn.figure.draw_without_rendering()
-    drawn.figure.set_layout_engine("none")
-
-
-def _file_name(drawn: ReportFigure) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "-", drawn.name)
-
-
-def _write(drawn: ReportFigure, suffix: str, to: Path | io.BytesIO) -> None:
-    # Without a salt of its own, the names of clip paths in SVG are random.
-    with mpl.rc_context({"svg.hashsalt": _file_name(drawn), "pdf.fonttype": 42}):
-        drawn.figure.savefig(
-            to, format=suffix, dpi=DOTS_PER_INCH, metadata=_metadata(drawn, suffix)
-        )
-
-
-def _metadata(drawn: ReportFigure, suffix: str) -> dict[str, Any]:
-    """What readers of the format show; no dates, which would make every file a new one."""
-    if suffix == "svg":
-        return {"Title": drawn.title, "Description": drawn.alternative, "Date": None}
-    if suffix == "pdf":
-        return {"Title": drawn.title, "Subject": drawn.alternative, "CreationDate": None}
-    return {"Title": drawn.title, "Description": drawn.alternative}
 
 
 def _folder(run: Path, destination: Path | None) -> Path:

@@ -76,7 +76,7 @@ def without_math(text: str) -> str:
 
 
 def shortened(value: object, most: int = _LONGEST) -> str:
-    """A value on one line, in at most so many characters: of a longer one, both ends."""
+    """A value on one line, in at most ``most`` characters: of a longer one, both ends."""
     if value is None:
         return "?"
     text = f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The rows of one column as what a figure of it shows: a series per threshold."""
+"""A column at a threshold, as figures show it: the trials of GD by η, and the flow."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.analysis import exclusions_of
-from orchestrator.analysis.crossings import (
-    CHANCE_CROSSING,
-    DIVERGED,
-    INCLUDED,
-    SHORT,
-    UNCONVERGED,
-    UNMEASURED,
-)
+from orchestrator.analysis.crossings import CHANCE_CROSSING, INCLUDED, UNCONVERGED, UNMEASURED
 from orchestrator.report.labels import PROBLEM
 
 Row = Mapping[str, Any]
@@ -22,7 +15,7 @@ Row = Mapping[str, Any]
 MEASURES = ("sharpness", "l1_norm", "test_loss")
 
 EXCLUDED = (CHANCE_CROSSING, UNCONVERGED, UNMEASURED)
-"""The fates of runs that reached ε and do not count for the analysis."""
+"""Why a trial that reached ε is left out of the analysis."""
 
 READ = (
     *("trial_id", "column_id", "kind", *PROBLEM, "eta", "eta_c", "s_gf", "epsilon", "status"),
@@ -33,9 +26,9 @@ READ = (
 
 @dataclass(frozen=True)
 class Place:
-    """What is known at one threshold: the rows of GD in ascending η, and of a flow that reached it.
+    """The rows of GD in ascending η, and that of a flow that reached ε.
 
-    Each row has its ``fate``, as :func:`with_fates` adds it.
+    Each row has its ``exclusion``, as :func:`with_exclusions` adds it.
     """
 
     epsilon: float
@@ -43,43 +36,45 @@ class Place:
     flow: Row | None
 
     @property
-    def settled(self) -> list[Row]:
-        """The runs that count for the analysis."""
-        return self.of(INCLUDED)
+    def included(self) -> list[Row]:
+        """The trials that count for the analysis."""
+        return [row for row in self.gd if row["exclusion"] == INCLUDED]
 
     @property
     def excluded(self) -> list[Row]:
-        """The runs that reached ε and do not count."""
-        return self.of(*EXCLUDED)
-
-    @property
-    def diverged(self) -> list[Row]:
-        """The runs that diverged before ε."""
-        return self.of(DIVERGED)
-
-    @property
-    def short(self) -> list[Row]:
-        """The runs that ended before ε."""
-        return self.of(SHORT)
-
-    def of(self, *fates: str) -> list[Row]:
-        """The runs of some fates."""
-        return [row for row in self.gd if row["fate"] in fates]
+        """The trials that reached ε and are left out."""
+        return [row for row in self.gd if row["exclusion"] in EXCLUDED]
 
     def level(self, measure: str) -> float | None:
         """The value of the flow."""
         value: float | None = None if self.flow is None else self.flow[measure]
         return value
 
-    def rates(self) -> list[float]:
-        """All η, however the runs ended."""
-        return [row["eta"] for row in self.gd]
+
+def with_exclusions(rows: Sequence[Row]) -> list[Row]:
+    """All rows of some columns, each with its ``exclusion``: what the analysis makes of GD."""
+    found = exclusions_of(rows)
+    return [{**row, "exclusion": exclusion} for row, exclusion in zip(rows, found, strict=True)]
 
 
-def with_fates(rows: Sequence[Row]) -> list[Row]:
-    """All rows of some columns, each with its ``fate``: of GD what the analysis makes of it."""
-    fates = exclusions_of(rows)
-    return [{**row, "fate": fate} for row, fate in zip(rows, fates, strict=True)]
+def places_of(rows: Sequence[Row]) -> list[Place]:
+    """The places of one column by ε in descending order, the order in which trials cross them."""
+    places = []
+    for epsilon in sorted({row["epsilon"] for row in rows}, reverse=True):
+        here = [row for row in rows if row["epsilon"] == epsilon]
+        gd = sorted((row for row in here if row["kind"] == "gd"), key=lambda row: row["eta"])
+        flows = [row for row in here if row["kind"] == "flow" and row["status"] == "reached"]
+        places.append(Place(epsilon, tuple(gd), flows[0] if flows else None))
+    return places
+
+
+def by_threshold(columns: Sequence[Sequence[Row]]) -> dict[float, list[Place]]:
+    """The places of several columns, together by ε in descending order."""
+    found: dict[float, list[Place]] = {}
+    for rows in columns:
+        for place in places_of(rows):
+            found.setdefault(place.epsilon, []).append(place)
+    return dict(sorted(found.items(), reverse=True))
 
 
 def points(rows: Sequence[Row], measure: str) -> tuple[list[float], list[float]]:
@@ -88,18 +83,9 @@ def points(rows: Sequence[Row], measure: str) -> tuple[list[float], list[float]]
     return [row["eta"] for row in known], [row[measure] for row in known]
 
 
-def places_of(rows: Sequence[Row]) -> list[Place]:
-    """A series per threshold, in descending order, the order in which runs cross them."""
-    thresholds = sorted({row["epsilon"] for row in rows}, reverse=True)
-    return [
-        _series(epsilon, [r for r in rows if r["epsilon"] == epsilon]) for epsilon in thresholds
-    ]
-
-
-def _series(epsilon: float, rows: Sequence[Row]) -> Place:
-    gd = sorted((row for row in rows if row["kind"] == "gd"), key=lambda row: row["eta"])
-    flows = [row for row in rows if row["kind"] == "flow" and row["status"] == "reached"]
-    return Place(epsilon, tuple(gd), flows[0] if flows else None)
+def ratio(row: Row) -> float | None:
+    """η/η_c, where both are known."""
+    return row["eta"] / row["eta_c"] if row["eta"] and row["eta_c"] else None
 
 
 def critical_rate(rows: Sequence[Row]) -> tuple[float, float] | None:

@@ -1,10 +1,10 @@
-"""What figures read of a run directory: few columns, and only of what is drawn."""
+"""What figures and the page read of a run directory, and which of its columns belong together."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,16 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.analysis import Analysis, compute, is_current
-from orchestrator.report.groups import families, in_order, representative
 from orchestrator.report.labels import PROBLEM
-from orchestrator.report.places import READ, Row, with_fates
-from orchestrator.store import query
+from orchestrator.report.places import READ, Row, with_exclusions
+from orchestrator.store import PROBLEM_FIELDS, query
 
 Array = NDArray[np.float64]
 Column = Mapping[str, Any]
 """A ``column_id`` with the fields of its problem."""
 
-_FIELDS = ("column_id", *PROBLEM, "base_width", "normalization", "subset", "dtype")
+FIELDS = (
+    *("n_train", "width", "depth", "init_scale", "activation", "loss", "parameterization"),
+    *("architecture", "dataset"),
+)
+"""What a sweep varies, the fields with an order first."""
+
 _RATES = ("eta", "eta_c", "epsilon")
 """What is drawn on a logarithmic axis, where only what is positive has a place."""
 
@@ -49,7 +53,7 @@ class Tables:
     """The tables of a run, read when a figure asks, each part once.
 
     At most ``most`` columns, and as many families of columns that differ in the seed alone, have
-    figures of their own; see :func:`orchestrator.report.groups.representative`.
+    figures of their own; see :func:`orchestrator.report.tables.representative`.
 
     Raises:
         FileNotFoundError: there is no such run directory.
@@ -63,7 +67,7 @@ class Tables:
     @cached_property
     def columns(self) -> list[Column]:
         """All columns, in the order of their problems."""
-        fields = ", ".join(f"any_value({field}) AS {field}" for field in _FIELDS[1:])
+        fields = ", ".join(f"any_value({field}) AS {field}" for field in PROBLEM_FIELDS)
         rows = query(self.run, f"SELECT column_id, {fields} FROM trials GROUP BY column_id")
         return in_order(rows.to_pylist())
 
@@ -130,13 +134,19 @@ class Tables:
         sql = f"SELECT {', '.join(READ)} FROM trials WHERE column_id IN ({_listed(missing)})"
         self._trials |= {column_id: [] for column_id in missing}
         rows = map(_clean, query(self.run, sql).to_pylist())
-        for row in with_fates([row for row in rows if _is_placed(row)]):
+        for row in with_exclusions([row for row in rows if _is_placed(row)]):
             self._trials[row["column_id"]].append(row)
 
     def trials(self, column: Column) -> list[Row]:
-        """The rows of a column's trials, with the columns in ``series.READ`` and their fates."""
+        """The rows of a column's trials, with the columns in ``places.READ`` and ``exclusion``."""
         self.read([column])
         return self._trials[column["column_id"]]
+
+    def family_trials(self) -> Iterator[tuple[list[Column], list[list[Row]]]]:
+        """The families that have figures of their own, each with the trials of its columns."""
+        self.read(column for family in self.shown_families for column in family)
+        for family in self.shown_families:
+            yield family, [self.trials(column) for column in family]
 
     def trajectories(self, trial_ids: Sequence[str]) -> dict[str, Trajectory]:
         """The trajectories of some trials; those without any are left out."""
@@ -158,6 +168,58 @@ class Tables:
             for trial_id, start, stop in zip(trial_ids, starts[:-1], starts[1:], strict=True)
             if start < stop
         }
+
+
+def in_order(columns: Iterable[Column]) -> list[Column]:
+    """Columns in the order of their problems, what is not known first."""
+    return sorted(
+        columns,
+        key=lambda column: [
+            (column[name] is not None, column[name] or 0) for name in (*PROBLEM, "column_id")
+        ],
+    )
+
+
+def families(columns: Sequence[Column]) -> list[list[Column]]:
+    """Columns that differ in the seed alone, in the order of their first ones."""
+    return groups(columns, {"seed"})
+
+
+def groups(columns: Sequence[Column], free: Collection[str]) -> list[list[Column]]:
+    """Columns whose problems agree in all but the free fields, in the order of their first ones."""
+    fixed = [name for name in PROBLEM_FIELDS if name not in free]
+    found: dict[tuple[Any, ...], list[Column]] = {}
+    for column in columns:
+        found.setdefault(tuple(column[name] for name in fixed), []).append(column)
+    return list(found.values())
+
+
+def representative(found: Sequence[list[Column]], most: int) -> list[list[Column]]:
+    """At most ``most`` families, in their order, that show as many values of fields as they can.
+
+    One after the other, the family is taken that has the most values which those before it lack;
+    where all lack none, the first that is left.
+    """
+    left, taken = list(range(len(found))), list[int]()
+    seen: set[tuple[str, Any]] = set()
+    having = [{(field, family[0][field]) for field in FIELDS} for family in found]
+    while left and len(taken) < most:
+        best = max(left, key=lambda number: (len(having[number] - seen), -number))
+        taken.append(best)
+        left.remove(best)
+        seen |= having[best]
+    return [found[number] for number in sorted(taken)]
+
+
+def values(columns: Iterable[Column], field: str) -> list[Any]:
+    """The values that a field has, in ascending order, what is not known last."""
+    known = {column[field] for column in columns}
+    return [*sorted(known - {None}), *({None} & known)]
+
+
+def varying(columns: Sequence[Column]) -> list[str]:
+    """The fields in which not all columns agree."""
+    return [name for name in FIELDS if len(values(columns, name)) > 1]
 
 
 def _clean(row: dict[str, Any]) -> Row:

@@ -11,14 +11,14 @@ from pathlib import Path
 from jobs.whole_file import temporary_name
 
 AGAIN_SECONDS = 5.0
-"""How long a reading of the file server's clock is gone on from by this machine's own."""
+"""How long this machine's clock continues from a reading of the file server's."""
 
 AHEAD_SECONDS = 5.0
-"""Clocks that differ by less are taken for equal: their times are for people."""
+"""Clocks that differ by less count as equal: people read their times."""
 
 
 def seconds_since_boot() -> float:
-    """A clock that nobody sets, and that goes on while the machine sleeps."""
+    """A clock that nobody sets, and that continues while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -35,7 +35,7 @@ class FileClock:
         self._read: tuple[float, float] | None = None
 
     def now(self) -> float:
-        """What time it is there, within a few seconds at most."""
+        """The time there, within a few seconds."""
         if self._read is None or self._clock() - self._read[1] > AGAIN_SECONDS:
             self._read = self._ask(), self._clock()
         return self._read[0] + self._clock() - self._read[1]
@@ -57,7 +57,7 @@ class FileClock:
 
 
 def file_time(folder: Path) -> float:
-    """What time it is for the file server of a folder that can be written to."""
+    """The time of the file server of a folder that can be written to."""
     clock = FileClock(folder / "clock")
     try:
         return clock.now()
@@ -71,9 +71,9 @@ def seconds_ahead(folder: Path) -> float:
 
 
 def difference(seconds: float, other: str) -> str:
-    """In words, how a clock that is so many seconds ahead stands to that of another."""
+    """How a clock that is some seconds ahead stands to that of another, as a sentence."""
     word = "ahead of" if seconds > 0 else "behind"
     return (
-        f"{abs(seconds):.0f} s {word} that of {other}; set it right (NTP), for the times in the "
-        "tables and logs are its own"
+        f"{abs(seconds):.0f} s {word} that of {other}; set it right (NTP): the tables and "
+        "logs have its times"
     )

@@ -122,10 +122,10 @@ def _compact_table(store: Store, table: str) -> Compaction:
     merged, written = 0, []
     most_rows = _MOST_CELLS // len(TABLES[table])
     for batch in _batches([one for one in selections if one.kept], identities, most_rows):
-        held = {one.path: identities[one.path] for one in batch}
-        written.append(_merge(store, table, batch, held))
+        sources = {one.path: identities[one.path] for one in batch}
+        written.append(_merge(store, table, batch, sources))
         merged += len(batch)
-        _delete(held)
+        _delete(sources)
     return Compaction(merged, tuple(written))
 
 
@@ -157,13 +157,13 @@ def _is_worth_it(batch: Sequence[Selection]) -> bool:
 
 
 def _merge(
-    store: Store, table: str, batch: Sequence[Selection], held: dict[Path, Identity | None]
+    store: Store, table: str, batch: Sequence[Selection], sources: dict[Path, Identity | None]
 ) -> Path:
     schema = TABLES[table]
     parts = [_with_dictionaries(store.read(table, one, schema.names)) for one in batch]
     rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
     del parts
-    listed = json.dumps({path.name: its for path, its in sorted(held.items())})
+    listed = json.dumps({path.name: its for path, its in sorted(sources.items())})
     digest = hashlib.sha256(listed.encode()).hexdigest()[:12]
     path = store.run / table / f"{COMPACTED}{digest}.parquet"
     atomic_write(path, lambda temporary: _write_checked(rows, listed, table, temporary))
@@ -252,10 +252,10 @@ def _put_back_retired(folder: Path) -> None:
     retired = {path: path.name[1 : -len(_RETIRED)] for path in folder.glob(f".*{_RETIRED}")}
     if not retired:
         return
-    held = [contents(path) for path in folder.glob(f"{COMPACTED}*.parquet")]
+    compacted = [contents(path) for path in folder.glob(f"{COMPACTED}*.parquet")]
     for path, name in retired.items():
         with file_errors(path, "put back"):
-            if any(one.get(name) == identity(path) for one in held):
+            if any(one.get(name) == identity(path) for one in compacted):
                 path.unlink()
             else:
                 _put_back(path, folder / name)

@@ -76,21 +76,21 @@ def read_pieces(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterat
     with _open(path) as file:
         there = _check_columns(file, schema)
         wanted = [name for name in columns if name in there]
-        held: pa.Table | None = None
+        unfinished: pa.Table | None = None
         for group in range(file.num_row_groups):
             try:
                 found = file.read_row_group(group, columns=wanted, use_threads=False)
             except (pa.ArrowException, OSError) as error:
                 raise _judged(path, error) from error
             rows = _completed(found, schema, columns)
-            rows = rows if held is None else pa.concat_tables([held, rows])
+            rows = rows if unfinished is None else pa.concat_tables([unfinished, rows])
             names = rows.column("trial_id")
             whole = pc.index(pc.equal(names, names[-1]), True).as_py() if len(rows) else 0
-            held = rows.slice(whole).combine_chunks()
+            unfinished = rows.slice(whole).combine_chunks()
             if whole:
                 yield rows.slice(0, whole)
-        if held is not None and len(held):
-            yield held
+        if unfinished is not None and len(unfinished):
+            yield unfinished
 
 
 def _completed(found: pa.Table, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
@@ -182,13 +182,7 @@ def count_rows(path: Path, schema: pa.Schema) -> int:
         UnreadableError: the file is damaged or has other columns than ``schema``.
         VanishedError: it is gone.
     """
-    with _open(path) as file:
-        _check_columns(file, schema)
-        try:
-            groups = range(file.num_row_groups)
-            return sum(len(file.read_row_group(group, use_threads=False)) for group in groups)
-        except (pa.ArrowException, OSError) as error:
-            raise _judged(path, error) from error
+    return sum(map(len, read_pieces(path, schema, schema.names)))
 
 
 def index_of(rows: pa.Table) -> pa.Table:

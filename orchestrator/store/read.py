@@ -162,7 +162,7 @@ class Store:
                 raise VanishedError(path)
             files[path] = its_identity
         gone = {(path, its) for path, its in known.items() if files.get(path) != its}
-        afresh = not gone <= listing.held
+        afresh = not gone <= listing.all_merged
         seen = set() if afresh else _all_known(listing, files, known)
         paths = [path for path in files if path not in seen]
         compacted = [path for path in paths if is_compacted(path)]
@@ -271,9 +271,9 @@ def _all_known(
     """The files that are known, and compacted ones that hold the rows of such and no others."""
 
     def is_known(path: Path) -> bool:
-        held = listing.holds.get(path, ())
+        merged = listing.merged.get(path, ())
         return known.get(path) == files[path] or (
-            len(held) > 0 and all(known.get(one) == its for one, its in held)
+            len(merged) > 0 and all(known.get(one) == its for one, its in merged)
         )
 
     return set(filter(is_known, files))

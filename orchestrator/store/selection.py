@@ -21,19 +21,19 @@ from orchestrator.store.write import COMPACTED
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a table's folder: those that hold its rows, and those held by another file.
+    """The files of a table's folder: ``live`` ones, and those whose rows are in a compacted file.
 
-    ``holds`` has the files that each compacted one holds, which may be gone.
+    ``merged`` has the files whose rows each compacted one holds; they may be gone.
     """
 
     live: tuple[Path, ...]
     superseded: dict[Path, Identity]
-    holds: dict[Path, frozenset[tuple[Path, Identity]]]
+    merged: dict[Path, frozenset[tuple[Path, Identity]]]
 
     @functools.cached_property
-    def held(self) -> frozenset[tuple[Path, Identity]]:
+    def all_merged(self) -> frozenset[tuple[Path, Identity]]:
         """The files whose rows live compacted files hold."""
-        return frozenset().union(*(self.holds.get(path, ()) for path in self.live))
+        return frozenset().union(*(self.merged.get(path, ()) for path in self.live))
 
 
 def list_parts(folder: Path) -> Listing:
@@ -47,10 +47,10 @@ def list_parts(folder: Path) -> Listing:
     """
     paths = {folder / name for name in _names(folder) | _names(folder)}
     contained: dict[Path, set[Identity]] = {}
-    holds = {}
+    merged = {}
     for path in sorted(filter(is_compacted, paths)):
         listed = contents(path)
-        holds[path] = frozenset((folder / name, its) for name, its in listed.items())
+        merged[path] = frozenset((folder / name, its) for name, its in listed.items())
         for name, its_identity in listed.items():
             contained.setdefault(folder / name, set()).add(its_identity)
     superseded: dict[Path, Identity] = {}
@@ -62,7 +62,7 @@ def list_parts(folder: Path) -> Listing:
             paths.discard(path)
             superseded[path] = now
     live = sorted(paths, key=lambda path: (not is_compacted(path), path.name))
-    return Listing(tuple(live), superseded, holds)
+    return Listing(tuple(live), superseded, merged)
 
 
 def _names(folder: Path) -> set[str]:

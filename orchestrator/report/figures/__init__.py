@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from orchestrator.report.figures.agreement import agreement
-from orchestrator.report.figures.drawing import ReportFigure
 from orchestrator.report.figures.manifold import manifold
 from orchestrator.report.figures.sharpness_by_threshold import sharpness_by_threshold
 from orchestrator.report.figures.test_loss import test_loss
@@ -16,6 +15,7 @@ from orchestrator.report.figures.trade_off import LEAST, trade_off
 from orchestrator.report.figures.trajectories import trajectories
 from orchestrator.report.figures.transition import transition, transition_figure
 from orchestrator.report.figures.widths import widths
+from orchestrator.report.report_figure import ReportFigure
 from orchestrator.report.tables import Tables
 
 
@@ -32,8 +32,8 @@ class FigureKind(NamedTuple):
 
 FIGURES: dict[str, FigureKind] = {
     "transition": FigureKind(transition, "no trial has settled", True),
-    "test-loss": FigureKind(test_loss, "no run has both an η_c and a test loss", True),
-    "trajectories": FigureKind(trajectories, "no run near η_c has a trajectory", True),
+    "test-loss": FigureKind(test_loss, "no trial has both an η_c and a test loss", True),
+    "trajectories": FigureKind(trajectories, "no trial near η_c has a trajectory", True),
     "sharpness-by-threshold": FigureKind(
         sharpness_by_threshold, "no flow reached two thresholds", False
     ),
@@ -48,4 +48,4 @@ FIGURES: dict[str, FigureKind] = {
 }
 """Every kind of figure by its name, in the order in which a reader wants them."""
 
-__all__ = ["FIGURES", "FigureKind", "ReportFigure", "transition_figure"]
+__all__ = ["FIGURES", "FigureKind", "transition_figure"]

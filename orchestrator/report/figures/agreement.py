@@ -11,23 +11,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawing import EDGE, FLOW, ReportFigure
-from orchestrator.report.groups import varying
+from orchestrator.report import drawing
+from orchestrator.report.drawing import EDGE, FLOW, GREY, TEXT, key
 from orchestrator.report.labels import in_one_line, value_of, without_math
 from orchestrator.report.places import Row
-from orchestrator.report.style import (
-    GREY,
-    SMALL,
-    TEXT,
-    cycle,
-    ordered_colors,
-    set_log_ticks,
-    set_up_panel,
-)
-from orchestrator.report.tables import Column, Tables
+from orchestrator.report.report_figure import ReportFigure
+from orchestrator.report.tables import Column, Tables, varying
 
 MOST_COLORS = 6
 
@@ -41,7 +31,7 @@ _LEAST = 0.02
 _EQUAL: dict[str, Any] = {**EDGE, "zorder": 4}
 _MEDIAN: dict[str, Any] = {"color": GREY, "zorder": 4, **FLOW}
 _HALF: dict[str, Any] = {"fillstyle": "left", "markerfacecoloralt": "white"}
-"""Of columns whose flow was sharper before ε; hollow are excluded runs, in the other figures."""
+"""Of columns whose flow was sharper before ε; hollow are excluded trials, in the other figures."""
 _FIELDS = (
     *("parameterization", "loss", "activation", "architecture", "dataset", "width", "depth"),
     *("init_scale", "n_train"),
@@ -103,11 +93,10 @@ def chosen_points(columns: Sequence[Column], phases: Iterable[Row]) -> list[Poin
 
 def agreement_figure(points: Sequence[Point]) -> Figure:
     """Draw both η_c against each other, and their ratio."""
-    figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    figure = drawing.sheet(_INCHES, _summary(points))
     both, ratio = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
-    coloured = _coloured(points)
-    for (color, marker, _), its_points in coloured:
-        style = {"color": color, "marker": marker}
+    styled = _styled(points)
+    for _, style, its_points in styled:
         _draw(both, its_points, 1.0, style, len(points) > _DENSE)
         _draw(ratio, its_points, None, style, len(points) > _DENSE)
     rates = [rate for point in points for rate in (point.predicted, point.fitted)]
@@ -118,31 +107,19 @@ def agreement_figure(points: Sequence[Point]) -> Figure:
     bottom, top = ratio.get_ylim()
     ratio.set_ylim(min(bottom, 1 - _LEAST), max(top, 1 + _LEAST))
     for axes in (both, ratio):
-        axes.set_xscale("log")
-        axes.set_xlim(low, high)
-        set_log_ticks(axes.xaxis, low, high)
-    both.set_yscale("log")
-    both.set_ylim(low, high)
-    set_log_ticks(both.yaxis, low, high)
-    set_up_panel(both, r"fitted  $\eta_c$")
-    set_up_panel(ratio, "fitted / predicted")
+        drawing.set_log_axis(axes, "x", low, high)
+    drawing.set_log_axis(both, "y", low, high)
+    drawing.set_up_panel(both, r"fitted  $\eta_c$")
+    drawing.set_up_panel(ratio, "fitted / predicted")
     ratio.set_xlabel(r"predicted  $\eta_c = 2/s_\mathrm{gf}$", fontsize=TEXT)
     figure.align_ylabels([both, ratio])
-    figure.suptitle(_summary(points), fontsize=TEXT, parse_math=False)
-    handles = [
-        Line2D([], [], color=color, marker=marker, markersize=5, linestyle="none", label=name)
-        for (color, marker, name), _ in coloured
-    ]
+    dot: dict[str, Any] = {"markersize": 5, "linestyle": "none"}
+    handles = [key(without_math(name), **style, **dot) for name, style, _ in styled]
     if not all(point.late for point in points):
-        early: dict[str, Any] = {"color": GREY, "marker": "o", "markersize": 5, **_HALF}
-        handles.append(
-            Line2D([], [], linestyle="none", label="flow sharper before $\\varepsilon$", **early)
-        )
-    handles.append(Line2D([], [], label="equal", **_EQUAL))
-    handles.append(Line2D([], [], label="median ratio", **_MEDIAN))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False
-    )
+        early = {"color": GREY, "marker": "o", **dot, **_HALF}
+        handles.append(key(r"flow sharper before $\varepsilon$", **early))
+    handles += [key("equal", **_EQUAL), key("median ratio", **_MEDIAN)]
+    drawing.legend_below(figure, handles, 3)
     return figure
 
 
@@ -184,44 +161,22 @@ def _bounds(point: Point) -> tuple[float, float]:
     return point.low, point.high
 
 
-def _coloured(points: Sequence[Point]) -> list[tuple[tuple[str, str, str], list[Point]]]:
-    """The points by the value of a field, each with its colour, its marker and its name."""
+def _styled(points: Sequence[Point]) -> list[tuple[str, dict[str, Any], list[Point]]]:
+    """The points by the value of a field, each group with its name and its style."""
     columns = list({point.column["column_id"]: point.column for point in points}.values())
     differ = set(varying(columns))
-    for field in _FIELDS:
+    for field in (*_FIELDS, "epsilon"):
         found: dict[Any, list[Point]] = {}
         for point in points:
-            found.setdefault(point.column[field], []).append(point)
-        if field in differ and len(found) <= MOST_COLORS:
-            return _looks({value_of(field, value): found[value] for value in _sorted(found)}, found)
-    thresholds: dict[float, list[Point]] = {}
-    for point in points:
-        thresholds.setdefault(point.epsilon, []).append(point)
-    if len(thresholds) <= MOST_COLORS:
-        named = {
-            value_of("epsilon", epsilon): thresholds[epsilon] for epsilon in sorted(thresholds)
-        }
-        return _looks(named, thresholds)
-    return [((cycle(0)["color"], cycle(0)["marker"], "columns"), list(points))]
-
-
-def _looks(
-    named: Mapping[str, list[Point]], values: Mapping[Any, object]
-) -> list[tuple[tuple[str, str, str], list[Point]]]:
-    numbers = all(isinstance(value, (int, float)) for value in values)
-    colors = (
-        ordered_colors(len(named)) if numbers else [cycle(n)["color"] for n in range(len(named))]
-    )
-    return [
-        ((color, cycle(number)["marker"], without_math(name)), its_points)
-        for number, ((name, its_points), color) in enumerate(
-            zip(named.items(), colors, strict=True)
-        )
-    ]
-
-
-def _sorted(found: Mapping[Any, object]) -> list[Any]:
-    return sorted(found, key=lambda value: (value is None, value if value is not None else 0))
+            value = point.epsilon if field == "epsilon" else point.column[field]
+            found.setdefault(value, []).append(point)
+        if (field in differ or field == "epsilon") and len(found) <= MOST_COLORS:
+            ordered = sorted(found, key=lambda one: (one is None, 0 if one is None else one))
+            return [
+                (value_of(field, value), style, found[value])
+                for value, style in zip(ordered, drawing.styles_of(ordered), strict=True)
+            ]
+    return [("columns", drawing.cycle(0), list(points))]
 
 
 def _median(points: Sequence[Point]) -> float:

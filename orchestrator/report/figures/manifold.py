@@ -1,4 +1,4 @@
-"""The diagonal network on one point: its runs on the segment of zero loss, beside the theory."""
+"""The diagonal network on one point: its trials on the segment of zero loss, beside the theory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jobs.diagonal import Descents, Flow, OnePoint, PlaneSweep
 from jobs.spec import SpecError
 from jobs.spec.dataset_name import parse
 from orchestrator.analysis.crossings import INCLUDED
-from orchestrator.report.diagonal import diagonal_figure
-from orchestrator.report.figures.drawing import ReportFigure
+from orchestrator.report.diagonal import alternative, diagonal_figure
 from orchestrator.report.labels import in_one_line, title
 from orchestrator.report.markers import CAPTION, FRAME_CAPTION, excluded_name
 from orchestrator.report.places import EXCLUDED, Row
+from orchestrator.report.report_figure import ReportFigure
 from orchestrator.report.tables import Array, Column, Tables
 
 _CAPTION = (
@@ -32,14 +32,15 @@ def manifold(tables: Tables) -> Iterator[ReportFigure]:
         sweep = sweep_of(column, rows)
         if sweep is None:
             continue
-        fates = [row["fate"] for row in _descents(rows)]
-        excluded = excluded_name(set(EXCLUDED).intersection(fates))
+        exclusions = [row["exclusion"] for row in _descents(rows)]
+        excluded = excluded_name(set(EXCLUDED).intersection(exclusions))
+        counted = np.array([exclusion == INCLUDED for exclusion in exclusions])
         yield ReportFigure(
             f"manifold-{column['column_id']}",
             f"The manifold of zero loss: {in_one_line(title(column))}",
             _CAPTION,
-            _alternative(sweep),
-            diagonal_figure(sweep, np.array([fate == INCLUDED for fate in fates]), excluded),
+            alternative(sweep),
+            diagonal_figure(sweep, counted, excluded),
         )
 
 
@@ -68,7 +69,7 @@ def plane(column: Column) -> tuple[OnePoint, Array] | None:
 
 
 def sweep_of(column: Column, rows: Sequence[Row]) -> PlaneSweep | None:
-    """The runs of a column at its smallest ε as points of the plane; None if none has an end."""
+    """The trials of a column at the smallest ε in the plane; None if none has an end."""
     found = plane(column)
     if found is None:
         return None
@@ -78,7 +79,7 @@ def sweep_of(column: Column, rows: Sequence[Row]) -> PlaneSweep | None:
     if not any(row["status"] == "reached" and _known(row, measured) for row in runs):
         return None
     values = {name: _column(runs, name) for name in (*measured, "eta", "train_loss")}
-    # A run that reached ε without all its numbers cannot be drawn as one.
+    # A trial that reached ε without all its numbers cannot be drawn as one.
     status = [
         row["status"] if row["status"] != "reached" or _known(row, measured) else "unmeasured"
         for row in runs
@@ -100,7 +101,7 @@ def sweep_of(column: Column, rows: Sequence[Row]) -> PlaneSweep | None:
 
 
 def _descents(rows: Sequence[Row]) -> list[Row]:
-    """The runs of GD at the smallest ε in ascending η."""
+    """The trials of GD at the smallest ε in ascending η."""
     epsilon = min(row["epsilon"] for row in rows)
     found = [row for row in rows if row["kind"] == "gd" and row["epsilon"] == epsilon]
     return sorted(found, key=lambda row: row["eta"])
@@ -118,13 +119,3 @@ def _known(row: Row, names: Sequence[str]) -> bool:
 
 def _column(rows: Sequence[Row], name: str) -> Array:
     return np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
-
-
-def _alternative(sweep: PlaneSweep) -> str:
-    norm, sharpness = sweep.point.norm_minimizer(), sweep.point.sharpness_minimizer()
-    return (
-        f"Where {int(sweep.runs.reached().sum())} runs of gradient descent end on the segment of "
-        f"zero loss, between the solution of least norm (sharpness {norm.sharpness:.4g}) and that "
-        f"of least sharpness ({sharpness.sharpness:.4g}), and sharpness, norms and risk against "
-        "the learning rate."
-    )

@@ -11,22 +11,18 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawing import ReportFigure
-from orchestrator.report.groups import FIELDS, groups, values, varying
-from orchestrator.report.labels import MOST_IN_LEGEND, field_name, shortened, value_of, without_math
-from orchestrator.report.style import (
-    INK,
-    SMALL,
-    TEXT,
-    cycle,
-    ordered_colors,
-    set_log_ticks,
-    set_up_panel,
+from orchestrator.report import drawing
+from orchestrator.report.drawing import INK, SMALL, TEXT
+from orchestrator.report.labels import (
+    MOST_IN_LEGEND,
+    field_name,
+    shortened,
+    value_of,
+    without_math,
 )
-from orchestrator.report.tables import Column, Tables
+from orchestrator.report.report_figure import ReportFigure
+from orchestrator.report.tables import FIELDS, Column, Tables, groups, values, varying
 
 MOST_PANELS = 9
 MOST_OF_A_FIELD = 3
@@ -38,6 +34,7 @@ _ACROSS = 3
 _MOST_TICKS = 4
 _ACROSS_A_PANEL = 38
 _PANEL = (4.0, 3.2)
+_TITLE = "The flow's largest sharpness against the loss threshold"
 _CAPTION = (
     "The largest sharpness s_gf along the gradient flow until its training loss is ε, against ε; "
     "training goes on to the right, and η_c = 2/s_gf. Each panel has columns that differ in one "
@@ -46,8 +43,8 @@ _CAPTION = (
     "values of each."
 )
 
-Line = Mapping[float, float]
-"""s_gf by ε."""
+FlowSharpness = Mapping[float, float]
+"""s_gf of a column by ε."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def sharpness_by_threshold(tables: Tables) -> Iterator[ReportFigure]:
     panels = chosen_panels(columns)
     yield ReportFigure(
         "sharpness-by-threshold",
-        "The flow's largest sharpness against the loss threshold",
+        _TITLE,
         _CAPTION,
         _alternative(panels, several),
         sharpness_by_threshold_figure(panels, several),
@@ -86,64 +83,58 @@ def chosen_panels(columns: Sequence[Column]) -> list[Panel]:
     panels = []
     for field in FIELDS:
         free = {field, "seed", *({"base_width"} if field == "parameterization" else set())}
+        apart = [name for name in varying(columns) if name != field]
         found = [(values(group, field), group) for group in groups(columns, free)]
         found = sorted((one for one in found if len(one[0]) > 1), key=lambda one: -len(one[0]))
-        apart = [name for name in varying(columns) if name != field]
-        panels += [
-            Panel(
-                field, tuple(group), tuple(_spread(its_values, MOST_LINES)), _named(group[0], apart)
-            )
-            for its_values, group in found[:MOST_OF_A_FIELD]
-        ]
-    if len(panels) > MOST_PANELS:  # the first of each field, then the second ones
-        places = {id(panel): _place(panels, panel) for panel in panels}
-        kept = sorted(panels, key=lambda panel: places[id(panel)])[:MOST_PANELS]
-        panels = [panel for panel in panels if panel in kept]
-    return panels or [Panel(None, tuple(columns), (None,))]
+        for rank, (its_values, group) in enumerate(found[:MOST_OF_A_FIELD]):
+            shown = tuple(_spread(its_values, MOST_LINES))
+            panels.append((rank, Panel(field, tuple(group), shown, _named(group[0], apart))))
+    if not panels:
+        return [Panel(None, tuple(columns), (None,))]
+    # The first of each field, then the second ones, and these in the order of the fields.
+    kept = sorted(range(len(panels)), key=lambda number: panels[number][0])[:MOST_PANELS]
+    return [panels[number][1] for number in sorted(kept)]
 
 
-def sharpness_by_threshold_figure(panels: Sequence[Panel], lines: Mapping[str, Line]) -> Figure:
+def sharpness_by_threshold_figure(
+    panels: Sequence[Panel], flows: Mapping[str, FlowSharpness]
+) -> Figure:
     """Draw the panels, with the line of each column."""
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
     size = (5.6, 4.2) if len(panels) == 1 else (_PANEL[0] * across, _PANEL[1] * down)
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    figure = drawing.sheet(size, _TITLE, w_pad=0.08)
     grid = figure.subplots(down, across, squeeze=False).flatten().tolist()
     for axes, panel in zip(grid, panels, strict=False):
-        _draw(axes, panel, lines)
+        _draw(axes, panel, flows)
     for axes in grid[len(panels) :]:
         axes.remove()
     if len(panels) == 1:
         _add_rates(grid[0])
-    figure.suptitle("The flow's largest sharpness against the loss threshold", fontsize=TEXT)
     return figure
 
 
-def _draw(axes: Axes, panel: Panel, lines: Mapping[str, Line]) -> None:
-    set_up_panel(axes, r"$s_\mathrm{gf}$")
-    looks = _looks(panel)
-    drawn = [column for column in panel.columns if panel.value(column) in looks]
+def _draw(axes: Axes, panel: Panel, flows: Mapping[str, FlowSharpness]) -> None:
+    drawing.set_up_panel(axes, r"$s_\mathrm{gf}$")
+    line: dict[str, Any] = {"markersize": 4}
+    styles = (
+        [{"color": INK, "marker": "o"}] if panel.field is None else drawing.styles_of(panel.values)
+    )
+    by_value = dict(zip(panel.values, styles, strict=True))
+    drawn = [column for column in panel.columns if panel.value(column) in by_value]
     for column in drawn:
-        color, marker = looks[panel.value(column)]
-        line = lines[column["column_id"]]
-        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
-        axes.plot(list(line), list(line.values()), **style)
-    _lay_out(axes, [lines[column["column_id"]] for column in drawn])
+        its_flow = flows[column["column_id"]]
+        style = {**by_value[panel.value(column)], **line, "linewidth": 1}
+        axes.plot(list(its_flow), list(its_flow.values()), **style)
+    _lay_out(axes, [flows[column["column_id"]] for column in drawn])
     if panel.field is None:
         return
     heading = f"by {field_name(panel.field)}\n{panel.fixed}".strip()
     axes.set_title(heading, fontsize=SMALL, parse_math=False)
     axes.legend(
         handles=[
-            Line2D(
-                [],
-                [],
-                color=color,
-                marker=marker,
-                markersize=4,
-                label=without_math(shortened(value, MOST_IN_LEGEND)),
-            )
-            for value, (color, marker) in looks.items()
+            drawing.key(without_math(shortened(value, MOST_IN_LEGEND)), **style, **line)
+            for value, style in by_value.items()
         ],
         fontsize=SMALL,
         frameon=False,
@@ -155,20 +146,16 @@ def _draw(axes: Axes, panel: Panel, lines: Mapping[str, Line]) -> None:
     )
 
 
-def _lay_out(axes: Axes, drawn: Sequence[Line]) -> None:
+def _lay_out(axes: Axes, drawn: Sequence[FlowSharpness]) -> None:
     """Both axes logarithmic, ε falling to the right, with a tick at each threshold."""
     thresholds = sorted({epsilon for line in drawn for epsilon in line})
     sharpnesses = [sharpness for line in drawn for sharpness in line.values()]
-    axes.set_xscale("log")
-    axes.set_yscale("log")
     low, high = thresholds[0] / 1.15, thresholds[-1] * 1.15
-    axes.set_xlim(high, low)
-    set_log_ticks(axes.xaxis, low, high)
+    drawing.set_log_axis(axes, "x", low, high)
+    axes.invert_xaxis()
     ticks = _spread(thresholds, _MOST_TICKS)
     axes.set_xticks(ticks, [f"{epsilon:g}" for epsilon in ticks])
-    low, high = min(sharpnesses) / 1.12, max(sharpnesses) * 1.12
-    axes.set_ylim(low, high)
-    set_log_ticks(axes.yaxis, low, high)
+    drawing.set_log_axis(axes, "y", min(sharpnesses) / 1.12, max(sharpnesses) * 1.12)
     axes.set_xlabel(r"loss threshold  $\varepsilon$", fontsize=TEXT)
 
 
@@ -178,26 +165,12 @@ def _add_rates(axes: Axes) -> None:
     right = axes.secondary_yaxis("right", functions=(_inverse, _inverse))
     right.set_ylabel(r"$\eta_c = 2/s_\mathrm{gf}$", fontsize=TEXT)
     right.tick_params(labelsize=SMALL)
-    set_log_ticks(right.yaxis, 2 / high, 2 / low, axes)
+    drawing.set_log_ticks(right.yaxis, 2 / high, 2 / low, axes)
 
 
 def _inverse(value: Any) -> Any:
     with np.errstate(divide="ignore"):
         return 2 / np.asarray(value, dtype=np.float64)
-
-
-def _looks(panel: Panel) -> dict[Any, tuple[str, str]]:
-    """A colour and a marker for each value: an order for numbers, none for names."""
-    if panel.field is None:
-        return {None: (INK, "o")}
-    if all(isinstance(value, (int, float)) for value in panel.values):
-        colors = ordered_colors(len(panel.values))
-    else:
-        colors = [cycle(number)["color"] for number in range(len(panel.values))]
-    return {
-        value: (color, cycle(number)["marker"])
-        for number, (value, color) in enumerate(zip(panel.values, colors, strict=True))
-    }
 
 
 def _named(column: Column, fields: Sequence[str]) -> str:
@@ -214,24 +187,19 @@ def _named(column: Column, fields: Sequence[str]) -> str:
 
 
 def _spread(all_values: list[Any], most: int) -> list[Any]:
-    """At most so many values, evenly, with both ends."""
+    """At most ``most`` values, evenly, with both ends."""
     if len(all_values) <= most:
         return all_values
     step = (len(all_values) - 1) / (most - 1)
     return [all_values[round(number * step)] for number in range(most)]
 
 
-def _place(panels: Sequence[Panel], panel: Panel) -> int:
-    """The number of a panel among those of its field."""
-    return [id(one) for one in panels if one.field == panel.field].index(id(panel))
-
-
-def _alternative(panels: Sequence[Panel], lines: Mapping[str, Line]) -> str:
+def _alternative(panels: Sequence[Panel], flows: Mapping[str, FlowSharpness]) -> str:
     sharpnesses = [
         sharpness
         for panel in panels
         for column in panel.columns
-        for sharpness in lines[column["column_id"]].values()
+        for sharpness in flows[column["column_id"]].values()
     ]
     fields = ", ".join(dict.fromkeys(field_name(panel.field) for panel in panels if panel.field))
     return (

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawing import CRITICAL, FLOW, ReportFigure
+from orchestrator.report import drawing, markers
+from orchestrator.report.drawing import GREY, INK, TEXT, key
 from orchestrator.report.labels import family_title, in_one_line
-from orchestrator.report.markers import (
-    CAPTION,
-    FRAME_CAPTION,
-    HOLLOW,
-    frame_markers,
-    leave_room,
-    marker_legend,
-)
-from orchestrator.report.places import EXCLUDED, Row, places_of
-from orchestrator.report.style import (
-    GREY,
-    INK,
-    SMALL,
-    TEXT,
-    cycle,
-    set_log_ticks,
-    set_up_panel,
-    widen_span,
-)
+from orchestrator.report.places import Place, Row, by_threshold, ratio
+from orchestrator.report.report_figure import ReportFigure
 from orchestrator.report.tables import Tables
 
 _INCHES = (7.2, 3.7)
-_MAGNITUDES = 10.0
 _ROUNDING = 1e-9
 _THICK = 1.6
 _SEED: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.55}
@@ -53,7 +34,7 @@ _CAPTION = (
     "Test loss, and test accuracy where it was measured, against η/η_c, where training loss first "
     "reached ε. Thin lines: one for each seed; thick: their median, interpolated where seeds have "
     "other η/η_c, with a ring at the lowest test loss. Dotted levels: the gradient flow (median). "
-    f"{CAPTION} {FRAME_CAPTION}"
+    f"{markers.CAPTION} {markers.FRAME_CAPTION}"
 )
 
 Curve = list[tuple[float, float]]
@@ -61,74 +42,57 @@ Curve = list[tuple[float, float]]
 
 
 def test_loss(tables: Tables) -> Iterator[ReportFigure]:
-    """The test loss of each family of columns that has figures of its own."""
-    tables.read(column for family in tables.shown_families for column in family)
-    for family in tables.shown_families:
-        rows = [tables.trials(column) for column in family]
-        if not any(curves(rows, "test_loss").values()):
+    """The test loss of each family of columns that has figures of its own, where it is known."""
+    for family, rows in tables.family_trials():
+        places = by_threshold(rows)
+        if not any(curves(its, "test_loss") for its in places.values()):
             continue
         yield ReportFigure(
             f"test-loss-{family[0]['column_id']}",
             f"Test loss: {in_one_line(family_title(family))}",
             _CAPTION,
-            _alternative(rows),
-            test_loss_figure(rows, family_title(family)),
+            _alternative(places, len(family)),
+            test_loss_figure(places, family_title(family)),
         )
 
 
-def test_loss_figure(columns: Sequence[Sequence[Row]], title: str) -> Figure:
-    """Draw the trials of columns that differ in the seed alone."""
-    accuracy = any(curves(columns, "test_accuracy").values())
+def test_loss_figure(places: dict[float, list[Place]], title: str) -> Figure:
+    """Draw the places of columns that differ in the seed alone, by ε in descending order."""
+    accuracy = any(curves(its, "test_accuracy") for its in places.values())
     measures = ("test_loss", "test_accuracy") if accuracy else ("test_loss",)
     width, height = _INCHES
-    figure = Figure(
-        figsize=(width, height * (1.75 if accuracy else 1.25)),
-        layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08),
-    )
+    figure = drawing.sheet((width, height * (1.75 if accuracy else 1.25)), title)
     panels = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
     for axes, measure in zip(panels, measures, strict=True):
-        _draw(axes, columns, measure)
+        _draw(axes, places, measure)
     handles = [
-        Line2D(
-            [],
-            [],
-            **cycle(n),
-            label=rf"$\varepsilon$ = {e:g}",
-        )
-        for n, (e, found) in enumerate(curves(columns, "test_loss").items())
-        if found
+        key(drawing.threshold_name(epsilon), **drawing.cycle(number))
+        for number, (epsilon, its) in enumerate(places.items())
+        if curves(its, "test_loss")
     ]
-    if len(columns) > 1:
-        handles.append(Line2D([], [], color=GREY, label="a seed", **_SEED))
-        handles.append(Line2D([], [], color=GREY, label="median over seeds", linewidth=_THICK))
-    handles.append(Line2D([], [], color=GREY, label="gradient flow", **FLOW))
-    handles.append(Line2D([], [], color=INK, label="lowest test loss", **_BEST))
-    handles.append(Line2D([], [], label=r"$\eta = \eta_c$", **CRITICAL))
-    handles += marker_legend(row for rows in columns for row in rows if row["eta_c"])
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False
-    )
+    if max(map(len, places.values())) > 1:
+        handles.append(key("a seed", color=GREY, **_SEED))
+        handles.append(key("median over seeds", color=GREY, linewidth=_THICK))
+    handles.append(key("gradient flow", color=GREY, **drawing.FLOW))
+    handles.append(key("lowest test loss", color=INK, **_BEST))
+    handles.append(key(r"$\eta = \eta_c$", **drawing.CRITICAL))
+    handles += markers.legend(row for row in _descents(places) if row["eta_c"])
+    drawing.legend_below(figure, handles, 3)
     panels[-1].set_xlabel(r"learning rate  $\eta\,/\,\eta_c$", fontsize=TEXT)
-    figure.suptitle(title, fontsize=TEXT, parse_math=False)
     return figure
 
 
-def curves(columns: Sequence[Sequence[Row]], measure: str) -> dict[float, list[Curve]]:
-    """By threshold, largest first, a curve of each column that has one."""
-    found: dict[float, list[Curve]] = {}
-    for rows in columns:
-        for series in places_of(rows):
-            curve = _curve(series.settled, measure)
-            found.setdefault(series.epsilon, []).extend([curve] if curve else [])
-    return dict(sorted(found.items(), reverse=True))
+def curves(places: Sequence[Place], measure: str) -> list[Curve]:
+    """A curve of each place that has one."""
+    return [curve for place in places if (curve := _curve(place.included, measure))]
 
 
 def _curve(rows: Sequence[Row], measure: str) -> Curve:
-    """The runs of which η/η_c and the value are known."""
+    """The trials of which η/η_c and the value are known."""
     return [
-        (row["eta"] / row["eta_c"], row[measure])
+        (at, row[measure])
         for row in rows
-        if row["eta_c"] and row[measure] is not None
+        if (at := ratio(row)) is not None and row[measure] is not None
     ]
 
 
@@ -138,89 +102,72 @@ def medians(its_curves: Sequence[Curve]) -> Curve:
     Seeds have the same η/η_c at one threshold only: elsewhere curves are interpolated in log η.
     """
     found = []
-    for ratio, _ in max(its_curves, key=len, default=[]):
-        values = [value for curve in its_curves if (value := _at(curve, ratio)) is not None]
+    for at, _ in max(its_curves, key=len, default=[]):
+        values = [value for curve in its_curves if (value := _value_at(curve, at)) is not None]
         if len(values) == len(its_curves):  # fewer would make the median jump
-            found.append((ratio, median(values)))
+            found.append((at, median(values)))
     return found
 
 
-def _at(curve: Curve, ratio: float) -> float | None:
+def _value_at(curve: Curve, at: float) -> float | None:
     """The value of a curve at η/η_c, or None outside its range but for rounding."""
     x, y = np.log([point[0] for point in curve]), [point[1] for point in curve]
-    wanted = math.log(ratio)
+    wanted = math.log(at)
     if not x[0] - _ROUNDING <= wanted <= x[-1] + _ROUNDING:
         return None
     return float(np.interp(wanted, x, y))
 
 
-def _draw(axes: Axes, columns: Sequence[Sequence[Row]], measure: str) -> None:
-    set_up_panel(axes, measure.replace("_", " "))
-    levels = _levels(columns, measure)
+def _draw(axes: Axes, places: dict[float, list[Place]], measure: str) -> None:
+    drawing.set_up_panel(axes, measure.replace("_", " "))
     shown: list[float] = []
-    runs = _runs(columns)
-    for number, (epsilon, its_curves) in enumerate(curves(columns, measure).items()):
-        its = cycle(number)
+    for number, its in enumerate(places.values()):
+        style, its_curves = drawing.cycle(number), curves(its, measure)
         several = len(its_curves) > 1
         for curve in its_curves if several else ():
-            axes.plot(*zip(*curve, strict=True), color=its["color"], **_SEED)
+            axes.plot(*zip(*curve, strict=True), color=style["color"], **_SEED)
         middle = medians(its_curves)
         if middle:
-            style: dict[str, Any] = {"markersize": 5, "linewidth": _THICK if several else 1.0}
-            axes.plot(*zip(*middle, strict=True), **its, **style)
-            best = min(middle, key=lambda point: point[1])
+            line: dict[str, Any] = {"markersize": 5, "linewidth": _THICK if several else 1.0}
+            axes.plot(*zip(*middle, strict=True), **style, **line)
             if measure == "test_loss":
-                axes.plot(*best, color=its["color"], **_BEST)
-        if epsilon in levels and its_curves:
-            axes.axhline(levels[epsilon], color=its["color"], **FLOW)
-        excluded = _curve([row for row in runs[epsilon] if row["fate"] in EXCLUDED], measure)
+                axes.plot(*_lowest(middle), color=style["color"], **_BEST)
+        levels = [level for place in its if (level := place.level(measure)) is not None]
+        if levels and its_curves:
+            axes.axhline(median(levels), color=style["color"], **drawing.FLOW)
+        excluded = _curve([row for place in its for row in place.excluded], measure)
         for point in excluded:
-            axes.plot(*point, **its, markersize=5, **HOLLOW)
+            axes.plot(*point, **style, markersize=5, **markers.HOLLOW)
         shown += [value for curve in [*its_curves, excluded] for _, value in curve]
-    axes.axvline(1, zorder=1.2, **CRITICAL)
+    axes.axvline(1, zorder=1.2, **drawing.CRITICAL)
     axes.set_xscale("log")
-    set_log_ticks(axes.xaxis, *axes.get_xlim())
-    if measure == "test_loss" and shown and 0 < _MAGNITUDES * min(shown) < max(shown):
+    drawing.set_log_ticks(axes.xaxis, *axes.get_xlim())
+    if measure == "test_loss" and shown and drawing.spans_magnitudes(shown):
         axes.set_yscale("log")
-        set_log_ticks(axes.yaxis, *axes.get_ylim())
-    widen_span(axes)
+        drawing.set_log_ticks(axes.yaxis, *axes.get_ylim())
+    drawing.widen_span(axes)
     if measure == "test_loss":
-        marked = [(cycle(number)["color"], runs[epsilon]) for number, epsilon in enumerate(runs)]
-        leave_room(axes, marked)
-        frame_markers(axes, marked, _ratio)
+        marked = [
+            (drawing.cycle(number)["color"], [row for place in its for row in place.gd])
+            for number, its in enumerate(places.values())
+        ]
+        markers.leave_room(axes, marked)
+        markers.frame_markers(axes, marked, ratio)
 
 
-def _runs(columns: Sequence[Sequence[Row]]) -> dict[float, list[Row]]:
-    """All runs of GD by threshold, largest first."""
-    found: dict[float, list[Row]] = {}
-    for rows in columns:
-        for series in places_of(rows):
-            found.setdefault(series.epsilon, []).extend(series.gd)
-    return dict(sorted(found.items(), reverse=True))
+def _descents(places: dict[float, list[Place]]) -> list[Row]:
+    return [row for its in places.values() for place in its for row in place.gd]
 
 
-def _ratio(row: Row) -> float | None:
-    """η/η_c, where η_c is known."""
-    return row["eta"] / row["eta_c"] if row["eta_c"] else None
+def _lowest(curve: Curve) -> tuple[float, float]:
+    return min(curve, key=lambda point: point[1])
 
 
-def _levels(columns: Sequence[Sequence[Row]], measure: str) -> Mapping[float, float]:
-    """The median of the flows by threshold."""
-    values: dict[float, list[float]] = {}
-    for rows in columns:
-        for series in places_of(rows):
-            level = series.level(measure)
-            if level is not None:
-                values.setdefault(series.epsilon, []).append(level)
-    return {epsilon: median(its) for epsilon, its in values.items()}
-
-
-def _alternative(columns: Sequence[Sequence[Row]]) -> str:
+def _alternative(places: dict[float, list[Place]], seeds: int) -> str:
     said = []
-    for epsilon, its_curves in curves(columns, "test_loss").items():
-        middle = medians(its_curves)
-        if middle:
-            ratio, value = min(middle, key=lambda point: point[1])
-            said.append(f"{value:.4g} at {ratio:.3g} η_c for ε = {epsilon:g}")
+    for epsilon, its in places.items():
+        if middle := medians(curves(its, "test_loss")):
+            at, value = _lowest(middle)
+            said.append(f"{value:.4g} at {at:.3g} η_c for ε = {epsilon:g}")
     lowest = f" Lowest test loss: {'; '.join(said)}." if said else ""
-    return f"Test loss against η/η_c, {len(columns)} seeds.{lowest}"
+    return f"Test loss against η/η_c, {seeds} seeds.{lowest}"

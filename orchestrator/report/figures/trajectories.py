@@ -1,4 +1,4 @@
-"""Runs on both sides of η_c in time: training loss, sharpness, S·η/2 and norm."""
+"""Trials on both sides of η_c in time: training loss, sharpness, S·η/2 and norm."""
 
 from __future__ import annotations
 
@@ -10,26 +10,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
-from orchestrator.report.figures.drawing import EDGE_NAME, FLOW, ReportFigure
+from orchestrator.report import drawing, markers
+from orchestrator.report.drawing import INK, TEXT, key
 from orchestrator.report.labels import in_one_line, title
-from orchestrator.report.markers import HOLLOW, marker_legend
-from orchestrator.report.places import EXCLUDED, Row, critical_rate
-from orchestrator.report.style import (
-    INK,
-    SMALL,
-    TEXT,
-    ordered_colors,
-    set_log_ticks,
-    set_up_panel,
-    widen_span,
-)
+from orchestrator.report.places import EXCLUDED, Row, critical_rate, ratio
+from orchestrator.report.report_figure import ReportFigure
 from orchestrator.report.tables import Array, Tables, Trajectory
 
 AROUND = (0.5, 0.9, 1.1, 1.5, 2.0, 3.0)
-"""In units of η_c: the runs nearest to these are drawn."""
+"""In units of η_c: the trials nearest to these are drawn."""
 
 NEAR = 1.3
 """The most by which η may be off one of these, as a factor."""
@@ -41,45 +31,45 @@ _INCHES = (9.5, 7.4)
 _FEW = 60
 """Points of a line that is drawn with its points."""
 _LONGER = 10.0
-"""The longest run over the shortest from which time is logarithmic, but for its beginning."""
+"""The longest trial over the shortest from which time is logarithmic, but for its beginning."""
 
-_FLOW: dict[str, Any] = {"color": INK, **FLOW}
-_END: dict[str, Any] = {"marker": "o", "markersize": 5.5, "zorder": 3, **HOLLOW}
+_FLOW: dict[str, Any] = {"color": INK, **drawing.FLOW}
+_END: dict[str, Any] = {"marker": "o", "markersize": 5.5, "zorder": 3, **markers.HOLLOW}
 _LEVEL: dict[str, Any] = {"linestyle": (0, (5, 2.5)), "linewidth": 1.0}
 
 _CAPTION = (
     "Gradient descent and the gradient flow in time (η · step for gradient descent), from the same "
-    "start: training loss, sharpness S, S·η/2, norm ‖θ‖₁. Of the runs that reached the smallest "
+    "start: training loss, sharpness S, S·η/2, norm ‖θ‖₁. Of the trials that reached the smallest "
     f"ε the nearest to {', '.join(f'{ratio:g}' for ratio in AROUND)} η_c are drawn. Dashed: 2/η of "
-    "each run, the edge of stability, which is S·η/2 = 1. Of long runs, the lowest and the highest "
-    "value of every short stretch are drawn, so that no oscillation is lost. A hollow end: the run "
-    "is excluded from the analysis, because it came to ε by accident (far above 2/η) or its S "
-    "there did not converge or was not measured."
+    "each trial, the edge of stability, which is S·η/2 = 1. Of long trials, the lowest and the "
+    "highest value of every short stretch are drawn, so that no oscillation is lost. A hollow end: "
+    "the trial is excluded from the analysis: a chance crossing (S far above 2/η), or its S there "
+    "did not converge or was not measured."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """A run that is drawn; ``eta`` and ``ratio`` = η/η_c are None for the flow."""
+    """A trial in time, with its row at the smallest ε."""
 
-    eta: float | None
-    ratio: float | None
     row: Row
-    trajectory: Trajectory
+    steps: Trajectory
 
     @property
-    def is_excluded(self) -> bool:
-        """Whether the run reached ε and does not count for the analysis."""
-        return self.row["fate"] in EXCLUDED
+    def eta(self) -> float | None:
+        """The learning rate, None for the flow."""
+        eta: float | None = self.row["eta"]
+        return eta
 
 
 def trajectories(tables: Tables) -> Iterator[ReportFigure]:
     """The trajectories around η_c of each column that has figures of its own."""
     tables.read(tables.shown)
-    chosen = {one["column_id"]: chosen_runs(tables.trials(one)) for one in tables.shown}
+    chosen = {one["column_id"]: chosen_trials(tables.trials(one)) for one in tables.shown}
     found = tables.trajectories([row["trial_id"] for rows in chosen.values() for row in rows])
     for column in tables.shown:
-        paths = _paths(chosen[column["column_id"]], found)
+        rows = (row for row in chosen[column["column_id"]] if row["trial_id"] in found)
+        paths = [Path(row, found[row["trial_id"]]) for row in rows]
         if not any(path.eta is not None for path in paths):
             continue
         yield ReportFigure(
@@ -91,8 +81,8 @@ def trajectories(tables: Tables) -> Iterator[ReportFigure]:
         )
 
 
-def chosen_runs(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the runs that are drawn: the flow if it is there, then GD in ascending η."""
+def chosen_trials(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the trials that are drawn: the flow if it is there, then GD in ascending η."""
     critical = critical_rate(rows)
     if critical is None:
         return []
@@ -103,71 +93,65 @@ def chosen_runs(rows: Sequence[Row]) -> list[Row]:
         row for row in there if row["kind"] == "gd" and row["status"] == "reached" and row["eta_c"]
     ]
     found: dict[float, Row] = {}
-    for ratio in AROUND:
-        nearest = min(descents, key=lambda row: _off(row["eta"], ratio * eta_c), default=None)
+    for multiple in AROUND:
+        wanted = multiple * eta_c
+        nearest = min(descents, key=lambda row: _off(row["eta"], wanted), default=None)
         # What is drawn as above η_c must be above it.
         if (
             nearest is not None
-            and (nearest["eta"] < eta_c) == (ratio < 1)
-            and _off(nearest["eta"], ratio * eta_c) <= math.log(NEAR)
+            and (nearest["eta"] < eta_c) == (multiple < 1)
+            and _off(nearest["eta"], wanted) <= math.log(NEAR)
         ):
             found[nearest["eta"]] = nearest
     return [*flows[:1], *(found[eta] for eta in sorted(found))]
 
 
 def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
-    """Draw runs in time, in four panels."""
-    figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
-    (loss, sharpness), (ratio, norm) = figure.subplots(2, 2, sharex=True)
+    """Draw trials in time, in four panels."""
+    figure = drawing.sheet(_INCHES, title)
+    (loss, sharpness), (scaled, norm) = figure.subplots(2, 2, sharex=True)
     descents = [path for path in paths if path.eta is not None]
-    colors = dict(zip(map(id, descents), ordered_colors(len(descents)), strict=True))
-    _lay_out_time([loss, sharpness, ratio, norm], paths)
+    colors = dict(zip(map(id, descents), drawing.ordered_colors(len(descents)), strict=True))
+    _lay_out_time([loss, sharpness, scaled, norm], paths)
     for path in paths:
         style = {"color": colors[id(path)], "linewidth": 1.2} if id(path) in colors else _FLOW
-        run = path.trajectory
+        steps = path.steps
         for axes, values in (
-            (loss, run.train_loss),
-            (sharpness, run.sharpness),
-            (norm, run.l1_norm),
-            *([] if path.eta is None else [(ratio, run.sharpness * path.eta / 2)]),
+            (loss, steps.train_loss),
+            (sharpness, steps.sharpness),
+            (norm, steps.l1_norm),
+            *([] if path.eta is None else [(scaled, steps.sharpness * path.eta / 2)]),
         ):
-            _draw(axes, run.time, values, style, excluded=path.is_excluded)
+            _draw(axes, steps.time, values, style, excluded=path.row["exclusion"] in EXCLUDED)
     low, high = sharpness.get_ylim()
     for path in descents:
         if path.eta is not None and low < 2 / path.eta < high:
             sharpness.axhline(2 / path.eta, color=colors[id(path)], **_LEVEL)
-    ratio.axhline(1, color=INK, **_LEVEL)
+    scaled.axhline(1, color=INK, **_LEVEL)
     for axes, label in (
         (loss, "training loss"),
         (sharpness, "sharpness  $S$"),
-        (ratio, r"$S\cdot\eta\,/\,2$"),
+        (scaled, r"$S\cdot\eta\,/\,2$"),
         (norm, r"norm  $\Vert\theta\Vert_1$"),
     ):
-        set_up_panel(axes, label)
-        widen_span(axes)
-    losses = np.concatenate([path.trajectory.train_loss for path in paths])
-    if np.any(losses > 0):
+        drawing.set_up_panel(axes, label)
+        drawing.widen_span(axes)
+    if any(np.any(path.steps.train_loss > 0) for path in paths):
         loss.set_yscale("log")
-        set_log_ticks(loss.yaxis, *loss.get_ylim())
-    for axes in (ratio, norm):
+        drawing.set_log_ticks(loss.yaxis, *loss.get_ylim())
+    for axes in (scaled, norm):
         axes.set_xlabel(r"time  $\eta \cdot$ step", fontsize=TEXT)
-    figure.suptitle(title, fontsize=TEXT, parse_math=False)
-    handles = [
-        Line2D([], [], color=colors[id(path)], label=rf"{path.ratio:.3g} $\eta_c$")
-        for path in descents
-    ]
+    handles = [key(rf"{ratio(path.row):.3g} $\eta_c$", color=colors[id(path)]) for path in descents]
     if len(descents) < len(paths):
-        handles.append(Line2D([], [], label="gradient flow", **_FLOW))
-    handles.append(Line2D([], [], color=INK, label=EDGE_NAME, **_LEVEL))
-    handles += marker_legend((path.row for path in paths), frame=False)
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False
-    )
+        handles.append(key("gradient flow", **_FLOW))
+    handles.append(key(drawing.EDGE_NAME, color=INK, **_LEVEL))
+    handles += markers.legend((path.row for path in paths), frame=False)
+    drawing.legend_below(figure, handles, 4)
     return figure
 
 
 def thinned(x: Array, y: Array, most: int = MOST_POINTS) -> tuple[Array, Array]:
-    """At most so many points of a line with the same outline: ends, lows and highs of stretches.
+    """At most ``most`` points of a line with the same outline: ends, lows and highs of stretches.
 
     A line that goes up and down within a stretch would alias if every k-th point were kept.
     """
@@ -187,19 +171,6 @@ def _off(eta: float, wanted: float) -> float:
     return abs(math.log(eta / wanted))
 
 
-def _paths(chosen: Sequence[Row], found: Mapping[str, Trajectory]) -> list[Path]:
-    return [
-        Path(
-            row["eta"],
-            None if row["eta"] is None else row["eta"] / row["eta_c"],
-            row,
-            found[row["trial_id"]],
-        )
-        for row in chosen
-        if row["trial_id"] in found
-    ]
-
-
 def _draw(
     axes: Axes, time: Array, values: Array, style: Mapping[str, Any], *, excluded: bool
 ) -> None:
@@ -211,9 +182,9 @@ def _draw(
 
 
 def _lay_out_time(panels: Sequence[Axes], paths: Sequence[Path]) -> None:
-    """Linear time, or logarithmic from the first step where runs last differently long."""
-    ends = [float(path.trajectory.time[-1]) for path in paths]
-    positive = [path.trajectory.time[path.trajectory.time > 0] for path in paths]
+    """Linear time, or logarithmic from the first step where trials differ much in length."""
+    ends = [float(path.steps.time[-1]) for path in paths]
+    positive = [path.steps.time[path.steps.time > 0] for path in paths]
     starts = [float(times.min()) for times in positive if len(times)]
     if starts and max(ends) > _LONGER * min(end for end in ends if end > 0):
         for axes in panels:
@@ -222,7 +193,7 @@ def _lay_out_time(panels: Sequence[Axes], paths: Sequence[Path]) -> None:
 
 
 def _alternative(paths: Sequence[Path]) -> str:
-    ratios = ", ".join(f"{path.ratio:.3g}" for path in paths if path.ratio is not None)
+    ratios = ", ".join(f"{ratio(path.row):.3g}" for path in paths if path.eta is not None)
     return (
         "Four panels against time: training loss, sharpness, sharpness times η/2, and the norm "
         f"‖θ‖₁, for gradient descent at {ratios} η_c and the gradient flow where it was recorded."

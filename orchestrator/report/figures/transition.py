@@ -8,34 +8,11 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from orchestrator.report.figures.drawing import (
-    BAND,
-    CRITICAL,
-    EDGE,
-    EDGE_NAME,
-    FITTED,
-    FLOW,
-    ReportFigure,
-    critical_name,
-    draw_critical,
-    draw_edge,
-    draw_kink,
-    has_interval,
-    kink_name,
-)
+from orchestrator.report import drawing, markers
+from orchestrator.report.drawing import GREY, SMALL, TEXT, key
 from orchestrator.report.labels import in_one_line, title
-from orchestrator.report.markers import (
-    CAPTION,
-    FRAME_CAPTION,
-    HOLLOW,
-    frame_markers,
-    leave_room,
-    marker_legend,
-)
 from orchestrator.report.places import (
     MEASURES,
     Place,
@@ -43,17 +20,9 @@ from orchestrator.report.places import (
     critical_rate,
     places_of,
     points,
-    with_fates,
+    with_exclusions,
 )
-from orchestrator.report.style import (
-    GREY,
-    SMALL,
-    TEXT,
-    cycle,
-    set_log_ticks,
-    set_up_panel,
-    widen_span,
-)
+from orchestrator.report.report_figure import ReportFigure
 from orchestrator.report.tables import Column, Tables
 
 _INCHES = (7.2, 9.0)
@@ -63,15 +32,13 @@ _AROUND = 4.0
 _MARGIN = 1.2
 """Around the sharpnesses, as a factor."""
 
-_MAGNITUDES = 10.0
-"""Largest over smallest value from which an axis is logarithmic."""
-
 _CAPTION = (
     "Final sharpness S, norm ‖θ‖₁ and test loss of gradient descent against the learning rate η, "
-    "each run stopped where its training loss first reached a threshold ε. Dashed: the edge of "
+    "each trial stopped where its training loss first reached a threshold ε. Dashed: the edge of "
     "stability 2/η. Dotted levels: the gradient flow. Vertical line: η_c = 2/s_gf, where the flow "
     "predicts the transition; solid, with its 95 % interval in grey: where the sharpness of "
-    f"gradient descent bends, fitted. {CAPTION} {FRAME_CAPTION} All runs of the column are shown."
+    f"gradient descent bends, fitted. {markers.CAPTION} {markers.FRAME_CAPTION} All trials of the "
+    "column are shown."
 )
 
 
@@ -95,13 +62,13 @@ def transition_of(tables: Tables, column: Column) -> ReportFigure:
 
 
 def transition_figure(rows: Sequence[Row], phase: Row | None = None) -> Figure:
-    """Draw the rows of ``trials`` of one column; they need the columns in ``series.READ``.
+    """Draw the rows of ``trials`` of one column; they need the columns in ``places.READ``.
 
     Panels from the top: final sharpness S with the curve 2/η, ‖θ‖₁, and test loss, all against η
     and, on the upper axis, η/η_c at the smallest ε. Colours and markers tell the thresholds apart;
-    :mod:`orchestrator.report.markers` says how runs are drawn that do not count; level lines
-    are the gradient flow. A solid line is the fitted η_c of ``phase``, a row of that
-    table, with its bounds.
+    :mod:`orchestrator.report.markers` says how trials are drawn that do not count; level lines are
+    the gradient flow. A solid line is the fitted η_c of ``phase``, a row of that table, with its
+    bounds.
 
     Raises:
         ValueError: there are no rows, or they are of several columns.
@@ -109,119 +76,100 @@ def transition_figure(rows: Sequence[Row], phase: Row | None = None) -> Figure:
     columns = {row["column_id"] for row in rows}
     if len(columns) != 1:
         raise ValueError(f"the rows are of {len(columns)} columns; they must be of one")
-    figure = Figure(figsize=_INCHES, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.07))
+    figure = drawing.sheet(_INCHES, title(rows[0]), w_pad=0.12, h_pad=0.07)
     panels: list[Axes] = list(figure.subplots(3, 1, sharex=True, height_ratios=(1.7, 1, 1)))
-    series = places_of(with_fates(rows))
+    places = places_of(with_exclusions(rows))
     critical = critical_rate(rows)
-    for number, one in enumerate(series):
+    for number, place in enumerate(places):
         for axes, measure in zip(panels, MEASURES, strict=True):
-            _draw(axes, one, measure, cycle(number))
-    _lay_out_rates(panels[0], series, critical)
-    _lay_out_sharpness(panels[0], series, critical)
-    runs = [(cycle(number)["color"], one.gd) for number, one in enumerate(series)]
-    leave_room(panels[0], runs)
-    frame_markers(panels[0], runs)
-    set_log_ticks(panels[0].yaxis, *panels[0].get_ylim())
-    _lay_out(panels[1], series, "l1_norm", r"final norm  $\Vert\theta\Vert_1$")
-    _lay_out(panels[2], series, "test_loss", "final test loss")
-    draw_edge(panels[0])
+            if (level := place.level(measure)) is not None:
+                axes.axhline(level, color=drawing.cycle(number)["color"], **drawing.FLOW)
+            markers.draw_gd(axes, place, measure, _name(place), **_points(number))
+    _lay_out_rates(panels[0], places, critical)
+    _lay_out_sharpness(panels[0], places, critical)
+    _lay_out(panels[1], places, "l1_norm", r"final norm  $\Vert\theta\Vert_1$")
+    _lay_out(panels[2], places, "test_loss", "final test loss")
+    drawing.draw_edge(panels[0])
     if critical is not None:
-        draw_critical(panels, critical)
+        drawing.draw_critical(panels, critical)
     if phase is not None:
-        draw_kink(panels, phase)
+        drawing.draw_kink(panels, phase)
     panels[-1].set_xlabel(r"learning rate  $\eta$", fontsize=TEXT)
     figure.align_ylabels(panels)
-    figure.suptitle(title(rows[0]), fontsize=TEXT, parse_math=False)
-    figure.legend(
-        handles=_legend(series, critical, phase),
-        loc="outside lower center",
-        ncols=3,
-        fontsize=SMALL,
-        frameon=False,
-    )
+    drawing.legend_below(figure, _legend(places, critical, phase), 3)
     return figure
 
 
-def _draw(axes: Axes, series: Place, measure: str, its: dict[str, Any]) -> None:
-    """One measure at one threshold: GD as markers on a thin line, the flow as a level line."""
-    level = series.level(measure)
-    if level is not None:
-        axes.axhline(level, color=its["color"], **FLOW)
-    axes.plot(*points(series.settled, measure), label=_name(series), **_points(its))
-    axes.plot(*points(series.excluded, measure), **{**_points(its), **HOLLOW})
-
-
-def _points(its: dict[str, Any]) -> dict[str, Any]:
+def _points(number: int) -> dict[str, Any]:
     """How GD at one threshold is drawn, in a panel and in the legend."""
-    return {**its, "markersize": 5.5, "linewidth": 0.9}
+    return {**drawing.cycle(number), "markersize": 5.5, "linewidth": 0.9}
 
 
 def _lay_out_rates(
-    axes: Axes, series: Sequence[Place], critical: tuple[float, float] | None
+    axes: Axes, places: Sequence[Place], critical: tuple[float, float] | None
 ) -> None:
     """The common axis of η, and that of η/η_c where η_c is known."""
-    rates = [rate for one in series for rate in one.rates()]
+    rates = [row["eta"] for place in places for row in place.gd]
     eta_c = None if critical is None else critical[1]
     if not rates and eta_c is not None:
         rates = [eta_c / _AROUND, eta_c * _AROUND]
     low, high = (min(rates) / 1.12, max(rates) * 1.12) if rates else (0.1, 1.0)
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    set_log_ticks(axes.xaxis, low, high)
+    drawing.set_log_axis(axes, "x", low, high)
     axes.tick_params(labelbottom=False)
     if eta_c is None:
         return
     above = axes.secondary_xaxis("top", functions=_units_of(eta_c))
-    set_log_ticks(above.xaxis, low / eta_c, high / eta_c, axes)
+    drawing.set_log_ticks(above.xaxis, low / eta_c, high / eta_c, axes)
     above.set_xlabel(r"$\eta\,/\,\eta_c$", fontsize=TEXT)
     above.tick_params(labelsize=SMALL)
 
 
 def _units_of(eta_c: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """From η to η/η_c and back."""
-
-    def ratio(eta: Any) -> Any:
-        return eta / eta_c
-
-    def rate(ratio: Any) -> Any:
-        return ratio * eta_c
-
-    return ratio, rate
+    return lambda eta: eta / eta_c, lambda ratio: ratio * eta_c
 
 
 def _lay_out_sharpness(
-    axes: Axes, series: Sequence[Place], critical: tuple[float, float] | None
+    axes: Axes, places: Sequence[Place], critical: tuple[float, float] | None
 ) -> None:
-    """A log axis for what was measured and the bend at η_c."""
-    set_up_panel(axes, "final sharpness  $S$")
-    values = [value for one in series for value in _values(one, "sharpness") if value > 0]
+    """A log axis for what was measured and the bend at η_c, with room for the frame's markers."""
+    drawing.set_up_panel(axes, "final sharpness  $S$")
+    values = [value for value in _values(places, "sharpness") if value > 0]
     if critical is not None:
         values.append(2 / critical[1])
     if not values:
         values = [2 / eta for eta in axes.get_xlim()]
     axes.set_ylim(min(values) / _MARGIN, max(values) * _MARGIN)
     axes.set_yscale("log")
+    trials = [(drawing.cycle(number)["color"], place.gd) for number, place in enumerate(places)]
+    markers.leave_room(axes, trials)
+    markers.frame_markers(axes, trials)
+    drawing.set_log_ticks(axes.yaxis, *axes.get_ylim())
 
 
-def _lay_out(axes: Axes, series: Sequence[Place], measure: str, label: str) -> None:
+def _lay_out(axes: Axes, places: Sequence[Place], measure: str, label: str) -> None:
     """A linear axis, or a logarithmic one for values of several magnitudes."""
-    set_up_panel(axes, label)
+    drawing.set_up_panel(axes, label)
     axes.margins(y=0.1)
-    values = [value for one in series for value in _values(one, measure)]
+    values = _values(places, measure)
     if not values:
         axes.set_yticks([])
         middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, "nothing was measured", fontsize=SMALL, color=GREY, **middle)
-    elif 0 < _MAGNITUDES * min(values) < max(values):
+    elif drawing.spans_magnitudes(values):
         axes.set_yscale("log")
-        set_log_ticks(axes.yaxis, *axes.get_ylim())
-    widen_span(axes)
+        drawing.set_log_ticks(axes.yaxis, *axes.get_ylim())
+    drawing.widen_span(axes)
 
 
-def _values(series: Place, measure: str) -> list[float]:
-    level = series.level(measure)
-    shown = points([*series.settled, *series.excluded], measure)[1]
-    return [*shown, *([] if level is None else [level])]
+def _values(places: Sequence[Place], measure: str) -> list[float]:
+    """Everything that the panel of a measure shows."""
+    found: list[float] = []
+    for place in places:
+        level = place.level(measure)
+        found += points([*place.included, *place.excluded], measure)[1]
+        found += [] if level is None else [level]
+    return found
 
 
 def _fitted(tables: Tables, rows: Sequence[Row]) -> Row | None:
@@ -232,34 +180,29 @@ def _fitted(tables: Tables, rows: Sequence[Row]) -> Row | None:
     return next((row for row in known if row and row["eta_c_fitted"] is not None), None)
 
 
-def _name(series: Place) -> str:
-    return rf"$\varepsilon$ = {series.epsilon:g}"
+def _name(place: Place) -> str:
+    return drawing.threshold_name(place.epsilon)
 
 
 def _legend(
-    series: Sequence[Place], critical: tuple[float, float] | None, phase: Row | None
+    places: Sequence[Place], critical: tuple[float, float] | None, phase: Row | None
 ) -> list[Artist]:
     """An entry for everything that the figure shows, and for nothing else."""
-    entries: list[Artist] = [
-        Line2D([], [], label=_name(one), **_points(cycle(number)))
-        for number, one in enumerate(series)
-    ]
-    if any(one.flow for one in series):
-        entries.append(Line2D([], [], color=GREY, label="gradient flow", **FLOW))
-    entries.append(Line2D([], [], label=EDGE_NAME, **EDGE))
+    entries: list[Artist] = [key(_name(one), **_points(n)) for n, one in enumerate(places)]
+    if any(place.flow for place in places):
+        entries.append(key("gradient flow", color=GREY, **drawing.FLOW))
+    entries.append(key(drawing.EDGE_NAME, **drawing.EDGE))
     if critical is not None:
-        entries.append(Line2D([], [], label=critical_name(critical), **CRITICAL))
+        entries.append(key(drawing.critical_name(critical), **drawing.CRITICAL))
     if phase is not None:
-        entries.append(Line2D([], [], label=kink_name(phase), **FITTED))
-    if phase is not None and has_interval(phase):
-        entries.append(Patch(label="95 % interval of the fit", **BAND))
-    entries += marker_legend(row for one in series for row in one.gd)
-    return entries
+        entries.append(key(drawing.kink_name(phase), **drawing.FITTED))
+    if phase is not None and drawing.fitted_interval(phase) is not None:
+        entries.append(Patch(label="95 % interval of the fit", **drawing.BAND))
+    return entries + markers.legend(row for place in places for row in place.gd)
 
 
 def _alternative(rows: Sequence[Row]) -> str:
-    gd = [row for row in rows if row["kind"] == "gd"]
-    rates = [row["eta"] for row in gd if row["eta"] is not None]
+    rates = [row["eta"] for row in rows if row["kind"] == "gd" and row["eta"] is not None]
     critical = critical_rate(rows)
     span = f"η from {min(rates):.3g} to {max(rates):.3g}" if rates else "no gradient descent"
     kink = "" if critical is None else f"; η_c is {critical[1]:.3g} at ε = {critical[0]:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -9,54 +10,41 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
 from orchestrator.analysis.groups import aliases
-from orchestrator.report.figures.drawing import CRITICAL, EDGE, EDGE_NAME, ReportFigure, draw_edge
-from orchestrator.report.groups import groups, values
+from orchestrator.report import drawing, markers
+from orchestrator.report.drawing import TEXT, key
 from orchestrator.report.labels import MOST_IN_LEGEND, in_one_line, shortened, title
-from orchestrator.report.markers import (
-    CAPTION,
-    FRAME_CAPTION,
-    HOLLOW,
-    frame_markers,
-    leave_room,
-    marker_legend,
-)
 from orchestrator.report.places import Place, Row, places_of, points
-from orchestrator.report.style import (
-    SMALL,
-    TEXT,
-    cycle,
-    ordered_colors,
-    set_log_ticks,
-    set_up_panel,
-    widen_span,
-)
-from orchestrator.report.tables import Column, Tables
+from orchestrator.report.report_figure import ReportFigure
+from orchestrator.report.tables import Column, Tables, groups, values
 
 MOST_FIGURES = 6
 """Groups of widths that are drawn: those with the most columns."""
 
 _PANEL = (4.4, 2.7)
+_WITHOUT_INDEPENDENCE = ("standard", "ntk", "mup")
 
 _CAPTION = (
     "Final sharpness S and norm ‖θ‖₁, relative to that of the gradient flow, against the learning "
     "rate η, one colour for each width, one row of panels for each parameterization; lines of one "
     "colour are seeds. Dashed: the edge of stability 2/η. Vertical: η_c of each width, of several "
     "seeds the median. At the smallest ε that most columns reached. Under mup the curves should "
-    f"fall together. {CAPTION} {FRAME_CAPTION}"
+    f"fall together. {markers.CAPTION} {markers.FRAME_CAPTION}"
 )
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """The columns of one panel row: a parameterization, and the series of each width."""
+    """A row of panels: the places of a parameterization, by width, those of seeds together."""
 
     parameterization: str
     base_width: int | None
-    series: tuple[tuple[int, Place], ...]
+    places: dict[int, list[Place]]
+
+    def descents(self, width: int) -> list[Row]:
+        """All trials of GD at a width."""
+        return [row for place in self.places.get(width, ()) for row in place.gd]
 
 
 def widths(tables: Tables) -> Iterator[ReportFigure]:
@@ -81,76 +69,68 @@ def widths(tables: Tables) -> Iterator[ReportFigure]:
 
 
 def chosen_overlays(tables: Tables, group: Sequence[Column]) -> list[Overlay]:
-    """The panel rows of a group, at the smallest threshold that the most columns reached."""
+    """The rows of panels of a group, at the smallest ε that the most columns reached."""
     found = {
         column["column_id"]: {
-            series.epsilon: series
-            for series in places_of(tables.trials(column))
-            if len(_solutions(series)) > 1
+            place.epsilon: place
+            for place in places_of(tables.trials(column))
+            if sum(row["sharpness"] is not None for row in place.included) > 1
         }
         for column in group
     }
-    counts: dict[float, int] = {}
-    for its_series in found.values():
-        for epsilon in its_series:
-            counts[epsilon] = counts.get(epsilon, 0) + 1
+    counts = Counter(epsilon for its_places in found.values() for epsilon in its_places)
     if not counts:
         return []
     epsilon = max(counts, key=lambda epsilon: (counts[epsilon], -epsilon))
     overlays = []
     for alike in sorted(_by_parameterization(group), key=_order):
-        series = tuple(
-            (column["width"], found[column["column_id"]][epsilon])
-            for column in alike
-            if column["width"] is not None and epsilon in found[column["column_id"]]
-        )
-        if len({width for width, _ in series}) > 1:
-            overlays.append(Overlay(alike[0]["parameterization"], alike[0]["base_width"], series))
+        places: dict[int, list[Place]] = {}
+        for column in alike:
+            if column["width"] is not None and epsilon in found[column["column_id"]]:
+                here = found[column["column_id"]][epsilon]
+                places.setdefault(column["width"], []).append(here)
+        if len(places) > 1:
+            overlays.append(Overlay(alike[0]["parameterization"], alike[0]["base_width"], places))
     return overlays
 
 
 def widths_figure(overlays: Sequence[Overlay], title: str) -> Figure:
     """Draw a row of panels for each overlay."""
-    figure = Figure(
-        figsize=(2 * _PANEL[0], _PANEL[1] * len(overlays) + 1.2),
-        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
-    )
+    epsilon = next(iter(overlays[0].places.values()))[0].epsilon
+    size = (2 * _PANEL[0], _PANEL[1] * len(overlays) + 1.2)
+    figure = drawing.sheet(size, f"{title}, ε = {epsilon:g}", w_pad=0.08)
     grid = figure.subplots(len(overlays), 2, sharex=True, sharey="col", squeeze=False)
-    all_widths = sorted({width for overlay in overlays for width, _ in overlay.series})
-    colors = dict(zip(all_widths, ordered_colors(len(all_widths)), strict=True))
-    markers = {width: cycle(number)["marker"] for number, width in enumerate(all_widths)}
-    for (sharpness, norm), overlay in zip(grid, overlays, strict=True):
-        set_up_panel(sharpness, "final sharpness  $S$")
-        set_up_panel(norm, r"$\Vert\theta\Vert_1$ / that of the flow")
-        for width, series in overlay.series:
-            style: dict[str, Any] = {"color": colors[width], "marker": markers[width]}
-            _draw(sharpness, norm, series, style)
-        for axes in (sharpness, norm):
+    all_widths = sorted({width for overlay in overlays for width in overlay.places})
+    styles = dict(zip(all_widths, drawing.styles_of(all_widths), strict=True))
+    for panels, overlay in zip(grid, overlays, strict=True):
+        drawing.set_up_panel(panels[0], "final sharpness  $S$")
+        drawing.set_up_panel(panels[1], r"$\Vert\theta\Vert_1$ / that of the flow")
+        for width, places in overlay.places.items():
+            for place in places:
+                _draw(panels, place, {"markersize": 4, "linewidth": 0.9, **styles[width]})
+        for axes in panels:
             axes.set_title(_name(overlay), fontsize=TEXT, parse_math=False)
-            widen_span(axes)
-    _lay_out(grid, overlays)
-    leave_room(grid[0, 0], _by_width([one for o in overlays for one in o.series], colors))
-    for overlay, panels in zip(overlays, grid, strict=True):
-        _mark(panels, overlay, colors)
-    epsilon = overlays[0].series[0][1].epsilon
-    figure.suptitle(f"{title}, ε = {epsilon:g}", fontsize=TEXT, parse_math=False)
-    handles = [
-        Line2D([], [], color=colors[w], marker=markers[w], markersize=4, label=f"width {w}")
-        for w in all_widths
+            drawing.widen_span(axes)
+    _lay_out(grid, [one for o in overlays for places in o.places.values() for one in places])
+    every = [
+        (styles[width]["color"], [row for one in overlays for row in one.descents(width)])
+        for width in all_widths
     ]
-    handles.append(Line2D([], [], label=EDGE_NAME, **EDGE))
-    handles.append(Line2D([], [], label=r"$\eta_c$", **CRITICAL))
-    handles += marker_legend(row for o in overlays for _, one in o.series for row in one.gd)
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False
-    )
+    markers.leave_room(grid[0, 0], every)
+    for overlay, panels in zip(overlays, grid, strict=True):
+        _mark_rates(panels, overlay, styles)
+    handles = [key(f"width {w}", **styles[w], markersize=4) for w in all_widths]
+    handles.append(key(drawing.EDGE_NAME, **drawing.EDGE))
+    handles.append(key(r"$\eta_c$", **drawing.CRITICAL))
+    handles += markers.legend(row for _, rows in every for row in rows)
+    drawing.legend_below(figure, handles, 4)
     return figure
 
 
 def _order(alike: Sequence[Column]) -> int:
     """Those without width-independence first."""
-    known = ("standard", "ntk", "mup")
     name = alike[0]["parameterization"]
+    known = _WITHOUT_INDEPENDENCE
     return known.index(name) if name in known else len(known)
 
 
@@ -164,15 +144,10 @@ def _by_parameterization(group: Sequence[Column]) -> list[list[Column]]:
     return groups([*group, *at_base_width], {"width", "seed"})
 
 
-def _solutions(series: Place) -> list[Row]:
-    """The runs that count."""
-    return [row for row in series.settled if row["sharpness"] is not None]
-
-
-def _draw(sharpness: Axes, norm: Axes, series: Place, style: dict[str, Any]) -> None:
-    level = series.level("l1_norm")
-    line: dict[str, Any] = {"markersize": 4, "linewidth": 0.9, **style}
-    for rows, its in ((series.settled, line), (series.excluded, {**line, **HOLLOW})):
+def _draw(panels: Sequence[Axes], place: Place, style: dict[str, Any]) -> None:
+    sharpness, norm = panels
+    level = place.level("l1_norm")
+    for rows, its in ((place.included, style), (place.excluded, {**style, **markers.HOLLOW})):
         if rows:
             sharpness.plot(*points(rows, "sharpness"), **its)
         if rows and level:
@@ -180,49 +155,37 @@ def _draw(sharpness: Axes, norm: Axes, series: Place, style: dict[str, Any]) -> 
             norm.plot(eta, [value / level for value in norms], **its)
 
 
-def _lay_out(grid: Any, overlays: Sequence[Overlay]) -> None:
+def _lay_out(grid: Any, places: Sequence[Place]) -> None:
     """Logarithmic η and S, and the edge of stability."""
-    every = [series for overlay in overlays for _, series in overlay.series]
-    rates = [rate for series in every for rate in series.rates()]
-    shown = [row for series in every for row in (*series.settled, *series.excluded)]
+    rates = [row["eta"] for place in places for row in place.gd]
+    shown = [row for place in places for row in (*place.included, *place.excluded)]
     sharpnesses = [row["sharpness"] for row in shown if (row["sharpness"] or 0) > 0]
     low, high = min(rates) / 1.15, max(rates) * 1.15
     bottom, top = min(sharpnesses) / 1.3, max(sharpnesses) * 1.3
-    first: Axes = grid[0, 0]
-    first.set_xscale("log")
-    first.set_yscale("log")
-    first.set_xlim(low, high)
-    first.set_ylim(bottom, top)
+    drawing.set_log_axis(grid[0, 0], "x", low, high)
+    drawing.set_log_axis(grid[0, 0], "y", bottom, top)
     for axes in grid[:, 0]:
-        draw_edge(axes)
-        set_log_ticks(axes.yaxis, bottom, top)
+        drawing.draw_edge(axes)
+        drawing.set_log_ticks(axes.yaxis, bottom, top)
     for axes in grid[:, 1]:
         axes.set_xscale("log")
-        set_log_ticks(axes.xaxis, low, high)
-    for axes in grid[:, 0]:
-        set_log_ticks(axes.xaxis, low, high)
+    for axes in grid.flat:
+        drawing.set_log_ticks(axes.xaxis, low, high)
     for axes in grid[-1]:
         axes.set_xlabel(r"learning rate  $\eta$", fontsize=TEXT)
 
 
-def _mark(panels: Sequence[Axes], overlay: Overlay, colors: dict[int, str]) -> None:
-    """η_c of each width, and along the frame the runs that did not reach ε."""
-    groups = _by_width(overlay.series, colors)
-    for color, rows in groups:
+def _mark_rates(
+    panels: Sequence[Axes], overlay: Overlay, styles: dict[int, dict[str, Any]]
+) -> None:
+    """η_c of each width, and along the frame the trials that did not reach ε."""
+    ordered = sorted(overlay.places)
+    by_width = [(styles[width]["color"], overlay.descents(width)) for width in ordered]
+    for color, rows in by_width:
         rates = {row["column_id"]: row["eta_c"] for row in rows if row["eta_c"]}
         for axes in panels if rates else ():
-            axes.axvline(median(rates.values()), zorder=1.2, **{**CRITICAL, "color": color})
-    frame_markers(panels[0], groups)
-
-
-def _by_width(
-    series: Sequence[tuple[int, Place]], colors: dict[int, str]
-) -> list[tuple[str, list[Row]]]:
-    """The runs of each width, with its colour."""
-    found: dict[int, list[Row]] = {}
-    for width, one in series:
-        found.setdefault(width, []).extend(one.gd)
-    return [(colors[width], found[width]) for width in sorted(found)]
+            axes.axvline(median(rates.values()), zorder=1.2, **{**drawing.CRITICAL, "color": color})
+    markers.frame_markers(panels[0], by_width)
 
 
 def _name(overlay: Overlay) -> str:
@@ -233,8 +196,9 @@ def _name(overlay: Overlay) -> str:
 def _alternative(overlays: Sequence[Overlay]) -> str:
     said = []
     for overlay in overlays:
-        rates = [s.settled[0]["eta_c"] for _, s in overlay.series if s.settled[0]["eta_c"]]
+        first = [one.included[0] for places in overlay.places.values() for one in places]
+        rates = [row["eta_c"] for row in first if row["eta_c"]]
         span = f", η_c from {min(rates):.3g} to {max(rates):.3g}" if rates else ""
-        its_widths = ", ".join(str(width) for width in sorted({w for w, _ in overlay.series}))
+        its_widths = ", ".join(map(str, sorted(overlay.places)))
         said.append(f"{_name(overlay)}: widths {its_widths}{span}")
     return f"Sharpness and relative norm against the learning rate. {'; '.join(said)}."

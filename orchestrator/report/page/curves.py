@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from orchestrator.analysis.groups import aliases
-from orchestrator.report.figures.trajectories import chosen_runs, thinned
-from orchestrator.report.groups import values
+from orchestrator.report.drawing import cycle, ordered_colors
+from orchestrator.report.figures.trajectories import chosen_trials, thinned
 from orchestrator.report.labels import PROBLEM, field_name, in_one_line, shortened, title
 from orchestrator.report.markers import MARKERS
 from orchestrator.report.page.sections import FIELDS
-from orchestrator.report.places import Place, Row, places_of
-from orchestrator.report.style import cycle, ordered_colors
-from orchestrator.report.tables import Column, Tables, Trajectory
+from orchestrator.report.places import MEASURES, Row, places_of, ratio
+from orchestrator.report.tables import Column, Tables, Trajectory, values
 
 DIGITS = 5
 """Significant ones of a number on the page, which shows four."""
@@ -48,14 +47,14 @@ def curves(tables: Tables) -> dict[str, Any]:
 
     ``axes`` are the fields with several values; ``columns`` the columns, each with the number of
     its value on every axis, and those of the other parameterizations under which it is the same
-    problem; ``marks`` say how runs of each fate are drawn; ``places`` are pairs of a column and a
-    threshold with their flow and what the analysis says; ``runs`` GD at a place, column by column;
-    ``paths`` runs in time.
+    problem; ``markers`` say how trials of each exclusion are drawn; ``places`` have their flow and
+    what the analysis says of them; ``runs`` GD at a place, column by column; ``paths`` trials in
+    time.
     """
     columns = tables.shown
     tables.read(columns)
     axes = _axes(columns)
-    also = _stand_ins(columns, axes.get("parameterization", []))
+    also = _other_parameterizations(columns, axes.get("parameterization", []))
     epsilons = sorted({row["epsilon"] for one in columns for row in tables.trials(one)})
     places, runs = _places(tables, columns, epsilons)
     return {
@@ -73,9 +72,9 @@ def curves(tables: Tables) -> dict[str, Any]:
             }
             for number, column in enumerate(columns)
         ],
-        "marks": [
-            {"drawn": mark.drawn, "label": mark.label, "symbol": mark.symbol}
-            for mark in MARKERS.values()
+        "markers": [
+            {"drawn": one.drawn, "label": one.label, "symbol": one.symbol}
+            for one in MARKERS.values()
         ],
         "places": places,
         "runs": runs,
@@ -98,7 +97,9 @@ def _axes(columns: Sequence[Column]) -> dict[str, list[Any]]:
     }
 
 
-def _stand_ins(columns: Sequence[Column], parameterizations: Sequence[Any]) -> list[list[int]]:
+def _other_parameterizations(
+    columns: Sequence[Column], parameterizations: Sequence[Any]
+) -> list[list[int]]:
     """The other parameterizations of each column: at the base width, the standard one is each."""
     found: list[set[int]] = [set() for _ in columns]
     for place, other in aliases(columns, "width") if parameterizations else ():
@@ -138,40 +139,34 @@ def _colors(count: int, *, ordered: bool) -> list[str]:
 def _places(
     tables: Tables, columns: Sequence[Column], epsilons: Sequence[float]
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-    """All pairs of a column and a threshold, and all GD runs at them."""
+    """All places, and GD at each in ascending η; ``marker`` is the number of what draws a trial."""
     places: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
+    markers = list(MARKERS)
     for number, column in enumerate(columns):
         rows = tables.trials(column)
-        for series in places_of(rows):
-            its = [row for row in rows if row["epsilon"] == series.epsilon]
-            phase = tables.phases.get((column["column_id"], series.epsilon), {})
-            rates = [row["eta_c"] for row in its if row["eta_c"] is not None]
+        eta_c = {row["epsilon"]: row["eta_c"] for row in rows if row["eta_c"] is not None}
+        for place in places_of(rows):
+            phase = tables.phases.get((column["column_id"], place.epsilon), {})
+            runs += [
+                {
+                    "place": len(places),
+                    "eta": row["eta"],
+                    "marker": markers.index(row["exclusion"]),
+                    **{measure: row[measure] for measure in _MEASURES},
+                }
+                for row in place.gd
+            ]
             places.append(
                 {
                     "column": number,
-                    "epsilon": epsilons.index(series.epsilon),
-                    "eta_c": rates[0] if rates else None,
+                    "epsilon": epsilons.index(place.epsilon),
+                    "eta_c": eta_c.get(place.epsilon),
                     **{name: phase.get(name) for name in _PHASE},
-                    "sharpness": series.level("sharpness"),
-                    "l1_norm": series.level("l1_norm"),
-                    "test_loss": series.level("test_loss"),
+                    **{measure: place.level(measure) for measure in MEASURES},
                 }
             )
-            runs += _runs(series, len(places) - 1)
     return _columnar(places), _columnar(runs)
-
-
-def _runs(series: Place, place: int) -> Iterable[dict[str, Any]]:
-    """The GD runs of one place in ascending η; ``fate`` is the number of its mark."""
-    fates = list(MARKERS)
-    for row in series.gd:
-        yield {
-            "place": place,
-            "eta": row["eta"],
-            "fate": fates.index(row["fate"]),
-            **{measure: row[measure] for measure in _MEASURES},
-        }
 
 
 def _columnar(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -183,10 +178,12 @@ def _columnar(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 def paths(tables: Tables, columns: Sequence[Column]) -> dict[str, Any]:
     """The trials near η_c of each column, as ``runs``, with ``most``, the points that one may have.
 
-    Which these are is said by :func:`orchestrator.report.figures.trajectories.chosen_runs`.
+    Which these are is said by :func:`orchestrator.report.figures.trajectories.chosen_trials`.
     Points are the lowest and the highest sharpness of every short stretch.
     """
-    chosen = [(n, row) for n, one in enumerate(columns) for row in chosen_runs(tables.trials(one))]
+    chosen = [
+        (n, row) for n, one in enumerate(columns) for row in chosen_trials(tables.trials(one))
+    ]
     most = max(LEAST_POINTS, min(MOST_POINTS, ALL_POINTS // max(1, len(chosen))))
     found: list[dict[str, Any]] = []
     for start in range(0, len(chosen), _AT_ONCE):
@@ -207,8 +204,8 @@ def _path(row: Row, steps: Trajectory, most: int) -> dict[str, Any]:
     in_time = {"time": steps.time, "sharpness": steps.sharpness, "train_loss": steps.train_loss}
     return {
         "eta": rounded(row["eta"], digits),
-        "fate": None if row["fate"] is None else list(MARKERS).index(row["fate"]),
-        "ratio": None if row["eta"] is None else rounded(row["eta"] / row["eta_c"], digits),
+        "marker": None if row["exclusion"] is None else list(MARKERS).index(row["exclusion"]),
+        "ratio": rounded(ratio(row), digits),
         **{
             name: [rounded(value, digits) for value in of[kept].tolist()]
             for name, of in in_time.items()
@@ -217,7 +214,7 @@ def _path(row: Row, steps: Trajectory, most: int) -> dict[str, Any]:
 
 
 def rounded(value: Any, digits: int = DIGITS) -> Any:
-    """A number to so many digits, None for one that is not finite; anything else as it is."""
+    """A number to some digits, None for one that is not finite; anything else as it is."""
     if not isinstance(value, float):
         return value
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None

@@ -37,7 +37,7 @@ MOST_COLUMNS = 1000
 """What a browser filters at once, and a file that is sent to others has room for."""
 
 PLOTLY = "plotly-basic-4.1.1.min.js"
-SCRIPTS = ("selection.js", "marks.js", "figures.js", "numbers.js", "page.js")
+SCRIPTS = ("selection.js", "style.js", "figures.js", "numbers.js", "page.js")
 
 _ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 

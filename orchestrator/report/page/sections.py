@@ -11,11 +11,10 @@ from typing import Any
 
 from jobs.records import OFF_THE_EDGE
 from orchestrator.analysis.verdict import FAILS, HOLDS, MOSTLY_HOLDS, UNDECIDED
-from orchestrator.report.draw import as_bytes
 from orchestrator.report.figures.transition import transition_of
-from orchestrator.report.groups import Column, values
 from orchestrator.report.labels import PROBLEM, field_name, in_one_line, shortened, title
-from orchestrator.report.tables import Tables
+from orchestrator.report.report_figure import as_bytes
+from orchestrator.report.tables import Column, Tables, values
 from orchestrator.store import query
 
 Rows = list[dict[str, Any]]
@@ -79,10 +78,10 @@ _RULES = {
     "n_short": "Stopped short of ε, at the largest number of steps.",
     "n_unmeasured": "The sharpness was not measured.",
     "n_unconverged": "The sharpness did not converge to the tolerance asked for.",
-    "n_chaotic": "Came to ε by accident: sharper than the edge 2/η by so much that gradient "
+    "n_chaotic": "Chance crossing: sharper than the edge 2/η by so much that gradient "
     f"descent leaves every minimum there, as with S·η/2 above {OFF_THE_EDGE:g}.",
 }
-"""Why the analysis leaves a GD run out, by the column of ``phase`` that counts it."""
+"""Why the analysis leaves a trial of GD out, by the column of ``phase`` that counts it."""
 
 _SIGNS = {HOLDS: ("✓", "holds"), MOSTLY_HOLDS: ("✓", "mostly"), FAILS: ("✗", "fails")}
 """What shows a verdict beside the word: a sign, and a class of the style sheet."""
@@ -247,9 +246,9 @@ def _rates(found: Mapping[str, Any]) -> str | None:
     """The learning rates of GD; None where no trial of GD has settled."""
     if found["low"] is None:
         return None
-    runs = "run" if found["descents"] == 1 else "runs"
+    trials = "trial" if found["descents"] == 1 else "trials"
     text = (
-        f"{found['descents']:,} {runs} of gradient descent, η from {found['low']:.4g} to "
+        f"{found['descents']:,} {trials} of gradient descent, η from {found['low']:.4g} to "
         f"{found['high']:.4g}"
     )
     if found["from_c"] is None:

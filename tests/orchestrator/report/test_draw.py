@@ -10,14 +10,14 @@ import pytest
 from matplotlib.image import imread
 
 from orchestrator.report import draw_figures, draw_transition
-from orchestrator.report.draw import DOTS_PER_INCH
+from orchestrator.report.report_figure import DOTS_PER_INCH
 from orchestrator.store import StoreError
 
 
 @pytest.fixture
 def coarse(monkeypatch) -> None:
     """Pictures of few pixels, where many are drawn."""
-    monkeypatch.setattr("orchestrator.report.draw.DOTS_PER_INCH", 30)
+    monkeypatch.setattr("orchestrator.report.report_figure.DOTS_PER_INCH", 30)
 
 
 def test_a_column_becomes_a_png_fit_for_print(run, column) -> None:

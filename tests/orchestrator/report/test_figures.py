@@ -107,7 +107,7 @@ def test_a_copy_without_anything_but_tables_is_drawn_and_left_as_it_is(
             assert imread(path).ndim == 3
         else:
             ElementTree.parse(path)
-    assert any("trajectories is left out: no run near η_c has a trajectory" in s for s in said)
+    assert any("trajectories is left out: no trial near η_c has a trajectory" in s for s in said)
     for folder in (copy, *copy.iterdir()):
         folder.chmod(0o700)
 

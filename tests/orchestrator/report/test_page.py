@@ -270,13 +270,18 @@ def test_runs_are_counted_by_what_became_of_them(run, column) -> None:
     rows[5] |= {"sharpness": None}
     run.add(rows)
     found = read(run)
-    for rule in ("Diverged", "Stopped short", "not measured", "did not converge", "by accident"):
+    for rule in (
+        "Diverged",
+        "Stopped short",
+        "not measured",
+        "did not converge",
+        "Chance crossing",
+    ):
         after = found.words.partition("Left out of fits")[2].partition(rule)[2]
         assert next(word for word in after.split() if word.isdigit()) == "1", rule
-    fates = found.data["runs"]["fate"]
-    marks = [found.data["marks"][fate] for fate in fates]
+    marks = [found.data["markers"][marker] for marker in found.data["runs"]["marker"]]
     assert [mark["label"] for mark in marks] == [
-        *("diverged", "stopped short of ε", "S not converged", "by accident", "S not measured")
+        *("diverged", "stopped short of ε", "S not converged", "chance crossing", "S not measured")
     ]
     assert [mark["drawn"] for mark in marks] == ["above", "below", "hollow", "hollow", "hollow"]
     assert "excluded from the analysis" in found.words

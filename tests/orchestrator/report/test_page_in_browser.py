@@ -195,7 +195,7 @@ MARKED = """
 def test_excluded_runs_are_hollow_and_the_others_without_a_point_are_marks(
     visit, run, column, tmp_path
 ) -> None:
-    """At 0.4 a run came to ε by accident, at 0.01 one stopped short, at 0.2 one diverged."""
+    """At 0.4 a chance crossing, at 0.01 one stopped short, at 0.2 one diverged."""
     for width in (16, 32):
         rows = column(RATES, (0.1,), column_id=f"w{width}", width=width)
         rows[-1]["sharpness"] = 1.6 * 2 / 0.4
@@ -208,7 +208,7 @@ def test_excluded_runs_are_hollow_and_the_others_without_a_point_are_marks(
         hollow = [at for symbol, _, at in found if symbol == "circle-open" and at]
         expected = [0.4] if name != "trade" else [1.6 * 2 / 0.4]
         assert hollow == [expected] * (2 if name == "transition" else 1)
-        assert "excluded (by accident)" in [label for _, label, _ in found]
+        assert "excluded (chance crossing)" in [label for _, label, _ in found]
         marks = {
             label: at for symbol, label, at in found if symbol.endswith(("thin-open", "ns-open"))
         }

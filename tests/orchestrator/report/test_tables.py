@@ -8,7 +8,7 @@ import numpy as np
 
 from orchestrator.report import tables as module
 from orchestrator.report.figures import FIGURES
-from orchestrator.report.groups import families, groups, values, varying
+from orchestrator.report.tables import families, groups, values, varying
 
 
 def test_columns_come_in_the_order_of_their_problems_with_the_unknown_first(run, column) -> None:

@@ -84,11 +84,11 @@ def test_excluded_runs_are_hollow_and_on_no_line(run, column) -> None:
     shown = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
     assert shown[1:] == [
         *("a seed", "median over seeds", "gradient flow", "lowest test loss"),
-        *(r"$\eta = \eta_c$", "excluded (by accident)", r"stopped short of $\varepsilon$"),
+        *(r"$\eta = \eta_c$", "excluded (chance crossing)", r"stopped short of $\varepsilon$"),
     ]
 
 
 @pytest.mark.parametrize("values", [{"eta_c": None}, {"status": "diverged"}, {"sharpness": None}])
 def test_without_rates_or_losses_nothing_is_drawn(run, column, values) -> None:
     run.add(column(**values))
-    assert "no run has both an η_c and a test loss" in run.missing("test-loss")
+    assert "no trial has both an η_c and a test loss" in run.missing("test-loss")

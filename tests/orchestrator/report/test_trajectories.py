@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.report.figures.trajectories import chosen_runs, thinned, trajectories
+from orchestrator.report.figures.trajectories import chosen_trials, thinned, trajectories
 
 STEPS = 40
 
@@ -36,18 +36,18 @@ def around(column):
 
 
 def test_the_runs_nearest_to_chosen_ratios_are_drawn_and_no_others(around) -> None:
-    assert [row["eta"] for row in chosen_runs(around)] == [None, 0.05, 0.09, 0.12, 0.2]
+    assert [row["eta"] for row in chosen_trials(around)] == [None, 0.05, 0.09, 0.12, 0.2]
 
 
 def test_a_run_above_eta_c_does_not_stand_for_one_below(column) -> None:
     rows = column(etas=(0.102,), epsilons=(0.1,), flow=False)
-    assert [row["eta"] for row in chosen_runs(rows)] == [0.102]
-    assert chosen_runs(column(etas=(0.1,), eta_c=None)) == []
+    assert [row["eta"] for row in chosen_trials(rows)] == [0.102]
+    assert chosen_trials(column(etas=(0.1,), eta_c=None)) == []
 
 
 def test_only_runs_that_reached_the_threshold_are_drawn(column) -> None:
     rows = column(etas=(0.05, 0.2), epsilons=(0.1,), flow=False, status="diverged")
-    assert chosen_runs(rows) == []
+    assert chosen_trials(rows) == []
 
 
 def test_the_lines_are_those_of_the_tables(run, around) -> None:
@@ -77,7 +77,7 @@ def test_a_run_that_is_excluded_ends_hollow_and_the_legend_says_why(run, around)
         (end,) = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
         assert list(end.get_xdata()) == [(STEPS - 1) * 0.2]
     shown = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
-    assert shown[-1] == "excluded (by accident)"
+    assert shown[-1] == "excluded (chance crossing)"
 
 
 def test_a_step_that_was_not_measured_is_left_out(run, around) -> None:
@@ -102,7 +102,7 @@ def test_runs_of_very_different_lengths_share_a_logarithmic_time(run, around) ->
 
 def test_without_trajectories_nothing_is_drawn(run, around) -> None:
     run.add(around)
-    assert "no run near η_c has a trajectory" in run.missing("trajectories")
+    assert "no trial near η_c has a trajectory" in run.missing("trajectories")
 
 
 def test_thinning_keeps_the_outline_of_an_oscillation() -> None:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from orchestrator.report import transition_figure
+from orchestrator.report.drawing import cycle
 from orchestrator.report.labels import title
-from orchestrator.report.style import cycle
 
 FITTED = {
     "epsilon": 0.02,
@@ -179,7 +179,7 @@ def test_marks_do_not_hide_points(column) -> None:
 
 
 def test_excluded_runs_are_hollow_on_no_line_and_named_with_their_reasons(column) -> None:
-    """Of one column two did not converge, one was not measured, and one came to ε by accident."""
+    """Of one column two did not converge, one was not measured, and one was a chance crossing."""
     rows = column(epsilons=(0.1,), etas=(0.02, 0.05, 0.08, 0.12, 0.2, 0.4))
     rows[1]["sharpness_converged"] = False
     rows[2]["sharpness_converged"] = None
@@ -195,7 +195,7 @@ def test_excluded_runs_are_hollow_on_no_line_and_named_with_their_reasons(column
         assert hollow.get_linestyle() == "None"
         assert hollow.get_color() == line.get_color() == cycle(0)["color"]
     (entry,) = [text for text in entries(figure) if text.startswith("excluded")]
-    assert entry == "excluded ($S$ not measured, $S$ not converged, by accident)"
+    assert entry == "excluded ($S$ not measured, $S$ not converged, chance crossing)"
 
 
 def test_the_band_around_the_fitted_rate_has_a_legend(column) -> None:

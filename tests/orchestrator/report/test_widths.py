@@ -86,7 +86,7 @@ def test_excluded_runs_are_hollow_and_those_without_an_end_marks_along_the_frame
     (cross,) = [line for line in sharpness.lines if line.get_marker() == "x"]
     assert list(cross.get_xdata()) == [0.4]
     shown = [text.get_text() for text in drawn.figure.legends[0].get_texts()]
-    assert {"excluded (by accident)", "diverged"} <= set(shown)
+    assert {"excluded (chance crossing)", "diverged"} <= set(shown)
 
 
 def test_labels_of_neighbouring_ticks_do_not_overlap(run, column) -> None:

@@ -1,6 +1,6 @@
 // The figures: each a function from the chosen places to what Plotly draws and what a table says.
 
-// The runs of a group of places that are kept: one trace with gaps between places, so that a
+// The trials of a group of places that are kept: one trace with gaps between places, so that a
 // thousand curves cost no more than their points.
 function traceOf(group, kept, x, y) {
   const trace = { x: [], y: [], text: [] };
@@ -19,7 +19,7 @@ function traceOf(group, kept, x, y) {
   return trace;
 }
 
-// A line for each place through the runs that count, and those that do not as hollow points beside
+// A line for each place through the trials that count, and those that do not as hollow points beside
 // it. Many lines are faint, with their medians above them.
 function curvesOf(groups, x, y, where = {}) {
   const many = groups.reduce((sum, group) => sum + group.places.length, 0) > MANY;
@@ -56,9 +56,9 @@ const hollow = (color, symbol) => ({ mode: "markers", hoverinfo: "text", meta: "
 
 // Legend entries of what is drawn besides the lines of the groups.
 function entries(some, { flow = false, critical = false } = {}) {
-  const fates = new Set(some.flatMap((place) => runsOf[place]).filter(excluded)
-    .map((run) => runs.fate[run]));
-  const reasons = marks.filter((_, fate) => fates.has(fate)).map((mark) => mark.label);
+  const found = new Set(some.flatMap((place) => runsOf[place]).filter(excluded)
+    .map((run) => runs.marker[run]));
+  const reasons = markers.filter((_, marker) => found.has(marker)).map((one) => one.label);
   const few = some.length <= FEW;
   return [
     ...(some.length > MANY ? [entry("one curve", { color: GREY, width: 0.8 }),
@@ -87,7 +87,7 @@ function medians(curve, group, where) {
   return {
     x: known.map((runs) => middle(runs.map((n) => curve.x[n]))),
     y: known.map((runs) => middle(runs.map((n) => curve.y[n]))),
-    text: known.map((runs) => `${curve.name}: median of ${runs.length} runs`),
+    text: known.map((runs) => `${curve.name}: median of ${runs.length} trials`),
     name: curve.name, legendgroup: curve.name, mode: "lines+markers", hoverinfo: "text",
     meta: "median", line: { color: group.color, width: 3 },
     marker: { color: group.color, symbol: group.symbol, size: 8, line: { color: "#fff", width: 1 } },
@@ -106,9 +106,9 @@ function wordsOf(run, place) {
     + `<br>${number(runs.steps[run])} steps${settled(run) ? "" : `<br>${outcome(run)}`}`;
 }
 
-// In words what became of a run.
+// In words what became of a trial.
 function outcome(run) {
-  const { drawn, label } = marks[runs.fate[run]];
+  const { drawn, label } = markers[runs.marker[run]];
   return { joined: "counts", hollow: `excluded: ${label}` }[drawn] ?? label;
 }
 
@@ -155,13 +155,13 @@ function levels(groups, some, measure, yaxis) {
     .map((place) => level(places[measure][place], group.color)));
 }
 
-// Runs that did not reach ε, as crosses and strokes along the upper frame of a panel.
+// Trials that did not reach ε, as crosses and strokes along the upper frame of a panel.
 function lost(some, yaxis, across = rate) {
-  return marks.map(({ drawn, label, symbol }, fate) => {
+  return markers.map(({ drawn, label, symbol }, marker) => {
     const trace = { x: [], y: [], text: [] };
     for (const place of symbol ? some : []) {
       for (const run of runsOf[place]) {
-        const at = runs.fate[run] === fate ? across(run, place) : null;
+        const at = runs.marker[run] === marker ? across(run, place) : null;
         if (at === null) continue;
         trace.x.push(at);
         trace.y.push(drawn === "above" ? 0.97 : 0.93);
@@ -175,13 +175,13 @@ function lost(some, yaxis, across = rate) {
   }).filter((one) => one.x.length);
 }
 
-// The axis of such marks over another one, and the room that they need at its end.
+// The axis of such markers over another one, and the room that they need at its end.
 const overlay = (over) => ({ overlaying: over, range: [0, 1], visible: false, fixedrange: true });
 const ROOM = 1.35;
 
 function saidOf(traces) {
   return traces.length ? `${traces.map((one) => `${one.x.length} ${one.name}`).join(", ")}: `
-    + "marks along the upper frame." : "";
+    + "markers along the upper frame." : "";
 }
 
 function runTable(some) {
@@ -335,12 +335,12 @@ function time(some, _, wanted) {
     const losses = { ...shared, y: path.train_loss, yaxis: "y2", showlegend: flow };
     if (flow) return [losses];
     const edge = { ...shared, y: path.sharpness.map((s) => s * path.eta / 2) };
-    if (marks[path.fate].drawn !== "hollow") return [edge, losses];
+    if (markers[path.marker].drawn !== "hollow") return [edge, losses];
     const ends = [edge, losses].map((whole) => ({ ...whole, ...hollow(line.color, "circle"),
       x: whole.x.slice(-1), y: whole.y.slice(-1), text: whole.text.slice(-1), showlegend: false }));
     return [edge, losses, ...ends];
   });
-  const reasons = [...new Set(descents.map((path) => marks[path.fate])
+  const reasons = [...new Set(descents.map((path) => markers[path.marker])
     .filter((mark) => mark.drawn === "hollow").map((mark) => mark.label))];
   traces.push(entry("edge of stability, S·η/2 = 1", EDGE));
   if (reasons.length) {
@@ -358,10 +358,10 @@ function time(some, _, wanted) {
       shapes: [...frames("y"), { type: "line", xref: "x domain", yref: "y", x0: 0, x1: 1, y0: 1,
         y1: 1, line: EDGE }],
     },
-    said: `Of a run at most ${data.paths.most} points are here: the lowest and the highest sharpness `
+    said: `Of a trial at most ${data.paths.most} points are here: the lowest and the highest sharpness `
       + "of every short stretch.",
     table: () => ({
-      names: ["run", "time", "S", "S·η/2", "training loss"],
+      names: ["trial", "time", "S", "S·η/2", "training loss"],
       lines: its.flatMap((path) => path.time.map((t, n) => () => [
         path.eta === null ? "flow" : `${number(path.ratio)} η_c`, number(t),
         number(path.sharpness[n]),

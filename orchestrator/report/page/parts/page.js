@@ -177,7 +177,7 @@ function makeTools(figure) {
   drag.setAttribute("aria-pressed", String(figure.dragging));
 }
 
-// The column whose runs in time are drawn: one of those that are shown.
+// The column whose trials in time are drawn: one of those that are shown.
 function chooseColumn(figure) {
   const having = new Set(data.paths.runs.map((path) => path.column));
   const choice = chosenColumns().filter((column) => having.has(column));

@@ -1,15 +1,15 @@
 // What is chosen, which columns and places that leaves, and the fragment of the address that says so.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const { axes, columns, marks, places, runs } = data;
+const { axes, columns, markers, places, runs } = data;
 const thresholds = data.epsilons.values;
 const ANY = "all";
 const FEW = 6; // curves that have levels, lines of η_c and names of their own
 const MANY = 60; // curves from which on they are thin, faint and without points
 
-// What becomes of a run is the number of its mark: those that count, those that reached ε without
+// What became of a trial is the number of its marker: those that count, those that reached ε without
 // counting, and those that did not reach it.
-const drawnAs = (...kinds) => (run) => kinds.includes(marks[runs.fate[run]].drawn);
+const drawnAs = (...kinds) => (run) => kinds.includes(markers[runs.marker[run]].drawn);
 const settled = drawnAs("joined");
 const excluded = drawnAs("hollow");
 
@@ -21,7 +21,7 @@ for (let place = 0; place < count(places.column); place++) {
 const runsOf = Array.from({ length: count(places.column) }, () => []);
 for (let run = 0; run < count(runs.place); run++) runsOf[runs.place[run]].push(run);
 
-// The threshold that most columns reached with some run, of equal ones the smallest.
+// The threshold that most columns reached with some trial, of equal ones the smallest.
 function usualThreshold() {
   const reached = thresholds.map(() => 0);
   runsOf.forEach((its, place) => {

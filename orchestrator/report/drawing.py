@@ -1,16 +1,23 @@
-"""How figures look: colours that everyone can tell apart, sizes for print, ticks for log axes."""
+"""What every figure is drawn with: its sheet and legend, colours that everyone can tell apart, axes
+with ticks, and what theory says along η.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import (
     FuncFormatter,
     LogFormatterMathtext,
@@ -20,6 +27,8 @@ from matplotlib.ticker import (
     NullLocator,
     ScalarFormatter,
 )
+
+from orchestrator.report.places import Row
 
 TEXT, SMALL = 11.0, 9.5
 """Sizes in points."""
@@ -35,6 +44,7 @@ _MARKERS = "os^DvP<"
 _NARROW = 0.35
 """Decades below which a log axis hardly differs from a linear one."""
 _LEAST_SPAN = 1e-3
+_MAGNITUDES = 10.0
 _WIDE = 9
 """Decades from which not each has a label."""
 _SUBS = (
@@ -44,9 +54,79 @@ _SUBS = (
     (2.5, (1, 2, 5)),
     (2.5, (1, 3)),
 )
-"""The numbers of a decade that have labels, where there are at most so many decades."""
+"""The numbers of a decade that have labels, up to each number of decades."""
 _WIDTH, _HEIGHT = 0.6, 1.3
 """Of a character and of a line, in units of the size of the text."""
+
+EDGE: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 2.5)), "linewidth": 1.3}
+CRITICAL: dict[str, Any] = {"color": INK, "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.2}
+FITTED: dict[str, Any] = {"color": GREY, "linestyle": "solid", "linewidth": 1.0}
+BAND: dict[str, Any] = {"color": GREY, "alpha": 0.15, "linewidth": 0}
+FLOW: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 1.5}
+"""The looks of lines, the same in every figure; that of the flow has the colour of its place."""
+
+EDGE_NAME = r"edge of stability $2/\eta$"
+
+
+def sheet(size: tuple[float, float], title: str, w_pad: float = 0.1, h_pad: float = 0.08) -> Figure:
+    """An empty figure of a size in inches under its title, which is plain text."""
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=w_pad, h_pad=h_pad))
+    figure.suptitle(title, fontsize=TEXT, parse_math=False)
+    return figure
+
+
+def key(label: str, **style: Any) -> Line2D:
+    """The entry of a legend."""
+    return Line2D([], [], label=label, **style)
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+    """The legend of all panels."""
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, fontsize=SMALL, frameon=False
+    )
+
+
+def threshold_name(epsilon: float) -> str:
+    """A threshold in a legend."""
+    return rf"$\varepsilon$ = {epsilon:g}"
+
+
+def draw_edge(axes: Axes) -> None:
+    """The curve 2/η over the whole axis of η, which must have its limits."""
+    eta = np.geomspace(*axes.get_xlim(), 200)
+    axes.plot(eta, 2 / eta, scaley=False, label=EDGE_NAME, zorder=1.5, **EDGE)
+
+
+def draw_critical(panels: Sequence[Axes], critical: tuple[float, float]) -> None:
+    """The η_c at which the flow says that the edge begins to matter: (ε, η_c)."""
+    for axes in panels:
+        axes.axvline(critical[1], zorder=1.2, label=critical_name(critical), **CRITICAL)
+
+
+def draw_kink(panels: Sequence[Axes], phase: Row) -> None:
+    """The η_c at which the sharpness of GD bends, and how well it is known."""
+    for axes in panels:
+        axes.axvline(phase["eta_c_fitted"], zorder=1.2, label=kink_name(phase), **FITTED)
+        if (interval := fitted_interval(phase)) is not None:
+            axes.axvspan(*interval, zorder=1.1, **BAND)
+
+
+def fitted_interval(phase: Row) -> tuple[float, float] | None:
+    """The bounds of the fitted η_c, None where they are not known."""
+    low, high = phase["eta_c_fitted_low"], phase["eta_c_fitted_high"]
+    return None if low is None or high is None else (low, high)
+
+
+def critical_name(critical: tuple[float, float]) -> str:
+    """The predicted η_c in a legend."""
+    epsilon, eta_c = critical
+    return rf"$\eta_c = 2/s_{{\mathrm{{gf}}}}$ = {eta_c:.3g} ({threshold_name(epsilon)})"
+
+
+def kink_name(phase: Row) -> str:
+    """The fitted η_c in a legend."""
+    return rf"$\eta_c$ fitted = {phase['eta_c_fitted']:.3g} ({threshold_name(phase['epsilon'])})"
 
 
 def cycle(number: int) -> dict[str, Any]:
@@ -66,6 +146,17 @@ def set_up_panel(axes: Axes, label: str) -> None:
         axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(True, color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def set_log_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """Make an axis logarithmic, with these limits and labels."""
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    set_log_ticks(axes.xaxis if which == "x" else axes.yaxis, low, high)
+
+
+def spans_magnitudes(values: Sequence[float]) -> bool:
+    """Whether positive values need a logarithmic axis: the largest is ten times the smallest."""
+    return 0 < _MAGNITUDES * min(values) < max(values)
 
 
 def set_log_ticks(axis: Axis, low: float, high: float, beside: Axes | None = None) -> None:
@@ -118,6 +209,15 @@ def widen_span(axes: Axes) -> None:
     if axes.get_yscale() == "linear" and high - low < least:
         middle = (low + high) / 2
         axes.set_ylim(middle - least / 2, middle + least / 2)
+
+
+def styles_of(values: Sequence[Any]) -> list[dict[str, Any]]:
+    """The colour and marker of each value: colours in order for numbers, apart for names."""
+    styles = [cycle(number) for number in range(len(values))]
+    if all(isinstance(value, (int, float)) for value in values):
+        colors = ordered_colors(len(values))
+        return [{**style, "color": color} for style, color in zip(styles, colors, strict=True)]
+    return styles
 
 
 def ordered_colors(count: int) -> list[str]:
