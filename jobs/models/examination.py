@@ -55,10 +55,10 @@ def examine(
     layout = Layout.of(network)
     _check_parameters(network)
     _refuse_shared(network, again)
-    for made in (network, again, elsewhere):
-        made.double()
-    _refuse_unlike(network, again, TWICE)
-    _refuse_unlike(network, elsewhere, ELSEWHERE)
+    network.double()
+    others = {TWICE: again.double(), ELSEWHERE: elsewhere.double()}
+    for made, other in others.items():
+        _refuse_unlike(network, other, made)
     generator = torch.Generator().manual_seed(0)
     inputs, targets = (
         torch.randn(PROBED_SAMPLES, size, dtype=torch.float64, generator=generator)
@@ -72,7 +72,9 @@ def examine(
     points = [point for point in points if math.isfinite(objective.evaluate(point).loss)]
     for point in [theta, *points]:
         _check_samples_apart(objective, point)
-        _refuse_other_outputs(objective, (again, elsewhere), point)
+        for made, other in others.items():
+            like = Objective(other, layout, half_squared_error, inputs, targets)
+            _refuse_other_outputs(objective, like, point, made)
     # Beside θ0 no unit is at its kink, as those of a layer that starts at zero may be.
     for point in points or [theta]:
         if not any(_product_is_right(objective, point, seed) for seed in range(3)):
@@ -81,7 +83,10 @@ def examine(
                 "must have a right second derivative: custom ones and detached tensors have none, "
                 "and some of torch's own have a wrong one"
             )
-    _check_dtype(objective, theta, shape, dtype)
+    # The network is left in the dtype in which it is to be used.
+    inputs, targets = inputs.to(dtype), targets.to(dtype)
+    of_dtype = Objective(network.to(dtype), layout, half_squared_error, inputs, targets)
+    _check_outputs(of_dtype, theta.to(dtype), shape)
 
 
 def _check_parameters(network: nn.Module) -> None:
@@ -100,8 +105,8 @@ def _check_parameters(network: nn.Module) -> None:
 
 def _refuse_shared(network: nn.Module, again: nn.Module) -> None:
     """Make sure that two calls made two networks: what they share keeps what was done to it."""
-    kept = {id(module) for module in network.modules() if _has_tensors(module)}
-    shared = [name for name, module in again.named_modules() if id(module) in kept]
+    ours = {id(module) for module in network.modules() if _has_tensors(module)}
+    shared = [name for name, module in again.named_modules() if id(module) in ours]
     places = {_place_of(parameter) for parameter in network.parameters()}
     shared += [name for name, p in again.named_parameters() if _place_of(p) in places - {0}]
     if shared:
@@ -141,32 +146,19 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
-def _refuse_other_outputs(
-    objective: Objective, others: tuple[nn.Module, ...], theta: Tensor
-) -> None:
-    """Make sure that networks with the same parameters and buffers compute the same."""
-    views = objective.layout.named(theta)
+def _outputs(objective: Objective, theta: Tensor, inputs: Tensor) -> Tensor:
     with torch.no_grad():
-        expected = objective.outputs(views, objective.inputs)
-        for other, made in zip(others, (TWICE, ELSEWHERE), strict=True):
-            like = Objective(
-                other, objective.layout, objective.loss_sum, objective.inputs, objective.labels
-            )
-            found = like.outputs(views, objective.inputs)
-            if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12, equal_nan=True):
-                raise NetworkError(
-                    f"{made} gave networks with other outputs for the same parameters; what they "
-                    "compute with must be drawn from PyTorch's generator alone, and depend on "
-                    "nothing else"
-                )
+        return objective.outputs(objective.layout.named(theta), inputs)
 
 
-def _check_dtype(objective: Objective, theta: Tensor, shape: Shape, dtype: torch.dtype) -> None:
-    """Make sure that the network computes in a dtype, into which it is changed."""
-    inputs, labels = objective.inputs.to(dtype), objective.labels.to(dtype)
-    module = objective.module.to(dtype)
-    like = Objective(module, objective.layout, objective.loss_sum, inputs, labels)
-    _check_outputs(like, theta.to(dtype), shape)
+def _refuse_other_outputs(objective: Objective, other: Objective, theta: Tensor, made: str) -> None:
+    """Make sure that two networks with the same parameters and buffers compute the same."""
+    found, expected = (_outputs(each, theta, each.inputs) for each in (other, objective))
+    if not torch.allclose(found, expected, rtol=1e-9, atol=1e-12, equal_nan=True):
+        raise NetworkError(
+            f"{made} gave networks with other outputs for the same parameters; what they compute "
+            "with must be drawn from PyTorch's generator alone, and depend on nothing else"
+        )
 
 
 def _typical_move(layout: Layout) -> Tensor:
@@ -181,8 +173,7 @@ def _typical_move(layout: Layout) -> Tensor:
 
 def _check_outputs(objective: Objective, theta: Tensor, shape: Shape) -> None:
     """Make sure that the outputs are a tensor of the right shape."""
-    with torch.no_grad():
-        outputs = objective.outputs(objective.layout.named(theta), objective.inputs)
+    outputs = _outputs(objective, theta, objective.inputs)
     expected = (PROBED_SAMPLES, shape.outputs)
     if not isinstance(outputs, Tensor) or outputs.shape != expected:
         found = getattr(outputs, "shape", None)
@@ -199,10 +190,8 @@ def _check_outputs(objective: Objective, theta: Tensor, shape: Shape) -> None:
 
 def _check_samples_apart(objective: Objective, theta: Tensor) -> None:
     """Make sure that the outputs of a sample are a function of the sample."""
-    views = objective.layout.named(theta)
-    with torch.no_grad():
-        together = objective.outputs(views, objective.inputs)
-        apart = torch.cat([objective.outputs(views, one[None]) for one in objective.inputs])
+    together = _outputs(objective, theta, objective.inputs)
+    apart = torch.cat([_outputs(objective, theta, one[None]) for one in objective.inputs])
     if not torch.allclose(together, apart, rtol=1e-6, atol=1e-9, equal_nan=True):
         raise NetworkError(
             "the outputs of a sample depend on the others that go through the network with it, or "

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -36,36 +37,34 @@ def user_code(failed: str) -> Iterator[None]:
     Raises:
         NetworkError: it fails, or ends the process; ``failed`` says what did.
     """
-    try:
-        with contextlib.redirect_stdout(sys.stderr), _installed_alone():
-            yield
-    except NetworkError:
-        raise
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) or _by_signal(error):
-            raise
-        raise NetworkError(f"{failed}: {said(error)}") from error
+    with _refused(failed, but=(NetworkError, KeyboardInterrupt)), _installed_alone():
+        yield
 
 
-@contextlib.contextmanager
-def user_forward(failed: str) -> Iterator[None]:
+def user_forward(failed: str) -> AbstractContextManager[None]:
     """Run code of the user many times: it may fail, but not end the process.
 
     Raises:
         NetworkError: it would have ended the process.
     """
+    return _refused(failed, but=(Exception, KeyboardInterrupt))
+
+
+@contextlib.contextmanager
+def _refused(failed: str, but: tuple[type[BaseException], ...]) -> Iterator[None]:
+    """Let other exceptions than ``but`` be NetworkErrors, unless they come from a signal."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
-    except (Exception, KeyboardInterrupt):
+    except but:
         raise
     except BaseException as error:
         if _by_signal(error):
             raise
-        raise NetworkError(f"{failed}: {said(error)}") from error
+        raise NetworkError(f"{failed}: {_said(error)}") from error
 
 
-def said(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
     """What an exception is and says."""
     kind = type(error).__name__
     if isinstance(error, SyntaxError):  # its text would have the name of a copy
