@@ -39,7 +39,7 @@ SOURCES: dict[str, Callable[[DatasetName], Source]] = {
     "cifar10": lambda name: cifar10.Cifar10(**name.options),
     **dict.fromkeys(("point", "points", "signs", "regression", "classification"), synthetic.source),
 }
-"""What makes the source of a name, by the name without options."""
+"""Constructors of sources by the name without options."""
 
 IMAGE_NETWORKS = {"cnn", "resnet", "vit"}
 ONE_OUTPUT = {"diagonal", "diagonal-difference"}
@@ -48,18 +48,18 @@ LOSSES_OF = {
     "numbers": ("mse", "mse_mean"),
     "signs": ("logistic", "mse", "mse_mean"),
 }
-"""By kind of labels, the losses that mean something."""
+"""The losses that have a meaning for each kind of labels."""
 
 KEPT = 2
-"""Loaded datasets that a process keeps: its next trial most often asks for one of them."""
+"""Loaded datasets that a process keeps: its next trial usually needs one of them."""
 
 
 def find(name: str) -> Source:
-    """The source of a dataset by its name with options, looking at nothing yet.
+    """The source of a dataset, by its name with options; no file is read.
 
     Raises:
         DatasetError: the name is unknown.
-        SpecError: the options are none that it can have.
+        SpecError: the dataset has no such options.
     """
     parsed = parse(name)
     if parsed.base not in SOURCES:
@@ -68,9 +68,9 @@ def find(name: str) -> Source:
 
 
 def check(problem: Problem, *, unseen: bool = False) -> None:
-    """Make sure that a problem's data can be loaded, by looking at its files.
+    """Make sure that a problem's data can be loaded, by reading its files.
 
-    ``unseen`` takes for granted that the files are there.
+    With ``unseen`` the files are not read, and are assumed to be there.
 
     Raises:
         DatasetError: the dataset is unknown, not there, damaged, has too few samples or not such a
@@ -102,7 +102,7 @@ def check_files(name: str) -> None:
 
 
 def errors_of(problems: Iterable[Problem], *, unseen: bool = False) -> Iterator[DatasetError]:
-    """What :func:`check` says of problems, once for all that ask for the same data."""
+    """The errors of :func:`check`, one for all problems that need the same data."""
     for problem in {_checked_fields(problem): problem for problem in problems}.values():
         try:
             check(problem, unseen=unseen)
@@ -153,7 +153,7 @@ def load(problem: Problem) -> Dataset:
 
 
 def shape(name: str) -> Shape:
-    """What of a dataset shapes a network.
+    """The shapes of a dataset that determine those of a network.
 
     Raises:
         DatasetError, SpecError: as in :func:`find`.
@@ -163,5 +163,5 @@ def shape(name: str) -> Shape:
 
 @functools.lru_cache(maxsize=KEPT)
 def _load(name: str, n_train: int, subset: str, normalization: str, where: str) -> Dataset:
-    """The data; ``where`` is asked for so that a folder elsewhere is other data."""
+    """The data; ``where`` is part of the key: another folder has other data."""
     return find(name).load(n_train, subset, normalization)

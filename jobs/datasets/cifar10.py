@@ -27,7 +27,7 @@ RECORD = 1 + PIXELS
 CONSTANTS: dict[str, Constants] = {
     "channel": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
-"""Red, green and blue over the official training images, as everybody rounds them."""
+"""Red, green and blue over the official training images, as they are commonly rounded."""
 
 _BINARY = {
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
@@ -89,7 +89,7 @@ FORMATS: dict[str, Version] = {
     "cifar-10-batches-bin": Version(".bin", _records, _read_records),
     "cifar-10-batches-py": Version("", cifar_pickle.most_images, cifar_pickle.read),
 }
-"""Versions by folder, the first folder that is there being taken."""
+"""Versions by folder; the first folder that exists is read."""
 
 
 class Cifar10(ImageFiles):
@@ -132,11 +132,11 @@ class Cifar10(ImageFiles):
                 )
 
     def files(self) -> list[Path]:
-        """Those that the images that count begin in."""
+        """The files that hold the first images."""
         return [path for path, _ in (*self._train_files(), *self._test_files())]
 
     def why_not_official(self, path: Path) -> str | None:
-        """Compared by SHA-256, and by MD5 in the python version."""
+        """By SHA-256, and by MD5 in the python version."""
         algorithm, expected = OFFICIAL_CIFAR[f"{path.parent.name}/{path.name}"].split(":")
         found = checksum(path, algorithm)
         if found == expected:
@@ -156,7 +156,7 @@ class Cifar10(ImageFiles):
         return FORMATS[self._folder.name]
 
     def _train_files(self) -> Iterator[tuple[Path, int]]:
-        """Files and how many images are wanted of each: all of them, but for the last file."""
+        """Files, and the number of images that is needed of each: all, but for the last file."""
         for number, begin in enumerate(range(0, self.pool, BATCH), start=1):
             name = f"data_batch_{number}{self._format.suffix}"
             yield self._folder / name, min(BATCH, self.pool - begin)

@@ -62,7 +62,7 @@ def read(path: Path, count: int) -> Images:
 
 
 def _classes(labels: object, most: int) -> NDArray[np.int64]:
-    """A plain list of numbers; one of lists that are named again and again could be of any size."""
+    """A plain list of numbers; nested lists that share their items could be of any size."""
     if type(labels) is not list or len(labels) > most:
         raise ValueError(f"its labels must be a list of at most {most}")
     if any(type(label) is not int for label in labels):
@@ -106,7 +106,7 @@ _BYTE_TYPE = (3, "|", None, None, None, -1, -1, 0)
 
 
 def _value_of(content: bytes) -> Any:
-    """What a pickle holds that makes values only.
+    """The value of a pickle that only makes values.
 
     Raises:
         _RefusedError: it asks for something else than values of the known form.
@@ -193,7 +193,7 @@ def _update(target: object, values: list[Any]) -> None:
 
 
 def _stand_in(function: object, arguments: object) -> _Type | _Array:
-    """What takes the place of the result of one of the two calls of the known form."""
+    """A stand-in for the result of one of the two calls of the known form."""
     if function == _Named("numpy.dtype") and arguments == ("u1", 0, 1):
         return _Type()
     if function == _Named("numpy.core.multiarray._reconstruct") and arguments == (

@@ -14,7 +14,7 @@ from jobs.datasets.source import DatasetError, Shape
 
 
 class EmbeddedImages(ImageSource):
-    """Images of which the test set is what follows the pool.
+    """Images in one file: first the pool, then the test set.
 
     ``known`` is the digest of all of them; others are refused only where they are
     read, which takes a second. The package is not imported, which would take several.
@@ -65,7 +65,7 @@ class EmbeddedImages(ImageSource):
         return self._parts()[1]
 
     def _parts(self) -> tuple[Images, Images]:
-        """Pool and test set, once they are known to be the right ones."""
+        """Pool and test set; raises DatasetError where their digest is not ``known``."""
         images = self.read()
         pool, test = (
             Images(images.pixels[part], images.labels[part])

@@ -102,7 +102,7 @@ class ImageFiles(ImageSource):
         """What is wrong with a file that is not proved to be the official one; None where it is."""
 
     def check_content(self) -> None:
-        """Make sure that the files are official, or have the content that the name has a digest of.
+        """Make sure that the files are official, or have the content whose digest the name has.
 
         Files are read once in a process, as long as they do not change.
         """
@@ -145,7 +145,7 @@ def content_digest(pool: Images, test: Images) -> str:
 
 
 def once(files: list[Path], what: tuple[str, str], ask: Callable[[], Any]) -> Any:
-    """An answer about files, asked for again only when one of them has changed."""
+    """The answer of ``ask`` about files, computed once until one of them changes."""
     states = ((str(path), path.stat()) for path in files)
     key = (*what, *((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in states))
     if key not in _answers:

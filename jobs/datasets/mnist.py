@@ -31,7 +31,7 @@ MNIST_CONSTANTS: Mapping[str, Constants] = dict.fromkeys(
 FASHION_CONSTANTS: Mapping[str, Constants] = dict.fromkeys(
     ("scalar", "channel"), ((0.2860,), (0.3530,))
 )
-"""Over all pixels of the official training images, as everybody rounds them."""
+"""Over all pixels of the official training images, as they are commonly rounded."""
 
 SMALLEST_CLASS = {"mnist": 5_421, "fashion-mnist": 6_000}
 """Of the official training images: MNIST's rarest digit is 5; those of Fashion-MNIST are equal."""

@@ -1,4 +1,4 @@
-"""What a source of samples offers, and the errors of asking for what is not there."""
+"""What a source of samples offers, its values, and the digests of samples and files."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a dataset shapes a network.
+    """The shapes of a dataset that determine those of a network.
 
     Attributes:
         input: of one sample: (features,), or (channels, height, width) of an image.
         outputs: of the network.
-        kind: what the labels are: class numbers, numbers to be met, or ±1.
+        kind: what the labels are: class numbers, numbers to be fitted, or ±1.
     """
 
     input: tuple[int, ...]

@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 
 
 class Synthetic(Source):
-    """Given training samples, or as many Gaussian ones as are asked for.
+    """Training samples that are given, or Gaussian ones that are drawn.
 
     Args:
         kind: of the labels: numbers ⟨β*, x⟩, or their signs, where 0 counts as positive.
@@ -88,8 +88,8 @@ class Synthetic(Source):
         return Dataset(self._samples(x, y), test, self._digest(n_train))
 
     def _digest(self, n_train: int) -> str:
-        """That of what is given and of how the rest is drawn: the test inputs take a factorisation,
-        whose rounding depends on the machine.
+        """The digest of the given numbers and of how the rest is drawn: the test inputs come from a
+        factorisation, whose rounding depends on the machine.
         """
         given = [each for each in (self.truth, self.x, self.y) if each is not None]
         counts = np.array([n_train, self.seed, TESTED], np.int64)

@@ -1,4 +1,4 @@
-"""Architectures by name. No layer here makes the loss anything but a sum over samples."""
+"""Architectures by name. The loss of each is a sum over samples."""
 
 from __future__ import annotations
 

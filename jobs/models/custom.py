@@ -199,7 +199,7 @@ def _module_of(file: str, digest: str, second: bool) -> ModuleType:
 def _arguments(
     name: NetworkName, factory: Callable[..., object], problem: Problem, shape: Shape
 ) -> dict[str, Any]:
-    """Of what there is to pass, what the factory names in its signature."""
+    """The arguments that the factory names in its signature."""
     known = {
         **{field: getattr(problem, field) for field in FACTORY_ARGUMENTS},
         "shape": shape.input,

@@ -93,7 +93,7 @@ def _check_parameters(network: nn.Module) -> None:
     """Make sure that there are trainable parameters, all of them finite real numbers."""
     trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     if not any(parameter.numel() for _, parameter in trained):
-        raise NetworkError("it has no trainable parameters; it must have one at least")
+        raise NetworkError("it has no trainable parameters; it must have at least one")
     for name, parameter in trained:
         if not parameter.is_floating_point():
             raise NetworkError(
@@ -104,7 +104,7 @@ def _check_parameters(network: nn.Module) -> None:
 
 
 def _refuse_shared(network: nn.Module, again: nn.Module) -> None:
-    """Make sure that two calls made two networks: what they share keeps what was done to it."""
+    """Make sure that two calls made two networks: a shared part keeps changes."""
     ours = {id(module) for module in network.modules() if _has_tensors(module)}
     shared = [name for name, module in again.named_modules() if id(module) in ours]
     places = {_place_of(parameter) for parameter in network.parameters()}

@@ -1,4 +1,4 @@
-"""Networks whose layers follow one another: ``fcn``, ``cnn``, and the two diagonal ones."""
+"""Networks without residual branches: ``fcn``, ``cnn``, and the two diagonal ones."""
 
 from __future__ import annotations
 

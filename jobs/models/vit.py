@@ -22,7 +22,7 @@ PATCH = 4
 HEAD = 64
 WIDTH_OF_A_HEAD = 8
 LONGEST = 10_000.0
-"""Of the wavelengths of the positions, in units of 2π patches."""
+"""The longest wavelength of the positions, in units of 2π patches."""
 
 
 class Patches(nn.Module):
@@ -55,7 +55,7 @@ class Positions(nn.Module):
 
 
 class Attention(nn.Module):
-    """Of all tokens to all tokens, on normalised tokens, without biases."""
+    """Attention of all tokens to all tokens, on normalised tokens, without biases."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from jobs.spec.values import SpecError, nearest
 
 MOST_FEATURES = 1_000
-"""Of a synthetic sample: the test set of 10,000 samples is then 80 MB."""
+"""Features of a synthetic sample: the test set of 10,000 samples is then 80 MB."""
 MOST_CHARACTERS = 10_000
-"""Of a name: it stands in every row of its trials."""
+"""Length of a name, which is in every row of its trials."""
 
 Read = Callable[[object], Any]
 """From a literal to the value that is kept; raises ValueError or TypeError where it has none."""
@@ -74,7 +74,7 @@ def _whole(least: int, most: int) -> Read:
 
 
 def _count(most: int) -> Option:
-    """How many samples of a file's beginning count, where not all do."""
+    """The number of samples to read, from the beginning of a file."""
     return Option(_whole(1, most), f"a whole number from 1 to {most}", most)
 
 
@@ -131,7 +131,7 @@ EXAMPLES = {
     "regression": "regression(features=4, informative=2, seed=0)",
     "classification": "classification(features=4, informative=2, seed=0)",
 }
-"""Of datasets that must have options."""
+"""Examples of datasets that must have options."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _read(text: str, base: str, name: str, given: dict[str, object]) -> Any:
 
 
 def _disagreement(base: str, options: Mapping[str, Any]) -> str | None:
-    """What the dataset would have to have where its options do not fit each other."""
+    """What would be right where the options do not fit each other; None where they do."""
     if base in ("regression", "classification") and options["informative"] > options["features"]:
         return f"informative of at most {options['features']}, its features"
     if "truth" in options:

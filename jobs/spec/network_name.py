@@ -43,7 +43,7 @@ class NetworkName:
 
     @property
     def short(self) -> str:
-        """What people call it, which other content may be called too."""
+        """The name without arguments and digest, which files with other content may share."""
         return f"{self.file}:{self.factory}"
 
     @property
@@ -79,7 +79,7 @@ def custom_network(architecture: str) -> NetworkName | None:
 
 
 def short_name(architecture: str) -> str:
-    """An architecture as people call it: a custom network without arguments and digest."""
+    """An architecture for people to read: a custom network without arguments and digest."""
     found = network_name(architecture)
     return architecture if found is None else found.short
 
@@ -128,7 +128,7 @@ def _parameters(body: list[ast.stmt], value: ast.expr) -> list[str] | None:
 
 
 def _of_partial(body: list[ast.stmt], call: ast.Call) -> list[str] | None:
-    """Of what is left of a function of which some arguments are bound."""
+    """The parameters of a function that ``partial`` leaves unbound."""
     bound = {keyword.arg for keyword in call.keywords}
     if None in bound or any(isinstance(each, ast.Starred) for each in call.args) or not call.args:
         return None

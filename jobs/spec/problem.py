@@ -29,19 +29,19 @@ SIZES: dict[str, dict[str, Any]] = {
     "diagonal": {"width": None, "depth": 2, "activation": None},
     "diagonal-difference": {"width": None, "depth": 2, "activation": None},
 }
-"""What a problem has that does not say it; None for what its architecture has not got at all."""
+"""Defaults by architecture; None where the architecture has no such size."""
 
 CUSTOM_NETWORK_SIZES: dict[str, Any] = {"width": 64, "depth": 2, "activation": "relu"}
-"""The same for custom networks whose factory takes it."""
+"""Defaults of custom networks whose factory takes these."""
 
 UNSEEDED = ("diagonal", "diagonal-difference")
-"""Networks whose initial parameters are no draws."""
+"""Networks whose initial parameters are not random."""
 
 LEAST_DEPTH = {"cnn": 1, "resnet": 1, "vit": 1, "diagonal": 2, "diagonal-difference": 2}
 """A fully connected network of depth 0 is the linear model."""
 
 WIDTH_STEP = {"resnet": 8, "vit": 8}
-"""Of what the width is a multiple: residual networks normalise 8 groups of channels, and a vision
+"""The width is a multiple of this: residual networks normalise 8 groups of channels, and a vision
 transformer has a head for every 8 of its width."""
 
 MOST_TRAIN = 10_000_000
@@ -59,14 +59,14 @@ NORMALIZED: dict[str, str] = {
     "fashion-mnist": "scalar",
     "cifar10": "feature",
 }
-"""How a dataset is standardised where the problem does not say it; others are taken as they are."""
+"""Default standardisation of datasets; that of others is ``none``."""
 
 ONE_CHANNEL = ("mnist-mini", "digits", "mnist", "fashion-mnist")
 """Datasets of which ``channel`` is the same as ``scalar``."""
 
 
 def default_normalization(dataset: str) -> str:
-    """How the inputs of a dataset are standardised where a problem does not say it."""
+    """The default standardisation of a dataset's inputs."""
     return NORMALIZED.get(dataset.partition("(")[0], "none")
 
 
@@ -218,7 +218,7 @@ class Problem:
 
 
 def sizes(problem: Problem) -> str:
-    """Width and depth in words, ``of width 8 and depth 2``: those of the two that there are."""
+    """Width and depth in words, ``of width 8 and depth 2``, each where it is not None."""
     said = {"width": problem.width, "depth": problem.depth}
     words = [f"{name} {value}" for name, value in said.items() if value is not None]
     return f"of {' and '.join(words)}" if words else ""

@@ -20,7 +20,7 @@ FURTHER_MEASURES = (
 """What can be measured at every crossing besides the columns of its row."""
 
 PROBES, PERTURBATION = 100, 0.1
-"""How many probes, and which ρ, where they are needed and not said."""
+"""Defaults of the number of probes and of ρ, where they are needed."""
 
 MOST_THRESHOLDS = 1_000
 """Each trial has a row and a measurement of its own at every threshold that it reaches."""
@@ -32,7 +32,7 @@ MOST_EIGENVALUES = 100
 """Memory bounds them: of each, four vectors of θ's length are kept, and their images."""
 
 PROBED = ("trace", "frobenius", "average_sharpness")
-"""Those of them that are means over random vectors."""
+"""The further measures that are means over random vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Official dataset files: what they are, how they get here, and whether they are what they were."""
+"""Official dataset files: their checksums, downloading them, and checking those that are there."""
 
 from orchestrator.data.download import DownloadError
 from orchestrator.data.fetch import Fetched, fetch

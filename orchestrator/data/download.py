@@ -35,15 +35,15 @@ LONGEST_WAIT = 60.0
 """Seconds that a busy server is waited for at most, whatever it asks for."""
 
 Watch = Callable[[int], None]
-"""Is told how many bytes are there."""
+"""Called with the number of bytes that have arrived."""
 
 
 class DownloadError(Exception):
-    """A file that could not be had as it must be; says what was in the way."""
+    """A file that could not be downloaded; says why."""
 
 
 class _MirrorError(Exception):
-    """Why a mirror does not give the file, to be asked no more."""
+    """Why a mirror does not give the file; it is not asked again."""
 
 
 class _BrokenOffError(Exception):
@@ -189,7 +189,7 @@ def _length(file: io.FileIO) -> int:
 
 @contextmanager
 def _network() -> Iterator[None]:
-    """Errors of the network by what can be done about them; nothing else is done within.
+    """Turn network errors into those below; nothing else may be done within.
 
     Raises:
         _BrokenOffError: the connection is lost, or the server is busy.

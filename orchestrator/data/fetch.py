@@ -23,7 +23,7 @@ from orchestrator.data.official import (
 )
 
 Watch = Callable[[str, int, int], None]
-"""Is told of a file's name, the bytes that are there, and the bytes of the whole."""
+"""Called with a file's name, the bytes that have arrived, and the bytes of the whole."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def fetch(
     mirror: str | None = None,
     watch: Watch = lambda name, done, size: None,
 ) -> Fetched:
-    """Bring a dataset's official files to a data root, but for those that are there.
+    """Bring a dataset's official files to a data root, except those that are there.
 
     ``mirror`` is the beginning of an address that is tried before the official ones. A file of the
     user's own is never touched.
 
     Raises:
-        DownloadError: an archive could not be had, a file that is there is not the official one,
-            or the data root cannot be written to.
+        DownloadError: an archive could not be downloaded, a file that is there is not the official
+            one, or the data root cannot be written to.
     """
 
     def get(archive: Archive, target: Path) -> None:
@@ -75,7 +75,7 @@ Get = Callable[[Archive, Path], None]
 
 
 def _packed_files(dataset: str, root: Path, get: Get) -> int:
-    """Bring the packed files that are not there, packed or not; how many."""
+    """Download the files that are not there, packed or not; returns their number."""
     downloaded = 0
     files = list(check(dataset, root))
     for archive, file in zip(OFFICIAL[dataset].archives, files, strict=True):
@@ -88,7 +88,7 @@ def _packed_files(dataset: str, root: Path, get: Get) -> int:
 
 
 def _unpacked_files(dataset: str, root: Path, folder: Path, get: Get) -> Fetched:
-    """Bring the files of a dataset whose only archive is a tar file, unless they are there."""
+    """Download and unpack a dataset whose only archive is a tar file, unless it is there."""
     official = OFFICIAL[dataset]
     if anything_there(dataset, root):
         files = list(check(dataset, root))
@@ -153,7 +153,7 @@ def _unpack(path: Path, folder: Path) -> None:
 
 
 def _refuse_wrong(file: CheckedFile) -> None:
-    """Make sure that a file is the official one; to replace it is the user's to do."""
+    """Make sure that a file is the official one; only the user may replace it."""
     if file.problem is None:
         return
     whose = f"{file.file} of dataset {file.dataset}"

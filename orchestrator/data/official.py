@@ -1,4 +1,4 @@
-"""The official files of datasets: where they are published, and whether those here are they.
+"""The official files of datasets: where they are published, their checksums, and their check.
 
 The SHA-256 of archives and of MNIST's unpacked files are found alike in many public projects, and
 belong to the files whose MD5 the authors or torchvision publish. Fashion-MNIST's unpacked files
@@ -90,7 +90,7 @@ OFFICIAL: dict[str, Official] = {
         cifar10.OFFICIAL_CIFAR,
     ),
 }
-"""By dataset."""
+"""The official files by dataset."""
 
 MISSING = "missing"
 HEADER = "header and size only"
@@ -112,7 +112,7 @@ class CheckedFile:
 
 
 def check(dataset: str, root: Path) -> Iterator[CheckedFile]:
-    """Every file that the whole dataset needs, in a data root, checked; reads them all."""
+    """Check every file of a whole dataset in a data root; reads them all."""
     source = find(dataset)
     if isinstance(source, EmbeddedImages):
         there = importlib.util.find_spec(source.package) is not None

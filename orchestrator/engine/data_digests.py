@@ -11,7 +11,7 @@ from orchestrator.store import query
 from orchestrator.sweep import Column, SweepError
 
 DataKey = tuple[str, int, str, str]
-"""What of a problem says which samples it reads: dataset, n_train, subset and normalization."""
+"""The fields of a problem that determine its samples: dataset, n_train, subset, normalization."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class DataDigest:
 
 
 DataDigests = Mapping[DataKey, Sequence[DataDigest]]
-"""The different digests that trials read, by what they read under, the first one first."""
+"""The different digests that trials read under each key, the earliest first."""
 
 
 class OtherDataError(ValueError):
@@ -37,7 +37,7 @@ def data_key(problem: Problem) -> DataKey:
 
 
 def read_data_digests(run: Path) -> DataDigests:
-    """The different digests in the rows of a run directory, those of before digests left out."""
+    """The different digests in the rows of a run directory, where the rows have one."""
     found: dict[DataKey, list[DataDigest]] = {}
     if not (run / "trials").is_dir():
         return found

@@ -23,11 +23,11 @@ _network_of = attrgetter(
     "base_width",
     "dtype",
 )
-"""What of a problem makes its network, but for its initial scale."""
+"""The fields of a problem that determine its network, except the initial scale."""
 
 
 def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list[Column]]]:
-    """Why networks of these columns cannot be made, or have no such parameterization, and whose.
+    """Why networks cannot be made or have no such parameterization, each with its columns.
 
     Each distinct network is tried once. Fully connected and diagonal networks in the standard
     parameterization need no trial, and no torch.

@@ -28,10 +28,10 @@ _KEYS = ("architecture", "problem.architecture")
 
 
 def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
-    """What a sweep file says, every custom network named with the digest of its file and with the
-    arguments that its factory takes.
+    """The content of a sweep file, with every custom network named with the digest of its file and
+    with the arguments that its factory takes.
 
-    Files are looked for from ``folder``, where the sweep file lies, and are made known to this
+    Files are looked for from ``folder``, where the sweep file lies, and are registered in this
     process; none is run. One that is named with its digest may lie in the folder's ``models`` too.
 
     Raises:
@@ -42,7 +42,7 @@ def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
 
 
 def placed(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
-    """What a sweep file in a folder says, for readers that look for its networks elsewhere."""
+    """The content of a sweep file in a folder, for readers whose paths start elsewhere."""
 
     def place(value: str, named: NetworkName) -> str:
         return str(dataclasses.replace(named, file=str((folder / named.file).resolve())))
@@ -134,7 +134,7 @@ def _named(value: str, named: NetworkName, folder: Path) -> str:
 
 
 def _arguments(value: str, source: bytes, named: NetworkName) -> tuple[str, ...]:
-    """What the factory takes by its source."""
+    """The arguments of the factory, from the source."""
     try:
         arguments = factory_arguments(source, named.factory)
     except SyntaxError as error:
