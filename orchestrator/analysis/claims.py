@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.analysis.crossing_statements import FALLING
 from orchestrator.analysis.run import judged
+from orchestrator.analysis.statements import FALLING, finding
 from orchestrator.analysis.verdict import UNDECIDED
 
 
@@ -118,8 +118,8 @@ def verdicts(experiment: str, trials: pa.Table, measures: pa.Table) -> Iterator[
             for name, value in chosen:
                 rows = rows.filter(pc.equal(rows[name], value))
             known[chosen] = judged(rows, measures)[1]
-        statement = known[chosen][claim.statement_id]
-        found = (statement if claim.holds else statement.contrary()).finding()
+        evaluated = known[chosen][claim.statement_id]
+        found = finding(claim.statement_id, evaluated, contrary=not claim.holds)
         read_off = {name: found[name] for name in ("verdict", "numbers", "n_holds", "n_decided")}
         yield ClaimVerdict(experiment, claim.sentence, claim.statement_id, **read_off)
 

@@ -6,7 +6,6 @@ without further measures, nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +14,7 @@ import pyarrow.compute as pc
 
 from jobs.spec import SpecError
 from jobs.spec.dataset_name import parse
-from orchestrator.analysis.bounds import (
-    ABOVE,
-    APART,
-    BELOW,
-    DEEP_ENOUGH,
-    FALLEN,
-    LEAST_FOR_VALLEY,
-    SAME_NORM,
-    SAME_SHARPNESS,
-    TRUTH,
-)
+from orchestrator.analysis.bounds import ABOVE, BELOW, LEAST_FOR_VALLEY
 from orchestrator.analysis.crossings import GdRows, Places
 from orchestrator.analysis.grouped import (
     Codes,
@@ -41,20 +30,12 @@ from orchestrator.analysis.grouped import (
     together,
 )
 from orchestrator.analysis.phase import growth
-from orchestrator.analysis.statements import PLACES, Statement
+from orchestrator.analysis.statements import FALLING, Evaluation
 
 READ = ("steps", "distance_from_init", "distance_from_flow")
 """What these statements need of ``trials`` besides what the table of phases does."""
 
 READ_MEASURES = ("trial_id", "epsilon", "point", "measure", "layer", "value")
-
-FALLING = {
-    "trace": "trace",
-    "frobenius": "Frobenius norm",
-    "adaptive_sharpness": "adaptive sharpness",
-    "average_sharpness": "average sharpness",
-}
-"""The further measures of which it is asked whether they fall above η_c."""
 
 
 @dataclass(frozen=True)
@@ -81,46 +62,39 @@ class _Gd:
 
 def of_crossings(
     trials: pa.Table, measures: pa.Table, places: Places, gd: GdRows, phase: pa.Table
-) -> Iterator[Statement]:
+) -> dict[str, Evaluation]:
     """The statements; ``measures`` needs the columns :data:`READ_MEASURES`."""
     predicted, fitted = numbers(phase["eta_c"]), numbers(phase["eta_c_fitted"])
     of_gd = _Gd(gd.included(), np.where(np.isfinite(predicted), predicted, fitted))
-    yield from _of_flow(trials, places, of_gd)
-    yield _stops_early(trials, of_gd.rows)
-    yield from _of_risk(trials, places, of_gd, numbers(phase["eta_best"]))
-    yield from _of_measures(trials, measures, of_gd)
+    return {
+        "stops_early": _stops_early(trials, of_gd.rows),
+        **_of_flow(trials, places, of_gd),
+        **_of_risk(trials, places, of_gd.rows, numbers(phase["eta_best"])),
+        **_of_measures(trials, measures, of_gd),
+    }
 
 
-def _of_flow(trials: pa.Table, places: Places, gd: _Gd) -> Iterator[Statement]:
-    for statement_id, name, values, flow, bound in (
-        ("flow_sharpness", "sharpness", gd.rows.sharpness, places.flow_sharpness, SAME_SHARPNESS),
-        ("flow_norm", "ℓ1 norm", gd.rows.l1_norm, places.flow_l1, SAME_NORM),
-    ):
-        off = np.abs(values / flow[gd.rows.place] - 1)
-        yield Statement(
-            statement_id,
-            f"Below η_c the final {name} of every trial is the flow's.",
-            f"largest relative difference of the {name} from the flow's",
-            gd.largest(np.where(gd.ratio < BELOW, off, np.nan)),
-            0.0,
-            bound,
+def _of_flow(trials: pa.Table, places: Places, gd: _Gd) -> dict[str, Evaluation]:
+    rows, below = gd.rows, gd.ratio < BELOW
+    sharpness, norm = (
+        gd.largest(np.where(below, np.abs(values / flow[rows.place] - 1), np.nan))
+        for values, flow in (
+            (rows.sharpness, places.flow_sharpness),
+            (rows.l1_norm, places.flow_l1),
         )
+    )
     apart, way = (
-        numbers(trials[name])[gd.rows.row] for name in ("distance_from_flow", "distance_from_init")
+        numbers(trials[name])[rows.row] for name in ("distance_from_flow", "distance_from_init")
     )
-    there = gd.there(apart)
     share = np.where((gd.ratio < 1) & (way > 0), apart / np.where(way > 0, way, np.nan), np.nan)
-    yield Statement(
-        "apart_from_flow",
-        "Below η_c GD is apart from the flow at equal time.",
-        "largest distance from the flow over that from θ0",
-        gd.largest(share)[there],
-        APART,
-        where=f"{PLACES} with distances from the flow",
-    )
+    return {
+        "flow_sharpness": Evaluation(sharpness),
+        "flow_norm": Evaluation(norm),
+        "apart_from_flow": Evaluation(gd.largest(share)[gd.there(apart)]),
+    }
 
 
-def _stops_early(trials: pa.Table, gd: GdRows) -> Statement:
+def _stops_early(trials: pa.Table, gd: GdRows) -> Evaluation:
     """Of each trial between neighbouring thresholds that it did not cross in one step."""
     known = gd.chosen(np.isfinite(gd.l1_norm))
     epsilon, steps = (numbers(trials[name])[known.row] for name in ("epsilon", "steps"))
@@ -134,48 +108,24 @@ def _stops_early(trials: pa.Table, gd: GdRows) -> Statement:
     before, after = before[later], after[later]
     ratio = known.l1_norm[after] / known.l1_norm[before]
     least = extremes(ratio, column[after], n_columns)[0][several]
-    return Statement(
-        "stops_early",
-        "Stopped at a looser threshold, the same trial of GD has a smaller ℓ1 norm.",
-        "least ℓ1 over that at the next looser ε",
-        least,
-        1.0,
-        None,
-        np.where(np.isnan(least), np.nan, least > 1),
-        "columns at several thresholds",
-    )
+    return Evaluation(least, np.where(np.isnan(least), np.nan, least > 1))
 
 
-def _of_risk(trials: pa.Table, places: Places, gd: _Gd, best: Numbers) -> Iterator[Statement]:
-    known = gd.rows.chosen(np.isfinite(gd.rows.test_loss))
-    n = np.bincount(known.place, minlength=len(places))
+def _of_risk(trials: pa.Table, places: Places, gd: GdRows, best: Numbers) -> dict[str, Evaluation]:
+    known, n_places = gd.chosen(np.isfinite(gd.test_loss)), len(places)
+    n = np.bincount(known.place, minlength=n_places)
     truth = _edge_of_truth(trials, places)
-    there = np.isfinite(truth)
-    yield Statement(
-        "best_at_the_truth",
-        "The test loss is least at η* = 2/S(β*), where the edge goes through the truth.",
-        "best η over 2/S(β*)",
-        np.where(n >= LEAST_FOR_VALLEY, best / truth, np.nan)[there],
-        *TRUTH,
-        where=f"{PLACES} with a known truth β*",
-    )
+    at_truth = np.where(n >= LEAST_FOR_VALLEY, best / truth, np.nan)[np.isfinite(truth)]
     known = known.chosen(np.isfinite(known.l1_norm))
-    n_known = np.bincount(known.place, minlength=len(places))
+    n_known = np.bincount(known.place, minlength=n_places)
     least, at_least_norm, at_least_sharpness = (
-        at(known.test_loss, firsts([key, known.eta], known.place, len(places)))
+        at(known.test_loss, firsts([key, known.eta], known.place, n_places))
         for key in (known.test_loss, known.l1_norm, known.sharpness)
     )
     lower = np.fmin(at_least_norm, at_least_sharpness)
     share = np.where(lower > 0, least / np.where(lower > 0, lower, np.nan), 1.0)
-    yield Statement(
-        "neither_is_best",
-        "Neither the least ℓ1 norm nor the least sharpness has the least test loss.",
-        "least test loss over the lower one of those at the least norm and the least S",
-        np.where(n_known >= LEAST_FOR_VALLEY, share, np.nan)[n > 0],
-        0.0,
-        1 / (1 + DEEP_ENOUGH),
-        where=f"{PLACES} with a test loss",
-    )
+    share = np.where(n_known >= LEAST_FOR_VALLEY, share, np.nan)[n > 0]
+    return {"best_at_the_truth": Evaluation(at_truth), "neither_is_best": Evaluation(share)}
 
 
 def _edge_of_truth(trials: pa.Table, places: Places) -> Numbers:
@@ -199,39 +149,23 @@ def _edge_of(dataset: str) -> float:
     return 2 / float(sharpness(np.atleast_2d(options["x"]), options["truth"]))
 
 
-def _of_measures(trials: pa.Table, measures: pa.Table, gd: _Gd) -> Iterator[Statement]:
-    measured = _Measured(trials, measures, gd.rows.row)
+def _of_measures(trials: pa.Table, measures: pa.Table, gd: _Gd) -> dict[str, Evaluation]:
+    measured, n, place = _Measured(trials, measures, gd.rows.row), len(gd.eta_c), gd.rows.place
     norm = measured.values("l1_norm", "mid")
-    there = gd.there(norm)
-    some = np.isfinite(norm) & (gd.ratio > 1)
-    place, no_level = gd.rows.place[some], np.full(len(gd.eta_c), np.nan)
-    rise = growth(gd.rows.eta[some], norm[some], place, gd.eta_c, no_level)
-    slope = rise["l1_slope"] * gd.eta_c / medians(norm[some], place, len(gd.eta_c))
-    yield Statement(
-        "midpoint_norm_rises",
-        "Above η_c the ℓ1 norm of the mean of the last two iterates rises with η.",
-        "rise per η_c relative to the median norm above",
-        np.where(np.isfinite(rise["l1_rises"]), slope, np.nan)[there],
-        0.0,
-        None,
-        rise["l1_rises"][there],
-        f"{PLACES} with norms of the midpoint",
-    )
-    for name, words in FALLING.items():
+    there, some = gd.there(norm), np.isfinite(norm) & (gd.ratio > 1)
+    level = medians(norm[some], place[some], n)
+    rise = growth(gd.rows.eta[some], norm[some], place[some], gd.eta_c, level)
+    rises = rise["l1_rises"][there]
+    slope = np.where(np.isnan(rises), np.nan, (rise["l1_slope"] * gd.eta_c / level)[there])
+    found = {"midpoint_norm_rises": Evaluation(slope, rises)}
+    for name in FALLING:
         values = measured.values(name, "end")
-        there = gd.there(values)
-        below, above = (np.isfinite(values) & side for side in (gd.ratio < BELOW, gd.ratio > ABOVE))
-        level = medians(values[below], gd.rows.place[below], len(gd.eta_c))
-        last = firsts([-gd.rows.eta[above]], gd.rows.place[above], len(gd.eta_c))
-        yield Statement(
-            f"{name}_falls",
-            f"Above η_c the {words} is smaller than below.",
-            f"{words} at the largest η over the median below η_c",
-            (at(values[above], last) / level)[there],
-            0.0,
-            FALLEN,
-            where=f"{PLACES} with a measured {words}",
-        )
+        known = np.isfinite(values)
+        below, above = known & (gd.ratio < BELOW), known & (gd.ratio > ABOVE)
+        last = firsts([-gd.rows.eta[above]], place[above], n)
+        ratio = at(values[above], last) / medians(values[below], place[below], n)
+        found[f"{name}_falls"] = Evaluation(ratio[gd.there(values)])
+    return found
 
 
 class _Measured:

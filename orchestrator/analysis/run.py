@@ -16,7 +16,7 @@ from orchestrator.analysis.crossing_statements import READ_MEASURES, of_crossing
 from orchestrator.analysis.crossings import READ, excluded_table, read
 from orchestrator.analysis.dependence import dependence_table
 from orchestrator.analysis.phase import PhaseRow, phase_rows, phase_table
-from orchestrator.analysis.statements import Statement, findings_table, of_tables
+from orchestrator.analysis.statements import Evaluation, findings_table, of_tables
 from orchestrator.analysis.trends import trends_table
 from orchestrator.analysis.valleys import over_seeds
 from orchestrator.store import ANALYSIS, Store, StoreError, write_table
@@ -76,19 +76,18 @@ def compute(run: Path) -> Analysis:
 
 def judged(
     trials: pa.Table, measures: pa.Table
-) -> tuple[dict[str, pa.Table], dict[str, Statement]]:
-    """The tables of an analysis by name, and the statements that its findings are of by id.
+) -> tuple[dict[str, pa.Table], dict[str, Evaluation]]:
+    """The tables of an analysis by name, and the evaluated statements by id.
 
     ``trials`` needs the columns :data:`READ_TRIALS`, ``measures`` :data:`READ_MEASURES`.
     """
     places, gd = read(trials)
-    found, valleys = over_seeds(trials, places, gd)
-    phase = phase_table(places, gd, found)
+    of_places, valleys = over_seeds(trials, places, gd)
+    phase = phase_table(places, gd, of_places)
     tables = {"phase": phase, "excluded": excluded_table(trials, gd), "valleys": valleys}
     tables |= across(trials, phase)
-    statements = [*of_tables(tables), *of_crossings(trials, measures, places, gd, phase)]
-    tables["findings"] = findings_table(statements)
-    return tables, {one.statement_id: one for one in statements}
+    found = of_tables(tables) | of_crossings(trials, measures, places, gd, phase)
+    return tables | {"findings": findings_table(found)}, found
 
 
 def across(trials: pa.Table, phase: pa.Table) -> dict[str, pa.Table]:

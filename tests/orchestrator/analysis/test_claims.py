@@ -11,11 +11,10 @@ import pyarrow as pa
 import pytest
 
 from jobs.spec import Problem, Protocol
-from orchestrator.analysis import crossing_statements, statements
+from orchestrator.analysis import statements
 from orchestrator.analysis.claims import CLAIMS, undecided, verdicts
 from orchestrator.analysis.paper_tables import EXPERIMENTS, PaperTables
 from orchestrator.analysis.run import judged
-from orchestrator.analysis.statements import Statement
 from orchestrator.analysis.verdict import FAILS, HOLDS, UNDECIDED
 from orchestrator.store import MEASURES, PROBLEM_FIELDS, TRIALS
 from orchestrator.sweep import Column, EtaGrid, Resources
@@ -116,14 +115,11 @@ def tables(*places: At) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def statement(name: str, *places: At) -> Statement:
-    """A statement about places; ``not`` before its name asks for the contrary."""
-    found = judged(*tables(*places))[1][name.removeprefix("not ")]
-    return found.contrary() if name.startswith("not ") else found
-
-
 def finding(name: str, *places: At) -> dict[str, Any]:
-    return statement(name, *places).finding()
+    """The row of a statement about places; ``not`` before its name asks for the contrary."""
+    statement_id = name.removeprefix("not ")
+    found = judged(*tables(*places))[1][statement_id]
+    return statements.finding(statement_id, found, contrary=name != statement_id)
 
 
 def holds(name: str, *places: At) -> bool | None:
@@ -198,7 +194,7 @@ CASES: dict[str, tuple[list[At], list[At]]] = {
     "not valley": (seeds(valley=False), seeds()),
     **{
         f"{name}_falls": (measured(name, rising=False), measured(name, rising=True))
-        for name in crossing_statements.FALLING
+        for name in statements.FALLING
     },
     "apart_from_flow": ([place(apart=0.5)], [place(apart=0.01)]),
     "best_at_the_truth": (point(), point(s_gf=8.0)),
@@ -238,20 +234,12 @@ def test_every_statement_can_be_true_and_false_and_undecided(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "tolerance", "module"),
-    [
-        ("flat_below", "FLAT", statements),
-        ("norm_flat", "SAME_NORM", statements),
-        ("flow_sharpness", "SAME_SHARPNESS", crossing_statements),
-        ("flow_norm", "SAME_NORM", crossing_statements),
-        ("width_mup", "SAME_WIDTHS", statements),
-    ],
+    "name", ["flat_below", "norm_flat", "flow_sharpness", "flow_norm", "width_mup"]
 )
-def test_without_its_tolerance_nothing_is_false(
-    monkeypatch: pytest.MonkeyPatch, name: str, tolerance: str, module: Any
-) -> None:
+def test_without_its_tolerance_nothing_is_false(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """So that the false cases are false by the tolerance, and fail where it is none."""
-    monkeypatch.setattr(module, tolerance, 1e9)
+    tolerant = replace(statements.STATEMENTS[name], low=-1e9, high=1e9)
+    monkeypatch.setitem(statements.STATEMENTS, name, tolerant)
     assert holds(name, *CASES[name][1]) is True
 
 
