@@ -167,7 +167,7 @@ def extremes(values: Numbers, group: Codes, n_groups: int) -> tuple[Numbers, Num
     return low, high
 
 
-def firsts(keys: Sequence[Numbers], group: Codes, n_groups: int) -> Codes:
+def firsts(keys: Sequence[Numbers | Codes], group: Codes, n_groups: int) -> Codes:
     """The place of the value that comes first in each group by some keys, −1 where it has none.
 
     >>> firsts([np.array([3.0, 1, 2])], np.array([0, 0, 2]), 3).tolist()

@@ -154,7 +154,7 @@ def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
     transition = np.where(asked & (reach >= KINK[1]) & stays, 0.0, np.nan)
     transition[np.isfinite(kinks.eta_c)] = 1.0
     reasons = [
-        *undecided.of_kink(
+        undecided.of_kink(
             transition,
             counts["n_settled"],
             places.predicted,
@@ -164,7 +164,7 @@ def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
             counts["n_chaotic"],
         ),
         *undecided.of_regimes(critical, n_flat, n_edge, reach),
-        *undecided.of_rise(rises, found["l1_chance"], n_growing, critical),
+        undecided.of_rise(rises, found["l1_chance"], n_growing, critical),
         valleys.reason,
     ]
     columns: dict[str, Any] = {

@@ -55,8 +55,8 @@ class Valleys:
     """What places know of the valley of their group, of shape (places,), NaN where nothing.
 
     ``shaped`` is 1 or 0 and like ``spread`` that of the group; ``depth`` is the place's own, at the
-    rate ``eta``. ``reason`` says why a group does not decide. ``group`` numbers the rows of
-    ``table``, which is as :data:`orchestrator.store.VALLEYS` without the problems.
+    rate ``eta``. ``reason`` says why a group does not decide, or a place alone. ``table`` has a row
+    per group, as in :data:`orchestrator.store.VALLEYS` without the problems.
     """
 
     shaped: Numbers
@@ -64,7 +64,6 @@ class Valleys:
     depth: Numbers
     eta: Numbers
     reason: undecided.Texts
-    group: Codes
     table: pa.Table
 
 
@@ -137,13 +136,14 @@ def valleys(places: Places, gd: GdRows, group: Codes, seed: Codes) -> Valleys:
         "u_spread": numbers_or_null(spread),
         "undecided": pa.array([text or None for text in reason], type=pa.string()),
     }
+    rule = undecided.few(WHAT, losses.n, "included with a test loss", LEAST_FOR_VALLEY)
+    alone = undecided.first_reasons(n_seeds[group] < LEAST_FOR_SEEDS, [rule])
     return Valleys(
         shaped[group],
         spread[group],
         np.minimum(*depths),
         np.where(usable, eta, np.nan),
-        _of_places(reason[group], losses.n, n_seeds[group]),
-        group,
+        np.where(alone == "", reason[group], alone),
         pa.table(table),
     )
 
@@ -164,10 +164,9 @@ def _losses(known: GdRows, n: int) -> _Losses:
 
 def _one_per_seed(group: Codes, seed: Codes, n: Codes) -> Flags:
     """Of several columns of one seed, as under two protocols, the one with the most losses."""
-    order = np.lexsort((-n, seed, group))
-    pair = together([group, seed], len(group))[order]
+    pair = together([group, seed], len(group))
     chosen = np.zeros(len(group), dtype=bool)
-    chosen[order[np.unique(pair, return_index=True)[1]]] = True
+    chosen[firsts([-n], pair, int(pair.max(initial=-1)) + 1)] = True
     return chosen
 
 
@@ -239,29 +238,18 @@ def _reasons(
     reach: Numbers,
 ) -> undecided.Texts:
     """Why each group does not decide."""
-    found = undecided.texts(len(n_seeds))
-    for place in np.flatnonzero(n_used < LEAST_FOR_SEEDS).tolist():
-        seeds, able = int(n_seeds[place]), int(n_used[place])
-        found[place] = f"{WHAT}: " + (
-            f"{able or 'none'} of {seeds} seeds {'has' if able == 1 else 'have'} "
-            f"{LEAST_FOR_VALLEY} rates with a test loss, {LEAST_FOR_SEEDS} seeds are needed"
-            if seeds >= LEAST_FOR_SEEDS
-            else f"one seed has no spread, {LEAST_FOR_SEEDS} are needed"
-        )
-    for place in np.flatnonzero((n_used >= LEAST_FOR_SEEDS) & np.isnan(shaped)).tolist():
-        found[place] = (
-            f"{WHAT}: a depth of {100 * depth[place]:.2g} % that scatters by "
-            f"{100 * spread[place]:.2g} % over {n_used[place]} seeds"
-        )
-        if reach[place] < KINK[1]:
-            found[place] += f"; the rates end at {reach[place]:.3g} η_c, {KINK[1]:g} are needed"
-    return found
 
+    def few(i: int) -> str:
+        if n_seeds[i] < LEAST_FOR_SEEDS:
+            return f"{WHAT}: one seed has no spread, {LEAST_FOR_SEEDS} are needed"
+        have = f"{n_used[i] or 'none'} of {n_seeds[i]} seeds {'has' if n_used[i] == 1 else 'have'}"
+        rates = f"{LEAST_FOR_VALLEY} rates with a test loss"
+        return f"{WHAT}: {have} {rates}, {LEAST_FOR_SEEDS} seeds are needed"
 
-def _of_places(reason: undecided.Texts, n: Codes, n_seeds: Codes) -> undecided.Texts:
-    """The reasons, with that of a place alone where it has too few rates."""
-    found = np.array(reason)
-    for place in np.flatnonzero((n < LEAST_FOR_VALLEY) & (n_seeds < LEAST_FOR_SEEDS)).tolist():
-        state = "included with a test loss"
-        found[place] = undecided.few_rates(WHAT, int(n[place]), state, LEAST_FOR_VALLEY)
-    return found
+    def scatters(i: int) -> str:
+        of_depth = f"a depth of {100 * depth[i]:.2g} % that scatters by {100 * spread[i]:.2g} %"
+        ends = f"; the rates end at {reach[i]:.3g} η_c, {KINK[1]:g} are needed"
+        return f"{WHAT}: {of_depth} over {n_used[i]} seeds{ends if reach[i] < KINK[1] else ''}"
+
+    is_few = n_used < LEAST_FOR_SEEDS
+    return undecided.first_reasons(is_few | np.isnan(shaped), [(is_few, few), (~is_few, scatters)])
