@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,10 +12,12 @@ from orchestrator.analysis.bounds import SAME_WIDTHS
 from orchestrator.analysis.grouped import (
     Codes,
     Flags,
-    Lines,
     Numbers,
+    at,
     codes,
     distinct_per_group,
+    extremes,
+    firsts,
     lines,
     numbers,
     numbers_or_null,
@@ -37,93 +41,69 @@ def trends_table(dependence: pa.Table) -> pa.Table:
     The group of ``epsilon`` is a column at all its ε, so that its ``epsilon`` is NULL. Where a
     value has several columns, as under two protocols, the mean of their log s_gf counts.
     """
-    length = len(dependence)
     is_epsilon = np.asarray(pc.equal(dependence["field"], "epsilon"), dtype=bool)
-    at = np.where(is_epsilon, 0, 1 + codes(dependence["epsilon"]))
-    group = together([codes(dependence["field"]), codes(dependence["group_id"]), at], length)
+    threshold = np.where(is_epsilon, 0, 1 + codes(dependence["epsilon"]))
+    group = together(
+        [codes(dependence["field"]), codes(dependence["group_id"]), threshold], len(dependence)
+    )
     first = np.unique(group, return_index=True)[1]
-    points = _points(dependence, group, len(first))
     ordered = np.isin(dependence["field"].take(first).to_numpy(zero_copy_only=False), ORDERED)
-    n_values = distinct_per_group(group, codes(dependence["value_text"]), len(first))
-    table = _summarised(points, ordered, n_values)
+    table = _summarised(dependence, group, ordered)
     taken = dependence.select(["field", "group_id", "parameterization", "epsilon"]).take(first)
-    field = taken["field"]
-    table["field"], table["group_id"] = field, taken["group_id"]
-    table["parameterization"] = _unless(field, "parameterization", taken["parameterization"])
-    table["epsilon"] = _unless(field, "epsilon", taken["epsilon"])
+    table |= {"field": taken["field"], "group_id": taken["group_id"]}
+    for name in ("parameterization", "epsilon"):  # NULL where the group is about that very field
+        null = pa.scalar(None, taken[name].type)
+        table[name] = pc.if_else(pc.equal(taken["field"], name), null, taken[name])
     in_order = np.argsort(first, kind="stable")
     return pa.table([table[name] for name in TRENDS.names], schema=TRENDS).take(in_order)
 
 
-class _Points:
-    """Settled values by group and, in it, by size: log value, mean log s_gf, and its group."""
-
-    def __init__(self, value: Numbers, log_s: Numbers, group: Codes, n_groups: int) -> None:
-        self.value, self.log_s, self.group, self.n_groups = value, log_s, group, n_groups
-
-
-def _points(dependence: pa.Table, group: Codes, n_groups: int) -> _Points:
-    s_gf, value = numbers(dependence["s_gf"]), numbers(dependence["value_number"])
-    settled = np.flatnonzero(s_gf > 0)
-    pair = together([group, codes(dependence["value_text"])], len(group))[settled]
-    _, first, pair = np.unique(pair, return_index=True, return_inverse=True)
-    mean = np.bincount(pair, weights=np.log(s_gf[settled])) / np.maximum(np.bincount(pair), 1)
-    rows = settled[first]
-    order = np.lexsort((value[rows], group[rows]))
-    return _Points(value[rows][order], mean[order], group[rows][order], n_groups)
-
-
-def _summarised(points: _Points, ordered: Flags, n_values: Codes) -> dict[str, pa.Array]:
-    """The numbers and verdicts of all groups; ``ordered`` and ``n_values`` of shape (groups,)."""
-    group, log_s, n_groups = points.group, points.log_s, points.n_groups
-    n_settled = np.bincount(group, minlength=n_groups)
-    low, high = np.full(n_groups, np.inf), np.full(n_groups, -np.inf)
-    np.minimum.at(low, group, log_s)
-    np.maximum.at(high, group, log_s)
-    decided = n_settled >= 2
+def _summarised(dependence: pa.Table, group: Codes, ordered: Flags) -> dict[str, Any]:
+    """The numbers and verdicts of all groups; ``ordered`` is of shape (groups,)."""
+    n_groups = len(ordered)
+    n_values = distinct_per_group(group, codes(dependence["value_text"]), n_groups)
+    value, log_s, group = _known_values(dependence, group)
+    n_known = np.bincount(group, minlength=n_groups)
+    decided = n_known >= 2
+    low, high = extremes(log_s, group, n_groups)
     ratio = np.exp(np.where(decided, high - low, np.nan))
-    last = np.cumsum(n_settled) - 1
-    start = last - n_settled + 1
-    change = np.full(n_groups, np.nan)
-    known = decided & ordered
-    change[known] = np.exp(log_s[last[known]] - log_s[start[known]])
-    sized = ordered[group]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        x = np.where(sized, np.log(points.value), 0.0)
-    finite = sized & np.isfinite(x)
-    line = lines(x[finite], log_s[finite], group[finite], n_groups)
-    verdict = _verdicts(points, ratio, ordered, decided, line)
-    counts = zip(n_settled.tolist(), n_values.tolist(), decided.tolist(), strict=True)
+    ends = (at(log_s, firsts([key], group, n_groups)) for key in (-value, value))
+    change = np.exp(np.where(decided & ordered, np.subtract(*ends), np.nan))
+    finite = ordered[group] & (value > 0)
+    line = lines(np.log(value[finite]), log_s[finite], group[finite], n_groups)
+    step, inside = np.diff(log_s), group[1:] == group[:-1]
+    ups, downs = (
+        np.bincount(group[1:][inside & moves], minlength=n_groups) for moves in (step > 0, step < 0)
+    )
+    rises = ordered & ((downs == 0) | (line.low > 0))
+    falls = ordered & ((ups == 0) | (line.high < 0))
+    verdict = np.select(
+        [~decided, ratio <= SAME_WIDTHS, falls, rises],
+        [UNDECIDED, INDEPENDENT, FALLS, RISES],
+        DIFFERS,
+    )
+    counts = zip(n_known.tolist(), n_values.tolist(), decided.tolist(), strict=True)
     reason = [None if good else f"s_gf is known at {n} of {of} values" for n, of, good in counts]
     return {
         "n_values": pa.array(n_values, type=pa.int64()),
-        "n_settled": pa.array(n_settled, type=pa.int64()),
+        "n_settled": pa.array(n_known, type=pa.int64()),
         "s_gf_ratio": numbers_or_null(ratio),
         "s_gf_change": numbers_or_null(change),
         "s_gf_slope": numbers_or_null(line.slope),
         "s_gf_slope_low": numbers_or_null(line.low),
         "s_gf_slope_high": numbers_or_null(line.high),
-        "verdict": pa.array(verdict, type=pa.string()),
+        "verdict": pa.array(verdict.tolist(), type=pa.string()),
         "reason": pa.array(reason, type=pa.string()),
     }
 
 
-def _verdicts(
-    points: _Points, ratio: Numbers, ordered: Flags, decided: Flags, line: Lines
-) -> list[str]:
-    step = np.diff(points.log_s)
-    inside = points.group[1:] == points.group[:-1]
-    ups = np.bincount(points.group[1:][inside & (step > 0)], minlength=points.n_groups)
-    downs = np.bincount(points.group[1:][inside & (step < 0)], minlength=points.n_groups)
-    found = np.full(points.n_groups, DIFFERS, dtype=object)
-    with np.errstate(invalid="ignore"):
-        found[ordered & ((downs == 0) | (line.low > 0))] = RISES
-        found[ordered & ((ups == 0) | (line.high < 0))] = FALLS
-    found[ratio <= SAME_WIDTHS] = INDEPENDENT
-    found[~decided] = UNDECIDED
-    return [str(one) for one in found]
-
-
-def _unless(field: pa.ChunkedArray, name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values, NULL where the group is about that very field."""
-    return pc.if_else(pc.equal(field, name), pa.scalar(None, values.type), values)
+def _known_values(dependence: pa.Table, group: Codes) -> tuple[Numbers, Numbers, Codes]:
+    """Of each value with an s_gf the number, the mean log s_gf and the group, in order of size."""
+    s_gf, value = numbers(dependence["s_gf"]), numbers(dependence["value_number"])
+    rows = np.flatnonzero(s_gf > 0)
+    pair = together([group, codes(dependence["value_text"])], len(group))[rows]
+    _, first, pair = np.unique(pair, return_index=True, return_inverse=True)
+    mean = np.bincount(pair, weights=np.log(s_gf[rows])) / np.maximum(np.bincount(pair), 1)
+    rows = rows[first]
+    order = np.lexsort((value[rows], group[rows]))
+    return value[rows][order], mean[order], group[rows][order]
