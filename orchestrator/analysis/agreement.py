@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.analysis.bounds import LEAST_PAIRS, LEAST_RANGE
 from orchestrator.analysis.columns import spelled
-from orchestrator.analysis.grouped import CONFIDENCE, Codes, Numbers, codes, lines, numbers
+from orchestrator.analysis.grouped import (
+    CONFIDENCE,
+    Codes,
+    Numbers,
+    codes,
+    lines,
+    numbers,
+    with_interval,
+)
 from orchestrator.store import AGREEMENT
 
 SCOPES = (
@@ -47,31 +57,25 @@ def agreement_table(columns: pa.Table, phase: pa.Table) -> pa.Table:
 
 def _row(
     field: str, value: str | None, predicted: Numbers, fitted: Numbers, column: Codes
-) -> dict[str, str | int | float | None]:
+) -> dict[str, Any]:
     both = (predicted > 0) & (fitted > 0)
-    x, y = np.log(predicted[both]), np.log(fitted[both])
-    n = len(x)
-    row: dict[str, str | int | float | None] = {
+    x, y, n = np.log(predicted[both]), np.log(fitted[both]), int(both.sum())
+    found: dict[str, Any] = {
         "scope_field": field,
         "scope_value": value,
         "n": n,
         "n_undecided": len(both) - n,
     }
     if n:
-        ratio = np.exp(y - x)
         tail = (1 - CONFIDENCE) / 2 if n >= ENOUGH_FOR_QUANTILES else 0.0
-        low, middle, high = np.quantile(ratio, [tail, 0.5, 1 - tail]).tolist()
-        row |= {"ratio_median": middle, "ratio_low": low, "ratio_high": high}
+        ratios = np.quantile(np.exp(y - x), [0.5, tail, 1 - tail]).tolist()
+        found |= dict(zip(("ratio_median", "ratio_low", "ratio_high"), ratios, strict=True))
     of_column, times = np.unique(column[both], return_inverse=True, return_counts=True)[1:]
-    n_columns = len(times)
-    x, y = (np.bincount(of_column, values, n_columns) / times for values in (x, y))
-    if n_columns >= LEAST_PAIRS and float(np.ptp(x)) >= np.log(LEAST_RANGE):
-        line = lines(x, y, np.zeros(n_columns, dtype=np.int64), 1)
-        row |= {
-            "slope": float(line.slope[0]),
-            "slope_low": float(line.low[0]),
-            "slope_high": float(line.high[0]),
-            "intercept": float(line.intercept[0]),
-            "r2": float(line.r2[0]) if np.isfinite(line.r2[0]) else None,
-        }
-    return row
+    x, y = (np.bincount(of_column, values, len(times)) / times for values in (x, y))
+    if len(times) >= LEAST_PAIRS and float(np.ptp(x)) >= np.log(LEAST_RANGE):
+        line = lines(x, y, np.zeros(len(times), dtype=np.int64), 1)
+        slope = with_interval("slope", line.slope, line.low, line.high)
+        line_of = slope | {"intercept": line.intercept, "r2": line.r2}
+        known = {name: float(one[0]) for name, one in line_of.items()}
+        found |= {name: one if np.isfinite(one) else None for name, one in known.items()}
+    return found

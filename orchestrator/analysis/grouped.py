@@ -63,6 +63,16 @@ def numbers_or_null(values: Numbers) -> Any:
     return pa.array(values, mask=~np.isfinite(values), type=pa.float64())
 
 
+def flags_or_null(values: Numbers) -> Any:
+    """An Arrow column: true for 1, false for 0, NULL for NaN."""
+    return pa.array(values == 1, mask=np.isnan(values), type=pa.bool_())
+
+
+def with_interval(name: str, value: Numbers, low: Numbers, high: Numbers) -> dict[str, Numbers]:
+    """A number and the ends of its interval, by the names of their columns."""
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
 def distinct_per_group(group: Codes, value: Codes, n_groups: int) -> Codes:
     """How many distinct values each group has; both of shape (rows,), the result (n_groups,).
 

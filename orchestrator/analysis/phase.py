@@ -40,10 +40,12 @@ from orchestrator.analysis.grouped import (
     chance_of_rise,
     extremes,
     firsts,
+    flags_or_null,
     lines,
     median_intervals,
     medians,
     numbers_or_null,
+    with_interval,
 )
 from orchestrator.analysis.kink import LEAST_FOR_KINK, STEEPEST_FLAT, fitted_kinks
 from orchestrator.analysis.valleys import Valleys
@@ -107,11 +109,6 @@ class PhaseRow:
     n_unmeasured: int
 
 
-def phase_rows(table: pa.Table) -> list[PhaseRow]:
-    """The rows of a table of phases."""
-    return [PhaseRow(**row) for row in table.to_pylist()]
-
-
 def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
     """A row per place, in their order, as in :data:`orchestrator.store.PHASE`."""
     n, included = len(places), gd.included()
@@ -121,20 +118,23 @@ def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
     flat = included.chosen(included.eta < BELOW * own)
     edge = included.chosen(included.eta > ABOVE * own)
     growing = included.chosen((included.eta > own) & np.isfinite(included.l1_norm))
-    reach = _reach(edge, critical)
-    chance_share = _chance_share(gd, critical)
+    reach = np.nan_to_num(extremes(edge.eta, edge.place, n)[1] / critical)
+    far = gd.chosen(gd.eta > FAR * critical[gd.place])
+    n_by_chance, n_included = (
+        np.bincount(far.place[far.exclusion == EXCLUSIONS.index(name)], minlength=n)
+        for name in (CHANCE_CROSSING, INCLUDED)
+    )
+    is_orderly = n_by_chance <= MOST_BY_CHANCE * np.maximum(n_by_chance + n_included, 1)
     flat_values = _flat(flat, n)
     level = np.where(np.isfinite(places.flow_l1), places.flow_l1, flat_values["l1_flat"])
     rise = growth(growing.eta, growing.l1_norm, growing.place, critical, level)
     rises = rise.pop("l1_rises")
     found: dict[str, Numbers] = {
         "eta_c": places.predicted,
-        "eta_c_fitted": kinks.eta_c,
-        "eta_c_fitted_low": kinks.low,
-        "eta_c_fitted_high": kinks.high,
+        **with_interval("eta_c_fitted", kinks.eta_c, kinks.low, kinks.high),
         "flow_sharpness": places.flow_sharpness,
         "l1_flow": places.flow_l1,
-        **_edge(edge, n, reach >= KINK[1], chance_share <= MOST_BY_CHANCE),
+        **_edge(edge, n, reach >= KINK[1], is_orderly),
         **flat_values,
         **rise,
         **_best(included, places.predicted),
@@ -154,15 +154,7 @@ def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
     transition = np.where(asked & (reach >= KINK[1]) & stays, 0.0, np.nan)
     transition[np.isfinite(kinks.eta_c)] = 1.0
     reasons = [
-        undecided.of_kink(
-            transition,
-            counts["n_settled"],
-            places.predicted,
-            n_flat,
-            n_edge,
-            reach,
-            counts["n_chaotic"],
-        ),
+        undecided.of_kink(transition, places.predicted, n_flat, n_edge, reach, counts),
         *undecided.of_regimes(critical, n_flat, n_edge, reach),
         undecided.of_rise(rises, found["l1_chance"], n_growing, critical),
         valleys.reason,
@@ -172,47 +164,27 @@ def phase_table(places: Places, gd: GdRows, valleys: Valleys) -> pa.Table:
         "epsilon": places.keys["epsilon"],
         **{name: numbers_or_null(values) for name, values in found.items()},
         **{name: pa.array(values, type=pa.int64()) for name, values in counts.items()},
-        "transition": _flags(transition),
-        "l1_rises": _flags(rises),
-        "u_shaped": _flags(valleys.shaped),
+        "transition": flags_or_null(transition),
+        "l1_rises": flags_or_null(rises),
+        "u_shaped": flags_or_null(valleys.shaped),
         "undecided": pa.array(undecided.joined(reasons), type=pa.string()),
     }
     return pa.table([columns[name] for name in PHASE.names], schema=PHASE)
-
-
-def _reach(edge: GdRows, critical: Numbers) -> Numbers:
-    """The largest rate of the edge in units of η_c, 0 where there is none."""
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(extremes(edge.eta, edge.place, len(critical))[1] / critical)
-
-
-def _chance_share(gd: GdRows, critical: Numbers) -> Numbers:
-    """How many of the runs beyond FAR·η_c that came to ε did so by chance; 0 where none did."""
-    n = len(critical)
-    far = gd.chosen(gd.eta > FAR * critical[gd.place])
-    by_chance, included = (
-        np.bincount(far.place[far.exclusion == EXCLUSIONS.index(name)], minlength=n)
-        for name in (CHANCE_CROSSING, INCLUDED)
-    )
-    return np.asarray(by_chance / np.maximum(by_chance + included, 1))
 
 
 def _edge(edge: GdRows, n: int, is_reached: Flags, is_orderly: Flags) -> dict[str, Numbers]:
     """What S does above; the ratio only where rates reach so far that a constant S would show."""
     fall = lines(np.log(edge.eta), np.log(edge.sharpness), edge.place, n)
     ratio = edge.sharpness * edge.eta / 2
-    low, high = median_intervals(ratio, edge.place, n)
-    middle = medians(ratio, edge.place, n)
     asked = is_reached & (np.bincount(edge.place, minlength=n) >= LEAST_FOR_LINE)
-    return {
-        "edge_exponent": fall.slope,
-        # S itself tells chance crossings: where many are left out, the rest is not all there was.
-        "edge_exponent_low": np.where(is_orderly, fall.low, np.nan),
-        "edge_exponent_high": np.where(is_orderly, fall.high, np.nan),
-        "edge_ratio": np.where(asked, middle, np.nan),
-        "edge_ratio_low": np.where(asked, low, np.nan),
-        "edge_ratio_high": np.where(asked, high, np.nan),
-    }
+    middle, low, high = (
+        np.where(asked, values, np.nan)
+        for values in (medians(ratio, edge.place, n), *median_intervals(ratio, edge.place, n))
+    )
+    # S itself tells chance crossings: where many are left out, the rest is not all there was.
+    ends = (np.where(is_orderly, end, np.nan) for end in (fall.low, fall.high))
+    exponent = with_interval("edge_exponent", fall.slope, *ends)
+    return exponent | with_interval("edge_ratio", middle, low, high)
 
 
 def _flat(flat: GdRows, n: int) -> dict[str, Numbers]:
@@ -245,15 +217,12 @@ def growth(
     rise, fall = (chance_of_rise(eta, values, place, n) for values in (norm, -norm))
     few = np.bincount(place, minlength=n) < LEAST_FOR_RISE
     level = np.where(np.isfinite(level), level, medians(norm, place, n))
-    with np.errstate(invalid="ignore"):
-        span = np.fmax(extremes(eta, place, n)[1] - critical, critical)
-        most = line.high * span / level
-        rises = np.where((fall <= SIGNIFICANT) | (most < SAME_NORM), 0.0, np.nan)
-        rises[(rise <= SIGNIFICANT) & (most >= LEAST_RISE)] = 1.0
+    span = np.fmax(extremes(eta, place, n)[1] - critical, critical)
+    most = line.high * span / level
+    rises = np.where((fall <= SIGNIFICANT) | (most < SAME_NORM), 0.0, np.nan)
+    rises[(rise <= SIGNIFICANT) & (most >= LEAST_RISE)] = 1.0
     return {
-        "l1_slope": line.slope,
-        "l1_slope_low": line.low,
-        "l1_slope_high": line.high,
+        **with_interval("l1_slope", line.slope, line.low, line.high),
         "l1_r2": line.r2,
         "l1_chance": np.where(few, np.nan, rise),
         "l1_rises": np.where(few, np.nan, rises),
@@ -288,8 +257,3 @@ def _stays(edge: GdRows, flat: GdRows, n_edge: Codes, n_flat: Codes, predicted: 
         student = stdtrit(np.maximum(n_edge - 1, 1), (1 + CONFIDENCE) / 2)
         stays: Flags = share + student * np.sqrt(variance) < -STEEPEST_FLAT
     return stays
-
-
-def _flags(values: Numbers) -> pa.Array:
-    """True for 1, false for 0, NULL for NaN."""
-    return pa.array(values == 1, mask=np.isnan(values), type=pa.bool_())

@@ -15,7 +15,7 @@ from orchestrator.analysis.crossing_statements import READ as READ_FURTHER
 from orchestrator.analysis.crossing_statements import READ_MEASURES, of_crossings
 from orchestrator.analysis.crossings import READ, excluded_table, read
 from orchestrator.analysis.dependence import dependence_table
-from orchestrator.analysis.phase import PhaseRow, phase_rows, phase_table
+from orchestrator.analysis.phase import PhaseRow, phase_table
 from orchestrator.analysis.statements import Evaluation, findings_table, of_tables
 from orchestrator.analysis.trends import trends_table
 from orchestrator.analysis.valleys import over_seeds
@@ -39,7 +39,7 @@ class Analysis:
     @cached_property
     def phases(self) -> list[PhaseRow]:
         """The rows of ``phase``, in the order of column_id and epsilon."""
-        return phase_rows(self.tables["phase"])
+        return [PhaseRow(**row) for row in self.tables["phase"].to_pylist()]
 
 
 def analyze(run: Path) -> Analysis:

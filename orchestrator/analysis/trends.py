@@ -22,6 +22,7 @@ from orchestrator.analysis.grouped import (
     numbers,
     numbers_or_null,
     together,
+    with_interval,
 )
 from orchestrator.analysis.groups import ORDERED
 from orchestrator.store import TRENDS
@@ -82,6 +83,7 @@ def _summarised(dependence: pa.Table, group: Codes, ordered: Flags) -> dict[str,
         [UNDECIDED, INDEPENDENT, FALLS, RISES],
         DIFFERS,
     )
+    slope = with_interval("s_gf_slope", line.slope, line.low, line.high)
     counts = zip(n_known.tolist(), n_values.tolist(), decided.tolist(), strict=True)
     reason = [None if good else f"s_gf is known at {n} of {of} values" for n, of, good in counts]
     return {
@@ -89,9 +91,7 @@ def _summarised(dependence: pa.Table, group: Codes, ordered: Flags) -> dict[str,
         "n_settled": pa.array(n_known, type=pa.int64()),
         "s_gf_ratio": numbers_or_null(ratio),
         "s_gf_change": numbers_or_null(change),
-        "s_gf_slope": numbers_or_null(line.slope),
-        "s_gf_slope_low": numbers_or_null(line.low),
-        "s_gf_slope_high": numbers_or_null(line.high),
+        **{name: numbers_or_null(values) for name, values in slope.items()},
         "verdict": pa.array(verdict.tolist(), type=pa.string()),
         "reason": pa.array(reason, type=pa.string()),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,14 @@ Rule = tuple[Flags, Callable[[int], str]]
 
 def of_kink(
     transition: Numbers,
-    n_included: Codes,
     predicted: Numbers,
     n_flat: Codes,
     n_edge: Codes,
     reach: Numbers,
-    n_by_chance: Codes,
+    counts: Mapping[str, Codes],
 ) -> Texts:
     """Why it is not known whether S bends; ``reach`` is the largest η over the predicted η_c."""
+    n_by_chance = counts["n_chaotic"]
     is_few, few_above = few("η_c", n_edge, "included above the predicted one", LEAST_FOR_KINK - 1)
 
     def above(i: int) -> str:
@@ -39,7 +39,7 @@ def of_kink(
         return f"η_c: S shows none, and {rates}"
 
     rules: list[Rule] = [
-        few("η_c", n_included, "included", LEAST_FOR_KINK),
+        few("η_c", counts["n_settled"], "included", LEAST_FOR_KINK),
         (np.isnan(predicted), lambda i: "η_c: the flow predicts none, and S shows none"),
         (is_few, above),
         few("η_c", n_flat, "included below the predicted one", 1),

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from orchestrator.analysis import PhaseRow
 from orchestrator.analysis.crossings import READ, read
-from orchestrator.analysis.phase import phase_rows, phase_table
+from orchestrator.analysis.phase import phase_table
 from orchestrator.analysis.valleys import valleys
 from orchestrator.store import TRIALS
 
@@ -39,4 +39,5 @@ def phase_row(
     schema = pa.schema([TRIALS.field(name) for name in READ])
     places, of_gd = read(pa.Table.from_pylist(rows, schema=schema))
     alone = np.zeros(1, dtype=np.int64)
-    return phase_rows(phase_table(places, of_gd, valleys(places, of_gd, alone, alone)))[0]
+    (row,) = phase_table(places, of_gd, valleys(places, of_gd, alone, alone)).to_pylist()
+    return PhaseRow(**row)
