@@ -98,7 +98,7 @@ def start(run: Path) -> Steps:
         "queue": lambda: state.update(queue=queue()),
         "snapshot": lambda: state["queue"].snapshot(),
         "lease": lambda: state["queue"].has_work(),
-        "look around": lambda: state["queue"].catch_up(),
+        "catch up": lambda: state["queue"].catch_up(),
         "snapshot again": lambda: state["queue"].snapshot(),
         f"{PAUSE} to end": end,
     }

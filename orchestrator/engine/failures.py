@@ -32,7 +32,7 @@ NO_FAULT_OF_THE_TRIAL = re.compile(
     r"|CUDA unknown error|uncorrectable (ECC|NVLink) error|GPU is lost|fell off the bus",
     re.IGNORECASE,
 )
-"""What PyTorch and CUDA say where a node's devices or driver are at fault, whatever is computed. Of
+"""Messages of PyTorch and CUDA for faults of a node's devices or driver, whatever is computed. Of
 an illegal access or a failed launch, the trial may be the cause."""
 
 

@@ -161,7 +161,7 @@ def execute(
 
 
 def set_damaged_aside(run: Path, warn: Callable[[str], None]) -> None:
-    """Set aside what no reader can read of the tables and the marks, and say what."""
+    """Set aside unreadable files of the tables and marks, each with a warning."""
     for path, reason in Store(run).check_parts(set_damaged_aside=True):
         warn(f"{path} is damaged ({reason}); it was set aside as .{path.name}.damaged")
     for path in torn_marks(run):
@@ -241,7 +241,7 @@ class _Loop:
                 return True
             if most_idle is not None and idle >= most_idle:
                 if self._nothing_more():
-                    reason = f"other runs held all work for {idle:.0f} s"
+                    reason = f"other runs had leased all work for {idle:.0f} s"
                     self.interruption.request(Stop("idle", reason))
                     break
                 idle, wait = 0.0, WAIT_SECONDS

@@ -1,4 +1,4 @@
-"""How long gradients of networks take whose operations say little about it: timed before a run."""
+"""Gradients timed before a run, of networks whose number of operations does not predict the time."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from orchestrator.plan.cost import prior_seconds_per_gradient, worth_timing
 from orchestrator.sweep import Column
 
 SECONDS, SECONDS_EACH = 20.0, 3.0
-"""For all networks together, and for one of them, beyond what its first gradients take."""
+"""The most for all networks together, and for one of them after its first gradients."""
 
 PRODUCTS_PER_GRADIENT = 0.4
-"""Of a GD trial: a measurement of the sharpness in every fifty steps."""
+"""Hessian-vector products of a GD trial, which measures the sharpness about every fifty steps."""
 
 
 def timed_for(
     state: RunState, known: GradientSeconds, abandoned: Callable[[], bool] = lambda: False
 ) -> dict[GradientKind, float]:
-    """The gradients that a prediction of what is left rests on.
+    """Seconds of the gradients on which the prediction of the work left is based.
 
-    Those that are ``known``, and of columns of which neither they nor trials say anything, others
-    that are timed here.
+    These are the ``known`` ones, and others timed here for columns that neither they nor finished
+    trials predict.
     """
-    untimed = [
-        state.columns[i] for i in np.flatnonzero(~predict(state, gradient_seconds=known).timed)
-    ]
+    predicted = predict(state, gradient_seconds=known).timed
+    untimed = [state.columns[i] for i in np.flatnonzero(~predicted)]
     return {**known, **time_gradients(untimed, abandoned)}
 
 
@@ -37,8 +36,8 @@ def time_gradients(
 ) -> dict[GradientKind, float]:
     """Seconds of a gradient on this machine's CPU, of networks of more than matrix products.
 
-    Of each distinct network one gradient and one Hessian product are timed, the largest first,
-    until time runs out or that is ``abandoned``. Of a network that cannot be timed nothing is said.
+    One gradient and one Hessian-vector product of each distinct network are timed, the largest
+    first, until time runs out or ``abandoned`` is true. Networks that cannot be timed are left out.
     """
     alike: dict[GradientKind, Column] = {}
     for column in filter(worth_timing, columns):
@@ -55,16 +54,14 @@ def time_gradients(
 
 
 def _timed(column: Column, assumed: float) -> float | None:
-    """Seconds of a gradient; None of a network that cannot be timed or whose first gradients would
-    take too long.
-    """
+    """Seconds of a gradient; None where the network cannot be timed or would take too long."""
     from jobs.problem import FEWEST_SAMPLES, time_problem  # with torch
 
     if assumed * FEWEST_SAMPLES / column.problem.n_train > SECONDS_EACH:
         return None
     try:
         found = time_problem(column.problem, SECONDS_EACH, column.resources.cpus_per_worker)
-    except (ValueError, RuntimeError):  # whoever asks for the network itself is told
+    except (ValueError, RuntimeError):  # the trial itself will raise it
         return None
     products = PRODUCTS_PER_GRADIENT
     return (found.gradient + products * found.product) / (1 + products)

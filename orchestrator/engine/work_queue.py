@@ -45,7 +45,7 @@ from orchestrator.plan import (
 from orchestrator.sweep import Column, Resources
 
 START_SECONDS = 5.0
-"""What it takes to start another worker. Where all that is left takes less, those at work do it."""
+"""How long another worker takes to start; it is not started for work that takes less in all."""
 
 SWEEP_SECONDS = 5.0
 """Between two checks for additions to the sweep, while there is work."""
@@ -282,7 +282,7 @@ class WorkQueue:
         self.state = self.ledger.catch_up(self.state)
 
     def _close(self, marks: Sequence[Mark], error: str | None = None) -> list[str]:
-        """Put attempts whose processes are gone on record; the trials whose attempt was lost."""
+        """Record attempts whose processes are gone; returns the trials whose attempt was lost."""
         failure_class: FailureClass | None = None if error is None else "node_failure"
         self.state, lost = self.ledger.close(self.state, marks, failure_class, error)
         return lost
@@ -399,9 +399,9 @@ class WorkQueue:
         seconds = predict(self.state, gradient_seconds=self.gradient_seconds).seconds
         open_ones = np.flatnonzero(~self.state.complete)
         by_length = open_ones[np.argsort(-seconds[open_ones], kind="stable")]
-        columns, held = self.columns, self.leases.columns
+        columns, leased = self.columns, self.leases.columns
         names = (columns[i].column_id for i in by_length.tolist())
-        return [name for name in names if name not in held]
+        return [name for name in names if name not in leased]
 
     def _marks_of(self, column: ColumnState) -> list[Mark]:
         """The marks of a column, without reading those of other columns: there may be thousands.
