@@ -214,8 +214,8 @@ class SingleTrial:
                 raise
             cause = self._fail(error)
             if self._attempt.device != "cpu" or self._ranks is not None:
-                # A CUDA error can poison the process, and ranks that lost one cannot continue: let it
-                # end, and the other ranks with it.
+                # A CUDA error can poison the process, and ranks that lost one cannot continue: let
+                # it end, and the other ranks with it.
                 self._report.commit()
                 if cause is error:
                     raise

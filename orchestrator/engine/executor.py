@@ -37,8 +37,8 @@ class RunEnvironment:
         clock: the time in seconds since the epoch, by the clock that the time limit refers to.
         stop_at: when by that clock the run must begin to stop; None for never.
         grace: seconds that trials may take to save themselves after a warning.
-        idle_seconds: how long the run waits for work that other runs have leased before it ends and gives
-            its machines back; None for as long as it takes.
+        idle_seconds: how long the run waits for work that other runs have leased before it ends
+            and gives its machines back; None for as long as it takes.
         beat: called every few seconds; returns why the run is to end, if it is.
         leave: called before the sweep is read for the last time; the run then ends unless there is
             more to do, so that a launch that adds to the sweep later must not rely on this run.

@@ -1,4 +1,4 @@
-"""Gradients timed before a run, of networks whose number of operations does not predict the time."""
+"""Gradients timed before a run, of networks whose number of operations predicts no time."""
 
 from __future__ import annotations
 
