@@ -38,7 +38,7 @@ from jobs import Problem
 from jobs.curvature.sharpness import SharpnessMeter
 from jobs.dynamics.flows import METHODS, TOLERANCE, RungeKuttaChebyshev2
 from jobs.dynamics.integrator import Integrator
-from jobs.dynamics.iterate import Bounds
+from jobs.dynamics.iterate import Bounds, Iterate
 from jobs.losses import LOSS_SUMS
 from jobs.numerics import reproducible
 from jobs.objective import Objective
@@ -95,21 +95,19 @@ def ours(
     theta: Tensor,
     epsilon: float,
 ) -> Iterator[Point]:
-    """The looks of one of our methods until the loss is ε."""
+    """The measurements of one of our methods until the loss is ε."""
     objective.gradients = objective.hvps = 0
     method, meter = build(objective), SharpnessMeter(objective, RTOL)
-    passed, start = 0.0, time.perf_counter()
+    start, at = time.perf_counter(), Iterate(theta).evaluated(objective)
     while True:
-        loss = method.evaluate(theta)
-        if loss <= epsilon or method.wants_sharpness:
-            measured = meter.measure(theta).sharpness
+        if at.loss <= epsilon or method.wants_sharpness:
+            measured = meter.measure(at.theta).sharpness
             method.see_sharpness(measured)
             counts = objective.gradients, objective.hvps
-            yield Point(passed, loss, measured, *counts, time.perf_counter() - start)
-        if loss <= epsilon:
+            yield Point(at.time, at.loss, measured, *counts, time.perf_counter() - start)
+        if at.loss <= epsilon:
             return
-        moved = method.move(theta, Bounds(epsilon, math.inf, 1))
-        theta, passed = moved.theta, passed + moved.time
+        at = method.move(at, Bounds(epsilon, math.inf, 1))
 
 
 def reference(objective: Objective, theta: Tensor, end: float) -> Iterator[Point]:
@@ -242,15 +240,14 @@ def whole(objective: Objective, theta: Tensor) -> None:
 def accurate_loss(objective: Objective, theta: Tensor) -> float:
     """The loss where the flow has just reached 99 % training accuracy, to one part in 500."""
     method, meter = METHODS["rkc2"](objective), SharpnessMeter(objective, RTOL)
-    loss = method.evaluate(theta)
+    at = Iterate(theta).evaluated(objective)
     while True:
         if method.wants_sharpness:
-            method.see_sharpness(meter.measure(theta).sharpness)
-        threshold = 0.998 * loss if loss < 0.11 else 0.0
-        theta = method.move(theta, Bounds(threshold, math.inf, 1)).theta
-        loss = method.evaluate(theta)
-        if objective.evaluate(theta).accuracy >= 0.99:
-            return loss
+            method.see_sharpness(meter.measure(at.theta).sharpness)
+        threshold = 0.998 * at.loss if at.loss < 0.11 else 0.0
+        at = method.move(at, Bounds(threshold, math.inf, 1))
+        if objective.evaluate(at.theta).accuracy >= 0.99:
+            return at.loss
 
 
 Case = tuple[str, Callable[[], tuple[Objective, Tensor]], float]

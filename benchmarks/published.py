@@ -25,7 +25,7 @@ from torch import Tensor
 
 from jobs.curvature.sharpness import SharpnessMeter
 from jobs.dynamics.descent import GradientDescent
-from jobs.dynamics.iterate import Bounds
+from jobs.dynamics.iterate import Bounds, Iterate
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 
@@ -98,8 +98,9 @@ def curve(
 ) -> Iterator[list[str]]:
     """A row for each step with a published value."""
     method, meter = GradientDescent(objective, LEARNING_RATE), SharpnessMeter(objective, 1e-3)
+    at = Iterate(theta).evaluated(objective)
     for step in range(most_steps + 1):
-        training.step, loss = step, method.evaluate(theta)
+        training.step, loss, theta = step, at.loss, at.theta
         if step % 50 == 0:
             sharpness = meter.measure(theta).sharpness
             if training.crossed is None and sharpness > 2 / LEARNING_RATE:
@@ -113,7 +114,7 @@ def curve(
             training.accuracy = objective.evaluate(theta).accuracy
             if training.accuracy >= 0.99:
                 break
-        theta = method.move(theta, Bounds(0.0, 1e3, 1)).theta
+        at = method.move(at, Bounds(0.0, 1e3, 1))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from jobs.curvature.hessian import Hessian
 from jobs.curvature.memory import Chunks
 from jobs.dynamics.batch import pays, stacked_gradients
 from jobs.dynamics.descent import BLOCK, GradientDescent
-from jobs.dynamics.iterate import Bounds
+from jobs.dynamics.iterate import Bounds, Iterate
 from jobs.objective import Objective
 from jobs.problem import pose
 from jobs.process_group import LOOPBACK, ProcessGroup, open_store
@@ -63,12 +63,11 @@ def steps(bench: Bench, case: Case) -> list[list[str]]:
 
 def descending(goal: Objective, theta: Tensor, block: int) -> Callable[[], None]:
     """A block of steps of GD, from where the last one ended."""
-    method = GradientDescent(goal, 1e-6, block)
-    method.evaluate(theta)
+    method, at = GradientDescent(goal, 1e-6, block), Iterate(theta).evaluated(goal)
 
     def go() -> None:
-        nonlocal theta
-        theta = method.move(theta, Bounds(-1.0, 1e30, block)).theta
+        nonlocal at
+        at = method.move(at, Bounds(-1.0, 1e30, block))
 
     return go
 

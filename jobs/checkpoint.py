@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from jobs.dynamics.flow_reference import FlowState
+from jobs.dynamics.iterate import Iterate
+from jobs.recorder import Recorded
 from jobs.records import Crossing, Measured, Point
 from jobs.whole_file import write_whole
 
@@ -29,55 +31,64 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """All that a trial needs to go on as if it had never stopped.
+    """All that a trial needs to continue as if it had never stopped.
 
-    ``theta`` is the last iterate, shape (P,), and ``previous`` the one before, of methods that need
-    it. ``eigenvectors``, shape (k, P), are those of the last measurement of the sharpness, which
-    was number ``since_audit`` after one that started cold. ``evaluated`` says whether the gradient
-    at ``theta`` is already among ``gradients``. ``method`` is the integrator's own state.
-    ``flow`` is the state of the flow that GD is compared with.
+    Of the iterate, loss and gradient are not kept: they are evaluated again, and ``gradients``
+    counts the evaluations before that one. ``hvps`` counts the Hessian-vector products, and
+    ``method`` is the integrator's own state.
     """
 
     trial_id: str
-    theta: Tensor
-    previous: Tensor | None
-    eigenvectors: Tensor | None
-    since_audit: int
-    step: int
-    time: float
-    initial_loss: float | None
-    max_sharpness: float | None
-    evaluated: bool
+    at: Iterate
     gradients: int
     hvps: int
     method: dict[str, float]
-    flow: FlowState | None
-    crossings: tuple[Crossing, ...]
-    trajectory: tuple[Point, ...]
+    recorded: Recorded
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint so that the file is the old one or the new one, never a mixture."""
+    at, recorded = checkpoint.at, checkpoint.recorded
     state = {
-        field.name: getattr(checkpoint, field.name)
-        for field in dataclasses.fields(checkpoint)
-        if field.name not in (*TENSORS, "flow", "crossings", "trajectory")
+        "trial_id": checkpoint.trial_id,
+        "step": at.step,
+        "time": at.time,
+        "evaluated": False,
+        "gradients": checkpoint.gradients,
+        "hvps": checkpoint.hvps,
+        "method": checkpoint.method,
+        "since_audit": recorded.since_audit,
+        "initial_loss": recorded.initial_loss,
+        "max_sharpness": recorded.max_sharpness,
+        "crossings": [dataclasses.asdict(crossing) for crossing in recorded.crossings],
     }
-    state["crossings"] = [dataclasses.asdict(crossing) for crossing in checkpoint.crossings]
-    tensors = {"trajectory": _pack(checkpoint.trajectory)}
-    for name in TENSORS:
-        _add(tensors, name, getattr(checkpoint, name))
-    if checkpoint.flow is not None:
-        of_flow = vars(checkpoint.flow)
+    tensors = {
+        "theta": at.theta,
+        "previous": at.previous,
+        "eigenvectors": recorded.eigenvectors,
+        "trajectory": _table(recorded.trajectory),
+    }
+    if recorded.flow is not None:
+        of_flow = vars(recorded.flow)
         state["flow"] = {name: of_flow[name] for name in of_flow if name not in TENSORS}
-        for name in TENSORS:
-            _add(tensors, FLOW + name, of_flow[name])
+        tensors |= {FLOW + name: of_flow[name] for name in TENSORS}
+    kept = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+        if tensor is not None
+    }
     metadata = {"format": str(FORMAT), "state": json.dumps(state)}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_whole(path, lambda temporary: save_file(kept, temporary, metadata))
 
 
-def load(path: Path, trial_id: str) -> Checkpoint:
-    """Read the checkpoint of a trial; its tensors are on the CPU.
+def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
+    """Read the checkpoint of a trial.
+
+    Args:
+        path: the file.
+        trial_id: whose it must be.
+        like: a vector of shape (P,); the checkpoint's must have its dtype and length, and are put
+            on its device. With None they are taken as they are, on the CPU.
 
     Raises:
         FileNotFoundError: there is none.
@@ -94,15 +105,24 @@ def load(path: Path, trial_id: str) -> Checkpoint:
         state = json.loads(metadata["state"])
         if state["trial_id"] != trial_id:
             raise CheckpointError(f"{path} belongs to trial {state['trial_id']}, not {trial_id}")
-        state["crossings"] = tuple(_crossing(crossing) for crossing in state["crossings"])
-        of_flow = state.pop("flow", None)
+        trajectory = _points(tensors.pop("trajectory"))
+        if like is not None:
+            tensors = {name: _put(path, tensors[name], like) for name in tensors}
         return Checkpoint(
-            theta=tensors["theta"],
-            previous=tensors.get("previous"),
-            eigenvectors=tensors.get("eigenvectors"),
-            flow=None if of_flow is None else _flow(of_flow, tensors),
-            trajectory=_unpack(tensors["trajectory"]),
-            **state,
+            trial_id=trial_id,
+            at=Iterate(tensors["theta"], state["step"], state["time"], tensors.get("previous")),
+            gradients=state["gradients"] - state["evaluated"],
+            hvps=state["hvps"],
+            method=state["method"],
+            recorded=Recorded(
+                initial_loss=state["initial_loss"],
+                max_sharpness=state["max_sharpness"],
+                since_audit=state["since_audit"],
+                eigenvectors=tensors.get("eigenvectors"),
+                flow=_flow(state["flow"], tensors) if "flow" in state else None,
+                crossings=tuple(_crossing(crossing) for crossing in state["crossings"]),
+                trajectory=trajectory,
+            ),
         )
     except CheckpointError:
         raise
@@ -110,10 +130,14 @@ def load(path: Path, trial_id: str) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged ({error})") from error
 
 
-def _add(tensors: dict[str, Tensor], name: str, tensor: Tensor | None) -> None:
-    """Put a tensor, if there is one, with those that a file holds."""
-    if tensor is not None:
-        tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+def _put(path: Path, tensor: Tensor, like: Tensor) -> Tensor:
+    """A tensor on the device of a vector whose dtype and length it must have."""
+    if tensor.shape[-1:] != like.shape or tensor.dtype != like.dtype:
+        raise CheckpointError(
+            f"{path} holds {tensor.dtype} of shape {tuple(tensor.shape)}; this trial needs "
+            f"{like.dtype} of shape {tuple(like.shape)}"
+        )
+    return tensor.to(like.device)
 
 
 def _crossing(values: dict[str, Any]) -> Crossing:
@@ -130,7 +154,7 @@ def _flow(values: dict[str, Any], tensors: dict[str, Tensor]) -> FlowState:
     )
 
 
-def _pack(trajectory: tuple[Point, ...]) -> Tensor:
+def _table(trajectory: tuple[Point, ...]) -> Tensor:
     """Shape (points, columns), float64; NaN stands for None, which a point's numbers never are."""
     rows = [
         [float("nan") if value is None else float(value) for value in dataclasses.astuple(point)]
@@ -140,7 +164,7 @@ def _pack(trajectory: tuple[Point, ...]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), columns)
 
 
-def _unpack(rows: Tensor) -> tuple[Point, ...]:
+def _points(rows: Tensor) -> tuple[Point, ...]:
     names = [field.name for field in dataclasses.fields(Point)]
     points = []
     for row in rows.tolist():

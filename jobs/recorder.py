@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -11,8 +13,8 @@ from jobs import datasets
 from jobs.curvature.eigenvalues import Ends, ExtremalEigenvalues
 from jobs.curvature.further import further_measures
 from jobs.curvature.sharpness import SharpnessMeter
-from jobs.dynamics.flow_reference import FlowReference
-from jobs.dynamics.iterate import Stepper
+from jobs.dynamics.flow_reference import FlowReference, FlowState
+from jobs.dynamics.iterate import Iterate
 from jobs.dynamics.schedule import is_recorded
 from jobs.objective import Evaluation, Objective
 from jobs.parameters import l1_norm, l2_norm
@@ -23,10 +25,27 @@ MOST_GRADIENTS = 10
 """Of a flow, for each of ``max_steps``: above the four of a step of RK4 and those of measuring."""
 
 
-class Recorder:
-    """Looks at θ at the end of a step, measures what the step calls for, and keeps it.
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What a recorder knows, as a checkpoint keeps it.
 
-    ``pending`` are the thresholds that have no row yet: when there are none, the trial is finished.
+    ``eigenvectors``, shape (k, P), are those of the last measurement of the sharpness, which was
+    number ``since_audit`` after one that started cold. ``flow`` is the state of the flow that GD is
+    compared with.
+    """
+
+    initial_loss: float | None
+    max_sharpness: float | None
+    since_audit: int
+    eigenvectors: Tensor | None
+    flow: FlowState | None
+    crossings: tuple[Crossing, ...]
+    trajectory: tuple[Point, ...]
+
+
+class Recorder:
+    """Observes iterates, measures what each step calls for, and keeps it.
+
     ``flow`` is what GD is compared with, where the protocol asks for that.
 
     Args:
@@ -34,60 +53,85 @@ class Recorder:
         train: the training objective; its counts of evaluations go into the rows.
         test: the test objective.
         theta0: where the trial began, shape (P,).
-        method: what moves θ.
     """
 
-    def __init__(
-        self, trial: Trial, train: Objective, test: Objective, theta0: Tensor, method: Stepper
-    ) -> None:
+    def __init__(self, trial: Trial, train: Objective, test: Objective, theta0: Tensor) -> None:
         self._trial, self._protocol = trial, trial.protocol
         self._train, self._test, self._theta0 = train, test, theta0
-        self._method, self._eta = method, trial.learning_rate or 0.0
+        self._eta = trial.learning_rate or 0.0
         self._classifies = datasets.shape(trial.problem.dataset).kind != "numbers"
-        self.meter = SharpnessMeter(
-            train, trial.protocol.sharpness_rtol, trial.protocol.lambda_min_rtol
-        )
+        rtol = trial.protocol.sharpness_rtol
+        self._meter = SharpnessMeter(train, rtol, trial.protocol.lambda_min_rtol)
         self.flow: FlowReference | None = None
         if trial.kind == "gd" and "distance_from_flow" in trial.protocol.also:
             self.flow = FlowReference(train, theta0, trial.protocol)
-        self.pending = list(trial.protocol.epsilons)
         self.crossings: list[Crossing] = []
         self.trajectory: list[Point] = []
-        self.initial_loss: float | None = None
-        self.max_sharpness: float | None = None
+        self._initial_loss: float | None = None
+        self._max_sharpness: float | None = None
+
+    @property
+    def pending(self) -> tuple[float, ...]:
+        """The thresholds that have no row yet; without any, the trial is finished."""
+        return self._protocol.epsilons[len(self.crossings) :]
 
     @property
     def divergence(self) -> float:
         """The loss above which the trial has diverged."""
-        assert self.initial_loss is not None
-        return self._protocol.divergence_factor * self.initial_loss
+        assert self._initial_loss is not None
+        return self._protocol.divergence_factor * self._initial_loss
 
-    def observe(self, theta: Tensor, step: int, time: float, loss: float) -> None:
-        """Record what this step calls for: a trajectory point, crossings, the end."""
-        self._theta, self._step, self._time, self._loss = theta, step, time, loss
-        protocol = self._protocol
-        if self.initial_loss is None:
-            self.initial_loss = loss
-        if not loss <= self.divergence or not math.isfinite(loss):
+    def state(self) -> Recorded:
+        """What a checkpoint must keep."""
+        since_audit, eigenvectors = self._meter.state()
+        return Recorded(
+            initial_loss=self._initial_loss,
+            max_sharpness=self._max_sharpness,
+            since_audit=since_audit,
+            eigenvectors=eigenvectors,
+            flow=None if self.flow is None else self.flow.state(),
+            crossings=tuple(self.crossings),
+            trajectory=tuple(self.trajectory),
+        )
+
+    def restore(self, recorded: Recorded) -> None:
+        """Continue from the state that :meth:`state` gave."""
+        self._initial_loss, self._max_sharpness = recorded.initial_loss, recorded.max_sharpness
+        self._meter.restore(recorded.since_audit, recorded.eigenvectors)
+        self.crossings, self.trajectory = list(recorded.crossings), list(recorded.trajectory)
+        if self.flow is not None and recorded.flow is not None:
+            self.flow.restore(recorded.flow)
+
+    def observe(self, at: Iterate, *, wants_sharpness: bool = False) -> float | None:
+        """Record what this step calls for: a trajectory point, crossings, the end.
+
+        Returns the sharpness where it was measured, as it is with ``wants_sharpness`` unless the
+        trial has diverged.
+        """
+        self._at, protocol = at, self._protocol
+        if self._initial_loss is None:
+            self._initial_loss = at.loss
+        if not at.loss <= self.divergence or not math.isfinite(at.loss):
             self._stop("diverged", None, ())
-            return
-        crossed = [epsilon for epsilon in self.pending if loss <= epsilon]
-        last = step >= protocol.max_steps or self._flow_is_spent()
-        due = is_recorded(step, protocol.trajectory_every)
+            return None
+        crossed = [epsilon for epsilon in self.pending if at.loss <= epsilon]
+        last = at.step >= protocol.max_steps or self._flow_is_spent()
+        due = is_recorded(at.step, protocol.trajectory_every)
         recorded = due or bool(crossed) or last
         measured = None
-        if recorded or self._method.wants_sharpness:
+        if recorded or wants_sharpness:
             measured = self._measure(of_row=bool(crossed) or last)
         if recorded:
             self._record(measured)
         if self.flow is not None:
-            # A step behind GD: no row waits long for it, nor does a stop of the run.
-            self.flow.follow(time - self._eta)
+            # A step behind GD: no row waits long for it, nor does a stop of the trial.
+            self.flow.follow(at.time - self._eta)
         further = self._further() if crossed or last else ()
         if crossed:
             self._add_rows("reached", crossed, measured, further)
         if last and self.pending:
             self._stop("max_steps", measured, further)
+        return None if measured is None else measured.sharpness
 
     def _flow_is_spent(self) -> bool:
         """Whether a flow took more gradients than ``max_steps`` steps of RK4 would.
@@ -100,9 +144,8 @@ class Recorder:
     def _measure(self, *, of_row: bool) -> ExtremalEigenvalues:
         """S at θ. What goes into a row depends on θ alone, and both ends are measured."""
         ends: Ends = "both" if of_row else "dominant"
-        measured = self.meter.measure(self._theta, ends, audit=of_row)
-        self.max_sharpness = max(self.max_sharpness or 0.0, measured.sharpness)
-        self._method.see_sharpness(measured.sharpness)
+        measured = self._meter.measure(self._at.theta, ends, audit=of_row)
+        self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
         return measured
 
     def _further(self) -> tuple[Measured, ...]:
@@ -110,12 +153,12 @@ class Recorder:
         protocol, train, middle = self._protocol, self._train, self._middle
         at_middle: list[Measured] = []
         if protocol.midpoint and middle is not None:  # first, for the flow does not go back
-            time = self._time - self._eta / 2
+            time = self._at.time - self._eta / 2
             at_middle = further_measures(
                 protocol, train, middle, point="mid", flow=self.flow, time=time
             )
         at_end = further_measures(
-            protocol, train, self._theta, point="end", flow=self.flow, time=self._time
+            protocol, train, self._at.theta, point="end", flow=self.flow, time=self._at.time
         )
         return (*at_end, *at_middle)
 
@@ -125,14 +168,14 @@ class Recorder:
             lambda_min = finite(measured.lambda_min)
         self.trajectory.append(
             Point(
-                step=self._step,
-                time=self._time,
-                train_loss=finite(self._loss),
-                test_loss=finite(self._test.evaluate(self._theta).loss),
+                step=self._at.step,
+                time=self._at.time,
+                train_loss=finite(self._at.loss),
+                test_loss=finite(self._test.evaluate(self._at.theta).loss),
                 sharpness=None if measured is None else finite(measured.sharpness),
                 lambda_min=lambda_min,
-                l1_norm=finite(l1_norm(self._theta)),
-                l2_norm=finite(l2_norm(self._theta)),
+                l1_norm=finite(l1_norm(self._at.theta)),
+                l2_norm=finite(l2_norm(self._at.theta)),
             )
         )
 
@@ -142,40 +185,39 @@ class Recorder:
         measured: ExtremalEigenvalues | None,
         further: tuple[Measured, ...],
     ) -> None:
-        if not self.trajectory or self.trajectory[-1].step != self._step:
+        if not self.trajectory or self.trajectory[-1].step != self._at.step:
             self._record(measured)
-        self._add_rows(status, list(self.pending), measured, further)
+        self._add_rows(status, self.pending, measured, further)
 
     def _add_rows(
         self,
         status: Status,
-        epsilons: list[float],
+        epsilons: Sequence[float],
         measured: ExtremalEigenvalues | None,
         further: tuple[Measured, ...],
     ) -> None:
-        train = self._train.evaluate(self._theta)
-        test = self._test.evaluate(self._theta)
+        train = self._train.evaluate(self._at.theta)
+        test = self._test.evaluate(self._at.theta)
         middle = self._sharpness_mid() if measured is not None else None
         for epsilon in epsilons:
-            self.pending.remove(epsilon)
             self.crossings.append(
                 Crossing(
                     epsilon=epsilon,
                     status=status,
-                    steps=self._step,
-                    time=self._time,
-                    train_loss=finite(self._loss),
+                    steps=self._at.step,
+                    time=self._at.time,
+                    train_loss=finite(self._at.loss),
                     train_accuracy=self._accuracy(train),
                     test_loss=finite(test.loss),
                     test_accuracy=self._accuracy(test),
                     **_spectrum(measured),
                     sharpness_mid=middle,
-                    max_sharpness=self.max_sharpness,
+                    max_sharpness=self._max_sharpness,
                     hvps=self._train.hvps,
                     gradients=self._train.gradients,
-                    l1_norm=finite(l1_norm(self._theta)),
-                    l2_norm=finite(l2_norm(self._theta)),
-                    distance_from_init=finite(l2_norm(self._theta - self._theta0)),
+                    l1_norm=finite(l1_norm(self._at.theta)),
+                    l2_norm=finite(l2_norm(self._at.theta)),
+                    distance_from_init=finite(l2_norm(self._at.theta - self._theta0)),
                     distance_from_flow=_distance_from_flow(further),
                     measures=further,
                 )
@@ -188,14 +230,14 @@ class Recorder:
     @property
     def _middle(self) -> Tensor | None:
         """The mean of the last two iterates of GD, free of the period-2 oscillation."""
-        previous = self._method.previous
-        return None if previous is None else (self._theta + previous) / 2
+        previous = self._at.previous
+        return None if previous is None else (self._at.theta + previous) / 2
 
     def _sharpness_mid(self) -> float | None:
         """S at the mean of the last two iterates."""
         if self._middle is None:
             return None
-        return finite(self.meter.measure(self._middle, audit=True).sharpness)
+        return finite(self._meter.measure(self._middle, audit=True).sharpness)
 
 
 def _distance_from_flow(further: tuple[Measured, ...]) -> float | None:

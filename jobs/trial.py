@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
 
 from jobs import checkpoint as checkpoints
 from jobs import datasets
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.dynamics.descent import GradientDescent
-from jobs.dynamics.flow_reference import FlowState
 from jobs.dynamics.flows import METHODS
-from jobs.dynamics.iterate import Bounds, Stepper
+from jobs.dynamics.iterate import Bounds, Iterate, Stepper
 from jobs.dynamics.schedule import steps_to_record
 from jobs.numerics import reproducible
 from jobs.objective import Objective
@@ -56,23 +51,23 @@ def run_trial(trial: Trial, *, device: str = "cpu", threads: int | None = None) 
     Raises:
         DatasetError: the dataset is not there, or too small.
     """
-    run = OngoingTrial(trial, device=device, threads=threads)
-    run.advance()
-    return run.result()
+    ongoing = OngoingTrial(trial, device=device, threads=threads)
+    ongoing.advance()
+    return ongoing.result()
 
 
 class OngoingTrial:
-    """A trial that can be advanced in slices, saved between them, and resumed.
+    """A trial in progress: advanced in slices, saved between them, and resumed.
 
-    A run that was saved and restored ends with the same bits as one that was not, on the same
-    machine with the same number of threads.
+    One that was saved and restored ends with the same bits as one that was not, on the same
+    machine with the same number of threads. ``at`` is the iterate where it stands.
 
     Args:
         trial: what to compute.
         device: a torch device; everything the trial computes happens there.
         threads: CPU threads; None leaves torch's own number.
-        ranks: the processes that compute it together, each with a run of its own for the same
-            trial; None for this process alone.
+        ranks: the processes that compute it together, each with one of these for the same trial;
+            None for this process alone.
         memory: bytes that this process may use for it; None leaves the choice to
             :func:`jobs.curvature.memory.default_budget`.
 
@@ -98,11 +93,9 @@ class OngoingTrial:
         with reproducible(threads):
             self._train, self._test, self._theta0 = pose(trial.problem, device, self.ranks, memory)
         self.data_digest = datasets.load(trial.problem).digest
-        self._theta = self._theta0.clone()
-        self.method = _method(trial, self._train)
-        self._recorder = Recorder(trial, self._train, self._test, self._theta0, self.method)
-        self._step, self._time = 0, 0.0
-        self._loss = math.nan
+        self.at = Iterate(self._theta0.clone())
+        self.stepper = _stepper(trial, self._train)
+        self._recorder = Recorder(trial, self._train, self._test, self._theta0)
 
     @property
     def finished(self) -> bool:
@@ -112,21 +105,11 @@ class OngoingTrial:
     @property
     def step(self) -> int:
         """How many updates of θ were made."""
-        return self._step
-
-    @property
-    def theta(self) -> Tensor:
-        """θ, shape (P,); a step makes a new one."""
-        return self._theta
-
-    @property
-    def loss(self) -> float:
-        """The training loss where it was last evaluated; NaN before the first evaluation."""
-        return self._loss
+        return self.at.step
 
     @property
     def trajectory(self) -> Sequence[Point]:
-        """The points that were recorded so far, those before a checkpoint that was resumed, too."""
+        """The points that were recorded so far, also those before a checkpoint."""
         return self._recorder.trajectory
 
     def result(self) -> TrialResult:
@@ -136,142 +119,92 @@ class OngoingTrial:
             RuntimeError: the trial is not finished.
         """
         if not self.finished:
-            raise RuntimeError(f"trial {self.trial.trial_id} is at step {self._step}, not finished")
-        recorder = self._recorder
+            raise RuntimeError(f"trial {self.trial.trial_id} is at step {self.step}, not finished")
+        initial = [self._theta0, *constants(self._train.module)]
         return TrialResult(
             self.trial,
-            digest_of(b"".join(t.cpu().numpy().tobytes() for t in self._initial())),
+            digest_of(b"".join(tensor.cpu().numpy().tobytes() for tensor in initial)),
             self.data_digest,
-            tuple(recorder.crossings),
-            tuple(recorder.trajectory),
+            tuple(self._recorder.crossings),
+            tuple(self._recorder.trajectory),
         )
 
     def advance(self, until: Callable[[], bool] | None = None) -> bool:
-        """Go on until the trial is finished, or until ``until()`` is true at a step's edge.
+        """Go on until the trial is finished, or until ``until()`` is true between two moves.
 
-        Among several ranks, any may pause so while the others wait for it. They end together at
-        the edge where ``ranks.stop_agreed`` comes true. Returns whether the trial is finished.
+        Among several ranks, any may pause so while the others wait for it. They end together
+        after the move where ``ranks.stop_agreed`` comes true. Returns whether the trial is
+        finished.
         """
         with reproducible(self.threads):
             while not (self.finished or self.ranks.stop_agreed or (until is not None and until())):
-                self.look()
+                self.observe()
                 if not self.finished:
-                    moved = self.method.move(self._theta, self.bounds())
-                    self.go_to(moved.theta, moved.steps, moved.time)
+                    self.move()
         return self.finished
 
-    def _initial(self) -> list[Tensor]:
-        """θ0 and the network's constants."""
-        return [self._theta0, *constants(self._train.module)]
-
-    def look(self) -> None:
-        """Evaluate the loss where the run stands, and record what this step calls for."""
-        self._loss = self.method.evaluate(self._theta)
-        self._recorder.observe(self._theta, self._step, self._time, self._loss)
+    def observe(self) -> None:
+        """Evaluate the loss where the trial stands, and record what this step calls for."""
+        self.at = self.at.evaluated(self._train)
+        wanted = self.stepper.wants_sharpness
+        sharpness = self._recorder.observe(self.at, wants_sharpness=wanted)
+        if sharpness is not None:
+            self.stepper.see_sharpness(sharpness)
 
     def bounds(self) -> Bounds:
-        """How far the run may go before it must be looked at again."""
+        """How far the trial may go before it must be observed again."""
         protocol = self.trial.protocol
-        to_record = steps_to_record(self._step, protocol.trajectory_every)
+        to_record = steps_to_record(self.step, protocol.trajectory_every)
         return Bounds(
             threshold=self._recorder.pending[0],
             divergence=self._recorder.divergence,
-            steps=min(to_record, protocol.max_steps - self._step),
+            steps=min(to_record, protocol.max_steps - self.step),
         )
 
-    def go_to(self, theta: Tensor, steps: int, time: float) -> None:
-        """Stand at θ, so many steps and so much time further."""
-        self._theta = theta
-        self._step += steps
-        eta = self.trial.learning_rate
-        # GD's time in one product: sums would depend on how its steps came in blocks.
-        self._time = self._time + time if eta is None else eta * self._step
+    def move(self) -> None:
+        """Move θ within the bounds."""
+        self.at = self.stepper.move(self.at, self.bounds())
+
+    def move_to(self, at: Iterate, gradients: int) -> None:
+        """Stand at an evaluated iterate, for which so many gradients were computed elsewhere."""
+        self.at = at
+        self._train.gradients += gradients
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; the old one stays until the new one is whole.
 
-        It is that of the trial, not of a rank: any number of ranks can take it up.
+        It is that of the trial, not of a rank: any number of ranks can continue from it.
         """
-        recorder = self._recorder
-        since_audit, eigenvectors = recorder.meter.state()
         checkpoints.save(
             path,
             Checkpoint(
                 trial_id=self.trial.trial_id,
-                theta=self._theta,
-                previous=self.method.previous,
-                eigenvectors=eigenvectors,
-                since_audit=since_audit,
-                step=self._step,
-                time=self._time,
-                initial_loss=recorder.initial_loss,
-                max_sharpness=recorder.max_sharpness,
-                evaluated=self.method.evaluated,
-                gradients=self._train.gradients,
+                at=self.at,
+                gradients=self._train.gradients - self.at.is_evaluated,
                 hvps=self._train.hvps,
-                method=self.method.state(),
-                flow=None if recorder.flow is None else recorder.flow.state(),
-                crossings=tuple(recorder.crossings),
-                trajectory=tuple(recorder.trajectory),
+                method=self.stepper.state(),
+                recorded=self._recorder.state(),
             ),
         )
 
     def restore(self, path: Path) -> None:
-        """Take up a trial where :meth:`save` left it; a checkpoint that is refused changes nothing.
+        """Continue where :meth:`save` left a trial; a checkpoint that is refused changes nothing.
 
         Raises:
             FileNotFoundError: there is no checkpoint.
             CheckpointError: it is damaged or belongs to another trial.
         """
-        saved = checkpoints.load(path, self.trial.trial_id)
-        theta = self._own(path, saved.theta)
-        previous = self._own_if_any(path, saved.previous)
-        eigenvectors = self._own_if_any(path, saved.eigenvectors)
-        flow = self._own_flow(path, saved.flow)
-        recorder = self._recorder
-        self._theta = theta
-        if recorder.flow is not None and flow is not None:
-            recorder.flow.restore(flow)
-        recorder.meter.restore(saved.since_audit, eigenvectors)
-        self._step, self._time = saved.step, saved.time
-        recorder.initial_loss, recorder.max_sharpness = saved.initial_loss, saved.max_sharpness
-        recorder.crossings, recorder.trajectory = list(saved.crossings), list(saved.trajectory)
-        recorder.pending = list(self.trial.protocol.epsilons[len(saved.crossings) :])
-        self.method.restore(saved.method)
-        self.method.previous = previous
-        # The gradient at θ is not saved: it is evaluated again, and not counted twice.
-        self._train.gradients = saved.gradients - saved.evaluated
-        self._train.hvps = saved.hvps
-
-    def _own_flow(self, path: Path, state: FlowState | None) -> FlowState | None:
-        """The state of the flow beside GD on this run's device; None where there is no flow."""
-        if (state is None) != (self._recorder.flow is None):
-            there = "no" if state is None else "a"
+        saved = checkpoints.load(path, self.trial.trial_id, like=self._theta0)
+        if (saved.recorded.flow is None) != (self._recorder.flow is None):
+            there = "no" if saved.recorded.flow is None else "a"
             raise CheckpointError(f"{path} holds {there} flow beside GD, unlike this trial")
-        if state is None:
-            return None
-        return dataclasses.replace(
-            state,
-            theta=self._own(path, state.theta),
-            previous=self._own(path, state.previous),
-            eigenvectors=self._own_if_any(path, state.eigenvectors),
-        )
-
-    def _own_if_any(self, path: Path, tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else self._own(path, tensor)
-
-    def _own(self, path: Path, tensor: Tensor) -> Tensor:
-        """A tensor of a checkpoint on this run's device, after a look at its dtype and shape."""
-        own = self._theta
-        if tensor.shape[-1:] != own.shape or tensor.dtype != own.dtype:
-            raise CheckpointError(
-                f"{path} holds {tensor.dtype} of shape {tuple(tensor.shape)}; this trial needs "
-                f"{own.dtype} of shape {tuple(own.shape)}"
-            )
-        return tensor.to(own.device)
+        self.stepper.restore(saved.method)
+        self._recorder.restore(saved.recorded)
+        self.at = saved.at
+        self._train.gradients, self._train.hvps = saved.gradients, saved.hvps
 
 
-def _method(trial: Trial, objective: Objective) -> Stepper:
+def _stepper(trial: Trial, objective: Objective) -> Stepper:
     if trial.learning_rate is not None:
         return GradientDescent(objective, trial.learning_rate)
     return METHODS[trial.protocol.flow_method](objective)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from jobs.dynamics.iterate import Bounds, Move, Stepper
+from jobs.dynamics.iterate import Bounds, Iterate, Stepper
 from jobs.objective import Objective
 
 BLOCK = {"cpu": 1, "cuda": 16}
-"""Steps between two looks at the loss, by kind of device. A look makes the host wait for a GPU,
+"""Steps after which the losses are read, by kind of device. Reading makes the host wait for a GPU,
 which then waits for the host; on a CPU it costs nothing."""
 
 
 class GradientDescent(Stepper):
     """Steps at a constant learning rate η.
 
-    The loss is looked at after blocks of steps. Where one of them broke the bounds, θ goes back to
+    The losses are read after blocks of steps. Where one of them broke the bounds, θ goes back to
     the start of the block and comes forward again to exactly that step, with the same bits.
 
     Args:
         objective: L.
         learning_rate: η.
-        block: steps between two looks; None for what suits the device.
+        block: steps between two readings; None for what suits the device.
     """
 
     def __init__(
@@ -32,45 +31,33 @@ class GradientDescent(Stepper):
         self.learning_rate = learning_rate
         self.block = block or BLOCK[objective.inputs.device.type]
 
-    def move(self, theta: Tensor, bounds: Bounds) -> Move:
-        """A block of steps, ended at the one that broke the bounds; its last point is evaluated.
+    def move(self, at: Iterate, bounds: Bounds) -> Iterate:
+        """A block of steps, ended at the one that broke the bounds.
 
-        ``gradients`` counts the steps that were kept.
+        The objective counts the gradients of the steps that were kept.
         """
-        steps = min(self.block, bounds.steps)
-        before, gradient = self._objective.gradients, self._gradient
-        end, losses = self._descend(theta, steps)
+        steps, before = min(self.block, bounds.steps), self.objective.gradients
+        end, losses = self._descend(at, steps)
         broken = [number for number, loss in enumerate(losses, 1) if bounds.broken_by(loss)]
         if broken and broken[0] < steps:
-            steps, self._gradient = broken[0], gradient
-            end, losses = self._descend(theta, steps)
-            self._objective.gradients = before + steps
-        self._loss = losses[-1]
-        return Move(end, steps, steps * self.learning_rate)
+            end, _ = self._descend(at, broken[0])
+            self.objective.gradients = before + broken[0]
+        return end
 
-    @property
-    def objective(self) -> Objective:
-        """L."""
-        return self._objective
+    def time_at(self, step: int) -> float:
+        """η · step, in one product: a sum would depend on how the steps came in blocks."""
+        return self.learning_rate * step
 
-    def take(
-        self, previous: Tensor | None, loss: float, gradient: Tensor, evaluations: int
-    ) -> None:
-        """Take in what was computed elsewhere: the last iterate, and loss and gradient at θ.
-
-        ``evaluations`` of the gradient were needed for it.
-        """
-        self.previous, self._loss, self._gradient = previous, loss, gradient
-        self._objective.gradients += evaluations
-
-    def _descend(self, theta: Tensor, steps: int) -> tuple[Tensor, list[float]]:
-        """θ after so many steps, and the losses after each; they are read all at once."""
-        size, tails = self._objective.layout.size, []
+    def _descend(self, at: Iterate, steps: int) -> tuple[Iterate, list[float]]:
+        """The iterate so many steps later, and the losses after each, read all at once."""
+        size, tails = self.objective.layout.size, []
+        previous, theta, gradient = at.previous, at.theta, at.gradient
         for _ in range(steps):
-            assert self._gradient is not None
-            self.previous = theta
-            theta = theta.sub(self._gradient, alpha=self.learning_rate)
-            packed = self._objective.packed_gradient(theta)
-            self._gradient = packed[:size]
+            previous, theta = theta, theta.sub(gradient, alpha=self.learning_rate)
+            packed = self.objective.packed_gradient(theta)
+            gradient = packed[:size]
             tails.append(packed[size:].clone())
-        return theta, self._objective.read_losses(torch.stack(tails))
+        losses = self.objective.read_losses(torch.stack(tails))
+        step = at.step + steps
+        end = Iterate(theta, step, self.time_at(step), previous, losses[-1], gradient)
+        return end, losses

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jobs.curvature.sharpness import SharpnessMeter
 from jobs.dynamics.flows import METHODS
-from jobs.dynamics.iterate import Bounds
+from jobs.dynamics.iterate import Bounds, Iterate
 from jobs.objective import Objective
 from jobs.parameters import l2_norm
 from jobs.spec import Protocol
@@ -20,7 +20,7 @@ ANYWHERE = Bounds(threshold=-math.inf, divergence=math.inf, steps=1)
 
 @dataclass(frozen=True, kw_only=True)
 class FlowState:
-    """All that a reference needs to go on: the ends of its last step, and its integrator's state.
+    """All that a reference needs to continue: its last step, and its integrator's state.
 
     ``theta`` is where the step ended, at ``time``, and ``previous`` where it began, both of shape
     (P,). ``eigenvectors``, shape (k, P), are those of the last measurement of the sharpness, which
@@ -39,9 +39,9 @@ class FlowState:
 class FlowReference:
     """The gradient flow from θ0, which keeps up with gradient descent.
 
-    It takes the steps that it would take without being asked, so that where it is found at some
-    time depends on θ0 and the protocol alone, not on when it was asked before. Between two steps,
-    a part of a step is taken from the first of them.
+    It takes the steps that it would take alone, so that where it is at some time depends on θ0 and
+    the protocol alone, not on the times at which it was asked before. Between two steps, a part of
+    a step is taken from the first of them.
 
     Args:
         objective: L; what the flow evaluates is not counted there.
@@ -51,22 +51,17 @@ class FlowReference:
 
     def __init__(self, objective: Objective, theta0: Tensor, protocol: Protocol) -> None:
         self._objective = copy.copy(objective)
-        self._method = METHODS[protocol.flow_method](self._objective)
+        self._stepper = METHODS[protocol.flow_method](self._objective)
         self._meter = SharpnessMeter(self._objective, protocol.sharpness_rtol)
-        self._theta = self._previous = theta0
-        self._time = self._previous_time = 0.0
-        self._gradient: Tensor | None = None  # at the previous point
+        self._at = self._before = Iterate(theta0)
 
     def follow(self, time: float) -> None:
         """Go on until a step has reached a time."""
-        while self._time < time:
-            self._method.evaluate(self._theta)
-            if self._method.wants_sharpness:
-                self._method.see_sharpness(self._meter.measure(self._theta).sharpness)
-            gradient = self._method.gradient
-            moved = self._method.move(self._theta, ANYWHERE)
-            self._previous, self._gradient, self._previous_time = self._theta, gradient, self._time
-            self._theta, self._time = moved.theta, self._time + moved.time
+        while self._at.time < time:
+            self._before = self._at.evaluated(self._objective)
+            if self._stepper.wants_sharpness:
+                self._stepper.see_sharpness(self._meter.measure(self._at.theta).sharpness)
+            self._at = self._stepper.move(self._before, ANYWHERE)
 
     def at(self, time: float) -> Tensor:
         """θ of the flow at a time, shape (P,).
@@ -75,16 +70,15 @@ class FlowReference:
             ValueError: the flow has gone on from there.
         """
         self.follow(time)
-        if time == self._time:
-            return self._theta
-        if time < self._previous_time:
+        if time == self._at.time:
+            return self._at.theta
+        if time < self._before.time:
             raise ValueError(
-                f"time is {time}; it must be at least {self._previous_time}, where the flow's last "
+                f"time is {time}; it must be at least {self._before.time}, where the flow's last "
                 "step began"
             )
-        if self._gradient is None:
-            self._gradient = self._objective.gradient(self._previous)[1]
-        return self._method.part(self._previous, self._gradient, time - self._previous_time)
+        self._before = self._before.evaluated(self._objective)
+        return self._stepper.part(self._before, time - self._before.time)
 
     def distance(self, theta: Tensor, time: float) -> float:
         """‖θ − θ_flow(t)‖₂."""
@@ -94,18 +88,18 @@ class FlowReference:
         """What a checkpoint must keep."""
         since_audit, eigenvectors = self._meter.state()
         return FlowState(
-            theta=self._theta,
-            previous=self._previous,
+            theta=self._at.theta,
+            previous=self._before.theta,
             eigenvectors=eigenvectors,
             since_audit=since_audit,
-            time=self._time,
-            previous_time=self._previous_time,
-            method=self._method.state(),
+            time=self._at.time,
+            previous_time=self._before.time,
+            method=self._stepper.state(),
         )
 
     def restore(self, state: FlowState) -> None:
-        """Take up the state that :meth:`state` gave, on the device of this flow."""
-        self._theta, self._previous, self._gradient = state.theta, state.previous, None
-        self._time, self._previous_time = state.time, state.previous_time
+        """Continue from the state that :meth:`state` gave, on the device of this flow."""
+        self._at = Iterate(state.theta, time=state.time)
+        self._before = Iterate(state.previous, time=state.previous_time)
         self._meter.restore(state.since_audit, state.eigenvectors)
-        self._method.restore(state.method)
+        self._stepper.restore(state.method)

@@ -11,9 +11,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from jobs.dynamics.integrator import Candidate, Integrator
+from jobs.dynamics.integrator import Candidate, Integrator, inverse
+from jobs.dynamics.iterate import Iterate
 from jobs.objective import Objective
 
 DAMPING = 2 / 13
@@ -58,17 +60,17 @@ class RungeKutta4(Integrator):
     grow between measurements.
     """
 
-    def _take(self, theta: Tensor) -> Candidate:
-        h = self._unit(self._looks.latest)
-        candidate, _ = self._runge_kutta_4(theta, h)
-        while self._rises(candidate):
-            self._looks.soon()
+    def _take(self, at: Iterate) -> Candidate:
+        h = self._unit
+        candidate, _ = self._runge_kutta_4(at, h)
+        while self._rises(at, candidate):
+            self._schedule.measure_next()
             h /= 2
-            candidate, _ = self._runge_kutta_4(theta, h)
+            candidate, _ = self._runge_kutta_4(at, h)
         return candidate
 
-    def _step(self, theta: Tensor, h: float) -> Candidate:
-        return self._runge_kutta_4(theta, h)[0]
+    def _step(self, at: Iterate, h: float) -> Candidate:
+        return self._runge_kutta_4(at, h)[0]
 
 
 class RungeKuttaChebyshev2(Integrator):
@@ -102,9 +104,9 @@ class RungeKuttaChebyshev2(Integrator):
     with more samples each jump is smaller. The loss at a crossing is at most
     :data:`~jobs.dynamics.integrator.CROSSING_RTOL` below ε.
 
-    RK4 with h = 1/S, the usual way, needs 4 ∫S dt gradients. Those that were saved are counted, and
-    steps of RK4 may be shorter than 1/S only as long as they are paid for by them, or by an advance
-    of ``ADVANCE`` gradients at the start.
+    RK4 with h = 1/S needs 4 ∫S dt gradients. Those that were saved are counted, and steps of RK4
+    may be shorter than 1/S only as long as they are paid for by them, or by an advance of
+    ``ADVANCE`` gradients at the start.
 
     ``tolerance`` is of the estimated error of a Chebyshev step, relative to ‖θ‖.
     """
@@ -134,50 +136,50 @@ class RungeKuttaChebyshev2(Integrator):
         self._wait, self._refusals = int(state["wait"]), int(state["refusals"])
         self._saved = state["saved"]
 
-    def _take(self, theta: Tensor) -> Candidate:
-        candidate = self._accepted(theta)
-        self._saved += 4 * candidate.h / self._unit(self._looks.latest)
+    def _take(self, at: Iterate) -> Candidate:
+        candidate = self._accepted(at)
+        self._saved += 4 * candidate.h / self._unit
         return candidate
 
-    def _step(self, theta: Tensor, h: float) -> Candidate:
-        if h <= RK4_LONGEST * self._unit(self._looks.latest):
-            return self._runge_kutta_4(theta, h)[0]
-        return self._chebyshev(theta, h, self._stages(h))
+    def _step(self, at: Iterate, h: float) -> Candidate:
+        if h <= RK4_LONGEST * self._unit:
+            return self._runge_kutta_4(at, h)[0]
+        return self._chebyshev(at, h, self._stages(h))
 
-    def _accepted(self, theta: Tensor) -> Candidate:
+    def _accepted(self, at: Iterate) -> Candidate:
         """A step whose error is small enough."""
         while True:
             h = self._wanted()
             if self._wait > 0 or not self._is_worth(h):
-                return self._by_rk4(theta)
+                return self._by_rk4(at)
             stages = self._stages(h)
-            candidate = self._chebyshev(theta, h, stages)
+            candidate = self._chebyshev(at, h, stages)
             self._saved -= stages
-            error = self._chebyshev_error(theta, candidate)
+            error = self._chebyshev_error(at, candidate)
             self._chebyshev_h = h * _change(error)
-            rises = self._rises(candidate)
+            rises = self._rises(at, candidate)
             if error <= 1 and not rises:
                 self._rk4_h, self._refusals = 2 * h, max(self._refusals - 1, 0)
                 return candidate
             if rises:  # S is out of date, or was not the norm: RK4 stands twice of it
-                self._looks.soon()
+                self._schedule.measure_next()
                 self._wait = 1
             elif not self._is_worth(self._wanted()):
                 self._wait = min(2**self._refusals, LONGEST_WAIT)
                 self._refusals += 1
 
-    def _by_rk4(self, theta: Tensor) -> Candidate:
+    def _by_rk4(self, at: Iterate) -> Candidate:
         """A step of RK4, which also tells how long one of either method may be next."""
         self._wait = max(self._wait - 1, 0)
         h, shortest = self._rk4_step(), self._shortest()
         while True:
-            candidate, last = self._runge_kutta_4(theta, h)
+            candidate, last = self._runge_kutta_4(at, h)
             self._saved -= 4
-            if self._rises(candidate):
-                self._looks.soon()
+            if self._rises(at, candidate):
+                self._schedule.measure_next()
                 h /= 2
                 continue
-            chebyshev, own = self._rk4_errors(theta, candidate, last)
+            chebyshev, own = self._rk4_errors(at, candidate, last)
             self._chebyshev_h = h * _change(RK4_TO_CHEBYSHEV * chebyshev)
             self._rk4_h = h * min(max((2 * own) ** (-1 / 3), 0.3), 2.0) if own > 0 else 2 * h
             if own <= 2 or h <= shortest:
@@ -186,20 +188,19 @@ class RungeKuttaChebyshev2(Integrator):
 
     def _rk4_step(self) -> float:
         """The length of a step of RK4."""
-        return min(max(self._rk4_h, self._shortest()), RK4_LONGEST * self._unit(self._looks.latest))
+        return min(max(self._rk4_h, self._shortest()), RK4_LONGEST * self._unit)
 
     def _shortest(self) -> float:
         """What a step of RK4 is not shortened below for accuracy."""
-        unit = self._unit(self._looks.latest)
-        return unit if self._saved < 0 else RK4_SHORTEST * unit
+        return self._unit if self._saved < 0 else RK4_SHORTEST * self._unit
 
     def _wanted(self) -> float:
         """The length of a Chebyshev step that accuracy allows.
 
-        It ends at the next look, or is one of some equal steps on the way there.
+        It ends at the next measurement of S, or is one of some equal steps on the way there.
         """
         h = min(self._chebyshev_h, REACH * (MOST_STAGES**2 - 1) / self._radius(self._chebyshev_h))
-        left = self._looks.left
+        left = self._schedule.time_left
         return left / math.ceil(left / h) if 0 < left < 4 * h else h
 
     def _is_worth(self, h: float) -> bool:
@@ -208,50 +209,51 @@ class RungeKuttaChebyshev2(Integrator):
 
     def _radius(self, h: float) -> float:
         """The spectral radius during a step of length h."""
-        return RADIUS_MARGIN / self._unit(self._looks.ahead(h))
+        return RADIUS_MARGIN / inverse(self._schedule.expected(h))
 
     def _stages(self, h: float) -> int:
         """The fewest stages with which a step of length h is stable."""
         return min(max(2, 1 + math.floor(math.sqrt(1 + h * self._radius(h) / REACH))), MOST_STAGES)
 
-    def _chebyshev(self, theta: Tensor, h: float, stages: int) -> Candidate:
+    def _chebyshev(self, at: Iterate, h: float, stages: int) -> Candidate:
         """A step of the Runge-Kutta-Chebyshev method, in its three-term recurrence."""
-        g0 = self._gradient
-        assert g0 is not None
+        theta, g0 = at.theta, at.gradient
         first, rest = coefficients(stages)
         before, current = theta, theta.sub(g0, alpha=first * h)
         for c in rest:
-            _, g = self._objective.gradient(current)
+            _, g = self.objective.gradient(current)
             after = theta.mul(1 - c.mu - c.nu).add_(current, alpha=c.mu).add_(before, alpha=c.nu)
             after.sub_(g, alpha=c.mu_tilde * h).sub_(g0, alpha=c.gamma_tilde * h)
             before, current = current, after
-        return Candidate(h, current, *self._objective.gradient(current))
+        return self._evaluated(h, current)
 
-    def _chebyshev_error(self, theta: Tensor, candidate: Candidate) -> float:
+    def _chebyshev_error(self, at: Iterate, end: Candidate) -> float:
         """The estimated error of a Chebyshev step, in units of the tolerance."""
-        return self._in_units(theta, (self._estimate(theta, candidate), self._tolerance))[0]
+        return self._in_units(at, (_smooth_error(at, end), self._tolerance))[0]
 
-    def _rk4_errors(self, theta: Tensor, candidate: Candidate, last: Tensor) -> tuple[float, float]:
+    def _rk4_errors(self, at: Iterate, end: Candidate, last: Tensor) -> tuple[float, float]:
         """The estimate of a Chebyshev step on a step of RK4, and RK4's own."""
-        own = (last - candidate.gradient).mul_(candidate.h / 10)
-        chebyshev = self._estimate(theta, candidate)
-        first, second = self._in_units(theta, (chebyshev, self._tolerance), (own, RK4_TOLERANCE))
+        own = (last - end.gradient).mul_(end.h / 10)
+        chebyshev = _smooth_error(at, end)
+        first, second = self._in_units(at, (chebyshev, self._tolerance), (own, RK4_TOLERANCE))
         return first, second
 
-    def _estimate(self, theta: Tensor, candidate: Candidate) -> Tensor:
-        """h³θ‴/15 of a smooth step."""
-        assert self._gradient is not None
-        estimate = theta.sub(candidate.theta).mul_(0.8)
-        return estimate.sub_(self._gradient + candidate.gradient, alpha=0.4 * candidate.h)
-
-    def _in_units(self, theta: Tensor, *errors: tuple[Tensor, float]) -> list[float]:
-        """‖error‖ / (tolerance ‖θ‖) of each; infinite where it is not a number."""
-        *norms, scale = self._norms(*(error for error, _ in errors), theta)
+    def _in_units(self, at: Iterate, *errors: tuple[Tensor, float]) -> list[float]:
+        """‖error‖ / (tolerance ‖θ‖) of each, the same on every rank; infinite where it is NaN."""
+        vectors = [*(error for error, _ in errors), at.theta]
+        norms = [torch.linalg.vector_norm(vector, dtype=torch.float64) for vector in vectors]
+        *found, scale = self.objective.agree(torch.stack(norms)).tolist()
         units = [
             norm / max(tolerance * scale, 1e-300)
-            for norm, (_, tolerance) in zip(norms, errors, strict=True)
+            for norm, (_, tolerance) in zip(found, errors, strict=True)
         ]
         return [unit if math.isfinite(unit) else math.inf for unit in units]
+
+
+def _smooth_error(at: Iterate, end: Candidate) -> Tensor:
+    """h³θ‴/15 of a smooth step."""
+    estimate = at.theta.sub(end.theta).mul_(0.8)
+    return estimate.sub_(at.gradient + end.gradient, alpha=0.4 * end.h)
 
 
 METHODS: dict[str, Callable[[Objective], Integrator]] = {

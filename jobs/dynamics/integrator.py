@@ -6,10 +6,9 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from jobs.dynamics.iterate import Bounds, Move, Stepper
+from jobs.dynamics.iterate import Bounds, Iterate, Stepper
 from jobs.dynamics.schedule import SharpnessSchedule
 from jobs.objective import Objective
 
@@ -47,75 +46,66 @@ class Integrator(Stepper):
 
     def __init__(self, objective: Objective) -> None:
         super().__init__(objective)
-        self._looks = SharpnessSchedule()
+        self._schedule = SharpnessSchedule()
 
     @property
     def wants_sharpness(self) -> bool:
         """Whether S must be measured before the next step."""
-        return self._looks.due
+        return self._schedule.due
 
     def see_sharpness(self, sharpness: float) -> None:
         """Take in a measurement of S at the current θ."""
-        self._looks.see(sharpness)
+        self._schedule.add(sharpness)
 
-    def move(self, theta: Tensor, bounds: Bounds) -> Move:
-        """One step from θ, which ends where the loss reaches the threshold if it does."""
-        taken = self._take(theta)
-        if self._loss > bounds.threshold > taken.loss:
-            taken = self._crossing(theta, taken, bounds.threshold)
-        self._loss, self._gradient = taken.loss, taken.gradient
-        self._looks.passed(taken.h)
-        return Move(taken.theta, 1, taken.h)
+    def move(self, at: Iterate, bounds: Bounds) -> Iterate:
+        """One step, which ends where the loss reaches the threshold if it does."""
+        taken = self._take(at)
+        if at.loss > bounds.threshold > taken.loss:
+            taken = self._crossing(at, taken, bounds.threshold)
+        self._schedule.advance(taken.h)
+        end = at.step + 1, at.time + taken.h
+        return Iterate(taken.theta, *end, loss=taken.loss, gradient=taken.gradient)
 
-    def part(self, theta: Tensor, gradient: Tensor, h: float) -> Tensor:
-        """θ a time h after ``theta``, where the gradient is given; the integrator stays as it is.
+    def part(self, at: Iterate, h: float) -> Tensor:
+        """θ a time h after an evaluated iterate; the integrator stays as it is.
 
-        ``theta`` is where the last step began, and h no longer than it: what the step's length was
+        The last step began at that iterate, and h is no longer than it: what the step's length was
         checked for, it serves here too.
         """
-        kept, self._gradient = self._gradient, gradient
-        try:
-            return self._step(theta, h).theta
-        finally:
-            self._gradient = kept
+        return self._step(at, h).theta
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint must keep besides θ."""
-        return self._looks.state()
+        """What a checkpoint must keep besides the iterate."""
+        return self._schedule.state()
 
     def restore(self, state: dict[str, float]) -> None:
-        """Take up the state that :meth:`state` gave."""
-        super().restore(state)
-        self._looks.restore(state)
+        """Continue from the state that :meth:`state` gave."""
+        self._schedule.restore(state)
 
     @abstractmethod
-    def _take(self, theta: Tensor) -> Candidate:
-        """The step to take from θ."""
+    def _take(self, at: Iterate) -> Candidate:
+        """The step to take."""
 
     @abstractmethod
-    def _step(self, theta: Tensor, h: float) -> Candidate:
-        """A step of length h, which is stable and accurate, from where ``_gradient`` is that of θ.
+    def _step(self, at: Iterate, h: float) -> Candidate:
+        """A step of length h, which is stable and accurate; nothing is learned from it."""
 
-        Nothing is learned from it.
-        """
-
-    def _crossing(self, theta: Tensor, beyond: Candidate, threshold: float) -> Candidate:
-        """The point of a step from θ where the loss has just reached the threshold.
+    def _crossing(self, at: Iterate, beyond: Candidate, threshold: float) -> Candidate:
+        """The point of a step where the loss has just reached the threshold.
 
         Within the step θ follows the cubic polynomial that has the step's ends and their gradients.
         The loss falls along the flow, so the point is found by the Illinois variant of regula falsi
         in the logarithm of the loss.
         """
         goal = math.log(threshold * (1 - CROSSING_RTOL / 2))
-        low, at_low = 0.0, math.log(self._loss) - goal
+        low, at_low = 0.0, math.log(at.loss) - goal
         high, at_high = 1.0, _log(beyond.loss) - goal
         best = beyond
         for _ in range(CROSSING_TRIES):
             if threshold * (1 - CROSSING_RTOL) <= best.loss <= threshold:
                 break
             share = low + (high - low) * min(max(at_low / (at_low - at_high), 0.02), 0.98)
-            point = self._within(theta, beyond, share)
-            tried = Candidate(share * beyond.h, point, *self._objective.gradient(point))
+            tried = self._evaluated(share * beyond.h, _within(at, beyond, share))
             value = _log(tried.loss) - goal
             if tried.loss <= threshold:
                 best = tried
@@ -124,39 +114,41 @@ class Integrator(Stepper):
                 low, at_low, at_high = share, value, at_high / 2
         return best
 
-    def _within(self, theta: Tensor, end: Candidate, share: float) -> Tensor:
-        """θ at a fraction of a step: the cubic Hermite interpolant."""
-        assert self._gradient is not None
-        rest = 1 - share
-        point = theta.lerp(end.theta, share * share * (3 - 2 * share))
-        point.sub_(self._gradient, alpha=end.h * share * rest * rest)
-        return point.add_(end.gradient, alpha=end.h * share * share * rest)
+    @property
+    def _unit(self) -> float:
+        """1/S where it was measured last, within bounds: the natural length of a step."""
+        return inverse(self._schedule.latest)
 
-    def _unit(self, sharpness: float) -> float:
-        """1/S, within bounds."""
-        return min(1 / sharpness, LARGEST_STEP) if sharpness > 0 else LARGEST_STEP
-
-    def _rises(self, candidate: Candidate) -> bool:
+    def _rises(self, at: Iterate, candidate: Candidate) -> bool:
         """Whether a step raised the loss, and can still be shortened."""
-        if candidate.loss <= self._loss * (1 + LOSS_RISE):
+        if candidate.loss <= at.loss * (1 + LOSS_RISE):
             return False
-        return candidate.h > SMALLEST_STEP * self._unit(self._looks.latest)
+        return candidate.h > SMALLEST_STEP * self._unit
 
-    def _runge_kutta_4(self, theta: Tensor, h: float) -> tuple[Candidate, Tensor]:
+    def _runge_kutta_4(self, at: Iterate, h: float) -> tuple[Candidate, Tensor]:
         """A step of the classical fourth-order method, and its last slope."""
-        k1 = self._gradient
-        assert k1 is not None
-        _, k2 = self._objective.gradient(theta.sub(k1, alpha=h / 2))
-        _, k3 = self._objective.gradient(theta.sub(k2, alpha=h / 2))
-        _, k4 = self._objective.gradient(theta.sub(k3, alpha=h))
+        theta, k1 = at.theta, at.gradient
+        _, k2 = self.objective.gradient(theta.sub(k1, alpha=h / 2))
+        _, k3 = self.objective.gradient(theta.sub(k2, alpha=h / 2))
+        _, k4 = self.objective.gradient(theta.sub(k3, alpha=h))
         slope = (k2 + k3).mul_(2).add_(k1).add_(k4)
-        end = theta.sub(slope, alpha=h / 6)
-        return Candidate(h, end, *self._objective.gradient(end)), k4
+        return self._evaluated(h, theta.sub(slope, alpha=h / 6)), k4
 
-    def _norms(self, *vectors: Tensor) -> list[float]:
-        """‖v‖₂ of each vector, the same on every rank."""
-        norms = [torch.linalg.vector_norm(vector, dtype=torch.float64) for vector in vectors]
-        return self._objective.agree(torch.stack(norms)).tolist()
+    def _evaluated(self, h: float, theta: Tensor) -> Candidate:
+        return Candidate(h, theta, *self.objective.gradient(theta))
+
+
+def inverse(sharpness: float) -> float:
+    """1/S, within bounds."""
+    return min(1 / sharpness, LARGEST_STEP) if sharpness > 0 else LARGEST_STEP
+
+
+def _within(at: Iterate, end: Candidate, share: float) -> Tensor:
+    """θ at a fraction of a step: the cubic Hermite interpolant."""
+    rest = 1 - share
+    point = at.theta.lerp(end.theta, share * share * (3 - 2 * share))
+    point.sub_(at.gradient, alpha=end.h * share * rest * rest)
+    return point.add_(end.gradient, alpha=end.h * share * share * rest)
 
 
 def _log(loss: float) -> float:

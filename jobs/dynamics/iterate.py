@@ -1,19 +1,49 @@
-"""What GD and the integrators of the flow share: θ moves in steps, each from its own gradient."""
+"""What GD and the integrators of the flow share: iterates, and steps from one to another."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from jobs.objective import Objective
 
 
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """A point of a trajectory: θ of shape (P,) after ``step`` updates, at ``time``.
+
+    ``previous`` is the iterate before θ, of methods for which it is of interest. ``loss`` and
+    ``gradient`` are L(θ) and ∇L(θ), NaN and empty until they have been evaluated.
+    """
+
+    theta: Tensor
+    step: int = 0
+    time: float = 0.0
+    previous: Tensor | None = None
+    loss: float = math.nan
+    gradient: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether loss and gradient are known."""
+        return len(self.gradient) > 0
+
+    def evaluated(self, objective: Objective) -> Iterate:
+        """The same point with loss and gradient: itself where it has them."""
+        if self.is_evaluated:
+            return self
+        loss, gradient = objective.gradient(self.theta)
+        return dataclasses.replace(self, loss=loss, gradient=gradient)
+
+
 @dataclass(frozen=True)
 class Bounds:
-    """Until when θ may move without being looked at.
+    """How far θ may move without being observed.
 
     ``threshold`` is the next loss threshold and ``divergence`` the loss above which a trial has
     diverged; ``steps`` bounds the number of steps.
@@ -28,63 +58,30 @@ class Bounds:
         return loss <= self.threshold or not loss <= self.divergence
 
 
-@dataclass(frozen=True)
-class Move:
-    """Where θ came to, in how many steps and how much time."""
-
-    theta: Tensor
-    steps: int
-    time: float
-
-
 class Stepper(ABC):
-    """Moves θ step by step; the gradient at θ is evaluated once and kept for the step.
-
-    ``previous`` is the iterate before θ, of methods for which it is of interest.
-    """
+    """Moves an iterate step by step; keeps what steers the steps, and nothing of a point."""
 
     def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-        self._loss = math.nan
-        self._gradient: Tensor | None = None
-        self.previous: Tensor | None = None
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether loss and gradient at the current θ are at hand."""
-        return self._gradient is not None
-
-    @property
-    def gradient(self) -> Tensor:
-        """∇L where θ was evaluated."""
-        assert self._gradient is not None
-        return self._gradient
+        self.objective = objective
 
     @property
     def wants_sharpness(self) -> bool:
         """Whether S must be measured before the next step."""
         return False
 
-    def evaluate(self, theta: Tensor) -> float:
-        """L(θ); its gradient is kept for the step."""
-        if self._gradient is None:
-            self._loss, self._gradient = self._objective.gradient(theta)
-        return self._loss
-
     def see_sharpness(self, sharpness: float) -> None:  # noqa: B027 (GD has no use for it)
         """Take in a measurement of S at the current θ."""
 
     @abstractmethod
-    def move(self, theta: Tensor, bounds: Bounds) -> Move:
-        """Move θ, from where it was evaluated, by steps that stay within the bounds.
+    def move(self, at: Iterate, bounds: Bounds) -> Iterate:
+        """The evaluated iterate after steps that stay within the bounds, from an evaluated one.
 
         The move ends at the first step that breaks them.
         """
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint must keep besides θ."""
+        """What a checkpoint must keep besides the iterate."""
         return {}
 
-    def restore(self, state: dict[str, float]) -> None:
-        """Take up the state that :meth:`state` gave."""
-        self._gradient = None
+    def restore(self, state: dict[str, float]) -> None:  # noqa: B027 (GD has none)
+        """Continue from the state that :meth:`state` gave."""

@@ -6,47 +6,47 @@ import math
 from dataclasses import dataclass
 
 DENSE = 100
-"""Unless a number of steps is given, every step up to this one is recorded."""
+"""Every step up to this one is recorded, unless the protocol gives a number of steps."""
 
 PER_DOUBLING = 10
-"""And from there on so many, equally spaced, each time that their number doubles."""
+"""Steps recorded in each doubling after that, equally spaced."""
 
 MISSED = 0.002
-"""Of S: what a maximum between two looks may exceed both by, if S(t) bends as it did before."""
+"""Of S: by how much a maximum between two measurements may exceed both, if S(t) bends as before."""
 
 DRIFT = 0.1
-"""Of S: how far it may move from one look to the next."""
+"""Of S: how far it may move from one measurement to the next."""
 
 SPREAD = 2.0
-"""How much longer one stretch between looks may be than the one before."""
+"""How much longer one interval between measurements may be than the one before."""
 
 MOST_STEPS = 50
-"""Between two looks."""
+"""Between two measurements."""
 
 GROWTH = 1.5
-"""The most that S is taken to have grown by since a look."""
+"""The largest growth of S that is assumed since its last measurement."""
 
 
 def is_recorded(step: int, every: int | None) -> bool:
     """Whether a step is recorded.
 
-    With a number, each ``every``-th step is. With None, the points suit runs of any length: every
+    With a number, each ``every``-th step is. With None, the points suit trials of any length: every
     step up to ``DENSE``, then ``PER_DOUBLING`` of each doubling: 110, 120, …, 200, 220, …, 400,
-    440, …. A run of N ≥ 100 steps then has 100 + 10 log₂(N/100) points after θ0: 133 for 1,000
-    steps and 200 for 100,000. The rule knows the number of the step alone, so that a resumed run
-    records what an undisturbed one does.
+    440, …. A trial of N ≥ 100 steps then has 100 + 10 log₂(N/100) points after θ0: 133 for 1,000
+    steps and 200 for 100,000. The rule knows the number of the step alone, so that a resumed
+    trial records what an undisturbed one does.
     """
     return step % _gap(step, every) == 0
 
 
 def steps_to_record(step: int, every: int | None) -> int:
-    """Steps from one to the next that is recorded, at least 1."""
+    """Steps from this one to the next that is recorded, at least 1."""
     gap = _gap(step, every)
     return gap - step % gap
 
 
 def points(steps: float, every: int | None) -> float:
-    """About how many of so many steps are recorded."""
+    """About how many of ``steps`` steps are recorded."""
     if every is not None:
         return steps / every
     return steps if steps <= DENSE else DENSE + PER_DOUBLING * math.log2(steps / DENSE)
@@ -56,13 +56,18 @@ def points(steps: float, every: int | None) -> float:
 class SharpnessSchedule:
     """Measurements of S along the flow, spaced so that no maximum of S(t) is missed.
 
-    Between two looks that are Δ apart, a parabola exceeds the higher of them by at most κΔ²/8, κ
-    its second derivative. The next Δ keeps that below ``MISSED`` of S with the κ of the last three
-    looks. S may bend twice as much as it did before an interior maximum is off by 0.5 %.
+    Between two measurements that are Δ apart, a parabola exceeds the higher of them by at most
+    κΔ²/8, κ its second derivative. The next Δ keeps that below ``MISSED`` of S with the κ of the
+    last three measurements. S may bend twice as much as before until an interior maximum is off by
+    0.5 %.
+
+    ``sharpness`` is that of the last measurement, negative before the first, and ``slope`` its
+    growth over the ``span`` of time before. The next measurement is due ``interval`` after it, of
+    which ``elapsed`` have passed, in ``steps`` steps.
     """
 
-    sharpness: float | None = None
-    slope: float | None = None
+    sharpness: float = -1.0
+    slope: float = 0.0
     span: float = 0.0
     interval: float = 0.0
     elapsed: float = 0.0
@@ -71,13 +76,13 @@ class SharpnessSchedule:
     @property
     def due(self) -> bool:
         """Whether S must be measured before the next step."""
-        if self.sharpness is None:
+        if self.sharpness < 0:
             return True
-        return self.steps > 0 and (self.left <= 0 or self.steps >= MOST_STEPS)
+        return self.steps > 0 and (self.time_left <= 0 or self.steps >= MOST_STEPS)
 
     @property
-    def left(self) -> float:
-        """The time until the next look; 0 or less where it is not known."""
+    def time_left(self) -> float:
+        """The time until the next measurement; 0 or less where it is not known."""
         return self.interval * (1 - 1e-9) - self.elapsed
 
     @property
@@ -87,16 +92,16 @@ class SharpnessSchedule:
         Raises:
             ValueError: it was not measured, or is not finite.
         """
-        if self.sharpness is None or not math.isfinite(self.sharpness):
-            raise ValueError(f"sharpness is {self.sharpness}; it must be measured and finite")
+        if not 0 <= self.sharpness < math.inf:
+            known = "not measured" if self.sharpness < 0 else self.sharpness
+            raise ValueError(f"sharpness is {known}; it must be measured and finite")
         return self.sharpness
 
-    def see(self, sharpness: float) -> None:
+    def add(self, sharpness: float) -> None:
         """Take in a measurement of S at the current θ."""
-        if self.sharpness is not None and self.elapsed > 0:
+        if self.sharpness >= 0 and self.elapsed > 0:
             slope = (sharpness - self.sharpness) / self.elapsed
-            before, span = (0.0, 0.0) if self.slope is None else (self.slope, self.span)
-            bend = 2 * abs(slope - before) / (span + self.elapsed)
+            bend = 2 * abs(slope - self.slope) / (self.span + self.elapsed)
             self.interval = min(
                 SPREAD * self.elapsed,
                 _ratio(DRIFT * sharpness, abs(slope)),
@@ -105,37 +110,28 @@ class SharpnessSchedule:
             self.slope, self.span = slope, self.elapsed
         self.sharpness, self.elapsed, self.steps = sharpness, 0.0, 0
 
-    def passed(self, time: float) -> None:
+    def advance(self, time: float) -> None:
         """Count a step that took so much time."""
         self.elapsed += time
         self.steps += 1
 
-    def soon(self) -> None:
-        """Ask for a look after the next step."""
+    def measure_next(self) -> None:
+        """Ask for a measurement after the next step."""
         self.interval = 0.0
 
-    def ahead(self, time: float) -> float:
-        """What S is taken for until so much time from now: it goes on growing as it did."""
-        grown = self.latest + max(self.slope or 0.0, 0.0) * (self.elapsed + time)
+    def expected(self, time: float) -> float:
+        """The S that is assumed until ``time`` from now: it goes on growing as it did."""
+        grown = self.latest + max(self.slope, 0.0) * (self.elapsed + time)
         return min(grown, GROWTH * self.latest)
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint must keep; -1 stands for a sharpness that was never measured."""
-        return {
-            "sharpness": -1.0 if self.sharpness is None else self.sharpness,
-            "slope": 0.0 if self.slope is None else self.slope,
-            "span": self.span,
-            "interval": self.interval,
-            "elapsed": self.elapsed,
-            "steps": self.steps,
-        }
+        """What a checkpoint must keep."""
+        return vars(self).copy()
 
     def restore(self, state: dict[str, float]) -> None:
-        """Take up the state that :meth:`state` gave."""
-        self.sharpness = None if state["sharpness"] < 0 else state["sharpness"]
-        self.slope = state["slope"] if state["span"] > 0 else None
-        self.span, self.interval = state["span"], state["interval"]
-        self.elapsed, self.steps = state["elapsed"], int(state["steps"])
+        """Continue from the state that :meth:`state` gave; other entries are ignored."""
+        for name in vars(self):
+            setattr(self, name, state[name])
 
 
 def _gap(step: int, every: int | None) -> int:

@@ -100,7 +100,7 @@ def test_the_file_has_the_flow_beside_gd(trial, tmp_path):
     with safe_open(path, framework="np") as file:
         kept = {"theta", "previous", "eigenvectors"}
         assert set(file.keys()) == {*kept, *("flow_" + name for name in kept), "trajectory"}
-    flow = checkpoint.load(path, spec.trial_id).flow
+    flow = checkpoint.load(path, spec.trial_id).recorded.flow
     # GD has come to 25 η; its last look was a step earlier, and the flow a step behind that.
     assert flow.previous_time < 23 * 0.1 <= flow.time
 

@@ -12,7 +12,7 @@ from jobs.curvature.sharpness import sharpness
 from jobs.datasets import Shape
 from jobs.dynamics.descent import GradientDescent
 from jobs.dynamics.flows import METHODS
-from jobs.dynamics.iterate import Bounds
+from jobs.dynamics.iterate import Bounds, Iterate
 from jobs.golden import GOLDEN_RUNS, GOLDEN_S_GF
 from jobs.losses import LOSS_SUMS
 from jobs.objective import Objective
@@ -43,10 +43,10 @@ def _posed(architecture, x, y, **changes):
 @pytest.mark.parametrize(("eta", "printed"), GOLDEN_RUNS.items())
 def test_gd_on_a_diagonal_network_to_every_printed_digit(block, eta, printed):
     objective, theta = _diagonal()
-    method, taken, epsilon = GradientDescent(objective, eta, block), 0, 1e-12
-    while method.evaluate(theta) >= epsilon:
-        moved = method.move(theta, Bounds(math.nextafter(epsilon, 0), 1e3, 2_000))
-        theta, taken = moved.theta, taken + moved.steps
+    method, at, epsilon = GradientDescent(objective, eta, block), Iterate(theta), 1e-12
+    while (at := at.evaluated(objective)).loss >= epsilon:
+        at = method.move(at, Bounds(math.nextafter(epsilon, 0), 1e3, 2_000))
+    theta, taken = at.theta, at.step
     found = sharpness(objective, theta, rtol=1e-10)
     assert taken == printed.steps
     assert found.sharpness == pytest.approx(printed.sharpness, abs=5.1e-5)
@@ -70,11 +70,12 @@ def _flow_end():
 @pytest.mark.parametrize("name", list(METHODS))
 def test_the_flow_of_a_diagonal_network_ends_where_its_closed_form_does(name):
     objective, theta = _diagonal()
-    method = METHODS[name](objective)
-    while method.evaluate(theta) > 1e-10:
+    method, at = METHODS[name](objective), Iterate(theta).evaluated(objective)
+    while at.loss > 1e-10:
         if method.wants_sharpness:
-            method.see_sharpness(sharpness(objective, theta, rtol=1e-6).sharpness)
-        theta = method.move(theta, Bounds(1e-10, 1e3, 1)).theta
+            method.see_sharpness(sharpness(objective, at.theta, rtol=1e-6).sharpness)
+        at = method.move(at, Bounds(1e-10, 1e3, 1))
+    theta = at.theta
     beta = _flow_end()
     found = sharpness(objective, theta, rtol=1e-9)
     # On the manifold S = 4 Σ xᵢ² βᵢ.

@@ -202,7 +202,7 @@ def test_runs_of_a_pack_are_those_alone(trial, parameterization):
     for run in packed:
         alone = OngoingTrial(run.trial, threads=1)
         alone.advance()
-        torch.testing.assert_close(run.theta, alone.theta, rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(run.at.theta, alone.at.theta, rtol=1e-10, atol=1e-13)
 
 
 @SCALED

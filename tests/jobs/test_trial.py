@@ -383,7 +383,7 @@ def test_the_numerical_settings_are_those_from_before_afterwards(trial):
 def test_a_run_can_be_advanced_in_slices(trial):
     spec = trial()
     run = OngoingTrial(spec, threads=1)
-    assert math.isnan(run.loss)
+    assert math.isnan(run.at.loss)
     assert not run.advance(lambda: True)
     assert run.step == 0
     with pytest.raises(RuntimeError, match=f"{spec.trial_id} is at step 0"):
@@ -394,7 +394,7 @@ def test_a_run_can_be_advanced_in_slices(trial):
     assert run.finished
     assert run.advance()
     assert run.result() == run_trial(spec, threads=1)
-    assert run.loss == run.result().crossings[-1].train_loss
+    assert run.at.loss == run.result().crossings[-1].train_loss
 
 
 def test_a_dataset_that_is_too_small_is_refused_before_anything_runs(trial):

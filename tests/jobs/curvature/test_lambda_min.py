@@ -87,9 +87,9 @@ def _dense(trial):
     """All eigenvalues of the Hessian where a trial ends."""
     run = OngoingTrial(trial, threads=1)
     run.advance()
-    hessian = Hessian(run._train, run.theta)
+    hessian = Hessian(run._train, run.at.theta)
     matrix = torch.stack(
-        [hessian @ one for one in torch.eye(len(run.theta), dtype=run.theta.dtype)]
+        [hessian @ one for one in torch.eye(len(run.at.theta), dtype=run.at.theta.dtype)]
     )
     return run, torch.linalg.eigvalsh((matrix + matrix.T) / 2).tolist()
 

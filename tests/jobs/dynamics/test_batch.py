@@ -12,7 +12,7 @@ from jobs.dynamics.batch import (
     MOST_BYTES,
     TINY_BYTES,
     BatchedDescent,
-    most_runs,
+    most_trials,
     pays,
     stacked_gradients,
 )
@@ -81,7 +81,7 @@ def _same_results(runs, alone, rel=1e-9):
 def test_the_rows_of_a_pack_are_those_of_its_runs_alone(trial, alone, changes, block):
     runs = _runs(trial, **changes)
     for run in runs:
-        run.method.block = block
+        run.stepper.block = block
     pack = BatchedDescent(runs)
     assert sorted(map(id, pack.advance())) == sorted(map(id, runs))
     assert pack.running == ()
@@ -198,7 +198,7 @@ def test_a_run_that_leaves_keeps_no_memory_of_the_others(trial):
     runs = _runs(trial)
     BatchedDescent(runs).advance()
     for run in runs:
-        for vector in (run.theta, run.method.previous, run.method.gradient):
+        for vector in (run.at.theta, run.at.previous, run.at.gradient):
             assert vector.untyped_storage().nbytes() == vector.numel() * vector.element_size()
 
 
@@ -265,15 +265,15 @@ def test_a_pack_pays_for_small_problems():
 
 def test_only_the_smallest_problems_go_in_packs_of_more_than_16():
     for dtype, width in (("float32", 4), ("float64", 8)):
-        assert most_runs(parameters=1, samples=TINY_BYTES // width, dtype=dtype) == 64
-        assert most_runs(parameters=1, samples=TINY_BYTES // width + 1, dtype=dtype) == 16
+        assert most_trials(parameters=1, samples=TINY_BYTES // width, dtype=dtype) == 64
+        assert most_trials(parameters=1, samples=TINY_BYTES // width + 1, dtype=dtype) == 16
 
 
 @pytest.mark.parametrize("changes", [{}, {"depth": 0}, {"width": 30, "depth": 3}])
 def test_what_decides_on_packs_is_what_a_run_has(trial, changes):
     spec = trial(0.1, **changes)
     posed = spec.problem
-    assert parameter_count(posed) == len(OngoingTrial(spec, threads=1).theta)
+    assert parameter_count(posed) == len(OngoingTrial(spec, threads=1).at.theta)
     # With all the memory that it is said to take, a run takes all samples at once.
     assert pose(posed, budget=working_memory(posed))[0].chunks.size == posed.n_train
 

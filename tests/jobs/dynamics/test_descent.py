@@ -11,7 +11,7 @@ from jobs import OngoingTrial, run_trial
 from jobs.curvature.sharpness import sharpness
 from jobs.dynamics.descent import GradientDescent
 from jobs.dynamics.flows import RungeKutta4
-from jobs.dynamics.iterate import Bounds
+from jobs.dynamics.iterate import Bounds, Iterate
 
 NO_BOUNDS = Bounds(threshold=0.0, divergence=math.inf, steps=1)
 
@@ -22,11 +22,10 @@ def _random_theta(size, seed=0):
 
 
 def _descend(objective, theta, learning_rate, steps):
-    method = GradientDescent(objective, learning_rate)
+    method, at = GradientDescent(objective, learning_rate), Iterate(theta).evaluated(objective)
     for _ in range(steps):
-        method.evaluate(theta)
-        theta = method.move(theta, NO_BOUNDS).theta
-    return theta
+        at = method.move(at, NO_BOUNDS)
+    return at.theta
 
 
 @pytest.mark.parametrize("steps", [1, 10, 300])
@@ -40,17 +39,18 @@ def test_gd_on_the_linear_model_is_a_power_of_one_minus_eta_lambda(linear_model,
 
 
 def test_a_gd_step_takes_one_gradient_and_eta_of_time(linear_model):
-    method, theta = GradientDescent(linear_model.objective, 0.01), _random_theta(650)
-    before = linear_model.objective.gradients
-    assert not method.evaluated
-    for _ in range(5):
-        loss = method.evaluate(theta)
-        assert method.evaluate(theta) == loss == pytest.approx(linear_model.loss(theta), rel=1e-12)
-        moved = method.move(theta, NO_BOUNDS)
-        assert method.evaluated
-        assert (moved.steps, moved.time) == (1, 0.01)
-        assert method.previous is theta
-        theta = moved.theta
+    objective, at = linear_model.objective, Iterate(_random_theta(650))
+    method, before = GradientDescent(objective, 0.01), objective.gradients
+    assert not at.is_evaluated
+    for step in range(1, 6):
+        at = at.evaluated(objective)
+        assert at.evaluated(objective) is at
+        assert at.loss == pytest.approx(linear_model.loss(at.theta), rel=1e-12)
+        moved = method.move(at, NO_BOUNDS)
+        assert moved.is_evaluated
+        assert (moved.step, moved.time) == (step, 0.01 * step)
+        assert moved.previous is at.theta
+        at = moved
     assert linear_model.objective.gradients == before + 6  # that of the last point is at hand
 
 
@@ -61,14 +61,12 @@ def test_in_blocks_gd_ends_at_the_same_step_with_the_same_bits(linear_model, blo
     ends = []
     for size in (1, block):
         objective = linear_model.objective
-        method, theta = GradientDescent(objective, 0.02, size), theta0
-        threshold, steps = stop * method.evaluate(theta), 0
-        before = objective.gradients
-        while method.evaluate(theta) > threshold and steps < 100:
-            moved = method.move(theta, Bounds(threshold, math.inf, 100 - steps))
-            theta, steps = moved.theta, steps + moved.steps
-            assert moved.time == pytest.approx(0.02 * moved.steps, rel=1e-14)
-        ends.append((theta, method.previous, steps, method.evaluate(theta)))
+        method, at = GradientDescent(objective, 0.02, size), Iterate(theta0).evaluated(objective)
+        threshold, before = stop * at.loss, objective.gradients
+        while at.loss > threshold and at.step < 100:
+            at = method.move(at, Bounds(threshold, math.inf, 100 - at.step))
+            assert at.time == pytest.approx(0.02 * at.step, rel=1e-14)
+        ends.append((at.theta, at.previous, at.step, at.loss))
         counts.append(objective.gradients - before)
     (one, one_before, one_steps, one_loss), (many, many_before, many_steps, many_loss) = ends
     assert (one_steps, one_loss, counts[0]) == (many_steps, many_loss, counts[1])
@@ -79,11 +77,11 @@ def test_in_blocks_gd_ends_at_the_same_step_with_the_same_bits(linear_model, blo
 
 def test_a_block_ends_where_the_loss_is_no_longer_finite(linear_model):
     method = GradientDescent(linear_model.objective, 1e150, 50)
-    theta = _random_theta(650)
-    bounds = Bounds(0.0, 1e3 * method.evaluate(theta), 50)
-    moved = method.move(theta, bounds)
-    assert moved.steps == 1
-    assert bounds.broken_by(method.evaluate(moved.theta))
+    at = Iterate(_random_theta(650)).evaluated(linear_model.objective)
+    bounds = Bounds(0.0, 1e3 * at.loss, 50)
+    moved = method.move(at, bounds)
+    assert moved.step == 1
+    assert bounds.broken_by(moved.loss)
     assert bounds.broken_by(math.nan)
 
 
@@ -122,14 +120,12 @@ def test_a_gd_trial_follows_the_closed_form(linear_model, trial, tmp_path):
 
 def _fine_flow(objective, theta, steps):
     """θ after so many steps of RK4 with h = 1/(10 S), and the time that passed."""
-    method, time = RungeKutta4(objective), 0.0
+    method, at = RungeKutta4(objective), Iterate(theta).evaluated(objective)
     for _ in range(steps):
-        method.evaluate(theta)
         if method.wants_sharpness:
-            method.see_sharpness(10 * sharpness(objective, theta, rtol=1e-9).sharpness)
-        moved = method.move(theta, Bounds(0.0, math.inf, 1))
-        theta, time = moved.theta, time + moved.time
-    return theta, time
+            method.see_sharpness(10 * sharpness(objective, at.theta, rtol=1e-9).sharpness)
+        at = method.move(at, Bounds(0.0, math.inf, 1))
+    return at.theta, at.time
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu"])

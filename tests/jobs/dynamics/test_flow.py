@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from jobs import OngoingTrial, run_trial
 from jobs.curvature.sharpness import sharpness
 from jobs.dynamics.flows import METHODS, RungeKutta4
-from jobs.dynamics.integrator import CROSSING_RTOL, LARGEST_STEP
-from jobs.dynamics.iterate import Bounds
+from jobs.dynamics.integrator import CROSSING_RTOL, LARGEST_STEP, _within
+from jobs.dynamics.iterate import Bounds, Iterate
 from jobs.spec import FLOW_METHODS
 
 NAMES = pytest.mark.parametrize("name", ["rk4", "rkc2"])
@@ -39,27 +39,27 @@ def test_the_methods_are_those_that_a_protocol_may_name():
     assert set(METHODS) == set(FLOW_METHODS) == {"rk4", "rkc2"}
 
 
-def _step(method, theta, threshold=0.0):
-    """θ after one step, and the step's length."""
-    moved = method.move(theta, Bounds(threshold, math.inf, 1))
-    assert moved.steps == 1
-    return moved.theta, moved.time
+def _step(method, at, threshold=0.0):
+    """The iterate after one step, and the step's length."""
+    moved = method.move(at, Bounds(threshold, math.inf, 1))
+    assert moved.step == at.step + 1
+    return moved, moved.time - at.time
 
 
 @pytest.mark.parametrize("steps", [1, 7, 100])
 def test_rk4_is_the_fourth_order_polynomial_of_the_exponential(linear_model, steps):
-    theta = theta0 = _random_theta(650)
-    method, h = RungeKutta4(linear_model.objective), 1 / linear_model.sharpness
+    theta0, objective = _random_theta(650), linear_model.objective
+    method, h = RungeKutta4(objective), 1 / linear_model.sharpness
+    at = Iterate(theta0).evaluated(objective)
     for _ in range(steps):
-        method.evaluate(theta)
         if method.wants_sharpness:
-            method.see_sharpness(sharpness(linear_model.objective, theta, rtol=1e-9).sharpness)
-        theta, length = _step(method, theta)
+            method.see_sharpness(sharpness(objective, at.theta, rtol=1e-9).sharpness)
+        at, length = _step(method, at)
         assert length == pytest.approx(h, rel=1e-9)
     z = -h * linear_model.eigenvalues
     polynomial = 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24
     expected = linear_model.decayed(theta0, polynomial**steps)
-    assert float((theta - expected).norm()) <= 1e-8 * float(expected.norm())
+    assert float((at.theta - expected).norm()) <= 1e-8 * float(expected.norm())
 
 
 def test_rk4_follows_the_exponential_at_the_recorded_times(linear_model, trial, tmp_path):
@@ -98,14 +98,13 @@ def test_a_step_of_rk4_that_is_too_long_is_halved_until_the_loss_does_not_rise(
     linear_model, too_small
 ):
     # Along the sharpest mode alone RK4 shrinks the distance where h S < 2.785, and nowhere else.
-    theta = _along_the_sharpest_mode(linear_model)
+    at = _along_the_sharpest_mode(linear_model)
     method = RungeKutta4(linear_model.objective)
-    before = method.evaluate(theta)
     method.see_sharpness(linear_model.sharpness / too_small)
-    theta, h = _step(method, theta)
+    moved, h = _step(method, at)
     halvings = next(k for k in range(20) if too_small / 2**k < 2.785)
     assert h == pytest.approx(too_small / 2**halvings / linear_model.sharpness, rel=1e-12)
-    assert method.evaluate(theta) < before
+    assert moved.loss < at.loss
     assert method.wants_sharpness
 
 
@@ -114,7 +113,7 @@ def _along_the_sharpest_mode(linear_model):
     weight, bias = linear_model.layout.split(theta)
     weight += linear_model.basis[:-1, -1]
     bias += linear_model.basis[-1, -1]
-    return theta
+    return Iterate(theta).evaluated(linear_model.objective)
 
 
 @NAMES
@@ -122,16 +121,16 @@ def _along_the_sharpest_mode(linear_model):
 def test_a_step_that_raised_the_loss_is_shortened_and_s_measured_again(
     linear_model, name, too_small
 ):
-    theta = _along_the_sharpest_mode(linear_model)
+    at = _along_the_sharpest_mode(linear_model)
     method = METHODS[name](linear_model.objective)
     # Of two steps the first gives rkc2 its own length; both begin with a sharpness too small.
     for _ in range(2):
-        before = method.evaluate(theta)
+        before = at.loss
         method.see_sharpness(linear_model.sharpness / too_small)
-        theta, length = _step(method, theta)
+        at, length = _step(method, at)
         assert length < too_small / linear_model.sharpness
         assert method.wants_sharpness
-        assert method.evaluate(theta) < before
+        assert at.loss < before
 
 
 class _Alone:
@@ -149,34 +148,33 @@ def test_where_the_loss_is_flat_the_step_is_bounded(name):
         def gradient(self, theta):
             return 0.5, torch.zeros_like(theta)
 
-    method, theta, lengths = METHODS[name](Plain()), _random_theta(9), []
+    method, at, lengths = METHODS[name](Plain()), Iterate(_random_theta(9)).evaluated(Plain()), []
     for _ in range(12):
-        method.evaluate(theta)
         method.see_sharpness(0.0)
-        theta, length = _step(method, theta, 0.1)
+        at, length = _step(method, at, 0.1)
         lengths.append(length)
     # RKC takes h ≤ 0.65 s² / ρ with ρ ≥ 1/LARGEST_STEP and at most 100 stages.
     assert max(lengths) <= LARGEST_STEP * {"rk4": 1, "rkc2": 6_500}[name]
     # A hundred stages add up to θ again, but for rounding: 12 s² ε.
-    assert torch.allclose(theta, _random_theta(9), rtol=1e-10, atol=0)
+    assert torch.allclose(at.theta, _random_theta(9), rtol=1e-10, atol=0)
 
 
 @NAMES
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_sharpness_that_is_not_finite_is_an_error_by_name(linear_model, name, bad):
-    method, theta = METHODS[name](linear_model.objective), _random_theta(650)
-    method.evaluate(theta)
+    method = METHODS[name](linear_model.objective)
+    at = Iterate(_random_theta(650)).evaluated(linear_model.objective)
     method.see_sharpness(bad)
     with pytest.raises(ValueError, match=f"sharpness is {bad}"):
-        _step(method, theta)
+        _step(method, at)
 
 
 @NAMES
 def test_a_step_before_any_measurement_is_an_error_by_name(linear_model, name):
-    method, theta = METHODS[name](linear_model.objective), _random_theta(650)
-    method.evaluate(theta)
-    with pytest.raises(ValueError, match="sharpness is None"):
-        _step(method, theta)
+    method = METHODS[name](linear_model.objective)
+    at = Iterate(_random_theta(650)).evaluated(linear_model.objective)
+    with pytest.raises(ValueError, match="sharpness is not measured"):
+        _step(method, at)
 
 
 @NAMES
@@ -191,12 +189,11 @@ def test_a_loss_that_is_not_a_number_anywhere_brings_the_step_to_an_end(name):
             assert self.calls < 2_000, "the step is shortened for ever"
             return (1.0 if self.calls == 1 else math.nan), torch.full_like(theta, math.nan)
 
-    theta = torch.ones(3)
-    method = METHODS[name](Exploded())
-    method.evaluate(theta)
+    objective = Exploded()
+    method, at = METHODS[name](objective), Iterate(torch.ones(3)).evaluated(objective)
     method.see_sharpness(1.0)
-    theta, _ = _step(method, theta)
-    assert math.isnan(method.evaluate(theta))
+    moved, _ = _step(method, at)
+    assert math.isnan(moved.loss)
 
 
 @NAMES
@@ -244,16 +241,16 @@ def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, 
     run, met = OngoingTrial(spec, threads=1), 0
     for step in (0, 1, 3, 8, 14, 20):
         run.advance(lambda step=step: run.step >= step)
-        state, start, objective = run.method.state(), run.theta, run._train
-        measured = sharpness(objective, start, rtol=1e-3).sharpness
+        state, objective = run.stepper.state(), run._train
+        start = run.at.evaluated(objective)
+        measured = sharpness(objective, start.theta, rtol=1e-3).sharpness
 
         def taken(threshold, state=state, start=start, objective=objective, measured=measured):
             method = METHODS[name](objective)
             method.restore(state)
-            before = method.evaluate(start)
             method.see_sharpness(measured)
-            theta, length = _step(method, start, threshold)
-            return before, method.evaluate(theta), length
+            moved, length = _step(method, start, threshold)
+            return start.loss, moved.loss, length
 
         before, after, whole = taken(0.0)
         assert after < before
@@ -272,9 +269,9 @@ def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, 
 def test_within_a_step_theta_is_as_accurate_as_at_its_end(linear_model, share):
     theta, h = _random_theta(650), 1 / linear_model.sharpness
     method = RungeKutta4(linear_model.objective)
-    method.evaluate(theta)
-    end, _ = method._runge_kutta_4(theta, h)
-    point = method._within(theta, end, share)
+    at = Iterate(theta).evaluated(linear_model.objective)
+    end, _ = method._runge_kutta_4(at, h)
+    point = _within(at, end, share)
     exact = linear_model.decayed(theta, torch.exp(-share * h * linear_model.eigenvalues))
     # RK4 leaves z⁵/120 of a mode, and so do its ends to the cubic between them, which adds z⁴/384.
     distance = float((theta - _minimum(linear_model)).norm())
@@ -285,16 +282,16 @@ def test_within_a_step_theta_is_as_accurate_as_at_its_end(linear_model, share):
 def test_a_crossing_takes_a_few_gradients(trial, name):
     run = OngoingTrial(trial(None, flow_method=name, epsilons=(1e-9,), depth=2), threads=1)
     run.advance(lambda: run.step >= 3)
-    objective, start = run._train, run.theta
+    objective = run._train
+    start = run.at.evaluated(objective)
 
     def gradients_until(threshold):
         method = METHODS[name](objective)
-        method.restore(run.method.state())
-        before = method.evaluate(start)
-        method.see_sharpness(sharpness(objective, start, rtol=1e-3).sharpness)
+        method.restore(run.stepper.state())
+        method.see_sharpness(sharpness(objective, start.theta, rtol=1e-3).sharpness)
         gradients = objective.gradients
-        theta, _ = _step(method, start, threshold)
-        return objective.gradients - gradients, before, method.evaluate(theta)
+        moved, _ = _step(method, start, threshold)
+        return objective.gradients - gradients, start.loss, moved.loss
 
     whole, before, after = gradients_until(0.0)
     for share in (0.05, 0.5, 0.95):

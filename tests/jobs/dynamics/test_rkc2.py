@@ -23,7 +23,7 @@ from jobs.dynamics.flows import (
     RungeKuttaChebyshev2,
     coefficients,
 )
-from jobs.dynamics.iterate import Bounds
+from jobs.dynamics.iterate import Bounds, Iterate
 
 STAGES = range(2, MOST_STAGES + 1)
 
@@ -98,8 +98,7 @@ def test_the_estimate_of_the_error_is_never_below_the_error_of_a_linear_mode():
 
 def test_a_step_takes_the_fewest_stages_that_are_stable_and_a_gradient_for_each(linear_model):
     objective = linear_model.objective
-    method, theta = RungeKuttaChebyshev2(objective), _random_theta(650)
-    method.evaluate(theta)
+    method, at = RungeKuttaChebyshev2(objective), Iterate(_random_theta(650)).evaluated(objective)
     method.see_sharpness(linear_model.sharpness)
     for product in (1e-3, 0.5, 1.0, 1.9, 2.0, 7.3, 100.0, 5_000.0):
         h = product / linear_model.sharpness
@@ -107,7 +106,7 @@ def test_a_step_takes_the_fewest_stages_that_are_stable_and_a_gradient_for_each(
         assert _reach(stages) >= RADIUS_MARGIN * product * (1 - 1e-12)
         assert stages == 2 or _reach(stages - 1) < RADIUS_MARGIN * product
         before = objective.gradients
-        method._chebyshev(theta, h, stages)
+        method._chebyshev(at, h, stages)
         assert objective.gradients == before + stages
     assert method._stages(1e9) == MOST_STAGES
 
@@ -115,7 +114,6 @@ def test_a_step_takes_the_fewest_stages_that_are_stable_and_a_gradient_for_each(
 def test_no_step_is_longer_than_the_most_stages_are_stable_for(linear_model):
     """However small its error is: of a longer one, the steepest mode would grow."""
     method = RungeKuttaChebyshev2(linear_model.objective)
-    method.evaluate(_random_theta(650))
     method.see_sharpness(linear_model.sharpness)
     method._chebyshev_h = 1e9
     h = method._wanted()
@@ -132,9 +130,8 @@ def _random_theta(size, seed=0):
 def _fixed(objective, theta, time, steps, stages):
     """Steps of one length, each of as many stages."""
     for _ in range(steps):
-        method = RungeKuttaChebyshev2(objective)
-        method.evaluate(theta)
-        theta = method._chebyshev(theta, time / steps, stages).theta
+        method, at = RungeKuttaChebyshev2(objective), Iterate(theta).evaluated(objective)
+        theta = method._chebyshev(at, time / steps, stages).theta
     return theta
 
 
@@ -160,9 +157,8 @@ def test_on_a_tanh_network_it_is_of_second_order(random_objective, stages):
     time = 4 / sharpness(objective, theta, rtol=1e-6).sharpness
     exact, method = theta.clone(), RungeKutta4(objective)
     for _ in range(200):  # an error of (1/50)⁴ /120 or so
-        method.restore(method.state())
-        method.evaluate(exact)
-        exact = method._runge_kutta_4(exact, time / 200)[0].theta
+        at = Iterate(exact).evaluated(objective)
+        exact = method._runge_kutta_4(at, time / 200)[0].theta
     _is_of_second_order(objective, theta, time, exact, stages)
 
 
@@ -187,15 +183,15 @@ def test_a_trial_of_the_linear_model_follows_the_exponential(linear_model, trial
         run.advance(lambda step=step: run.step >= step)
         run.save(path)
         saved = checkpoint.load(path, spec.trial_id)
-        assert saved.step == step
-        exact = linear_model.decayed(theta0, torch.exp(-saved.time * linear_model.eigenvalues))
+        assert saved.at.step == step
+        exact = linear_model.decayed(theta0, torch.exp(-saved.at.time * linear_model.eigenvalues))
         largest = max(largest, float(exact.norm()))
         # A step of RKC adds at most its estimate, which is TOLERANCE at most; none is enlarged
         # later. The steps of RK4 at the start add k z⁵/120 e^-kz ≤ (5/e)⁵ /120 k⁻⁴ of the distance.
         bound = step * TOLERANCE * largest + (5 / math.e) ** 5 / 120 / step**4 * distance
-        assert float((saved.theta - exact).norm()) <= bound
+        assert float((saved.at.theta - exact).norm()) <= bound
     # It is far into the flow: only modes of small curvature are left.
-    assert saved.time > 1000 / linear_model.sharpness
+    assert saved.at.time > 1000 / linear_model.sharpness
     run.advance()
     for row in run.result().crossings:
         assert row.max_sharpness == pytest.approx(linear_model.sharpness, rel=1e-3)
@@ -206,16 +202,14 @@ def test_a_smaller_tolerance_comes_nearer_to_the_exact_flow(linear_model):
     farthest = []
     for tolerance in (1e-3, 1e-5):
         method = RungeKuttaChebyshev2(linear_model.objective, tolerance)
-        theta0 = theta = _random_theta(650)
-        errors, passed = [], 0.0
-        while passed < 100 / linear_model.sharpness:
-            method.evaluate(theta)
+        theta0, errors = _random_theta(650), []
+        at = Iterate(theta0).evaluated(linear_model.objective)
+        while at.time < 100 / linear_model.sharpness:
             if method.wants_sharpness:
                 method.see_sharpness(linear_model.sharpness)
-            moved = method.move(theta, Bounds(0.0, math.inf, 1))
-            theta, passed = moved.theta, passed + moved.time
-            exact = linear_model.decayed(theta0, torch.exp(-passed * linear_model.eigenvalues))
-            errors.append(float((theta - exact).norm()))
+            at = method.move(at, Bounds(0.0, math.inf, 1))
+            exact = linear_model.decayed(theta0, torch.exp(-at.time * linear_model.eigenvalues))
+            errors.append(float((at.theta - exact).norm()))
         farthest.append(max(errors))
     assert farthest[1] < farthest[0] / 2  # the steps of RK4 at the start are the same
 
@@ -263,7 +257,7 @@ SAMPLES = {"n_train": 200, "width": 16, "depth": 2}
 def test_the_sharpness_of_the_flow_is_within_half_a_per_cent(trial, activation, loss, epsilons):
     changes = {"activation": activation, "loss": loss, "epsilons": epsilons, **SAMPLES}
     run = OngoingTrial(trial(None, **changes), threads=1)
-    expected = _finely(run._train, run.theta, epsilons)
+    expected = _finely(run._train, run.at.theta, epsilons)
     run._train.gradients = run._train.hvps = 0
     run.advance()
     rk4 = run_trial(trial(None, flow_method="rk4", **changes), threads=1).crossings
@@ -282,7 +276,7 @@ def test_the_sharpness_of_the_flow_is_within_half_a_per_cent(trial, activation, 
 def test_a_maximum_of_s_before_the_threshold_is_found(trial):
     changes = {"loss": "ce", "epsilons": (0.02,), "n_train": 100, "width": 16, "depth": 2}
     run = OngoingTrial(trial(None, **changes), threads=1)
-    ((_, s, largest),) = _finely(run._train, run.theta, (0.02,))
+    ((_, s, largest),) = _finely(run._train, run.at.theta, (0.02,))
     assert largest > 1.5 * s
     run.advance()
     (row,) = run.result().crossings
@@ -305,11 +299,11 @@ def test_a_step_with_too_large_an_error_is_taken_again_and_shorter(linear_model)
     method, theta = RungeKuttaChebyshev2(linear_model.objective), _random_theta(650)
     wished = 300 / linear_model.sharpness
     method.restore({**method.state(), "h": wished})
-    loss = method.evaluate(theta)
+    at = Iterate(theta).evaluated(linear_model.objective)
     method.see_sharpness(linear_model.sharpness)
-    moved = method.move(theta.clone(), Bounds(0.0, math.inf, 1))
+    moved = method.move(at, Bounds(0.0, math.inf, 1))
     assert moved.time < wished / 2
-    assert method.evaluate(moved.theta) < loss
+    assert moved.loss < at.loss
     exact = linear_model.decayed(theta, torch.exp(-moved.time * linear_model.eigenvalues))
     # One step of RKC within the tolerance, or one of RK4: z⁵/120 at most.
     assert float((moved.theta - exact).norm()) <= float(theta.norm()) * RK4_LONGEST**5 / 120
@@ -332,24 +326,24 @@ class Jumping:
         return values
 
 
-def test_s_that_grew_unseen_is_looked_at_again_after_few_gradients():
+def test_s_that_grew_unseen_is_measured_again_after_few_gradients():
     objective = Jumping(200)
-    method, theta = RungeKuttaChebyshev2(objective), torch.ones(2, dtype=torch.float64)
-    looks, spent = 0, []
+    method, at = RungeKuttaChebyshev2(objective), Iterate(torch.ones(2, dtype=torch.float64))
+    measurements, spent = 0, []
     while objective.gradients <= 200:
-        method.evaluate(theta)
+        at = at.evaluated(objective)
         if method.wants_sharpness:
             method.see_sharpness(1.0 if objective.gradients <= 200 else 50.0)
-        theta = method.move(theta, Bounds(0.0, math.inf, 1)).theta
+        at = method.move(at, Bounds(0.0, math.inf, 1))
     for _ in range(20):
-        before, loss = objective.gradients, method.evaluate(theta)
+        before, loss = objective.gradients, at.loss
         if method.wants_sharpness:
-            looks += 1
+            measurements += 1
             method.see_sharpness(50.0)
-        theta = method.move(theta, Bounds(0.0, math.inf, 1)).theta
+        at = method.move(at, Bounds(0.0, math.inf, 1))
         spent.append(objective.gradients - before)
-        assert method.evaluate(theta) <= loss * (1 + 1e-4)
-    assert looks > 0
+        assert at.loss <= loss * (1 + 1e-4)
+    assert measurements > 0
     assert max(spent) <= 100
 
 
@@ -369,15 +363,13 @@ def test_where_no_step_is_good_enough_it_costs_no_more_than_rk4_by_a_few_per_cen
             return values
 
     objective, theta = Kinked(), torch.linspace(1, 2, 50, dtype=torch.float64)
-    method, time = RungeKuttaChebyshev2(objective), 0.0
-    while time < 100:
-        method.evaluate(theta)
+    method, at = RungeKuttaChebyshev2(objective), Iterate(theta).evaluated(objective)
+    while at.time < 100:
         if method.wants_sharpness:
             method.see_sharpness(1.0)
-        moved = method.move(theta.clone(), Bounds(0.0, math.inf, 1))
-        theta, time = moved.theta, time + moved.time
+        at = method.move(at, Bounds(0.0, math.inf, 1))
     # RK4 with h = 1/S: four gradients in a unit of time.
-    assert objective.gradients <= 1.04 * 4 * time + ADVANCE + 1
+    assert objective.gradients <= 1.04 * 4 * at.time + ADVANCE + 1
 
 
 @pytest.mark.parametrize("loss", ["mse", "ce"])
@@ -390,8 +382,8 @@ def test_a_run_that_was_restored_ends_with_the_same_bits(trial, tmp_path, loss):
         until = broken.step + 7
         broken.advance(lambda run=broken, until=until: run.step >= until)
         broken.save(path)
-        state, broken = broken.method.state(), OngoingTrial(spec, threads=1)
+        state, broken = broken.stepper.state(), OngoingTrial(spec, threads=1)
         broken.restore(path)
-        assert broken.method.state() == state
-    assert torch.equal(broken.theta, whole.theta)
+        assert broken.stepper.state() == state
+    assert torch.equal(broken.at.theta, whole.at.theta)
     assert broken.result() == whole.result()
