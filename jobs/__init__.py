@@ -1,5 +1,21 @@
 """The science: what one trial computes. Needs torch and numpy; knows nothing of Ray or tables.
 
+The sharpness of any torch module, on any tensors:
+
+>>> import torch
+>>> from jobs import Hessian, Objective, sharpness
+>>> _ = torch.manual_seed(0)
+>>> net = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+>>> x, y = torch.randn(20, 5), torch.randint(3, (20,))
+>>> found = sharpness(net, "ce", x, y)
+>>> found.converged and found.residual < 1e-3
+True
+>>> hessian = Hessian(Objective.from_module(net, "ce", x, y))  # an operator: hessian @ vector
+>>> bool(torch.isclose((hessian @ found.eigenvector).norm(), torch.tensor(found.value), rtol=1e-3))
+True
+
+A trial of gradient descent from its initial parameters to a training loss:
+
 >>> from jobs import Problem, Protocol, Trial, run_trial
 >>> problem = Problem(dataset="digits", n_train=50, width=8, depth=1)
 >>> protocol = Protocol(epsilons=(0.3,), trajectory_every=20)
@@ -8,28 +24,50 @@
 'reached'
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from jobs.spec import Problem, Protocol, SpecError, Trial
 
 if TYPE_CHECKING:
+    from jobs.arguments import ArgumentError
+    from jobs.curvature.hessian import Hessian
+    from jobs.curvature.sharpness import Sharpness, sharpness
+    from jobs.network_requirements import NetworkError
+    from jobs.objective import Objective
     from jobs.trial import OngoingTrial, TrialResult, run_trial
 
 __all__ = [
+    "ArgumentError",
+    "Hessian",
+    "NetworkError",
+    "Objective",
     "OngoingTrial",
     "Problem",
     "Protocol",
+    "Sharpness",
     "SpecError",
     "Trial",
     "TrialResult",
     "run_trial",
+    "sharpness",
 ]
+
+_WITH_TORCH = {
+    "ArgumentError": "arguments",
+    "Hessian": "curvature.hessian",
+    "NetworkError": "network_requirements",
+    "Objective": "objective",
+    "OngoingTrial": "trial",
+    "Sharpness": "curvature.sharpness",
+    "TrialResult": "trial",
+    "run_trial": "trial",
+    "sharpness": "curvature.sharpness",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when a trial is to be run: specs alone are cheap to load."""
-    if name in ("TrialResult", "OngoingTrial", "run_trial"):
-        from jobs import trial
-
-        return getattr(trial, name)
+    """Import torch only where something is to be computed: specs alone are cheap to load."""
+    if name in _WITH_TORCH:
+        return getattr(importlib.import_module(f"jobs.{_WITH_TORCH[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,10 @@ from jobs.whole_file import write_whole
 
 FORMAT = 3
 TENSORS = ("theta", "previous", "eigenvectors")
+FIELDS = {
+    *("trial_id", "step", "time", "evaluated", "gradients", "hvps", "method", "since_audit"),
+    *("initial_loss", "max_sharpness", "crossings"),
+}
 FLOW = "flow_"
 """How the names of the tensors begin that are the same of the flow beside GD."""
 
@@ -105,6 +109,8 @@ def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
         state = json.loads(metadata["state"])
         if state["trial_id"] != trial_id:
             raise CheckpointError(f"{path} belongs to trial {state['trial_id']}, not {trial_id}")
+        if state.keys() - {"flow"} != FIELDS:
+            raise CheckpointError(f"{path} has other fields than {', '.join(sorted(FIELDS))}")
         trajectory = _points(tensors.pop("trajectory"))
         if like is not None:
             tensors = {name: _put(path, tensors[name], like) for name in tensors}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from jobs.curvature.eigenvalues import start_vector
 from jobs.curvature.hessian import Hessian
-from jobs.curvature.sharpness import sharpness
+from jobs.curvature.sharpness import sharpness_at
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.problem import pose
@@ -151,7 +151,7 @@ def _extreme_eigenvalues(device: str) -> Check:
     objective, _, theta = pose(_small("fcn"), device)
     dense = _dense_hessian(objective, theta)
     every = torch.linalg.eigvalsh(dense)
-    found = sharpness(objective, theta, rtol=1e-9)
+    found = sharpness_at(objective, theta, rtol=1e-9)
     errors = abs(found.lambda_max - float(every[-1])), abs(found.lambda_min - float(every[0]))
     return Check(
         "fcn, both ends of the spectrum against the dense Hessian",

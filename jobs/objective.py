@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from jobs.arguments import ArgumentError, check_loss, check_tensors, loss_sum
 from jobs.curvature.memory import Chunks
 from jobs.losses import Loss, correct
 from jobs.network_requirements import refuse_unfit
@@ -54,6 +55,7 @@ class Objective:
             computes, 1 where there is none. θ, ∇L and H are in the coordinates before that.
 
     ``gradients`` counts the gradient evaluations so far, ``hvps`` the Hessian-vector products.
+    :meth:`from_module` makes one of any torch module and tensors.
 
     Raises:
         NetworkError: the loss of the network is not a sum over samples.
@@ -83,6 +85,58 @@ class Objective:
         self.multipliers = multipliers or {}
         self.gradients = 0
         self.hvps = 0
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        loss: str | Loss,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        chunk_size: int | None = None,
+    ) -> Objective:
+        """L(θ) = 1/n Σᵢ ℓ(f(θ, xᵢ), yᵢ) of a torch module, which is not changed.
+
+        θ are its trainable parameters, in the order of ``module.parameters()``, as one vector of
+        shape (P,); a tensor that is used twice is there once. Frozen parameters and buffers are
+        constants.
+
+        >>> import torch
+        >>> line = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+        >>> x = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+        >>> objective = Objective.from_module(line, "mse", x, 3 * x)
+        >>> objective.gradient(torch.zeros(1, dtype=torch.float64))  # ½ (9 + 36)/2, −(3 + 12)/2
+        (11.25, tensor([-7.5000], dtype=torch.float64))
+
+        Args:
+            module: f. Of float32 or float64, in evaluation mode where it has dropout or batch
+                normalisation.
+            loss: Σ ℓ over samples: ``"mse"`` (½ Σ (output − target)²), ``"mse_mean"`` (its double
+                over the number of outputs), ``"ce"``, ``"logistic"``, or a callable of outputs and
+                targets that *sums* over samples, such as ``torch.nn.CrossEntropyLoss(
+                reduction="sum")``.
+            inputs: shape (n, …), of the module's dtype and on its device.
+            targets: shape (n, …): of the outputs' shape, or classes of shape (n,) and int64.
+            chunk_size: how many samples go through the module at once; None takes all.
+
+        Raises:
+            ArgumentError, NetworkError: an argument cannot be used; says which, and what is right.
+        """
+        check_tensors(module, inputs, targets)
+        sums = loss_sum(loss)
+        refuse_unfit(module)
+        check_loss(module, loss, inputs, targets)
+        size = len(inputs) if chunk_size is None else chunk_size
+        if not size >= 1:
+            raise ArgumentError(f"chunk_size is {chunk_size}; it must be at least 1")
+        chunks = Chunks(size, retained=1)
+        return cls(module, Layout.of(module), sums, inputs, targets, chunks=chunks)
+
+    def theta(self) -> Tensor:
+        """The module's own trainable parameters as they are now, copied into shape (P,)."""
+        trained = [p.detach() for p in self.module.parameters() if p.requires_grad]
+        return self.layout.join(trained).clone()
 
     def gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """L(θ) and ∇L(θ) of shape (P,)."""

@@ -45,14 +45,40 @@ class TrialResult:
         return self.trajectory[0].sharpness
 
 
-def run_trial(trial: Trial, *, device: str = "cpu", threads: int | None = None) -> TrialResult:
+def run_trial(
+    trial: Trial, *, device: str = "cpu", threads: int | None = None, progress: bool = False
+) -> TrialResult:
     """Run a trial to its end, here and now.
+
+    Args:
+        trial: what to compute.
+        device: a torch device.
+        threads: CPU threads; None leaves torch's own number.
+        progress: show steps, loss and the next threshold, in a terminal or a notebook.
 
     Raises:
         DatasetError: the dataset is not there, or too small.
     """
     ongoing = OngoingTrial(trial, device=device, threads=threads)
-    ongoing.advance()
+    if not progress:
+        ongoing.advance()
+        return ongoing.result()
+    # In a notebook its import looks for widgets, and warns where there are none.
+    from tqdm.auto import tqdm
+
+    eta = trial.learning_rate
+    name = "gradient flow" if eta is None else f"GD at η = {eta:g}"
+    # The steps until the end are not known: a bar would promise them.
+    with tqdm(desc=name, unit=" steps") as bar:
+
+        def show() -> bool:
+            bar.update(ongoing.step - bar.n)
+            epsilon = next(iter(ongoing.pending), None)
+            bar.set_postfix(loss=ongoing.at.loss, epsilon=epsilon, refresh=False)
+            return False
+
+        ongoing.advance(show)
+        show()
     return ongoing.result()
 
 
@@ -100,12 +126,17 @@ class OngoingTrial:
     @property
     def finished(self) -> bool:
         """Whether every threshold has its row."""
-        return not self._recorder.pending
+        return not self.pending
 
     @property
     def step(self) -> int:
         """How many updates of θ were made."""
         return self.at.step
+
+    @property
+    def pending(self) -> tuple[float, ...]:
+        """The loss thresholds that have no row yet."""
+        return self._recorder.pending
 
     @property
     def trajectory(self) -> Sequence[Point]:
@@ -156,7 +187,7 @@ class OngoingTrial:
         protocol = self.trial.protocol
         to_record = steps_to_record(self.step, protocol.trajectory_every)
         return Bounds(
-            threshold=self._recorder.pending[0],
+            threshold=self.pending[0],
             divergence=self._recorder.divergence,
             steps=min(to_record, protocol.max_steps - self.step),
         )

@@ -8,34 +8,49 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from jobs.arguments import ArgumentError
 from jobs.network_requirements import NetworkError, without_second_derivative
 from jobs.objective import Objective, PartialGradient
 
 
 class Hessian:
-    """H = ∇²L(θ), by reverse-over-reverse differentiation; ``hessian @ vector`` is H v.
+    """H = ∇²L(θ), by reverse-over-reverse differentiation: ``hessian @ v`` is H v.
 
     The graph of the gradient is built once for each chunk of samples and serves every product, as
     far as ``objective.chunks.retained`` says; the graphs of the other chunks are rebuilt for
     each call of :meth:`products`. θ must not change while the operator is in use.
 
     >>> import torch
-    >>> from jobs.parameters import Layout
     >>> class Squares(torch.nn.Module):
     ...     def __init__(self):
     ...         super().__init__()
-    ...         self.weight = torch.nn.Parameter(torch.zeros(2))
+    ...         self.weight = torch.nn.Parameter(torch.ones(2))
     ...     def forward(self, inputs):
     ...         return inputs * self.weight**2
-    >>> module = Squares()
-    >>> inputs, labels = torch.tensor([[3.0, 5.0]]), torch.tensor([0])
-    >>> sums = lambda outputs, labels: outputs.sum()
-    >>> objective = Objective(module, Layout.of(module), sums, inputs, labels)
-    >>> Hessian(objective, torch.ones(2)) @ torch.tensor([1.0, 1.0])  # diag(6, 10)
+    >>> x, y = torch.tensor([[3.0, 5.0]]), torch.zeros(1)
+    >>> total = lambda outputs, targets: outputs.sum()
+    >>> hessian = Hessian(Objective.from_module(Squares(), total, x, y))
+    >>> hessian @ torch.tensor([1.0, 1.0])  # diag(6, 10)
     tensor([ 6., 10.])
+    >>> hessian @ torch.eye(2)
+    tensor([[ 6.,  0.],
+            [ 0., 10.]])
+
+    Args:
+        objective: L.
+        theta: where, shape (P,); None for the parameters that the module has now.
+
+    Raises:
+        ArgumentError: ``theta`` is not of the objective's shape.
     """
 
-    def __init__(self, objective: Objective, theta: Tensor) -> None:
+    def __init__(self, objective: Objective, theta: Tensor | None = None) -> None:
+        theta = objective.theta() if theta is None else theta
+        if theta.shape != (objective.layout.size,):
+            raise ArgumentError(
+                f"theta has the shape {tuple(theta.shape)}; it must be ({objective.layout.size},), "
+                "a number for each parameter"
+            )
         self._objective, self._theta = objective, theta
         self._chunks = list(objective.split())
         kept = min(objective.chunks.retained, len(self._chunks))
@@ -43,13 +58,33 @@ class Hessian:
         objective.gradients += 1
 
     @property
-    def size(self) -> int:
-        """P: the operator is P×P."""
-        return self._objective.layout.size
+    def shape(self) -> tuple[int, int]:
+        """(P, P)."""
+        return len(self._theta), len(self._theta)
 
-    def __matmul__(self, vector: Tensor) -> Tensor:
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of θ."""
+        return self._theta.dtype
+
+    def __matmul__(self, vectors: Tensor) -> Tensor:
+        """H v for v of shape (P,), or H V for V of shape (P, k).
+
+        Raises:
+            ArgumentError: the operand has another shape.
+        """
+        if vectors.ndim not in (1, 2) or len(vectors) != len(self._theta):
+            raise ArgumentError(
+                f"the operand has the shape {tuple(vectors.shape)}; it must be "
+                f"({len(self._theta)},) or ({len(self._theta)}, k)"
+            )
+        if vectors.ndim == 1:
+            return self.products(vectors[None])[0]
+        return self.products(vectors.mT.contiguous()).mT
+
+    def matvec(self, vector: Tensor) -> Tensor:
         """H v for v of shape (P,)."""
-        return self.products(vector[None])[0]
+        return self @ vector
 
     def products(self, vectors: Tensor) -> Tensor:
         """H applied to each row of a matrix of shape (k, P), with one all-reduce for them all."""

@@ -1,13 +1,18 @@
-"""Measuring the sharpness again and again along a trajectory: warm starts, and audits of them."""
+"""The sharpness of a module, or again and again along a trajectory: warm starts and audits."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass, field
 
+import torch
+from torch import Tensor, nn
+
+from jobs.arguments import ArgumentError
 from jobs.curvature.eigenvalues import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
 from jobs.curvature.hessian import Hessian
+from jobs.losses import Loss
 from jobs.objective import Objective
+from jobs.spec import LEAST_RTOL
 
 WARM_VECTORS = 3
 """Eigenvectors of the last measurement with which the next one begins. At the edge of stability the
@@ -19,7 +24,69 @@ grew out of directions which the old eigenvectors do not see. Until then a warm 
 and say that it converged; the next one, with another random vector, has a chance of its own."""
 
 
+@dataclass(frozen=True)
+class Sharpness:
+    """S = max |λ| of the Hessian of a training loss, and how good it is.
+
+    ``residual`` is ‖Hv − λv‖ / S for the unit ``eigenvector`` v of shape (P,): H has an eigenvalue
+    within ``residual · value`` of it. ``converged`` says that both ends of the spectrum satisfy the
+    tolerance. ``lambda_max`` and ``lambda_min`` are the ends, and ``products`` counts the
+    Hessian-vector products.
+    """
+
+    value: float
+    residual: float
+    converged: bool
+    lambda_max: float
+    lambda_min: float
+    products: int
+    eigenvector: Tensor | None = field(repr=False, compare=False)
+
+
 def sharpness(
+    module: nn.Module, loss: str | Loss, inputs: Tensor, targets: Tensor, *, rtol: float = 1e-3
+) -> Sharpness:
+    """The sharpness of a torch module, at the parameters that it has now.
+
+    The training loss is L(θ) = 1/n Σᵢ ℓ(f(θ, xᵢ), yᵢ) over all n samples. The measurement depends
+    on the arguments alone: it begins with a vector that is always the same.
+
+    >>> import torch
+    >>> line = torch.nn.Linear(2, 1, bias=False, dtype=torch.float64)
+    >>> x = torch.tensor([[3.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> y = torch.zeros(2, 1, dtype=torch.float64)
+    >>> found = sharpness(line, "mse", x, y)  # H = xᵀx/2 = diag(4.5, 0.5)
+    >>> round(found.value, 6), round(found.lambda_min, 6), found.converged
+    (4.5, 0.5, True)
+
+    Args:
+        module, loss, inputs, targets: as of :meth:`jobs.objective.Objective.from_module`.
+        rtol: the residual asked of both ends of the spectrum, relative to S; at least
+            :data:`jobs.spec.LEAST_RTOL` of the dtype.
+
+    Raises:
+        ArgumentError, NetworkError: an argument cannot be used; says which, and what is right.
+    """
+    objective = Objective.from_module(module, loss, inputs, targets)
+    theta = objective.theta()
+    least = LEAST_RTOL[str(theta.dtype).removeprefix("torch.")]
+    if not least <= rtol < 1:
+        raise ArgumentError(
+            f"rtol is {rtol}; it must be from {least:g} in {theta.dtype} to below 1"
+        )
+    found = SharpnessMeter(objective, rtol).measure(theta, "both")
+    return Sharpness(
+        value=found.sharpness,
+        residual=found.residual,
+        converged=found.converged,
+        lambda_max=found.lambda_max,
+        lambda_min=found.lambda_min,
+        products=found.products,
+        eigenvector=None if found.vectors is None else found.vectors[0],
+    )
+
+
+def sharpness_at(
     objective: Objective,
     theta: Tensor,
     *,
@@ -67,7 +134,7 @@ class SharpnessMeter:
             self._since_audit = 0
         else:
             self._since_audit += 1
-        start = start_vector(hessian.size, theta, self._since_audit)[None]
+        start = start_vector(len(theta), theta, self._since_audit)[None]
         if self._since_audit:
             assert self._vectors is not None
             start = torch.cat([self._vectors, start])

@@ -154,7 +154,7 @@ class AttemptInProgress:
             trial_id=self.trial_id,
             column_id=self.assignment.column_id,
             step=self.run.step,
-            loss=self.run.loss,
+            loss=self.run.at.loss,
             learning_rate=self.assignment.trial.learning_rate,
             eta_over_final_eta_c=self.assignment.eta_over_final_eta_c,
         )
@@ -165,7 +165,7 @@ class AttemptInProgress:
             trial_id=self.trial_id,
             attempt=self.assignment.attempt,
             step=self.run.step,
-            loss=rounded(self.run.loss),
+            loss=rounded(self.run.at.loss),
             sharpness=tuple(rounded(point.sharpness) for point in self.run.trajectory[-points:]),
         )
 

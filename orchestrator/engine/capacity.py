@@ -161,7 +161,7 @@ def _most_runs(problem: Problem, memory: int | None) -> int:
     # torch is imported only where something is to be run.
     from jobs.curvature.memory import default_budget
     from jobs.datasets import DatasetError
-    from jobs.dynamics.batch import most_runs, pays
+    from jobs.dynamics.batch import most_trials, pays
     from jobs.problem import parameter_count, working_memory
 
     try:
@@ -171,4 +171,4 @@ def _most_runs(problem: Problem, memory: int | None) -> int:
     if not pays(parameters, problem.n_train, problem.dtype):
         return 0
     that_fit = (memory or default_budget("cpu")) // needed
-    return max(1, min(most_runs(parameters, problem.n_train, problem.dtype), that_fit))
+    return max(1, min(most_trials(parameters, problem.n_train, problem.dtype), that_fit))

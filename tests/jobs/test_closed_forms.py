@@ -8,7 +8,7 @@ from torch import nn
 
 from jobs import Problem, models
 from jobs.curvature.hessian import Hessian
-from jobs.curvature.sharpness import sharpness
+from jobs.curvature.sharpness import sharpness_at
 from jobs.datasets import Shape
 from jobs.dynamics.descent import GradientDescent
 from jobs.dynamics.flows import METHODS
@@ -47,7 +47,7 @@ def test_gd_on_a_diagonal_network_to_every_printed_digit(block, eta, printed):
     while (at := at.evaluated(objective)).loss >= epsilon:
         at = method.move(at, Bounds(math.nextafter(epsilon, 0), 1e3, 2_000))
     theta, taken = at.theta, at.step
-    found = sharpness(objective, theta, rtol=1e-10)
+    found = sharpness_at(objective, theta, rtol=1e-10)
     assert taken == printed.steps
     assert found.sharpness == pytest.approx(printed.sharpness, abs=5.1e-5)
     assert found.sharpness * eta / 2 == pytest.approx(printed.edge_ratio, abs=5.1e-5)
@@ -73,11 +73,11 @@ def test_the_flow_of_a_diagonal_network_ends_where_its_closed_form_does(name):
     method, at = METHODS[name](objective), Iterate(theta).evaluated(objective)
     while at.loss > 1e-10:
         if method.wants_sharpness:
-            method.see_sharpness(sharpness(objective, at.theta, rtol=1e-6).sharpness)
+            method.see_sharpness(sharpness_at(objective, at.theta, rtol=1e-6).sharpness)
         at = method.move(at, Bounds(1e-10, 1e3, 1))
     theta = at.theta
     beta = _flow_end()
-    found = sharpness(objective, theta, rtol=1e-9)
+    found = sharpness_at(objective, theta, rtol=1e-9)
     # On the manifold S = 4 Σ xᵢ² βᵢ.
     assert 4 * sum(b * x * x for b, x in zip(beta, X, strict=True)) == pytest.approx(
         GOLDEN_S_GF, abs=5.1e-5
@@ -104,7 +104,7 @@ def test_the_sharpness_on_the_zero_loss_manifold_is_its_closed_form(depth):
     objective, _ = _posed("diagonal", x, y, depth=depth)
     theta = torch.tensor([b ** (1 / depth) for b in beta], dtype=torch.float64)
     expected = sum(a**2 * b ** (2 - 2 / depth) for a, b in zip(x, beta, strict=True))
-    found = sharpness(objective, theta, rtol=1e-10)
+    found = sharpness_at(objective, theta, rtol=1e-10)
     assert found.sharpness == pytest.approx(depth**2 * expected, rel=1e-9)
 
 
@@ -113,7 +113,7 @@ def test_the_sharpness_of_a_difference_of_diagonals_is_its_closed_form():
     x, u, v = (2.0, -1.0), (0.6, 0.3), (0.2, 0.8)
     y = sum(a * (p**2 - q**2) for a, p, q in zip(x, u, v, strict=True))
     objective, _ = _posed("diagonal-difference", x, y)
-    found = sharpness(objective, torch.tensor([*u, *v], dtype=torch.float64), rtol=1e-10)
+    found = sharpness_at(objective, torch.tensor([*u, *v], dtype=torch.float64), rtol=1e-10)
     expected = 4 * sum(a**2 * (p**2 + q**2) for a, p, q in zip(x, u, v, strict=True))
     assert found.sharpness == pytest.approx(expected, rel=1e-9)
 

@@ -71,7 +71,8 @@ def test_hessian_product_is_that_of_differences_of_the_gradient(
 def test_hessian_products_are_those_of_the_dense_hessian(random_objective, activation, loss, depth):
     objective, theta = random_objective(activation=activation, loss=loss, depth=depth)
     hessian, dense = Hessian(objective, theta), _dense_hessian(objective, theta)
-    assert hessian.size == len(dense) == theta.numel()
+    assert hessian.shape == dense.shape == (theta.numel(), theta.numel())
+    assert hessian.dtype == theta.dtype
     identity = torch.eye(len(dense), dtype=torch.float64)
     columns = torch.stack([hessian @ column for column in identity], dim=1)
     assert torch.allclose(columns, dense, rtol=0, atol=1e-12 * float(dense.abs().max()))

@@ -5,7 +5,7 @@ import torch
 
 from jobs import models
 from jobs.curvature.hessian import Hessian
-from jobs.curvature.sharpness import sharpness
+from jobs.curvature.sharpness import sharpness_at
 from jobs.datasets import Shape
 from jobs.losses import LOSS_SUMS
 from jobs.objective import Objective
@@ -51,7 +51,7 @@ def test_sharpness_of_the_linear_model_is_that_of_its_inputs(linear_model, probl
         objective = Objective(network, linear_model.layout, LOSS_SUMS["mse"], inputs, changed)
         generator = torch.Generator().manual_seed(3)
         theta = torch.randn(650, generator=generator, dtype=torch.float64).to(dtype)
-        found = sharpness(objective, theta, rtol=1e-5)
+        found = sharpness_at(objective, theta, rtol=1e-5)
         assert found.converged
         # The residual bounds the error; float32 products add some 1e-6.
         assert found.sharpness == pytest.approx(linear_model.sharpness, rel=1e-5)
@@ -67,7 +67,7 @@ def test_both_ends_are_those_of_the_dense_hessian(random_objective, activation, 
     identity = torch.eye(theta.numel(), dtype=torch.float64)
     dense = torch.stack([hessian @ column for column in identity])
     truth = torch.linalg.eigvalsh((dense + dense.T) / 2)
-    found = sharpness(objective, theta, rtol=1e-9)
+    found = sharpness_at(objective, theta, rtol=1e-9)
     assert found.converged
     assert found.lambda_max == pytest.approx(float(truth[-1]), abs=1e-9 * found.sharpness)
     assert found.lambda_min == pytest.approx(float(truth[0]), abs=1e-9 * found.sharpness)
@@ -78,7 +78,7 @@ def test_a_dead_relu_network_has_sharpness_one(random_objective):
     # ½‖b − y‖² in the last bias b, and nothing else.
     objective, theta = random_objective(activation="relu", depth=1)
     objective.layout.split(theta)[1].fill_(-100.0)
-    found = sharpness(objective, theta, rtol=1e-6)
+    found = sharpness_at(objective, theta, rtol=1e-6)
     assert found.converged
     assert found.sharpness == pytest.approx(1, rel=1e-9)
     assert found.products <= 3
@@ -86,7 +86,7 @@ def test_a_dead_relu_network_has_sharpness_one(random_objective):
 
 def test_a_measurement_depends_on_theta_alone(random_objective):
     objective, theta = random_objective(depth=2)
-    first = sharpness(objective, theta, rtol=1e-3)
-    sharpness(objective, theta + 1, rtol=1e-3)
+    first = sharpness_at(objective, theta, rtol=1e-3)
+    sharpness_at(objective, theta + 1, rtol=1e-3)
     torch.randn(5)
-    assert sharpness(objective, theta, rtol=1e-3) == first
+    assert sharpness_at(objective, theta, rtol=1e-3) == first

@@ -10,7 +10,7 @@ from support.spectra import EDGE, SPECTRA, rotated, rows_of
 from jobs.curvature.further import further_measures
 from jobs.curvature.hessian import Hessian
 from jobs.curvature.probes import Estimate, average_sharpness, hutchinson
-from jobs.curvature.sharpness import sharpness
+from jobs.curvature.sharpness import sharpness_at
 from jobs.curvature.spectrum import adaptive_sharpness, leading_eigenvalues
 from jobs.spec import Protocol
 
@@ -212,7 +212,7 @@ def test_adaptive_sharpness_does_not_change_where_layers_are_scaled_against_each
         tensor.mul_(factor)
     plain, adaptive = [], []
     for point in (theta, scaled):
-        plain.append(sharpness(objective, point, rtol=1e-9).sharpness)
+        plain.append(sharpness_at(objective, point, rtol=1e-9).sharpness)
         products = Hessian(objective, point).products
         adaptive.append(adaptive_sharpness(products, point, rtol=1e-9).sharpness)
     assert adaptive[0] == pytest.approx(adaptive[1], rel=1e-8)

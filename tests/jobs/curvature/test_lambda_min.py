@@ -11,7 +11,7 @@ from support.spectra import SPECTRA, TOLERANCES, ends_of, rotated
 from jobs import OngoingTrial, run_trial
 from jobs.curvature.eigenvalues import ExtremalEigenvalues
 from jobs.curvature.hessian import Hessian
-from jobs.curvature.sharpness import sharpness
+from jobs.curvature.sharpness import sharpness_at
 from jobs.spec import LEAST_RTOL
 
 # As of a network: λ_min is a hundredth of S, at the edge of a bulk.
@@ -116,6 +116,6 @@ def test_the_columns_of_a_row_say_what_is_known_of_lambda_min(trial):
 
 def test_a_hessian_without_a_negative_eigenvalue_has_a_lambda_min_of_zero(linear_model):
     theta = torch.zeros(650, dtype=torch.float64)
-    found = sharpness(linear_model.objective, theta, rtol=1e-3, lambda_min_rtol=1e-3)
+    found = sharpness_at(linear_model.objective, theta, rtol=1e-3, lambda_min_rtol=1e-3)
     assert found.lambda_min_converged
     assert abs(found.lambda_min) <= 1e-12 * found.sharpness

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from jobs import OngoingTrial, run_trial
-from jobs.curvature.sharpness import sharpness
+from jobs.curvature.sharpness import sharpness_at
 from jobs.dynamics.descent import GradientDescent
 from jobs.dynamics.flows import RungeKutta4
 from jobs.dynamics.iterate import Bounds, Iterate
@@ -123,7 +123,7 @@ def _fine_flow(objective, theta, steps):
     method, at = RungeKutta4(objective), Iterate(theta).evaluated(objective)
     for _ in range(steps):
         if method.wants_sharpness:
-            method.see_sharpness(10 * sharpness(objective, at.theta, rtol=1e-9).sharpness)
+            method.see_sharpness(10 * sharpness_at(objective, at.theta, rtol=1e-9).sharpness)
         at = method.move(at, Bounds(0.0, math.inf, 1))
     return at.theta, at.time
 

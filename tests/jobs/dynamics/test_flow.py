@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from jobs import OngoingTrial, run_trial
-from jobs.curvature.sharpness import sharpness
+from jobs.curvature.sharpness import sharpness_at
 from jobs.dynamics.flows import METHODS, RungeKutta4
 from jobs.dynamics.integrator import CROSSING_RTOL, LARGEST_STEP, _within
 from jobs.dynamics.iterate import Bounds, Iterate
@@ -53,7 +53,7 @@ def test_rk4_is_the_fourth_order_polynomial_of_the_exponential(linear_model, ste
     at = Iterate(theta0).evaluated(objective)
     for _ in range(steps):
         if method.wants_sharpness:
-            method.see_sharpness(sharpness(objective, at.theta, rtol=1e-9).sharpness)
+            method.see_sharpness(sharpness_at(objective, at.theta, rtol=1e-9).sharpness)
         at, length = _step(method, at)
         assert length == pytest.approx(h, rel=1e-9)
     z = -h * linear_model.eigenvalues
@@ -243,7 +243,7 @@ def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, 
         run.advance(lambda step=step: run.step >= step)
         state, objective = run.stepper.state(), run._train
         start = run.at.evaluated(objective)
-        measured = sharpness(objective, start.theta, rtol=1e-3).sharpness
+        measured = sharpness_at(objective, start.theta, rtol=1e-3).sharpness
 
         def taken(threshold, state=state, start=start, objective=objective, measured=measured):
             method = METHODS[name](objective)
@@ -288,7 +288,7 @@ def test_a_crossing_takes_a_few_gradients(trial, name):
     def gradients_until(threshold):
         method = METHODS[name](objective)
         method.restore(run.stepper.state())
-        method.see_sharpness(sharpness(objective, start.theta, rtol=1e-3).sharpness)
+        method.see_sharpness(sharpness_at(objective, start.theta, rtol=1e-3).sharpness)
         gradients = objective.gradients
         moved, _ = _step(method, start, threshold)
         return objective.gradients - gradients, start.loss, moved.loss

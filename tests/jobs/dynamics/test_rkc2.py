@@ -10,7 +10,7 @@ from numpy.polynomial import Chebyshev
 from safetensors.torch import load_file
 
 from jobs import OngoingTrial, checkpoint, run_trial
-from jobs.curvature.sharpness import SharpnessMeter, sharpness
+from jobs.curvature.sharpness import SharpnessMeter, sharpness_at
 from jobs.dynamics.flows import (
     ADVANCE,
     DAMPING,
@@ -154,7 +154,7 @@ def test_on_the_linear_model_it_is_of_second_order(linear_model, stages):
 @pytest.mark.parametrize("stages", [2, 3, 5, 10])
 def test_on_a_tanh_network_it_is_of_second_order(random_objective, stages):
     objective, theta = random_objective(activation="tanh", depth=2)
-    time = 4 / sharpness(objective, theta, rtol=1e-6).sharpness
+    time = 4 / sharpness_at(objective, theta, rtol=1e-6).sharpness
     exact, method = theta.clone(), RungeKutta4(objective)
     for _ in range(200):  # an error of (1/50)⁴ /120 or so
         at = Iterate(exact).evaluated(objective)
