@@ -1,8 +1,8 @@
-"""What trials do at this moment: one small file per process that computes, for those who watch.
+"""How far running trials are: one small file per process that computes, for those who watch.
 
-Nothing depends on these files. Each is replaced now and then while its process has trials in hand,
-and removed when it has none; what a killed process leaves, the next run removes. A reader takes a
-trial's entry only together with the mark of the attempt that the same process made.
+Nothing depends on these files. Each is replaced now and then while its process computes trials, and
+removed when it has none; what a killed process leaves, the next run removes. A reader uses what is
+said of a trial only together with the mark of the attempt that the same process made.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SECONDS = 2.0
 """Between two files of one process, at least."""
 
 MOST_POINTS, MOST_POINTS_A_FILE = 40, 640
-"""Recorded points of one trial, and of all trials that a process has in hand."""
+"""Recorded points of one trial, and of all trials of a process together."""
 
 MOST_BYTES = 1_000_000
 """Of a file that is read; what we write is far smaller."""
@@ -52,7 +52,7 @@ class LiveTrial:
 
 @dataclass(frozen=True)
 class LiveProcess:
-    """What one process has in hand; ``age`` is how old that is, in seconds."""
+    """The trials that one process computes; ``age`` is how old the file is, in seconds."""
 
     owner: ProcessIdentity
     age: float
@@ -75,12 +75,12 @@ class LiveFile:
         self._there = False
 
     def show(self, trials: Callable[[], Sequence[LiveTrial]], every: float = SECONDS) -> None:
-        """Replace the file unless it is fresh; whatever keeps that from working is passed over."""
+        """Replace the file unless it is fresh; errors are ignored."""
         now = time.monotonic()
         if now - self._written_at < every:
             return
         self._written_at = now
-        # A courtesy must not fail a trial, neither by a full disk nor by a fault of its own.
+        # A display must not fail a trial, neither by a full disk nor by an error of its own.
         with suppress(Exception):
             content = {"owner": self._owner, "trials": [vars(trial) for trial in trials()]}
             self._replace(json.dumps(content, allow_nan=False))
@@ -105,7 +105,7 @@ class LiveFile:
 
 
 def points_each(trials: int) -> int:
-    """How many recorded points of each of so many trials a file has."""
+    """How many recorded points of each trial a file has, by the number of trials in it."""
     return min(MOST_POINTS, MOST_POINTS_A_FILE // max(trials, 1))
 
 
@@ -115,7 +115,7 @@ def rounded(value: float | None) -> float | None:
 
 
 def read_live(run: Path) -> Iterator[LiveProcess]:
-    """What all processes said last, also those that are gone; what cannot be read is left out."""
+    """The files of all processes, also of those that are gone; damaged files are left out."""
     for path in sorted((run / FOLDER).glob(f"*{SUFFIX}")):
         try:
             yield _read(path, time.time())
@@ -126,7 +126,7 @@ def read_live(run: Path) -> Iterator[LiveProcess]:
 
 
 def remove_left_behind(run: Path) -> None:
-    """Remove the files of processes that are gone, as far as that is possible."""
+    """Remove the files of processes that are gone, where that is possible."""
     paths = list((run / FOLDER).glob(f"*{SUFFIX}"))
     try:
         now = file_time(run / FOLDER) if paths else 0.0
@@ -145,7 +145,7 @@ def remove_left_behind(run: Path) -> None:
 
 
 class _TornError(Exception):
-    """A file that no process wrote like this; says why."""
+    """A file is not as processes write it; says why."""
 
 
 def _read(path: Path, now: float) -> LiveProcess:
@@ -158,7 +158,7 @@ def _read(path: Path, now: float) -> LiveProcess:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
-            raise _TornError("it is no file of a process that computes")
+            raise _TornError("it is no file that a process of a run wrote")
         content = json.loads(path.read_text())
         trials = tuple(_trial(**entry) for entry in content["trials"])
         owner = _owner(**content["owner"])

@@ -27,13 +27,13 @@ group = typer.Typer(
 
 FETCHED = Annotated[
     list[str],
-    typer.Argument(metavar="NAME…", help=f"Of {', '.join(data.OFFICIAL)}.", show_default=False),
+    typer.Argument(metavar="NAME…", help=f"Any of {', '.join(data.OFFICIAL)}.", show_default=False),
 ]
 CHECKED = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME…]",
-        help="Datasets; unless given, all of which anything is there.",
+        help="The datasets to check; by default all that have files here.",
         show_default=False,
     ),
 ]
@@ -42,7 +42,7 @@ Mirror = Annotated[
     typer.Option(
         "--mirror",
         metavar="URL",
-        help="A folder on the web that has the official files, tried before the official places.",
+        help="A web folder with the official files, which is tried before their official URLs.",
         show_default=False,
     ),
 ]
@@ -52,7 +52,7 @@ Mirror = Annotated[
 def list_datasets(json: Json = False) -> None:
     """List the datasets, and which files are there.
 
-    Of each also its samples, and where it comes from.
+    Shows the number of samples of each, and where it comes from.
 
     Example: eos data list
     """
@@ -68,8 +68,9 @@ def list_datasets(json: Json = False) -> None:
 def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
     """Download the official files of datasets.
 
-    They go to the data folder: $EOS_DATA, else ~/.cache/eos-sweep/data. Files that are there are
-    checked and kept; what broke off is resumed. Proxies are taken from https_proxy and http_proxy.
+    They go to the data folder: $EOS_DATA, else ~/.cache/eos-sweep/data. Existing files are checked
+    and kept; interrupted downloads are resumed. The environment variables https_proxy and
+    http_proxy name proxies.
 
     Example: eos data fetch mnist cifar10
     """
@@ -92,8 +93,8 @@ def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
 def check(names: CHECKED = None, json: Json = False) -> None:
     """Compare files with the official checksums.
 
-    The exit status is 1 if one is wrong. Where no checksum is known offline, the column "checked"
-    says what was looked at instead.
+    The exit status is 1 if a file is wrong. Where no checksum is known offline, the column
+    "checked" says what was checked instead.
 
     Example: eos data check mnist
     """

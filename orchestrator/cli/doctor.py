@@ -40,15 +40,15 @@ problem: {dataset: digits, n_train: 10}
 eta: {values: [1]}
 stop: {epsilon: 0.1}
 """
-"""A sweep that asks for nothing but a dataset that comes with the packages."""
+"""A sweep that needs only a dataset which comes with the packages."""
 
 GPU_TRIALS = "resources: {gpus_per_worker: 1}\n"
-"""What makes nodes try the GPUs that a profile asks for."""
+"""Makes the nodes try the GPUs that a profile asks for."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; ``problem`` is what would be right, None when it is."""
+    """One check and what it found; ``problem`` says what would be right, None if it is."""
 
     check: str
     found: str
@@ -61,7 +61,7 @@ def doctor(
         Path | None,
         typer.Option(
             "--run-dir",
-            help="A run directory for the nodes to check; a temporary folder here unless given.",
+            help="The run directory that the nodes check; by default a temporary folder here.",
             show_default=False,
         ),
     ] = None,
@@ -70,8 +70,7 @@ def doctor(
 ) -> None:
     """Check this machine, or the nodes of a cluster.
 
-    With --cluster, the nodes of that profile are checked, too. The exit status is 1 if something
-    is unfit.
+    With --cluster, also checks the nodes of that profile. The exit status is 1 if a check fails.
 
     Example: eos doctor --cluster configs/clusters/loopback.yaml
     """
@@ -129,7 +128,7 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
         yield Check("nodes", where, str(error))
         return
     if found.unasked is not None:
-        yield Check("nodes", where, f"they were not asked ({found.unasked})")
+        yield Check("nodes", where, f"they were not checked ({found.unasked})")
     if not found.nodes and found.problems:
         yield Check("nodes", where, "; ".join(found.problems))
     for node in found.nodes:
@@ -142,7 +141,7 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
 
 @contextmanager
 def _run_directory(given: Path | None, gpus: int) -> Iterator[Path]:
-    """The given run directory, or one that is there for the check only, where runs/ would be."""
+    """The given run directory, or a temporary one where runs/ would be."""
     if given is not None:
         refuse_odd_path(given)
         refuse_shared(given)

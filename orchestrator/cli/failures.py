@@ -90,7 +90,7 @@ def why(
 def logs(run: RunArgument, trial: TrialOrJobArgument) -> None:
     """Print the log of a trial, or the output of a SLURM job.
 
-    Of a trial, from every process that worked on it.
+    The log of a trial has the lines of every process that worked on it.
 
     Example: eos logs runs/quickstart 3cfb7c
     """
@@ -179,7 +179,7 @@ def _print_attempts(run: Path, name: str, ledger: Ledger, json: bool) -> None:
     if silence is not None:
         print(f"sacct knows nothing of its jobs ({silence})")
     if not attempts:
-        print(f"trial {name} was not tried yet")
+        print(f"trial {name} has no attempt yet")
 
 
 def _clock(moment: Any) -> str:

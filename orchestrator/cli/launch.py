@@ -94,7 +94,7 @@ def cancel(
 ) -> None:
     """Cancel the SLURM jobs of a run, or some of them.
 
-    Without JOB, all that may still run. Jobs of others are left alone.
+    Without JOB, cancels all that may still run. Other jobs are not touched.
 
     Example: eos cancel runs/quickstart
     """
@@ -110,7 +110,7 @@ def cancel(
     for job in done.cancelled:
         print(f"cancelled: job {job.job_id} ({job.state})")
     for job_id in done.over:
-        print(f"job {job_id} is not in SLURM's queue; nothing to cancel")
+        print(f"job {job_id} is not in SLURM's queue: nothing to cancel")
     if not done.cancelled and not done.over:
         print(done.silence or "no job of this run is in SLURM's queue")
 
@@ -170,8 +170,8 @@ def submit_jobs(
     if done.refusal is not None:
         warn(
             f"{len(done.job_ids)} of {wanted} jobs were submitted, then sbatch said "
-            f"{done.refusal!r}; the jobs that there are do all the work, and the same command "
-            "adds the others when there is room"
+            f"{done.refusal!r}; the submitted jobs compute everything, and the same command adds "
+            "the others when there is room"
         )
         if not done.at_limit:
             raise typer.Exit(BAD_INPUT)
@@ -287,5 +287,5 @@ def _say(
         print(f"submitted: {', '.join(submitted)}")
         print(f"logs: {shlex.quote(str(run / 'slurm'))}/JOB/JOB_0_log.out")
     else:
-        print("nothing was submitted: these are as many as asked for, and take all that is missing")
+        print("nothing was submitted: enough jobs are active, and they compute all that is missing")
     print(f"next: {command('status', run)}\n      {command('cancel', run)}")

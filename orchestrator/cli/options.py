@@ -19,7 +19,7 @@ Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The sweep file (
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE …]", help="Values in place of the file's.", show_default=False
+        metavar="[KEY=VALUE …]", help="Values that override those of the file.", show_default=False
     ),
 ]
 RunOption = Annotated[
@@ -34,7 +34,7 @@ Log = Annotated[
     list[Sink] | None,
     typer.Option(
         "--log",
-        help="Log trials live to this, too; may be repeated. By default to nothing.",
+        help="Also log trials live to this; may be repeated.",
         show_default=False,
     ),
 ]
@@ -43,15 +43,16 @@ Cluster = Annotated[
     typer.Option("--cluster", help="The cluster profile (YAML).", show_default=False),
 ]
 Jobs = Annotated[
-    int, typer.Option("--jobs", min=1, help="How many SLURM jobs are to work on the run.")
+    int,
+    typer.Option("--jobs", min=1, help="How many SLURM jobs are to work on the run."),
 ]
 PreflightWait = Annotated[
     int,
     typer.Option(
         min=0,
         metavar="SECONDS",
-        help="How long to wait for free nodes, to check them before anything is submitted; with 0 "
-        "the jobs check them.",
+        help="How long to wait for free nodes, which are checked before jobs are submitted; with 0 "
+        "each job checks its own.",
     ),
 ]
 

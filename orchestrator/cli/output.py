@@ -73,13 +73,12 @@ def print_table(
     most: int = WIDE,
     folded: Collection[str] = (),
 ) -> None:
-    """Print rows under the given columns, numbers to the right.
+    """Print rows under the given columns, numbers right-aligned; "no rows" if there are none.
 
-    At most :data:`MOST_ROWS` are printed, and below them how many there are besides: ``rows`` may
-    be only the first of ``total``. ``all_have`` says how to get all of them. Where there are none,
-    that is said in place of a header. Where the output is no terminal, lines have at most ``most``
-    characters. Long cells go on in the next line; where there is as much room as that, those of the
-    columns ``folded`` do so and no others.
+    At most :data:`MOST_ROWS` are printed, with the number of the others below: ``rows`` may be only
+    the first of ``total``, and ``all_have`` says how to get all. Where the output is no terminal,
+    lines have at most ``most`` characters. Long cells are folded; where ``most`` characters fit,
+    only those of the columns ``folded``.
     """
     total = len(rows) if total is None else total
     rows = rows[:MOST_ROWS]

@@ -31,7 +31,7 @@ def plan(
 ) -> None:
     """Show the trials of a sweep and what they will cost.
 
-    Nothing is run, and nothing is written.
+    Runs nothing and writes nothing.
 
     Example: eos plan configs/quickstart.yaml problem.width=[64,128]
     """

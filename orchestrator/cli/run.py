@@ -46,8 +46,8 @@ def run(
 ) -> None:
     """Run all trials of a sweep that have no result yet.
 
-    Running it again resumes it. In a SLURM job, --cluster says which interface and temp root its
-    nodes have, and how it ends.
+    Run it again to resume it. In a SLURM job, --cluster names the profile with the network
+    interface and temp root of the nodes, and with how the job ends.
 
     Example: eos run configs/quickstart.yaml
     """
@@ -60,13 +60,11 @@ def run(
 def resume(
     context: typer.Context,
     run: RunArgument,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="Give failed trials another chance.")
-    ] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Retry failed trials, too.")] = False,
     where: Annotated[
         str | None,
         typer.Option(
-            help="Of the failed trials, only those: SQL over their fields.", metavar="SQL"
+            help="Retry only the failed trials for which this SQL condition holds.", metavar="SQL"
         ),
     ] = None,
     cluster: Cluster = None,
@@ -74,16 +72,16 @@ def resume(
     preflight_wait: PreflightWait = WAIT_SECONDS,
     here: Annotated[
         bool,
-        typer.Option("--here", help="Compute on this machine, though SLURM jobs did before."),
+        typer.Option("--here", help="Compute on this machine, although SLURM jobs did before."),
     ] = False,
     log: Log = None,
     json: Json = False,
 ) -> None:
     """Run what is missing in a run directory.
 
-    With --failed, failed trials are tried again, too. With --cluster, SLURM jobs run it, as after
-    eos launch. Where jobs have worked on it before, it must be one of --cluster and --here, unless
-    this is a job itself.
+    With --failed, failed trials are retried, too. With --cluster, SLURM jobs compute it, as after
+    eos launch. Where jobs have worked on it before, --cluster or --here is needed, except within a
+    job.
 
     Example: eos resume runs/quickstart --failed --where "width = 64"
     """

@@ -25,7 +25,7 @@ JOB_COLUMNS = ("job", "state", "reason", "nodes", "restarts", "known by", "time 
 def status(run: RunArgument, json: Json = False) -> None:
     """Show the trials of each column by state, and SLURM jobs.
 
-    Nothing is changed.
+    Changes nothing.
 
     Example: eos status runs/quickstart
     """
@@ -75,7 +75,7 @@ def _ago(seconds: float | None) -> str | None:
 
 
 def of_older_version(trials: int) -> str:
-    """Why so many trials of a run directory do not count."""
+    """Why settled trials of an older version do not count."""
     return (
         f"{trials} settled trials of an older version do not count, because trials have other "
         "names now: their rows stay, and what the sweep asks for is computed again"

@@ -42,18 +42,18 @@ def query(
     sql: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SQL]", help="Over trials, trajectories, phase, trends and others."
+            metavar="[SQL]", help="A query over trials, trajectories, phase, trends and others."
         ),
     ] = None,
     show_examples: Annotated[
-        bool, typer.Option("--examples", help="Print SQL to begin with, with what it answers.")
+        bool, typer.Option("--examples", help="Print example queries and what they answer.")
     ] = False,
     example: Annotated[
         str | None, typer.Option("--example", metavar="NAME", help="Run one of the examples.")
     ] = None,
-    format: Annotated[Format, typer.Option("--format", help="Of the result.")] = Format.table,
+    format: Annotated[Format, typer.Option("--format", help="The result's format.")] = Format.table,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A file instead of stdout.")
+        Path | None, typer.Option("-o", "--output", help="Write to this file instead of stdout.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -119,7 +119,7 @@ def _example(name: str, sql: str | None) -> str:
 
 
 def _hint_at_analysis(run: Path, sql: str) -> None:
-    """Say how tables come to be that an example reads and the run has not got yet."""
+    """Say which command makes the tables that an example reads and the run lacks."""
     missing = [
         name
         for name in ANALYSIS
@@ -127,13 +127,13 @@ def _hint_at_analysis(run: Path, sql: str) -> None:
         and not (run / "analysis" / f"{name}.parquet").is_file()
     ]
     if missing:
-        note(f"{', '.join(missing)} not there yet: {command('analyze', run)}")
+        note(f"{', '.join(missing)} do not exist yet; make them with {command('analyze', run)}")
 
 
 def analyze(run: RunArgument, json: Json = False) -> None:
     """Fit the phase transition of every column.
 
-    The tables in RUN/analysis also say what holds across columns.
+    Also judges statements across columns. The results are tables in RUN/analysis.
 
     Example: eos analyze runs/quickstart
     """
@@ -149,17 +149,18 @@ def analyze(run: RunArgument, json: Json = False) -> None:
 def report(
     run: RunArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder instead of RUN/report.")
+        Path | None,
+        typer.Option("--output", "-o", help="A folder to use instead of RUN/report."),
     ] = None,
     figures: Annotated[
-        list[str] | None, typer.Option("--figures", help="Only this one; may be repeated.")
+        list[str] | None, typer.Option("--figures", help="Draw only this figure; may be repeated.")
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write PDF as well, for LaTeX.")] = False,
     json: Json = False,
 ) -> None:
     """Draw the figures of a run and write a page of it.
 
-    They are made from the tables alone, into RUN/report.
+    Everything is made from the tables alone, and written to RUN/report.
 
     Example: eos report runs/quickstart --figures transition --figures trajectories
     """
@@ -192,7 +193,7 @@ def report(
 def compact(run: RunArgument, json: Json = False) -> None:
     """Merge the small files of the tables of a run.
 
-    This is safe at any moment.
+    Safe at any time, also while the run goes on.
 
     Example: eos compact runs/quickstart
     """
@@ -218,12 +219,12 @@ def export(
     format: Annotated[
         ExportFormat, typer.Option("--format", help="The format of the files.")
     ] = ExportFormat.csv,
-    force: Annotated[bool, typer.Option("--force", help="Replace files of these names.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     json: Json = False,
 ) -> None:
     """Write tables to a folder, as CSV or Parquet.
 
-    Each is one file. CSV has a header.
+    Each table becomes one file. CSV files have a header.
 
     Example: eos export runs/quickstart trials phase --output tables
     """

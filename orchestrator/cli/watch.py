@@ -45,7 +45,7 @@ def watch(
 ) -> None:
     """Watch a run live: columns, trials, failures, SLURM jobs.
 
-    Of each running trial, S·η/2 at its last points. Nothing is changed.
+    Shows S·η/2 of each running trial at its last points. Changes nothing.
 
     Example: eos watch runs/quickstart
     """
@@ -133,7 +133,7 @@ def _print_frame(view: View, run: str) -> None:
 
 
 def _without_ages(view: View) -> View:
-    """What of a view is worth saying again when it changes."""
+    """A view without what always changes: a frame is printed when the rest does."""
     jobs = [replace(job, age_s=0.0, time_left_s=None, silent_s=None) for job in view.jobs.jobs]
     return replace(
         view,
@@ -153,9 +153,9 @@ def _as_json(view: View) -> dict[str, Any]:
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """Have the other signals that end a program end this one as they would, but in order.
+    """Let SIGTERM and SIGHUP end the program in order, so that the terminal is restored.
 
-    What is ignored stays so, as SIGHUP under nohup.
+    Ignored signals stay ignored, as SIGHUP under nohup.
     """
 
     def end(number: int, _: object) -> None:

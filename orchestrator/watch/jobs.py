@@ -15,7 +15,7 @@ ASK_SECONDS = 30.0
 """Between two questions to SLURM, whose controller serves many."""
 
 FAREWELL_SECONDS = 0.5
-"""What the end waits for an answer. ``squeue`` that gets none gives up by itself."""
+"""How long closing waits for an answer; a ``squeue`` without an answer ends by itself."""
 
 
 class JobWatch:
@@ -34,7 +34,7 @@ class JobWatch:
         self._thread: threading.Thread | None = None
 
     def jobs(self, *, wait: bool) -> Jobs:
-        """The jobs as they were last seen; with ``wait``, not without an answer if one is due."""
+        """The jobs as they were last seen; with ``wait``, after SLURM's answer if one is due."""
         now = self._clock()
         due = self._asked_at is None or now - self._asked_at >= ASK_SECONDS
         if due and (self._thread is None or not self._thread.is_alive()):
@@ -62,7 +62,7 @@ class JobWatch:
 
 
 def _aged(seen: Observation, age: float) -> Jobs:
-    """What was seen so many seconds ago: live jobs first, then those that ended last."""
+    """The jobs as seen ``age`` seconds ago: live ones first, then those that ended last."""
     jobs = sorted(
         (*seen.jobs, *seen.orphans), key=lambda job: (not job.live, -(job.since or 0.0), job.job_id)
     )

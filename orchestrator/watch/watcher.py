@@ -174,9 +174,9 @@ class Changes:
         self._quiet = False
 
     def seen(self) -> bool:
-        """Whether a reader must read again, be it in doubt; always so at first.
+        """Whether a reader must read again, also in doubt; true at first.
 
-        It is called before the reading: what changes meanwhile is seen the next time.
+        Call it before reading: what changes meanwhile is seen the next time.
         """
         times = tuple(map(_changed_at, self._paths))
         changed = times != self._times or not self._quiet
@@ -185,7 +185,7 @@ class Changes:
         return changed
 
     def forget(self) -> None:
-        """Take back that a change was seen: it could not be read."""
+        """Report the last change again, because it could not be read."""
         self._times = ()
 
 

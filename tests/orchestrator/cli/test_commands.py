@@ -237,10 +237,10 @@ def test_an_example_runs_by_its_name_in_every_format(eos: Eos, half_done: Path) 
 
 def test_an_example_of_the_analysis_says_how_to_make_it(eos: Eos, half_done: Path) -> None:
     before = eos("query", half_done, "--example", "findings")
-    assert f"findings not there yet: eos analyze {half_done}" in before.out
+    assert f"findings do not exist yet; make them with eos analyze {half_done}" in before.out
     eos("analyze", half_done)
     after = eos("query", half_done, "--example", "findings")
-    assert "not there yet" not in after.out
+    assert "not exist yet" not in after.out
     assert "Above η_c the final sharpness is 2/η." in after.out
 
 
