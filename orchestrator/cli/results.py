@@ -68,9 +68,9 @@ def print_summary(
     pictures: list[Path] = []
     if outcome.settled and len(columns) <= MOST_COLUMNS:
         # Matplotlib takes a second to import, which only the end of a run needs.
-        from orchestrator.report import draw_transition
+        from orchestrator.report import draw_figures
 
-        pictures = draw_transition(run)
+        pictures = draw_figures(run, names=["transition"], formats=["png"])
     _print_end(run, outcome, pictures, where, seeds=further_seeds(sweep))
 
 

@@ -7,10 +7,8 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from orchestrator.report.figures import FIGURES
-from orchestrator.report.figures.transition import transition
 from orchestrator.report.report_figure import FORMATS, ReportFigure, save
 from orchestrator.report.tables import Tables
-from orchestrator.store import Store
 
 MOST_FIGURES = 12
 """Of one kind: what a person looks through; a sweep of thousands of columns has figures across all
@@ -35,7 +33,7 @@ def draw_figures(
     return [
         path
         for one in figures_of(run, names=names, warn=warn)
-        for path in save(one, _folder(run, destination), formats)
+        for path in save(one, destination or run / "report", formats)
     ]
 
 
@@ -44,9 +42,9 @@ def figures_of(
 ) -> Iterator[ReportFigure]:
     """The figures of a run, one after the other, from its tables alone.
 
-    ``names`` are of :data:`FIGURES`, None for all. Of more than :data:`MOST_FIGURES` columns, so
-    many have figures of their own, chosen to show every value of every field as far as they can,
-    and ``warn`` is told which; so it is of each figure that is left out, with the reason.
+    ``names`` are of :data:`FIGURES`, None for all. At most :data:`MOST_FIGURES` columns have
+    figures of their own, chosen to show as many values of all fields as they can; ``warn`` is told
+    which, and which figures are left out for what reason.
 
     Raises:
         FileNotFoundError: there is no such run directory.
@@ -70,29 +68,6 @@ def figures_of(
             yield figure
         if not drawn:
             warn(f"figure {name} is left out: {FIGURES[name].missing}")
-
-
-def draw_transition(
-    run: Path, destination: Path | None = None, *, warn: Warn = warnings.warn
-) -> list[Path]:
-    """Draw the transition at η_c of each column as ``transition-<column_id>.png``; say where.
-
-    Unlike :func:`draw_figures`, this is quick enough for the end of a run.
-
-    Raises:
-        FileNotFoundError: there is no such run directory.
-        StoreError: the file system refused.
-    """
-    Store(run)
-    tables = Tables(run, MOST_FIGURES)
-    if len(tables.shown) < len(tables.columns):
-        warn(_cut(tables))
-    folder = _folder(run, destination)
-    return [path for one in transition(tables) for path in save(one, folder, ("png",))]
-
-
-def _folder(run: Path, destination: Path | None) -> Path:
-    return run / "report" if destination is None else destination
 
 
 def _cut(tables: Tables) -> str:

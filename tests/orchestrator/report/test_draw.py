@@ -3,15 +3,18 @@
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from orchestrator.report import draw_figures, draw_transition
+from orchestrator.report import draw_figures
 from orchestrator.report.report_figure import DOTS_PER_INCH
 from orchestrator.store import StoreError
+
+draw_transition = partial(draw_figures, names=["transition"], formats=["png"])
 
 
 @pytest.fixture
@@ -33,7 +36,9 @@ def test_a_column_becomes_a_png_fit_for_print(run, column) -> None:
 
 
 def test_an_empty_run_has_no_figures(run) -> None:
-    assert draw_transition(run.path) == []
+    said: list[str] = []
+    assert draw_transition(run.path, warn=said.append) == []
+    assert said == ["no figure is drawn: no trial has settled yet"]
 
 
 def test_a_missing_run_is_named(tmp_path) -> None:
