@@ -158,12 +158,12 @@ def submit_jobs(
         if wanted:
             _check_nodes(run, profile, wait)
             done = submit(plan_submission(run, profile, profile_name, wanted, name), settings, work)
-    if not done.job_ids and (done.refusal or done.mishap):
-        raise UserError(done.mishap or f"no job was submitted: sbatch says {done.refusal!r}")
+    if not done.job_ids and (done.refusal or done.problem):
+        raise UserError(done.problem or f"no job was submitted: sbatch says {done.refusal!r}")
     _say(run, name, live, others, done.job_ids, json)
-    if done.mishap is not None:
+    if done.problem is not None:
         warn(
-            f"{len(done.job_ids)} of {wanted} jobs were submitted: {done.mishap}; make room, and "
+            f"{len(done.job_ids)} of {wanted} jobs were submitted: {done.problem}; make room, and "
             "the same command adds the others"
         )
         raise typer.Exit(BAD_INPUT)

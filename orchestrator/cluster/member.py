@@ -83,9 +83,9 @@ def serve(
     with contextlib.closing(
         join(head.membership, head.token, allocation.node_id, JOIN_SECONDS)
     ) as line:
-        news = _News(line)
+        end_of_run = _RunEnd(line)
         if problems := check(head.versions):
-            return _in_trouble("; ".join(problems), line, news, warn)
+            return _in_trouble("; ".join(problems), line, end_of_run, warn)
         own = interface_address(interface) if interface else route_to(head.membership[0])
         settle(alone=False, token=head.token)
         folder = private_folder(root)
@@ -94,13 +94,13 @@ def serve(
         with guarded(cluster, folder), Servers(OF_A_MEMBER, cluster, folder, name) as servers:
             try:
                 command = _command(allocation, head, own, folder)
-                if (trouble := _join(command, folder, servers, news, warn)) is not None:
-                    return _in_trouble(f"Ray did not start: {trouble}", line, news, warn)
+                if (trouble := _join(command, folder, servers, end_of_run, warn)) is not None:
+                    return _in_trouble(f"Ray did not start: {trouble}", line, end_of_run, warn)
                 line.send(joined=True)
-                while not news.over.wait(CHECK_SECONDS):
+                while not end_of_run.over.wait(CHECK_SECONDS):
                     if servers.death is not None:
-                        return _in_trouble(servers.death, line, news, warn)
-                return _end(allocation, news)
+                        return _in_trouble(servers.death, line, end_of_run, warn)
+                return _end(allocation, end_of_run)
             finally:
                 end_all(cluster, known=cluster_processes(cluster))
                 shutil.rmtree(folder, ignore_errors=True)
@@ -110,7 +110,7 @@ def _join(
     command: Sequence[str],
     folder: Path,
     servers: Servers,
-    news: _News,
+    end_of_run: _RunEnd,
     warn: Callable[[str], None],
 ) -> str | None:
     """Start Ray here, again where it does not come up; what went wrong the last time if it did not.
@@ -122,14 +122,14 @@ def _join(
         if trouble is not None:
             warn(f"Ray did not start; trying again: {trouble}")
         servers.expect()
-        trouble = _start(command, folder / f"start-{number}.log", servers, news)
-        if trouble is None or news.over.is_set():
+        trouble = _start(command, folder / f"start-{number}.log", servers, end_of_run)
+        if trouble is None or end_of_run.over.is_set():
             return None
         end_all(os.environ[CLUSTER_VARIABLE])
     return trouble
 
 
-def _start(command: Sequence[str], log: Path, servers: Servers, news: _News) -> str | None:
+def _start(command: Sequence[str], log: Path, servers: Servers, end_of_run: _RunEnd) -> str | None:
     """Start Ray once; what went wrong if it did not come up before the run was over."""
     with shielded(), log.open("wb") as output:
         process = subprocess.Popen(
@@ -141,7 +141,7 @@ def _start(command: Sequence[str], log: Path, servers: Servers, news: _News) -> 
         )
     end = time.monotonic() + JOIN_SECONDS
     try:
-        while not news.over.wait(CHECK_SECONDS):
+        while not end_of_run.over.wait(CHECK_SECONDS):
             if servers.death is not None:
                 return servers.death
             if (status := process.poll()) is not None:
@@ -155,14 +155,14 @@ def _start(command: Sequence[str], log: Path, servers: Servers, news: _News) -> 
             process.wait()
 
 
-def _end(allocation: Allocation, news: _News) -> tuple[int, str]:
-    if news.orderly:
+def _end(allocation: Allocation, end_of_run: _RunEnd) -> tuple[int, str]:
+    if end_of_run.orderly:
         return OVER, "the run is over"
     return HEAD_LOST, f"the first node, {allocation.nodes[0]}, is gone"
 
 
 def _in_trouble(
-    trouble: str, line: Connection, news: _News, warn: Callable[[str], None]
+    trouble: str, line: Connection, end_of_run: _RunEnd, warn: Callable[[str], None]
 ) -> tuple[int, str]:
     """Tell the user and the head, and wait for the head's end.
 
@@ -171,12 +171,12 @@ def _in_trouble(
     """
     warn(trouble)
     line.send(trouble=trouble)
-    news.over.wait(LAST_SECONDS)
-    return (OVER if news.orderly else TROUBLE), first_line(trouble)
+    end_of_run.over.wait(LAST_SECONDS)
+    return (OVER if end_of_run.orderly else TROUBLE), first_line(trouble)
 
 
-class _News:
-    """What the head says: that it is over, or nothing more because it is gone."""
+class _RunEnd:
+    """Waits for the head to say that the run is over, or for its connection to break."""
 
     def __init__(self, line: Connection) -> None:
         self.over = threading.Event()

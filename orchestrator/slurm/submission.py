@@ -46,13 +46,13 @@ class SubmissionPlan:
 class Submitted:
     """The jobs that were submitted, and why it were not all that were planned.
 
-    ``mishap`` is what went wrong on our side after SLURM had taken the last one.
+    ``problem`` is what went wrong on our side after SLURM had taken the last one.
     """
 
     job_ids: tuple[str, ...]
     refusal: str | None = None
     at_limit: bool = False
-    mishap: str | None = None
+    problem: str | None = None
 
 
 def plan_submission(
@@ -87,19 +87,19 @@ def submit(plan: SubmissionPlan, settings: JobSettings, work: Work) -> Submitted
                 _remove_unsubmitted(folder, before)
                 why = reason(str(error), 1)
                 if taken := executor.last_taken():
-                    mishap = _take_back(taken, plan.profile.clusters, why)
-                    return Submitted(tuple(job_ids), mishap=mishap)
+                    problem = _take_back(taken, plan.profile.clusters, why)
+                    return Submitted(tuple(job_ids), problem=problem)
                 return Submitted(tuple(job_ids), why, any(sign in str(error) for sign in LIMITS))
             job_ids.append(job.job_id)
             try:
                 record_submission(plan.run, _submission(plan, job.job_id, key))
                 _remove_links(folder)
             except OSError as error:
-                mishap = (
+                problem = (
                     f"job {job.job_id} was submitted and will work, but could not be put on record "
                     f"({reason(str(error), 1)})"
                 )
-                return Submitted(tuple(job_ids), mishap=mishap)
+                return Submitted(tuple(job_ids), problem=problem)
     return Submitted(tuple(job_ids))
 
 
