@@ -1,4 +1,4 @@
-"""What an error says first, for a message of one line; what follows is a traceback or details."""
+"""The first line of an error, for messages of one line; the rest is a traceback or details."""
 
 from __future__ import annotations
 

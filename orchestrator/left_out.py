@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import stat
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import TypeVar
+
+Content = TypeVar("Content")
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,21 @@ def say(path: Path, reason: str, version: Hashable = None) -> None:
     if (path, version) not in _said:
         _said.add((path, version))
         log.warning("%s is left out: %s", path, reason)
+
+
+def read(path: Path, parse: Callable[[str], Content]) -> Content | None:
+    """The content of a text file; None where it is gone, or torn or no file, which is said once.
+
+    Raises:
+        OSError: the system does not let it be read.
+    """
+    try:
+        return None if is_no_file(path) else parse(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        say(path, "it is cut or damaged")
+        return None
 
 
 def is_no_file(path: Path) -> bool:

@@ -17,25 +17,19 @@ FILE = "timed.json"
 
 def read_gradient_seconds(run: Path) -> dict[GradientKind, float]:
     """Seconds of each gradient that was timed; none where the file is not there or is damaged."""
-    path = run / FILE
     try:
-        if left_out.is_no_file(path):
-            return {}
-        entries = json.loads(path.read_bytes())
-        found = {GradientKind(**entry["gradient"]): float(entry["seconds"]) for entry in entries}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        left_out.say(path, "it is cut or damaged")
+        found = left_out.read(run / FILE, _entries) or {}
+    except OSError as error:
+        left_out.say(run / FILE, f"it cannot be read ({error.strerror})")
         return {}
     return {gradient: seconds for gradient, seconds in found.items() if 0 < seconds < math.inf}
 
 
 def keep_gradient_seconds(run: Path, gradient_seconds: GradientSeconds) -> None:
-    """Let later readers of a run directory have these times, besides those that it has.
+    """Add these times to those that a run directory keeps.
 
-    Of two runs that do so at once, the times of one may be lost. What keeps the file from being
-    written is passed over: no trial depends on it.
+    Of two runs that do so at once, the times of one may be lost. An error while writing is ignored,
+    because no trial depends on the file.
     """
     known = read_gradient_seconds(run)
     if known.items() >= gradient_seconds.items():
@@ -46,3 +40,8 @@ def keep_gradient_seconds(run: Path, gradient_seconds: GradientSeconds) -> None:
     ]
     with suppress(StoreError):
         write_bytes_whole(run / FILE, json.dumps(entries, indent=1).encode())
+
+
+def _entries(text: str) -> dict[GradientKind, float]:
+    entries = json.loads(text)
+    return {GradientKind(**entry["gradient"]): float(entry["seconds"]) for entry in entries}

@@ -244,8 +244,8 @@ class Leases:
         """Put this run's lease in the place of a stale one, unless somebody else does.
 
         The right to do so is a file, too, named by the stale lease's token. A token is never used
-        again, so with the right in hand and the stale lease still there nobody else replaces it;
-        and the lease's file is there at every moment, so nobody takes the column for free.
+        again, so nobody else replaces the stale lease while this run has the right; and the lease's
+        file is there at every moment, so nobody takes the column for free.
         """
         began = self._clock()
         rights = self._right_to_replace(path, stale)
@@ -265,8 +265,8 @@ class Leases:
     def _right_to_replace(self, path: Path, stale: Lease) -> list[Path]:
         """The files that end with this run's right; none where somebody else has it.
 
-        Each is numbered one above that of a run which died with the right in hand: made exclusively
-        and not removed before the stale lease is gone, so that no two runs have it.
+        Each is numbered one above that of a run which died while it had the right. It is made
+        exclusively and not removed before the stale lease is gone, so that no two runs have it.
         """
         rights: list[Path] = []
         while True:
@@ -281,7 +281,7 @@ class Leases:
 def read_lease(path: Path, now: float | None = None) -> Lease | None:
     """The lease in a file, or None where there is none.
 
-    ``now`` is the time by the file server's clock; without it, who only looks takes this machine's.
+    ``now`` is the time by the file server's clock; without it, by this machine's.
     """
     try:
         if left_out.is_no_file(path):

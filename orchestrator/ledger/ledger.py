@@ -207,8 +207,8 @@ class _Settled:
         if not len(self._names):
             return np.zeros(len(names), dtype=bool)
         at = np.minimum(np.searchsorted(self._names, names), len(self._names) - 1)
-        held: npt.NDArray[np.bool_] = self._names[at] == names
-        return held
+        found: npt.NDArray[np.bool_] = self._names[at] == names
+        return found
 
     def of(self, trial_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         """The attempt, and when it ended, of those of some trials that have settled."""

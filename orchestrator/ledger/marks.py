@@ -11,19 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from jobs.whole_file import temporary_name
 from orchestrator import left_out
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.store import LEASES
 
-Content = TypeVar("Content")
-
 RUNNING, REARMED = ".running", ".rearmed"
 
 ORPHAN_SECONDS = 15.0
-"""How long a worker may outlive its dead driver before its trial is restarted beside it."""
+"""How long a worker may outlive its dead driver before its trial is restarted all the same."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def read_marks(run: Path, trial_ids: Iterable[str] | None = None) -> Iterator[Ma
     else:
         paths = [folder / f"{trial_id}{RUNNING}" for trial_id in trial_ids]
     for path in paths:
-        mark = _read(path, _mark)
+        mark = left_out.read(path, _mark)
         if mark is not None:
             yield mark
 
@@ -80,7 +77,7 @@ def torn_marks(run: Path) -> list[Path]:
         path
         for suffix, read in kinds
         for path in sorted((run / LEASES).glob(f"*{suffix}"))
-        if _read(path, read) is None and path.exists()
+        if left_out.read(path, read) is None and path.exists()
     ]
 
 
@@ -98,21 +95,8 @@ def rearm(run: Path, trial_id: str, attempt: int) -> None:
 
 def read_rearmed(run: Path) -> dict[str, int]:
     """The attempt up to which each re-armed trial is forgiven."""
-    found = {path.stem: _read(path, int) for path in (run / LEASES).glob(f"*{REARMED}")}
+    found = {path.stem: left_out.read(path, int) for path in (run / LEASES).glob(f"*{REARMED}")}
     return {trial_id: attempt for trial_id, attempt in found.items() if attempt is not None}
-
-
-def _read(path: Path, read: Callable[[str], Content]) -> Content | None:
-    """What a file says; None where it is gone, or torn, or no file, which is said once."""
-    try:
-        if left_out.is_no_file(path):
-            return None
-        return read(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError):
-        left_out.say(path, "it is cut or damaged")
-        return None
 
 
 def _mark(text: str) -> Mark:

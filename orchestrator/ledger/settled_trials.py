@@ -100,9 +100,9 @@ def _numbers_of(names: pa.StringArray) -> tuple[npt.NDArray[np.uint64], npt.NDAr
     if not len(names):
         return np.zeros(0, np.uint64), np.zeros(0, bool)
     named = pc.fill_null(pc.equal(pc.binary_length(names), DIGITS), False)
-    usual = names if pc.all(named).as_py() else pc.if_else(named, names, "0" * DIGITS)
-    begin, data = usual.offset, usual.buffers()[2]
-    offset = int(np.frombuffer(usual.buffers()[1], np.int32)[begin])
+    padded = names if pc.all(named).as_py() else pc.if_else(named, names, "0" * DIGITS)
+    begin, data = padded.offset, padded.buffers()[2]
+    offset = int(np.frombuffer(padded.buffers()[1], np.int32)[begin])
     text = np.frombuffer(data, np.uint8, len(names) * DIGITS, offset)
     values = _VALUES[text].reshape(-1, DIGITS)
     right = (values < 16).all(axis=1) & np.asarray(named.to_numpy(zero_copy_only=False), bool)

@@ -1,4 +1,4 @@
-"""Where a run directory stands: read off its tables, leases and marks, and never written."""
+"""The status of a run directory, read from its tables, leases and marks; nothing is written."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RunStatus:
 
 
 def read_status(run: Path) -> RunStatus:
-    """Look at a run directory.
+    """Read the status of a run directory.
 
     Raises:
         SweepError: it is no run directory.
@@ -116,7 +116,7 @@ def marks_at_work(run: Path, leases: Iterable[Lease]) -> list[Mark]:
     dead: dict[ProcessIdentity, bool | None] = {}
     found = []
     for mark in read_marks(run):
-        if mark.owner not in dead:  # asked once, though it may have many trials in hand
+        if mark.owner not in dead:  # asked once: a process may have many trials
             dead[mark.owner] = mark.owner.is_dead()
         over, lease = dead[mark.owner], by_column.get(mark.column_id)
         if over is None:

@@ -17,7 +17,7 @@ class Batching:
     """How many runs are computed together, and how many trials one worker gets at once.
 
     Attributes:
-        most_trials: the most runs in a batch; None for as many as pay.
+        most_trials: the most trials in a batch; None for the number at which a batch is fastest.
         work_seconds: a work is filled until it is predicted to take this long. The default is long
             beside what a Tune trial costs, and longer than a worker takes to start: Tune gives a
             trial that waits for a new worker the first one that becomes free, and drops the new

@@ -109,12 +109,6 @@ class ColumnState:
         return not ((self.states == State.TO_DO) | (self.states == State.RUNNING)).any()
 
     @property
-    def flawless(self) -> bool:
-        """Whether every trial has its rows, or was skipped by the rule."""
-        bad = (self.states == State.FAILED) | (self.states == State.BLOCKED)
-        return self.complete and not bad.any() and self.blocked is None
-
-    @property
     def trials(self) -> Iterator[tuple[Trial, State]]:
         """The trials that are known, each with its state."""
         for place, trial in enumerate(self.plan.trials):

@@ -26,8 +26,8 @@ EVALUATION = 1 / 3
 PRIOR_FLOW_GRADIENTS = {"rkc2": 1_500, "rk4": 13_000}
 PRIOR_DESCENT_STEPS = 2_000
 """Assumed of a column whose flow has not run: the gradients and products of its flow, by method,
-and the steps of GD at η_c. MNIST with 1,000 samples and ε = 0.02 needs about as many; what rests on
-them is called a guess."""
+and the steps of GD at η_c. MNIST with 1,000 samples and ε = 0.02 needs about that; a prediction
+based on them is called a guess."""
 
 PRIOR_SECONDS_PER_FLOP = 1 / 30e9
 """Assumed of one CPU core until a trial has been timed. It is taken for workers with a GPU as well,
@@ -63,7 +63,7 @@ def descent_gradients(column: Column, learning_rate: float, flow: FlowSummary | 
 
 
 def further_gradients(column: Column, places: int = 1) -> float:
-    """What the measures cost that are asked for at every threshold, in so many places each."""
+    """What the measures at every threshold cost, each taken at this number of ``places``."""
     protocol = column.protocol
     also, probes = set(protocol.also), protocol.probes or 0
     each = float(PRODUCTS_PER_EIGENVALUE * protocol.eigenvalues)

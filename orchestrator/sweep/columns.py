@@ -87,10 +87,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Expansion:
-    """What grids come to: their columns, and what of each grid was of no use.
+    """The columns of grids, and what of each grid had no effect.
 
-    ``idle`` has, for each grid, the axes of which no column has any value: its network has no such
-    thing. ``unused`` has, for each grid, the exclusions and conditions that no problem fits.
+    ``idle`` has, for each grid, the fields of axes of which no column has a value, because its
+    network has no such field. ``unused`` has the exclusions and conditions that no problem matches.
     """
 
     columns: tuple[Column, ...]

@@ -79,7 +79,7 @@ class EtaGrid:
 class Grid:
     """The product of its axes, every problem of it under one protocol and one set of multiples.
 
-    An axis with the single value None is none: the problem has the usual value of its
+    An axis with the single value None is none: the problem has the default of its
     architecture. Axes whose fields stand together in ``zipped`` advance together. ``when`` changes
     problems, and how they are treated, in turn; what fits ``exclude`` after that is left out.
     ``spare`` are values of the protocol's fields of which only measures have a use that conditions

@@ -62,7 +62,7 @@ class RepeatKeys(Keys):
 class ProblemKeys(Keys):
     """Every field of :class:`jobs.spec.Problem`, each as the tuple of its axis.
 
-    None is the usual value of the architecture or dataset.
+    None is the default of the architecture or dataset.
     """
 
     dataset: tuple[str, ...] = Field(description="the name of a dataset")

@@ -1,4 +1,4 @@
-"""Columns in a few words, for people to tell them apart."""
+"""Short labels by which people tell columns apart."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from orchestrator.sweep import Column
 def column_labels(columns: Sequence[Column]) -> Mapping[str, str]:
     """The labels of these columns, by column_id.
 
-    Where several would look the same, as one problem does under several protocols, each also names
-    what differs among them.
+    Where several labels would be equal, as those of one problem under several protocols, each also
+    names what differs among them.
     """
     alike: dict[str, list[Column]] = defaultdict(list)
     for column in columns:
         alike[column_label(column)].append(column)
     return {
-        column.column_id: " ".join(filter(None, (label, *words)))
+        column.column_id: " ".join(filter(None, (label, *parts)))
         for label, group in alike.items()
-        for column, words in zip(group, _differences(group), strict=True)
+        for column, parts in zip(group, _differences(group), strict=True)
     }
 
 
 def short_labels(columns: Sequence[Column]) -> Mapping[str, str]:
-    """Of each column, by column_id, the words in which not all of these columns agree."""
-    words = [_words(column) for column in columns]
-    differ = [len(set(said)) > 1 for said in zip(*words, strict=True)]
+    """Of each column, by column_id, the parts of its label in which these columns differ."""
+    parts = [_parts(column) for column in columns]
+    differ = [len(set(said)) > 1 for said in zip(*parts, strict=True)]
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for index, of_column in enumerate(words):
+    for index, of_column in enumerate(parts):
         alike[tuple(of_column)].append(index)
     more: dict[int, list[str]] = {}
     for group in alike.values():
@@ -41,19 +41,19 @@ def short_labels(columns: Sequence[Column]) -> Mapping[str, str]:
         more.update(zip(group, of_group, strict=True))
     return {
         column.column_id: " ".join(
-            filter(None, (*(w for w, says in zip(words[i], differ, strict=True) if says), *more[i]))
+            filter(None, (*(w for w, says in zip(parts[i], differ, strict=True) if says), *more[i]))
         )
         for i, column in enumerate(columns)
     }
 
 
 def column_label(column: Column) -> str:
-    """A column in a few words, for people: sizes, and what is not as usual."""
-    return " ".join(filter(None, _words(column)))
+    """A column in a few words: its sizes, and what is not the default."""
+    return " ".join(filter(None, _parts(column)))
 
 
-def _words(column: Column) -> list[str]:
-    """The words of a label, of every column in the same places; empty for what is as usual."""
+def _parts(column: Column) -> list[str]:
+    """The parts of a label, in the same order for every column; empty for a default."""
     p = column.problem
     bracketed = "(" in p.dataset
     return [
@@ -73,11 +73,11 @@ def _words(column: Column) -> list[str]:
 
 
 def shape(depth: int | None, width: int | None) -> str:
-    """Depth and width in words: those of the two that the network has."""
+    """Depth and width in parts: those of the two that the network has."""
     if depth is not None and width is not None:
         return f"{depth}×{width}"
-    words = {"depth": depth, "width": width}
-    return "".join(f"{name} {value}" for name, value in words.items() if value is not None)
+    parts = {"depth": depth, "width": width}
+    return "".join(f"{name} {value}" for name, value in parts.items() if value is not None)
 
 
 def _differences(group: Sequence[Column]) -> list[list[str]]:
@@ -105,7 +105,7 @@ def _number(value: Any) -> str:
 
 
 def _normalization(problem: Problem) -> str:
-    """How inputs are standardised, where that is not what the dataset usually has."""
+    """How inputs are standardised, where that is not the default of the dataset."""
     if problem.normalization == default_normalization(problem.dataset):
         return ""
     none = problem.normalization == "none"

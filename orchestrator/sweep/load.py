@@ -29,7 +29,7 @@ from orchestrator.sweep.layers import (
     on_top,
     united_files,
 )
-from orchestrator.sweep.no_effect import OfNoEffect, reduced, tidied
+from orchestrator.sweep.no_effect import OfNoEffect, checked_and_reduced, reduced
 from orchestrator.sweep.refusal import refusal, unknown_key
 from orchestrator.sweep.rules import Axis
 from orchestrator.sweep.schema import KEYS, Block, File
@@ -130,7 +130,7 @@ def _swept(text: _Text) -> Sweep:
     if "unite" in text.content:
         return _united(text)
     sweep, own = _as_written(text)
-    return tidied(sweep, own, narrowed=text.narrowed)
+    return checked_and_reduced(sweep, own, narrowed=text.narrowed)
 
 
 def _as_written(text: _Text) -> tuple[Sweep, list[frozenset[Any]]]:
@@ -305,7 +305,7 @@ def _grid(block: Block, path: _Path = ()) -> Grid:
 def _refuse_unequal(
     groups: tuple[tuple[str, ...], ...], axes: Mapping[str, Axis], path: _Path
 ) -> None:
-    """Make sure that axes which advance together have as many values each."""
+    """Make sure that axes which advance together have equally many values."""
     where = dotted((*path, "zip"))
     for first, *others in groups:
         count = len(axes[first].values)

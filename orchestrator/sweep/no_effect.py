@@ -1,4 +1,4 @@
-"""What a sweep file says to no effect: refused where it is a mistake, else left out."""
+"""Keys of a sweep file that have no effect: refused where they are a mistake, else left out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from orchestrator.sweep.rules import Rule
 from orchestrator.sweep.sweep import Sweep
 
 
-def tidied(sweep: Sweep, own: Sequence[frozenset[str]], *, narrowed: bool) -> Sweep:
-    """The sweep without what is of no effect in it.
+def checked_and_reduced(sweep: Sweep, own: Sequence[frozenset[str]], *, narrowed: bool) -> Sweep:
+    """The sweep without the keys that have no effect in it.
 
-    A block of a file inherits values that its networks have no use for, so they are refused only
-    where the block names them itself, or where no block has any use for them. An exclusion or a
-    condition that nothing fits is refused too, unless other values on the command line explain it.
+    A block of a file inherits fields that its networks do not have; these are refused only where
+    the block names them itself, or where no block uses them. An exclusion or a condition that
+    matches nothing is refused too, unless other values on the command line explain it.
 
     Args:
         sweep: as the file says it.
@@ -52,7 +52,7 @@ def tidied(sweep: Sweep, own: Sequence[frozenset[str]], *, narrowed: bool) -> Sw
 
 @dataclass(frozen=True)
 class OfNoEffect:
-    """What no column of a sweep has any use for: fields of its axes, exclusions and conditions."""
+    """What no column of a sweep uses: fields of its axes, exclusions and conditions."""
 
     fields: frozenset[str] = frozenset()
     rules: frozenset[Rule] = frozenset()
@@ -62,7 +62,7 @@ class OfNoEffect:
 
 
 def reduced(sweep: Sweep) -> tuple[Sweep, OfNoEffect]:
-    """The sweep without what is of no effect in it, and what that is; nothing is refused for it."""
+    """The sweep without the keys that have no effect in it, and these; nothing is refused."""
     found, grids = sweep.expansion, sweep.grids
     fields = {axis.field for grid in grids for axis in grid.axes}
     used = {rule for number, grid in enumerate(grids) for rule in _used(grid, found, number)}

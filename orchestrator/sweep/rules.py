@@ -89,16 +89,16 @@ class Case:
 
     @property
     def seen(self) -> Mapping[str, Any]:
-        """The values with what is usual filled in.
+        """The values with defaults filled in.
 
-        Where they make no problem yet, for a condition is to complete it, what is usual is that
-        without what is relative to a width; where there is none then either, as given.
+        Where they make no problem before a condition has completed them, the defaults are those
+        without the fields relative to a width; if that is no problem either, the values as given.
         """
         if self.problem is not None:
             return vars(self.problem)
         relative = ("parameterization", "base_width")
         try:
-            usual = Problem(**{k: v for k, v in self.named.items() if k not in relative})
+            defaults = Problem(**{k: v for k, v in self.named.items() if k not in relative})
         except SpecError:
             return self.named
-        return {**vars(usual), **self.named}
+        return {**vars(defaults), **self.named}

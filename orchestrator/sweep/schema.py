@@ -32,7 +32,7 @@ from orchestrator.sweep.keys import (
 from orchestrator.sweep.rules import Condition
 
 MOST_RULES = 1_000
-"""Exclusions, and conditions: every problem is held against each of them."""
+"""Exclusions, and conditions: every problem is matched against each of them."""
 
 _LISTS_OF_KEYS = "a list of lists of two or more keys, such as [problem.dataset, problem.n_train]"
 

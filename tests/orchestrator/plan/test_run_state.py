@@ -165,7 +165,7 @@ def test_rates_in_units_of_an_initial_sharpness_that_is_none_block_the_column(
     one.settle(one.trials[0], init_sharpness=sharpness)
     assert "no sharpness above 0 at the initial point" in str(one.column.blocked)
     assert one.column.complete
-    assert not one.column.flawless
+    assert one.column.counts.unfinished
     assert one.state.total == Counts(settled=1, blocked=2)
 
 
@@ -173,7 +173,7 @@ def test_a_flow_that_does_not_reach_the_threshold_blocks_the_column_and_says_why
     one = One((0.5, 1.0), flow=False)
     one.settle(one.trials[0], "max_steps")
     assert one.column.complete
-    assert not one.column.flawless
+    assert one.column.counts.unfinished
     assert "did not reach loss 0.02 within stop.max_steps = 1000" in str(one.column.blocked)
     assert [its.column_id for its in one.state.blocked_columns()] == [one.column.column_id]
 
@@ -199,7 +199,7 @@ def test_rates_of_two_units_that_fall_together_are_one_trial() -> None:
     assert one.state.total == Counts(settled=1, to_do=3)
     for trial in one.trials[1:]:
         one.settle(trial)
-    assert one.column.flawless
+    assert one.column.counts.unfinished == 0
     assert one.state.total == Counts(settled=4)
 
 
@@ -227,7 +227,7 @@ def test_a_trial_that_settled_after_all_has_not_failed() -> None:
     assert [trial for _, trial in one.state.failures()] == [one.trials[1]]
     one.settle(one.trials[1], attempt=2)
     assert list(one.state.failures()) == []
-    assert one.column.flawless
+    assert one.column.counts.unfinished == 0
 
 
 def test_a_failure_that_is_forgiven_counts_no_longer() -> None:
@@ -263,7 +263,7 @@ def test_after_two_neighbouring_divergences_larger_rates_are_skipped() -> None:
         one.settle(trial, status)
     assert one.states == [State.SETTLED] * 4 + [State.SKIPPED] * 2
     assert one.column.complete
-    assert one.column.flawless
+    assert one.column.counts.unfinished == 0
     assert one.state.total == Counts(settled=4, skipped=2)
 
 
@@ -348,7 +348,7 @@ def test_what_the_tables_hold_is_not_offered_again() -> None:
 def test_a_settled_column_stays_complete_when_it_is_read_again(unit: str) -> None:
     one = One((0.5, 1.0), unit=unit)
     known = newest([outcome(trial) for trial in one.trials])
-    assert RunState.of(one.state.columns).settled(known).column_at(0).flawless
+    assert RunState.of(one.state.columns).settled(known).total.unfinished == 0
 
 
 def test_descents_whose_flow_is_not_known_count_once_it_is() -> None:
