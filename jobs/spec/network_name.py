@@ -46,11 +46,6 @@ class NetworkName:
         """The name without arguments and digest, which files with other content may share."""
         return f"{self.file}:{self.factory}"
 
-    @property
-    def whole(self) -> bool:
-        """Whether it says all that a problem's name must say."""
-        return self.arguments is not None and self.digest is not None
-
 
 @functools.lru_cache(maxsize=1024)
 def network_name(architecture: str) -> NetworkName | None:
@@ -75,7 +70,9 @@ def network_name(architecture: str) -> NetworkName | None:
 def custom_network(architecture: str) -> NetworkName | None:
     """The custom network that a problem has; None where it is one of this package."""
     found = network_name(architecture)
-    return found if found is not None and found.whole else None
+    if found is None or found.arguments is None or found.digest is None:
+        return None
+    return found
 
 
 def short_name(architecture: str) -> str:
@@ -153,17 +150,15 @@ def _named(arguments: ast.arguments) -> list[str]:
 
 def _binds(statement: ast.stmt, name: str) -> bool:
     """Whether a statement may give a name another value: by import, or somewhere within it."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return statement.name == name
-    for node in ast.walk(statement):
+    definition = isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    for node in [statement] if definition else ast.walk(statement):
         match node:
             case ast.Import() | ast.ImportFrom():
                 bound = [(each.asname or each.name).partition(".")[0] for each in node.names]
                 if name in bound or "*" in bound:
                     return True
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                if node.name == name:
-                    return True
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if node.name == name:
+                return True
             case ast.Name(id=found, ctx=ast.Store() | ast.Del()) if found == name:
                 return True
     return False

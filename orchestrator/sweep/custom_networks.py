@@ -112,6 +112,7 @@ def _each_network(
 
 
 def _named(value: str, named: NetworkName, folder: Path) -> str:
+    """The whole name of a network whose file is found, and registered in this process."""
     path = folder / named.file
     places = [path] if named.digest is None else [folder / MODELS / f"{named.digest}.py", path]
     for place in places:
@@ -124,7 +125,9 @@ def _named(value: str, named: NetworkName, folder: Path) -> str:
             arguments = named.arguments
             if arguments is None:
                 arguments = _arguments(value, source, named)
-            _register(found, place.resolve())
+            from jobs.models import custom  # with torch, which other sweeps need not wait for
+
+            custom.register(found, place.resolve())
             return str(NetworkName(path.name, named.factory, arguments, found))
     where = " or ".join(repr(str(place)) for place in places)
     expected = "a file that can be read" if named.digest is None else "the file with this digest"
@@ -150,9 +153,3 @@ def _arguments(value: str, source: bytes, named: NetworkName) -> tuple[str, ...]
             f"{named.short}({FACTORY_ARGUMENTS[0]})"
         )
     return arguments
-
-
-def _register(digest: str, path: Path) -> None:
-    from jobs.models import custom  # with torch, which other sweeps need not wait for
-
-    custom.register(digest, path)
