@@ -7,21 +7,18 @@ whatever their hardware rounds to.
 
 from __future__ import annotations
 
-import array
 import datetime
 import errno
-import fcntl
 import hmac
 import importlib
 import ipaddress
 import os
 import socket
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -30,14 +27,6 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 LOOPBACK = "127.0.0.1"
 """Where processes of one machine find each other, and nobody from outside finds them."""
-
-SIOCGIFCONF = 0x8912
-"""The request to the kernel that lists names and IPv4 addresses of interfaces."""
-
-ENTRY = struct.Struct("16s4x4s16x")
-"""One of its answers: name, then a socket address of family, port, IPv4 address and padding."""
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class AddressError(ValueError):
@@ -217,37 +206,14 @@ def interface_of(address: str) -> str:
     Raises:
         AddressError: this machine does not have the address.
     """
-    wanted, interfaces = ipaddress.ip_address(address), {**_version_4(), **_version_6()}
+    wanted = ipaddress.ip_address(address)
     if wanted.version == 4 and wanted.is_loopback:
         wanted = ipaddress.ip_address(LOOPBACK)  # which stands for all of 127.0.0.0/8
-    if wanted not in interfaces:
-        raise _foreign(address)
-    return interfaces[wanted]
-
-
-def _version_4() -> dict[Address, str]:
-    room = 64
-    while True:
-        entries = array.array("B", bytes(room * ENTRY.size))
-        place, length = entries.buffer_info()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            answer = fcntl.ioctl(any_socket, SIOCGIFCONF, struct.pack("iP", length, place))
-        used = struct.unpack("iP", answer)[0]
-        if used < length:
-            break
-        room *= 2  # the kernel fills what it is given and does not say what is missing
-    return {
-        ipaddress.IPv4Address(packed): name.split(b"\0")[0].decode()
-        for name, packed in ENTRY.iter_unpack(entries.tobytes()[:used])
-    }
-
-
-def _version_6() -> dict[Address, str]:
-    table = Path("/proc/net/if_inet6")
-    lines = table.read_text().splitlines() if table.exists() else []
-    return {
-        ipaddress.IPv6Address(bytes.fromhex(line.split()[0])): line.split()[-1] for line in lines
-    }
+    for name, entries in psutil.net_if_addrs().items():
+        # A link-local address has its interface behind it: fe80::1%eth0.
+        if str(wanted) in {entry.address.partition("%")[0] for entry in entries}:
+            return name
+    raise _foreign(address)
 
 
 def _foreign(address: str) -> AddressError:
