@@ -1,4 +1,4 @@
-"""A pack's runs beside the same runs alone: the same steps, rows equal within rounding."""
+"""Trials of a batch beside the same trials alone: the same steps, rows equal within rounding."""
 
 import dataclasses
 import math
@@ -78,7 +78,7 @@ def _same_results(runs, alone, rel=1e-9):
     ],
 )
 @pytest.mark.parametrize("block", [1, 5])
-def test_the_rows_of_a_pack_are_those_of_its_runs_alone(trial, alone, changes, block):
+def test_the_rows_of_a_batch_are_those_of_its_trials_alone(trial, alone, changes, block):
     runs = _runs(trial, **changes)
     for run in runs:
         run.stepper.block = block
@@ -88,7 +88,7 @@ def test_the_rows_of_a_pack_are_those_of_its_runs_alone(trial, alone, changes, b
     _same_results(runs, alone)
 
 
-def test_further_measures_of_a_pack_are_those_of_its_runs_alone(trial, alone):
+def test_further_measures_of_a_batch_are_those_of_its_trials_alone(trial, alone):
     asked = {"also": FURTHER_MEASURES, "eigenvalues": 2, "midpoint": True, "probes": 3}
     runs = _runs(trial, rates=(0.5, 0.05, 0.31), **asked)
     BatchedDescent(runs).advance()
@@ -150,7 +150,7 @@ def test_bits_depend_neither_on_companions_nor_on_interruptions(trial, tmp_path)
         assert run.result() == results[run.trial]
 
 
-def test_a_pack_can_be_filled_up_as_runs_leave(trial):
+def test_a_batch_can_be_filled_up_as_trials_leave(trial):
     together, runs = _runs(trial), _runs(trial)
     BatchedDescent(together).advance()
     waiting, going = runs[3:], runs[:3]
@@ -172,7 +172,7 @@ def _restored(trial, runs, folder):
 
 
 @pytest.mark.parametrize("stop", [0, 1, 45])
-def test_an_interrupted_pack_goes_on_as_single_runs(trial, alone, tmp_path, stop):
+def test_an_interrupted_batch_goes_on_as_single_trials(trial, alone, tmp_path, stop):
     runs = _runs(trial)
     pack = BatchedDescent(runs)
     ended = pack.advance(lambda: max(run.step for run in runs) >= stop)
@@ -252,10 +252,10 @@ def test_what_cannot_go_together_is_refused(trial):
         BatchedDescent([gd, OngoingTrial(trial(0.2), threads=1, ranks=Two())])
     with pytest.raises(ValueError, match="1 and 2 threads"):
         BatchedDescent([gd, OngoingTrial(trial(0.2), threads=2)])
-    assert math.isnan(gd.loss)
+    assert math.isnan(gd.at.loss)
 
 
-def test_a_pack_pays_for_small_problems():
+def test_a_batch_pays_for_small_problems():
     assert pays(parameters=610, samples=50, dtype="float64")
     assert not pays(parameters=656_810, samples=5000, dtype="float32")
     for dtype, width in (("float32", 4), ("float64", 8)):
@@ -263,14 +263,14 @@ def test_a_pack_pays_for_small_problems():
         assert not pays(parameters=1, samples=MOST_BYTES // width + 1, dtype=dtype)
 
 
-def test_only_the_smallest_problems_go_in_packs_of_more_than_16():
+def test_only_the_smallest_problems_go_in_batches_of_more_than_16():
     for dtype, width in (("float32", 4), ("float64", 8)):
         assert most_trials(parameters=1, samples=TINY_BYTES // width, dtype=dtype) == 64
         assert most_trials(parameters=1, samples=TINY_BYTES // width + 1, dtype=dtype) == 16
 
 
 @pytest.mark.parametrize("changes", [{}, {"depth": 0}, {"width": 30, "depth": 3}])
-def test_what_decides_on_packs_is_what_a_run_has(trial, changes):
+def test_what_decides_on_batches_is_what_a_trial_has(trial, changes):
     spec = trial(0.1, **changes)
     posed = spec.problem
     assert parameter_count(posed) == len(OngoingTrial(spec, threads=1).at.theta)
