@@ -27,7 +27,7 @@ SCOPES = (
 )
 
 ENOUGH_FOR_QUANTILES = 40
-"""From so many ratios on, one of them lies beyond either 2.5 % quantile; below, the least and the
+"""Ratios from which on one of them lies beyond either 2.5 % quantile; below, the least and the
 largest are what is known of the ends."""
 
 

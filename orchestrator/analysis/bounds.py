@@ -52,14 +52,14 @@ BELOW, ABOVE = 0.9, 1.1
 and GD slowest."""
 
 FAR = 1.5
-"""In units of η_c: from here on GD is chaotic and may come to ε by accident."""
+"""In units of η_c: from here on GD is chaotic and may come to ε by chance."""
 
 TOO_SHARP = 1.3
-"""Of S·η/2 over what is usual at the edge of its column, which counts as 1 where it is less: a run
-beyond FAR and above this came to ε by accident. Stops at the edge scatter by 15 %."""
+"""Of S·η/2 over the typical one at the edge of its column, which counts as 1 where it is less: a
+crossing beyond FAR and above this is by chance. Stops at the edge scatter by 15 %."""
 
 MOST_BY_CHANCE = 0.2
-"""Of the runs beyond FAR that came to ε: where more did so by accident, and are left out for their
+"""Of the trials beyond FAR that came to ε: where more did so by chance, and are left out for their
 S, the exponent of the rest has no interval."""
 
 DEEP_ENOUGH = 0.01
@@ -67,10 +67,10 @@ DEEP_ENOUGH = 0.01
 within what the exact step of the stop moves it."""
 
 LEAST_FOR_LINE = 3
-"""Fewer runs leave a line without a degree of freedom."""
+"""Fewer trials leave a line without a degree of freedom."""
 
 LEAST_FOR_SPREAD = 2
-"""Fewer runs have no range."""
+"""Fewer trials have no range."""
 
 LEAST_FOR_VALLEY = 4
 """Two ends and more than one rate between them."""

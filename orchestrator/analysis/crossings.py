@@ -73,9 +73,10 @@ def read(trials: pa.Table) -> tuple[Places, GdRows]:
     keys, place = _places(trials)
     status = trials["status"].to_numpy(zero_copy_only=False)
     is_flow = trials["kind"].to_numpy(zero_copy_only=False) == "flow"
-    converged, unknown = _flags(trials["sharpness_converged"])
+    known_converged = numbers(trials["sharpness_converged"])
+    converged, doubtful = known_converged == 1, known_converged == 0
     reached = np.flatnonzero(is_flow & (status == "reached"))
-    places = _with_flows(keys, trials, place, reached, converged | unknown)
+    places = _with_flows(keys, trials, place, reached, doubtful)
     gd = np.flatnonzero(~is_flow)
     eta, sharpness, l1_norm, test_loss = (
         numbers(trials[name])[gd] for name in ("eta", "sharpness", "l1_norm", "test_loss")
@@ -160,16 +161,6 @@ def _by_chance(eta: Numbers, sharpness: Numbers, predicted: Numbers, place: Code
     return far | (ratio > OFF_THE_EDGE)
 
 
-def _flags(column: pa.ChunkedArray) -> tuple[Flags, Flags]:
-    """Where a column is true, and where it is NULL."""
-    values = column.combine_chunks()
-    true, null = (
-        np.asarray(flags.to_numpy(zero_copy_only=False), dtype=bool)
-        for flags in (values.fill_null(False), values.is_null())
-    )
-    return true, null
-
-
 def _places(trials: pa.Table) -> tuple[pa.Table, Codes]:
     """The distinct (column_id, epsilon) in order, and which of them each row of trials is at."""
     group = together([codes(trials["column_id"]), codes(trials["epsilon"])], len(trials))
@@ -183,7 +174,7 @@ def _places(trials: pa.Table) -> tuple[pa.Table, Codes]:
 
 
 def _with_flows(
-    keys: pa.Table, trials: pa.Table, place: Codes, flow: Codes, converged: Flags
+    keys: pa.Table, trials: pa.Table, place: Codes, flow: Codes, doubtful: Flags
 ) -> Places:
     def known(name: str) -> Numbers:
         values = np.full(len(keys), np.nan)
@@ -191,9 +182,7 @@ def _with_flows(
         return values
 
     s_gf, sharpness = known("s_gf"), known("sharpness")
-    doubtful = place[flow[~converged[flow]]]
-    s_gf[doubtful] = sharpness[doubtful] = np.nan
-    predicted = np.full(len(keys), np.nan)
-    positive = np.isfinite(s_gf) & (s_gf > 0)
-    predicted[positive] = 2 / s_gf[positive]
+    unknown = place[flow[doubtful[flow]]]
+    s_gf[unknown] = sharpness[unknown] = np.nan
+    predicted = 2 / np.where(s_gf > 0, s_gf, np.nan)
     return Places(keys, predicted, sharpness, known("l1_norm"))

@@ -123,7 +123,7 @@ def _is_within(loose: tuple[object, ...], full: tuple[object, ...]) -> bool:
 
 
 def _names(columns: pa.Table, field: str, member: Codes, group: Codes) -> tuple[str, ...]:
-    """16 hex digits for each group, of what its members have in common: equal in every run."""
+    """16 hex digits for each group, of what its members have in common: equal in every sweep."""
     free = COMPANIONS.get(field, ())
     fixed = [name for name in PROBLEM_FIELDS if name != field and name not in free]
     first = np.unique(group, return_index=True)[1]

@@ -10,15 +10,15 @@ from scipy.special import stdtrit
 from orchestrator.analysis.grouped import CONFIDENCE, Codes, Flags, Numbers, blocks
 
 SCALE = 0.02
-"""Deviations of log S beyond this, or beyond the usual ones of their column where these are larger,
-count linearly, not squared: the sharpness itself is good to about 1e-3, and runs that stop off the
-edge for reasons of their own must not move the kink."""
+"""Deviations of log S beyond this, or beyond the typical ones of their column where these are
+larger, count linearly, not squared: the sharpness itself is good to about 1e-3, and trials that
+stop off the edge for reasons of their own must not move the kink."""
 
 NORMAL = 1.4826
 """The standard deviation of normal deviates over the median of their sizes."""
 
 CLEARANCE = 0.05
-"""How far from the kink, in log η, both regimes must reach: settled runs at the edge scatter by a
+"""How far from the kink, in log η, both regimes must reach: trials at the edge scatter by a
 few per cent around 2/η, so whatever is nearer could belong to either."""
 
 STEEPEST_FLAT = -0.5
@@ -45,7 +45,7 @@ class Kinks:
 def fitted_kinks(eta: Numbers, sharpness: Numbers, group: Codes, n_groups: int) -> Kinks:
     """The best log S = log s0 − max(0, log η − log η_c) of each group, by a robust fit.
 
-    ``eta`` and ``sharpness`` must be positive and, like ``group``, of shape (runs,). For each
+    ``eta`` and ``sharpness`` must be positive and, like ``group``, of shape (rows,). For each
     split of a group's rates, log η_c is the difference of two robust centres: of log S + log η
     above and of log S below. It counts if it lies between the two rates of the split, else one of
     these does; the split of the least pseudo-Huber loss wins. The interval is that of the
@@ -125,7 +125,7 @@ def _off(values: Numbers, chosen: Flags) -> Numbers:
 
 
 def _scale(off: Numbers) -> Numbers:
-    """What is usual among the deviations of each row, but no less than SCALE.
+    """What is typical of the deviations of each row, but no less than SCALE.
 
     The two smallest are left out: two medians were fitted to them.
     """

@@ -16,7 +16,7 @@ ENOUGH = 6
 
 
 def verdict(right: int, decided: int) -> str:
-    """What a statement is called that is right at so many of the places that decide it.
+    """The verdict on a statement that is right at ``right`` of ``decided`` places.
 
     It ``holds`` if it is right at all of them, and ``mostly holds`` if the whole
     :func:`share_interval` lies above :data:`LEAST_SHARE`; else it ``does not hold``. It is
