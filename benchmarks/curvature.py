@@ -173,7 +173,7 @@ def exact_sharpness(case: Case) -> tuple[float, str]:
     def matvec(vector: Tensor) -> Tensor:
         return hessian @ torch.as_tensor(vector)
 
-    operator = LinearOperator((hessian.size,) * 2, matvec=matvec, dtype=float)
+    operator = LinearOperator(hessian.shape, matvec=matvec, dtype=float)
     theirs, calls = peers.eigsh_sharpness(operator, tol=1e-9)
     apart = theirs / found.sharpness - 1
     return found.sharpness, (

@@ -45,10 +45,10 @@ def test_a_sharpness_that_is_no_number_is_wrong(lost: int, monkeypatch: pytest.M
 def test_an_end_of_the_spectrum_that_is_no_number_is_wrong(
     end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = golden.sharpness
+    measured = golden.sharpness_at
     monkeypatch.setattr(
         golden,
-        "sharpness",
+        "sharpness_at",
         lambda *of, **how: replace(measured(*of, **how), **{end: float("nan")}),
     )
     assert not golden._extreme_eigenvalues("cpu").holds

@@ -128,8 +128,8 @@ def measuring_fails(monkeypatch):
 
     def fail(learning_rate, step):
         def measure_or_fail(self, *, of_row):
-            if self._trial.learning_rate == learning_rate and self._step >= step:
-                tried.append(self._step)
+            if self._trial.learning_rate == learning_rate and self._at.step >= step:
+                tried.append(self._at.step)
                 raise FloatingPointError("the products are not finite")
             return measure(self, of_row=of_row)
 

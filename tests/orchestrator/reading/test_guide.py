@@ -22,7 +22,7 @@ def test_its_python_runs_from_top_to_bottom(
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     assert "trajectories" in capsys.readouterr().out
     assert names["trials"].num_rows == 6  # type: ignore[attr-defined]
     assert names["count"][0] > 0  # type: ignore[index]
