@@ -61,3 +61,18 @@ def test_no_name_is_a_word_that_the_glossary_rules_out() -> None:
         if forbidden & {name, *re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_")}
     }
     assert found == set()
+
+
+def test_a_module_that_is_started_defines_everything_before_it_starts() -> None:
+    """What stands below ``if __name__ == "__main__"`` is not there yet when the module runs."""
+    started = [
+        (path, ast.parse(path.read_text()).body)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if 'if __name__ == "__main__"' in path.read_text()
+    ]
+    assert started
+    late = [
+        str(path.relative_to(ROOT)) for path, body in started if not isinstance(body[-1], ast.If)
+    ]
+    assert late == []

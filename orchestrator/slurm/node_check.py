@@ -191,17 +191,6 @@ def _answer(run: Path, node: str) -> Answer:
     return answer
 
 
-def main() -> None:
-    """Answer the question of a run, on standard output and in a file."""
-    run = Path(sys.argv[1])
-    node = node_name()
-    print(SIGN + json.dumps(asdict(_answer(run, node))), flush=True)
-
-
-if __name__ == "__main__":
-    main()
-
-
 _SHARED = {
     "9p", "acfs", "afs", "beegfs", "ceph", "cifs", "cvmfs", "glusterfs", "gpfs", "lustre", "nfs",
     "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs",
@@ -223,3 +212,14 @@ def file_system(path: Path) -> str:
 def is_shared(kind: str) -> bool:
     """Whether a type of file system is one that machines share over a network."""
     return kind in _SHARED or (kind.startswith("fuse") and kind not in _LOCAL_FUSE)
+
+
+def main() -> None:
+    """Answer the question of a run, on standard output and in a file."""
+    run = Path(sys.argv[1])
+    node = node_name()
+    print(SIGN + json.dumps(asdict(_answer(run, node))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -68,7 +68,7 @@ class Opened:
     def points(self, name: str) -> int:
         return self.page.locator(f"#{name} .plot").evaluate(POINTS)
 
-    def shortened(self) -> str:
+    def shown(self) -> str:
         return self.page.locator("#shown").inner_text()
 
     def choose(self, label: str, value: str) -> None:
