@@ -74,7 +74,7 @@ def sharpness(
         raise ArgumentError(
             f"rtol is {rtol}; it must be from {least:g} in {theta.dtype} to below 1"
         )
-    found = SharpnessMeter(objective, rtol).measure(theta, "both")
+    found = sharpness_at(objective, theta, rtol=rtol)
     return Sharpness(
         value=found.sharpness,
         residual=found.residual,

@@ -276,10 +276,6 @@ class RunState:
         handed_out = 0 if number is None else self.handed_out.get(number, 0)
         return max(self.last_on_record(trial_id, column_id), handed_out)
 
-    def runs(self, trial_id: str, column_id: str) -> bool:
-        """Whether an attempt of a trial runs."""
-        return self.number(trial_id, column_id) in self.running
-
     def suspect(self, trial_id: str, column_id: str) -> bool:
         """Whether the last attempt of a trial in this run failed, or ended with its process."""
         return self.history.suspect(trial_id, self._sharing(column_id))

@@ -419,7 +419,10 @@ class History:
 
     def look(self) -> None:
         self.seen = self.ledger.catch_up(self.seen)
-        self.at_work = {n: t for n, t in self.at_work.items() if self.seen.runs(n, t.column_id)}
+        running = self.seen.running
+        self.at_work = {
+            n: t for n, t in self.at_work.items() if self.seen.number(n, t.column_id) in running
+        }
 
     def _take(self) -> tuple[Trial, int] | None:
         """A trial that runs, which ends now."""
