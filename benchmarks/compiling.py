@@ -16,13 +16,13 @@ from jobs.curvature.memory import Chunks
 from jobs.objective import Objective
 
 Gradient = Callable[[], Tensor]
-"""∇L, L and the vote at a fixed θ: :meth:`jobs.objective.Objective.packed_gradient`."""
+"""∇L at a fixed θ, shape (1, P): of :meth:`jobs.objective.Objective.stacked_gradients`."""
 
 
 def eager(case: Case, chunks: Chunks) -> Gradient:
     """As this package computes it."""
     goal, theta = case.objective(chunks), case.theta
-    return lambda: goal.packed_gradient(theta)
+    return lambda: goal.stacked_gradients(theta[None])[1]
 
 
 class CompiledObjective(Objective):
@@ -55,27 +55,6 @@ def compiled(case: Case, chunks: Chunks, backend: str = "inductor") -> Gradient:
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="dynamo_pgo force disabled")
-        goal.packed_gradient(theta)
+        goal.stacked_gradients(theta[None])
     wait(theta.device)
-    return lambda: goal.packed_gradient(theta)
-
-
-class Captured:
-    """Captured once as a CUDA graph, which a call replays; it keeps what the graph reads."""
-
-    def __init__(self, case: Case, chunks: Chunks) -> None:
-        self._goal, self._theta = case.objective(chunks), case.theta
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(3):
-                self._goal.packed_gradient(self._theta)
-        torch.cuda.current_stream().wait_stream(aside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._result = self._goal.packed_gradient(self._theta)
-
-    def __call__(self) -> Tensor:
-        """The same tensor at every call."""
-        self._graph.replay()
-        return self._result
+    return lambda: goal.stacked_gradients(theta[None])[1]

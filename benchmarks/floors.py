@@ -15,6 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from jobs import Problem
+from jobs.multiplications import multiplications
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -70,6 +73,14 @@ def rates(device: torch.device, small: bool) -> Rates:
         [lambda: left @ right, lambda: target.copy_(source)], device, 5, 0.02 if small else 0.2
     )
     return Rates(2e3 * size**3 / product, 2e3 * source.nbytes / copy)
+
+
+def counted_flops(problem: Problem, gradients: int, products: int) -> int:
+    """The flops of matrix products in so many gradients, each three times those of a forward pass,
+    and Hessian products, each twice those of a gradient.
+    """
+    forward = 2 * multiplications(problem) * problem.n_train
+    return forward * (3 * gradients + 6 * products)
 
 
 def work(function: Callable[[], object]) -> Work:

@@ -71,16 +71,15 @@ PARTS = {
         by_case,
         speeds.memory,
     ),
-    "packs": Part(
-        "Gradients of K runs in one computation",
-        "Milliseconds a run, and in brackets relative to a run alone; `packed` is today's rule.",
+    "batches": Part(
+        "Gradients of K trials in one computation",
+        "Milliseconds a trial, and in brackets relative to a trial alone.",
         [
             *("dataset, n, width, depth", "dtype", "P n", "alone"),
-            *(f"K = {runs}" for runs in speeds.PACK_SIZES),
-            "packed",
+            *(f"K = {runs}" for runs in speeds.BATCH_SIZES),
         ],
-        speeds.packed,
-        speeds.packs,
+        speeds.batched,
+        speeds.batches,
     ),
     "ranks": Part(
         "The gradient of one rank",
@@ -89,12 +88,30 @@ PARTS = {
         by_case,
         speeds.ranks,
     ),
-    "captured": Part(
-        "The gradient as a CUDA graph and by torch.compile",
+    "column": Part(
+        "A column of GD trials as one computation",
+        "With all that is measured on the way; the floor is what its gradients and products take "
+        "by the flops of their matrix products at the rate above.",
+        [
+            *("trials", "steps", "gradients", "products", "ms a step of one"),
+            *("floor ms", "ms / floor"),
+        ],
+        speeds.columns,
+        speeds.column,
+    ),
+    "recorded": Part(
+        "A gradient and a product recorded as CUDA graphs",
+        "In turns with eager ones; on a CPU nothing is recorded.",
+        ["network", "of what", "ms", "eager ms", "ratio", "difference"],
+        by_case,
+        speeds.recorded,
+    ),
+    "compiled": Part(
+        "The gradient by torch.compile",
         "In turns with eager; what is compiled cannot be differentiated twice.",
         ["network", "gradient by", "set-up s", "ms", "eager ms", "ratio", "difference"],
-        speeds.captures,
-        speeds.captured,
+        speeds.compilations,
+        speeds.compilation,
     ),
 }
 

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from jobs.curvature.hessian import Hessian
-from jobs.curvature.memory import Chunks, Footprint, default_budget, footprint, plan
+from jobs.curvature.memory import Chunks, Footprint, default_budget, plan
 from jobs.losses import LOSS_SUMS
 from jobs.objective import Objective
 from jobs.parameters import Layout
-from jobs.problem import CHUNK_BYTES, PROBED_SAMPLES
+from jobs.problem import CHUNK_BYTES, footprint_of
 from jobs.process_group import Ranks
 
 
@@ -159,14 +158,7 @@ class Case:
 
     def footprint(self) -> Footprint:
         """What this package takes a chunk to occupy, on the device of the case."""
-        theta = self.theta
-        return footprint(
-            PROBED_SAMPLES,
-            theta.nbytes,
-            lambda samples: self.objective(samples=samples).gradient(theta),
-            lambda samples: Hessian(self.objective(samples=samples), theta),
-            lambda hessian: hessian @ theta,
-        )
+        return footprint_of(lambda samples: self.objective(samples=samples), self.theta)
 
     def planned(self) -> Chunks:
         """The chunks that this package chooses by itself, on the device of the case."""

@@ -1,10 +1,10 @@
 """What orchestration costs: the wall time per trial above the bare computation.
 
-    .venv/bin/python benchmarks/overhead.py [--trials 500] [--cases bare packs "plain Tune"]
+    .venv/bin/python benchmarks/overhead.py [--trials 500] [--cases bare batches "plain Tune"]
 
 The same GD trials of some milliseconds each run five times, in one worker of one thread: bare, in a
-loop; by this package as it is, which computes up to 64 of them together in a pack; by this package
-in packs of one, of which a Tune trial carries out many; the same with one Tune trial each; and by
+loop; by this package as it is, which computes up to 64 of them together in a batch; by this package
+in batches of one, of which a Tune trial carries out many; the same with one Tune trial each; and by
 plain Ray Tune (a class Trainable with reuse_actors, a grid search, its default loggers), which
 stores nothing but what its loggers write. Starting Ray, importing torch and reading the dataset are
 not counted: the clock starts with the first GD trial (for plain Tune, when the first trial has
@@ -125,8 +125,8 @@ def plain_tune(trials: int) -> float:
 
 CASES = {
     "bare": bare,
-    "packs": ours,
-    "packs of one": partial(ours, most_trials=1),
+    "batches": ours,
+    "batches of one": partial(ours, most_trials=1),
     "one by one": partial(ours, most_trials=1, work_seconds=0.0),
     "plain Tune": plain_tune,
 }

@@ -68,7 +68,7 @@ def linearised(case: Case, _: argparse.Namespace) -> None:
         kept.append(partial(product, vector))
         firsts.append(1e3 * seconds)
         rows.append([name, f"{held:.0f}", f"{peak:.0f}", f"{apart(result, exact):.0e}"])
-    gradient, *took = least([partial(goal.packed_gradient, theta), *kept], CPU, 7, 0.0)
+    gradient, *took = least([partial(goal.stacked_gradients, theta[None]), *kept], CPU, 7, 0.0)
     for row, first, ms in zip(rows, firsts, took, strict=True):
         row[1:1] = [f"{first:.0f}", f"{ms:.0f}", f"{ms / gradient:.2f}"]
     heads = [

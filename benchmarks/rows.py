@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 EPSILONS = (0.1, 0.05, 0.02)
 FACTORS = np.geomspace(0.25, 4.0, 31)
 A_COLUMN = 1 + len(FACTORS)
-A_PACK = 16
+A_BATCH = 16
 EVERY = 50
 """Steps between two rows of a trajectory; the sharpness is in each fourth of them."""
 
@@ -64,13 +64,13 @@ class Size:
 
 
 def make(run: Path, size: Size, workers: int = 2) -> None:
-    """Write the parts of all tables; a part holds packs of far columns."""
+    """Write the parts of all tables; a part holds batches of far columns."""
     create(run)
-    packs = np.array_split(np.arange(size.trials), -(-size.trials // A_PACK))
-    order = np.random.default_rng(0).permutation(len(packs))
+    batches = np.array_split(np.arange(size.trials), -(-size.trials // A_BATCH))
+    order = np.random.default_rng(0).permutation(len(batches))
     shares = np.array_split(order, size.parts)
     with ProcessPoolExecutor(workers) as pool:
-        trials = [np.concatenate([packs[pack] for pack in share]) for share in shares if len(share)]
+        trials = [np.concatenate([batches[one] for one in share]) for share in shares if len(share)]
         names = [f"part-{number:05}" for number in range(len(trials))]
         list(pool.map(_write, itertools.repeat(run), names, trials, itertools.repeat(size.points)))
 

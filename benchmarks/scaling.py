@@ -26,11 +26,12 @@ from typing import Any
 from grown import columns_for, prepared, settle
 from script import parse, table
 
+from orchestrator.entry import collect_seldom
 from orchestrator.ledger import Leases, Ledger
 from orchestrator.ledger.status import read_status
 from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
-from orchestrator.store import Store, compact, remove_orphaned_temporaries
+from orchestrator.store import compact, remove_orphaned_temporaries
 
 PAUSE = "pause"
 Steps = dict[str, Callable[[], Any]]
@@ -79,7 +80,7 @@ def start(run: Path) -> Steps:
     prepared(run, len(sweep_of(run).columns) + 1)
 
     def read() -> None:
-        ledger = Ledger(run)
+        ledger = Ledger(run, warn=print)
         state.update(ledger=ledger, state=ledger.read(state["sweep"].columns).begun())
 
     def queue() -> WorkQueue:
@@ -93,13 +94,13 @@ def start(run: Path) -> Steps:
     return {
         "sweep": lambda: state.update(sweep=sweep_of(run)),
         "orphaned temporaries": lambda: remove_orphaned_temporaries(run),
-        "check of all parts": lambda: Store(run).check_parts(set_damaged_aside=True),
         "read the state": read,
         "queue": lambda: state.update(queue=queue()),
         "snapshot": lambda: state["queue"].snapshot(),
         "lease": lambda: state["queue"].has_work(),
         "catch up": lambda: state["queue"].catch_up(),
         "snapshot again": lambda: state["queue"].snapshot(),
+        "meanwhile: check of the other tables": lambda: state["ledger"].check_other_tables(),
         f"{PAUSE} to end": end,
     }
 
@@ -159,6 +160,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parse(parser, trials=[20], a_part=[16], cases=["start", "compact"])
     if options.case:
+        collect_seldom()  # as the command does
         print(json.dumps(measured(CASES[options.case](options.run))))
         return
     with tempfile.TemporaryDirectory() as temporary:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from jobs.curvature.sharpness import Sharpness, sharpness
     from jobs.network_requirements import NetworkError
     from jobs.objective import Objective
-    from jobs.trial import OngoingTrial, TrialResult, run_trial
+    from jobs.ongoing import OngoingTrial
+    from jobs.records import TrialResult
+    from jobs.trial import run_trial
 
 __all__ = [
     "ArgumentError",
@@ -58,9 +60,9 @@ _WITH_TORCH = {
     "Hessian": "curvature.hessian",
     "NetworkError": "network_requirements",
     "Objective": "objective",
-    "OngoingTrial": "trial",
+    "OngoingTrial": "ongoing",
     "Sharpness": "curvature.sharpness",
-    "TrialResult": "trial",
+    "TrialResult": "records",
     "run_trial": "trial",
     "sharpness": "curvature.sharpness",
 }

@@ -21,8 +21,9 @@ from jobs.curvature.sharpness import sharpness_at
 from jobs.numerics import reproducible
 from jobs.objective import Objective
 from jobs.problem import pose
+from jobs.records import TrialResult
 from jobs.spec import Problem, Protocol, Trial
-from jobs.trial import TrialResult, run_trial
+from jobs.trial import run_trial
 
 POINT = "point(x=[2.0, 1.0], truth=[0.5, 0.5])"
 

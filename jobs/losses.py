@@ -15,12 +15,12 @@ of the outputs for numbers, to a scalar."""
 
 def half_squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
     """½ Σ (output − target)², summed over outputs and samples."""
-    return (outputs - _targets(outputs, labels)).square().sum() / 2
+    return (outputs - targets(outputs, labels)).square().sum() / 2
 
 
 def mean_squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
     """Σ (output − target)² / outputs, summed over samples: of it, torch's MSELoss is the mean."""
-    return (outputs - _targets(outputs, labels)).square().sum() / outputs.shape[1]
+    return (outputs - targets(outputs, labels)).square().sum() / outputs.shape[1]
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -48,8 +48,10 @@ def correct(outputs: Tensor, labels: Tensor) -> int:
     return int(torch.count_nonzero(outputs.argmax(dim=1) == labels))
 
 
-def _targets(outputs: Tensor, labels: Tensor) -> Tensor:
+def targets(outputs: Tensor, labels: Tensor) -> Tensor:
     """The numbers to be met: the labels themselves, or one-hot where they are classes."""
     if labels.is_floating_point():
         return labels
-    return functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+    # torch's one_hot looks at the numbers first, for which the host waits.
+    classes = torch.arange(outputs.shape[1], device=labels.device)
+    return (labels[:, None] == classes).to(outputs.dtype)

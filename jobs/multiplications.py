@@ -63,7 +63,7 @@ def _counted(problem: Problem, shape: Shape) -> int:
 
 
 def count(module: Any, features: int) -> int:
-    """Multiplications of a module for one sample of so many features.
+    """Multiplications of a module for one sample of ``features`` features.
 
     Each parameter counts once at least, for it is used in some way.
     """

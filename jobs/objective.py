@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+import copy
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from jobs.arguments import ArgumentError, check_loss, check_tensors, loss_sum
+from jobs.closed_form import ClosedForm, closed_form_of
+from jobs.convolutions import ByTheirForm, may_convolve
 from jobs.curvature.memory import Chunks
 from jobs.losses import Loss, correct
 from jobs.network_requirements import refuse_unfit
 from jobs.parameters import Layout
 from jobs.process_group import Alone, Ranks
+from jobs.recordings import Recordings
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class Objective:
             computes, 1 where there is none. θ, ∇L and H are in the coordinates before that.
 
     ``gradients`` counts the gradient evaluations so far, ``hvps`` the Hessian-vector products.
+    ``recordings`` has what is recorded of it on a GPU (:mod:`jobs.recordings`).
+    ``convolutions`` makes the context in which the network runs where its gradient is to be
+    differentiated, so that convolutions have fast derivatives of any order
+    (:mod:`jobs.convolutions`); ``nullcontext`` leaves them torch's.
     :meth:`from_module` makes one of any torch module and tensors.
 
     Raises:
@@ -83,8 +92,24 @@ class Objective:
         self.chunks = chunks or Chunks(len(inputs), retained=1)
         self.ranks = ranks or Alone()
         self.multipliers = multipliers or {}
+        self.convolutions = ByTheirForm if may_convolve(module) else nullcontext
+        self.recordings = Recordings(enabled=isinstance(self.ranks, Alone))
         self.gradients = 0
         self.hvps = 0
+
+    @functools.cached_property
+    def closed_form(self) -> ClosedForm | None:
+        """Formulas for L and its derivatives, where there are any (:mod:`jobs.closed_form`)."""
+        return closed_form_of(
+            self.module,
+            self.layout,
+            self.loss_sum,
+            self.inputs,
+            self.labels,
+            samples=self.samples,
+            chunks=self.chunks,
+            multipliers=self.multipliers,
+        )
 
     @classmethod
     def from_module(
@@ -140,47 +165,122 @@ class Objective:
 
     def gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """L(θ) and ∇L(θ) of shape (P,)."""
-        packed = self.packed_gradient(theta)
-        size = self.layout.size
-        return self.read_losses(packed[None, size:])[0], packed[:size]
-
-    def packed_gradient(self, theta: Tensor) -> Tensor:
-        """∇L(θ), L(θ) and the ranks' votes in one vector of shape (P + 2,), for one all-reduce.
-
-        Nothing is copied to the host: a GPU goes on while this returns.
-        """
         self.gradients += 1
+        losses, gradients = self.stacked_gradients(theta[None])
+        return self.read_losses(losses[None])[0][0], gradients[0]
+
+    def stacked_gradients(self, thetas: Tensor) -> tuple[Tensor, Tensor]:
+        """L, shape (K,), and ∇L, shape (K, P), at each row of a matrix of shape (K, P).
+
+        With other ranks, their votes come after the losses, and all of it by one all-reduce.
+        Nothing is copied to the host: a GPU goes on while this returns. The evaluations are not
+        counted. The chunks are those of a single θ.
+        """
+        losses, gradients = self.recordings.gradient(
+            self._gradients, lambda: self.apart()._gradients, thetas
+        )
+        if isinstance(self.ranks, Alone):
+            return losses, gradients
+        vote = thetas.new_full((1,), float(self.ranks.wants_stop))
+        packed = self.ranks.sum_(torch.cat([gradients.flatten(), losses, vote]))
+        return packed[thetas.numel() :], packed[: thetas.numel()].view_as(thetas)
+
+    def read_losses(self, losses: Tensor) -> list[list[float]]:
+        """The losses that :meth:`stacked_gradients` found, of shape (calls, ·), for each call.
+
+        Waits for the device. The votes that came with them are counted.
+        """
+        found: list[list[float]] = losses.tolist()
+        if isinstance(self.ranks, Alone):
+            self.ranks.stop_agreed |= self.ranks.wants_stop
+            return found
+        self.ranks.stop_agreed |= any(votes > 0 for *_, votes in found)
+        return [of_call for *of_call, _ in found]
+
+    def apart(self) -> Objective:
+        """The same with memory of its own for what it computes in; of it nothing is recorded."""
+        copied = copy.copy(self)
+        copied.__dict__.pop("closed_form", None)
+        copied.recordings = Recordings(enabled=False)
+        return copied
+
+    def _gradients(self, thetas: Tensor) -> tuple[Tensor, Tensor]:
+        """This rank's part of L and ∇L at each row."""
+        if self.closed_form is not None:
+            return self.closed_form.gradients(thetas)
+        if len(thetas) == 1:
+            return self._single_gradient(thetas[0])
+        losses, gradients = thetas.new_zeros(len(thetas)), torch.zeros_like(thetas)
+        for inputs, labels in self.split():
+            _, of_chunk, of_rows = self.stacked_part(thetas, inputs, labels, create_graph=False)
+            gradients += of_rows
+            losses += of_chunk
+        return losses, gradients
+
+    def _single_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         packed = theta.new_empty(0)
         for inputs, labels in self.split():
             part = self.partial_gradient(theta, inputs, labels, create_graph=False)
             if not len(packed):
-                vote = theta.new_full((1,), float(self.ranks.wants_stop))
-                packed = self.layout.join([*part.tensors, part.loss, vote])
+                packed = self.layout.join([*part.tensors, part.loss])
             else:
                 self.layout.add_(packed, part.tensors)
                 packed[self.layout.size] += part.loss
-        return self.ranks.sum_(packed)
+        return packed[self.layout.size :], packed[None, : self.layout.size]
 
-    def read_losses(self, tails: Tensor) -> list[float]:
-        """The losses of packed gradients whose last two entries are the rows of ``tails``.
-
-        Waits for the device. The votes that came with them are counted.
+    def stacked_part(
+        self, thetas: Tensor, inputs: Tensor, labels: Tensor, *, create_graph: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The part of some samples in L and ∇L at each row of a matrix of shape (K, P): the leaf
+        that stands for the matrix, the losses, and the gradients, with their graph if it is asked
+        for. The rows' parts of the graph are apart: a product of row i depends on θᵢ alone.
         """
-        readings = tails.tolist()
-        self.ranks.stop_agreed |= any(votes > 0 for _, votes in readings)
-        return [loss for loss, _ in readings]
+        leaf = thetas.detach().requires_grad_()
+        with self._derivatives(create_graph):
+            losses = self._stacked_losses(leaf, inputs, labels)
+        (gradients,) = torch.autograd.grad(losses.sum(), leaf, create_graph=create_graph)
+        return leaf, losses.detach(), gradients
+
+    def stacked_losses(self, thetas: Tensor) -> Tensor:
+        """L at each row of a matrix of shape (K, P), shape (K,), in float64, without a gradient."""
+        with torch.no_grad():
+            if self.closed_form is not None or len(thetas) == 1:
+                sums = self._sums(thetas)[:, 0] / self.samples
+            else:
+                parts = [self._stacked_losses(thetas, *chunk).double() for chunk in self.split()]
+                sums = torch.stack(parts).sum(dim=0)
+        return self.ranks.sum_(sums)
+
+    def _stacked_losses(self, thetas: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        def loss(theta: Tensor) -> Tensor:
+            return self.partial_loss(self.layout.named(theta), inputs, labels)
+
+        return vmap(loss)(thetas)
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """Mean loss and accuracy at θ, without a gradient."""
-        sums = torch.zeros(2, dtype=torch.float64, device=theta.device)
         with torch.no_grad():
-            views = self.layout.named(theta)
-            for inputs, labels in self.split():
-                outputs = self.outputs(views, inputs)
-                sums[0] += self.loss_sum(outputs, labels)
-                sums[1] += correct(outputs, labels)
+            (sums,) = self._sums(theta[None])
         loss, right = self.ranks.sum_(sums).tolist()
         return Evaluation(loss / self.samples, right / self.samples)
+
+    def _sums(self, thetas: Tensor) -> Tensor:
+        """The sum of the losses, and how many samples are right, at each row: shape (K, 2)."""
+        sums = torch.zeros(len(thetas), 2, dtype=torch.float64, device=thetas.device)
+        for (_, labels), many in zip(self.split(), self._outputs(thetas), strict=True):
+            for row, outputs in enumerate(many):
+                sums[row, 0] += self.loss_sum(outputs, labels)
+                sums[row, 1] += correct(outputs, labels)
+        return sums
+
+    def _outputs(self, thetas: Tensor) -> Iterator[Iterable[Tensor]]:
+        """The outputs of each chunk at each row, shape (samples, outputs)."""
+        if self.closed_form is not None:
+            yield from self.closed_form.outputs(thetas)
+            return
+        named = [self.layout.named(theta) for theta in thetas]
+        for inputs, _ in self.split():
+            yield (self.outputs(views, inputs) for views in named)
 
     def agree(self, values: Tensor) -> Tensor:
         """Rank 0's values of a small tensor on every rank: for numbers that steer a loop."""
@@ -211,11 +311,34 @@ class Objective:
         """The part of some samples in L and ∇L, with the graph of ∇L where that is asked for."""
         leaves = [view.detach().requires_grad_() for view in self.layout.split(theta)]
         views = dict(zip(self.layout.names, leaves, strict=True))
-        loss = self.partial_loss(views, inputs, labels)
+        with self._derivatives(create_graph):
+            loss = self.partial_loss(views, inputs, labels)
         tensors = torch.autograd.grad(
             loss, leaves, create_graph=create_graph, allow_unused=True, materialize_grads=True
         )
         return PartialGradient(loss.detach(), tensors, leaves)
+
+    def _derivatives(self, create_graph: bool) -> AbstractContextManager[object]:
+        """The context of a loss whose gradient is to be differentiated, or only computed: of a
+        gradient alone, torch's own convolutions are as fast and take less memory.
+        """
+        return self.convolutions() if create_graph else nullcontext()
+
+
+def gradients_at(
+    objectives: Sequence[Objective], thetas: Sequence[Tensor]
+) -> list[tuple[float, Tensor]]:
+    """L and ∇L at a θ of each of several objectives of one problem, which count them.
+
+    Several are found at once, each with a gradient of its own: a view would keep those of all.
+    """
+    if len(thetas) == 1:
+        return [objectives[0].gradient(thetas[0])]
+    losses, gradients = objectives[0].stacked_gradients(torch.stack(list(thetas)))
+    (read,) = objectives[0].read_losses(losses[None])
+    for objective in objectives:
+        objective.gradients += 1
+    return [(loss, gradient.clone()) for loss, gradient in zip(read, gradients, strict=True)]
 
 
 def exact_attention() -> AbstractContextManager[None]:

@@ -62,6 +62,11 @@ class Layout:
         return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
+def stacked(vectors: Sequence[Tensor]) -> Tensor:
+    """Vectors of shape (P,) as the rows of a matrix; of one, a view."""
+    return vectors[0][None] if len(vectors) == 1 else torch.stack(list(vectors))
+
+
 def constants(module: nn.Module) -> list[Tensor]:
     """What a network computes with that is no part of θ: frozen parameters and buffers."""
     frozen = [p.detach() for p in module.parameters() if not p.requires_grad]

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,9 @@ from jobs.spec import Problem
 CHUNK_BYTES = {"cpu": 96 * 2**20, "cuda": 2 * 2**30}
 """Of the graph of one chunk, by kind of device (``benchmarks/README.md`` has the measurements)."""
 
-PROBED_SAMPLES = (2, 6)
+PROBED_SAMPLES, PROBED_BY_FORMULAS, PROBED_ON_GPU = (2, 6), (32, 96), (64, 192)
+"""Where a network is computed by formulas, samples come with room up to a multiple of 32. On a GPU,
+libraries choose other kernels for few samples, with other workspaces."""
 
 FEWEST_SAMPLES = 8
 """With which a timing begins."""
@@ -126,7 +129,7 @@ def working_memory(problem: Problem) -> int:
 
 
 def plan_chunks(problem: Problem, samples: int, device: str, budget: int | None = None) -> Chunks:
-    """How so many samples go through the problem's network.
+    """How a number of samples goes through the problem's network.
 
     Raises:
         MemoryBudgetError: not even one sample fits into the budget.
@@ -188,7 +191,7 @@ def time_problem(problem: Problem, seconds: float, threads: int = 1) -> Timing:
 
 
 def _time(problem: Problem, count: int, threads: int) -> tuple[float, float]:
-    """Seconds of a gradient and of a product over so many samples."""
+    """Seconds of a gradient and of a product over this number of samples."""
     shape, dtype = datasets.shape(problem.dataset), getattr(torch, problem.dtype)
     module, theta = models.build(problem, shape), initial_parameters(problem, shape)
     inputs = torch.randn(count, shape.features, dtype=dtype)
@@ -255,22 +258,32 @@ def _footprint(problem: Problem, device: str) -> Footprint:
     module = models.build(problem, shape, device)
     layout, factors = Layout.of(module), multipliers(problem, shape)
     dtype = getattr(torch, problem.dtype)
-    most = max(PROBED_SAMPLES)
+    most = max(*PROBED_BY_FORMULAS, *PROBED_ON_GPU)
     inputs = torch.ones(most, shape.features, device=device, dtype=dtype)
     labels = torch.zeros(most, device=device, dtype=torch.int64)
     if shape.kind != "classes":
         labels = torch.ones(most, shape.outputs, device=device, dtype=dtype)
-    theta = initial_parameters(problem, shape).to(device)
 
     def objective(count: int) -> Objective:
         loss = LOSS_SUMS[problem.loss]
         data = inputs[:count], labels[:count]
         return Objective(module, layout, loss, *data, multipliers=factors)
 
+    return footprint_of(objective, initial_parameters(problem, shape).to(device))
+
+
+def footprint_of(objective: Callable[[int], Objective], theta: Tensor) -> Footprint:
+    """What an objective over a number of samples allocates, on the device of θ."""
+    samples = PROBED_SAMPLES
+    if theta.is_cuda:
+        samples = PROBED_ON_GPU
+    elif objective(1).closed_form is not None:
+        samples = PROBED_BY_FORMULAS
     return memory.footprint(
-        PROBED_SAMPLES,
+        samples,
         math.prod(theta.shape) * theta.element_size(),
         lambda count: objective(count).gradient(theta),
         lambda count: Hessian(objective(count), theta),
         lambda hessian: hessian @ theta,
+        on_gpu=theta.is_cuda,
     )

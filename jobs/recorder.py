@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from jobs import datasets
-from jobs.curvature.eigenvalues import Ends, ExtremalEigenvalues
 from jobs.curvature.further import further_measures
+from jobs.curvature.ritz import Ends, ExtremalEigenvalues
 from jobs.curvature.sharpness import SharpnessMeter
 from jobs.dynamics.flow_reference import FlowReference, FlowState
 from jobs.dynamics.iterate import Iterate
@@ -43,10 +43,39 @@ class Recorded:
     trajectory: tuple[Point, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """What an iterate calls for.
+
+    Attributes:
+        diverged: the trial ends here, because its loss has left all bounds.
+        crossed: the thresholds that it has reached here.
+        last: the trial ends here at the latest.
+        recorded: whether it is a point of the trajectory.
+        measured: whether S is measured.
+    """
+
+    diverged: bool = False
+    crossed: tuple[float, ...] = ()
+    last: bool = False
+    recorded: bool = False
+    measured: bool = False
+
+    @property
+    def of_row(self) -> bool:
+        """Whether what is measured goes into a row, which depends on θ alone."""
+        return bool(self.crossed) or self.last
+
+    @property
+    def ends(self) -> Ends:
+        """Which ends of the spectrum are measured."""
+        return "both" if self.of_row else "dominant"
+
+
 class Recorder:
     """Observes iterates, measures what each step calls for, and keeps it.
 
-    ``flow`` is what GD is compared with, where the protocol asks for that.
+    ``flow`` is what GD is compared with, where the protocol asks for that; ``meter`` measures S.
 
     Args:
         trial: what is computed.
@@ -61,7 +90,7 @@ class Recorder:
         self._eta = trial.learning_rate or 0.0
         self._classifies = datasets.shape(trial.problem.dataset).kind != "numbers"
         rtol = trial.protocol.sharpness_rtol
-        self._meter = SharpnessMeter(train, rtol, trial.protocol.lambda_min_rtol)
+        self.meter = SharpnessMeter(train, rtol, trial.protocol.lambda_min_rtol)
         self.flow: FlowReference | None = None
         if trial.kind == "gd" and "distance_from_flow" in trial.protocol.also:
             self.flow = FlowReference(train, theta0, trial.protocol)
@@ -83,7 +112,7 @@ class Recorder:
 
     def state(self) -> Recorded:
         """What a checkpoint must keep."""
-        since_audit, eigenvectors = self._meter.state()
+        since_audit, eigenvectors = self.meter.state()
         return Recorded(
             initial_loss=self._initial_loss,
             max_sharpness=self._max_sharpness,
@@ -97,41 +126,53 @@ class Recorder:
     def restore(self, recorded: Recorded) -> None:
         """Continue from the state that :meth:`state` gave."""
         self._initial_loss, self._max_sharpness = recorded.initial_loss, recorded.max_sharpness
-        self._meter.restore(recorded.since_audit, recorded.eigenvectors)
+        self.meter.restore(recorded.since_audit, recorded.eigenvectors)
         self.crossings, self.trajectory = list(recorded.crossings), list(recorded.trajectory)
         if self.flow is not None and recorded.flow is not None:
             self.flow.restore(recorded.flow)
 
-    def observe(self, at: Iterate, *, wants_sharpness: bool = False) -> float | None:
-        """Record what this step calls for: a trajectory point, crossings, the end.
-
-        Returns the sharpness where it was measured, as it is with ``wants_sharpness`` unless the
-        trial has diverged.
-        """
+    def due(self, at: Iterate, *, wants_sharpness: bool = False) -> Due:
+        """What this step calls for; with ``wants_sharpness``, S is measured in any case."""
         self._at, protocol = at, self._protocol
         if self._initial_loss is None:
             self._initial_loss = at.loss
         if not at.loss <= self.divergence or not math.isfinite(at.loss):
-            self._stop("diverged", None, ())
-            return None
-        crossed = [epsilon for epsilon in self.pending if at.loss <= epsilon]
+            return Due(diverged=True, recorded=True)
+        crossed = tuple(epsilon for epsilon in self.pending if at.loss <= epsilon)
         last = at.step >= protocol.max_steps or self._flow_is_spent()
-        due = is_recorded(at.step, protocol.trajectory_every)
-        recorded = due or bool(crossed) or last
-        measured = None
-        if recorded or wants_sharpness:
-            measured = self._measure(of_row=bool(crossed) or last)
-        if recorded:
-            self._record(measured)
+        recorded = is_recorded(at.step, protocol.trajectory_every) or bool(crossed) or last
+        return Due(
+            crossed=crossed,
+            last=last,
+            recorded=recorded,
+            measured=recorded or wants_sharpness,
+        )
+
+    def record(
+        self, due: Due, measured: ExtremalEigenvalues | None, test_loss: float | None
+    ) -> None:
+        """Keep what is due: a trajectory point, crossings, the end.
+
+        Args:
+            due: what :meth:`due` said of this iterate.
+            measured: what ``meter`` found there, if that was due.
+            test_loss: the test loss there, if a point is due.
+        """
+        if measured is not None:
+            self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
+        if due.recorded:
+            self._record(measured, test_loss)
+        if due.diverged:
+            self._add_rows("diverged", self.pending, None, ())
+            return
         if self.flow is not None:
             # A step behind GD: no row waits long for it, nor does a stop of the trial.
-            self.flow.follow(at.time - self._eta)
-        further = self._further() if crossed or last else ()
-        if crossed:
-            self._add_rows("reached", crossed, measured, further)
-        if last and self.pending:
-            self._stop("max_steps", measured, further)
-        return None if measured is None else measured.sharpness
+            self.flow.follow(self._at.time - self._eta)
+        further = self._further() if due.of_row else ()
+        if due.crossed:
+            self._add_rows("reached", due.crossed, measured, further)
+        if due.last and self.pending:
+            self._add_rows("max_steps", self.pending, measured, further)
 
     def _flow_is_spent(self) -> bool:
         """Whether a flow took more gradients than ``max_steps`` steps of RK4 would.
@@ -140,13 +181,6 @@ class Recorder:
         """
         allowed = MOST_GRADIENTS * self._protocol.max_steps
         return self._trial.kind == "flow" and self._train.gradients >= allowed
-
-    def _measure(self, *, of_row: bool) -> ExtremalEigenvalues:
-        """S at θ. What goes into a row depends on θ alone, and both ends are measured."""
-        ends: Ends = "both" if of_row else "dominant"
-        measured = self._meter.measure(self._at.theta, ends, audit=of_row)
-        self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
-        return measured
 
     def _further(self) -> tuple[Measured, ...]:
         """The further measures at θ, and at the mean of the last two iterates."""
@@ -162,7 +196,8 @@ class Recorder:
         )
         return (*at_end, *at_middle)
 
-    def _record(self, measured: ExtremalEigenvalues | None) -> None:
+    def _record(self, measured: ExtremalEigenvalues | None, test_loss: float | None) -> None:
+        assert test_loss is not None
         lambda_min = None
         if measured is not None and measured.residual_min <= self._protocol.sharpness_rtol:
             lambda_min = finite(measured.lambda_min)
@@ -171,23 +206,13 @@ class Recorder:
                 step=self._at.step,
                 time=self._at.time,
                 train_loss=finite(self._at.loss),
-                test_loss=finite(self._test.evaluate(self._at.theta).loss),
+                test_loss=finite(test_loss),
                 sharpness=None if measured is None else finite(measured.sharpness),
                 lambda_min=lambda_min,
                 l1_norm=finite(l1_norm(self._at.theta)),
                 l2_norm=finite(l2_norm(self._at.theta)),
             )
         )
-
-    def _stop(
-        self,
-        status: Status,
-        measured: ExtremalEigenvalues | None,
-        further: tuple[Measured, ...],
-    ) -> None:
-        if not self.trajectory or self.trajectory[-1].step != self._at.step:
-            self._record(measured)
-        self._add_rows(status, self.pending, measured, further)
 
     def _add_rows(
         self,
@@ -237,7 +262,7 @@ class Recorder:
         """S at the mean of the last two iterates."""
         if self._middle is None:
             return None
-        return finite(self._meter.measure(self._middle, audit=True).sharpness)
+        return finite(self.meter.measure(self._middle, audit=True).sharpness)
 
 
 def _distance_from_flow(further: tuple[Measured, ...]) -> float | None:

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from jobs.spec import Trial
+
 Status = Literal["reached", "max_steps", "diverged"]
 PointName = Literal["end", "mid"]
 
@@ -99,3 +101,24 @@ class Point:
     lambda_min: float | None
     l1_norm: float | None
     l2_norm: float | None
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a finished trial found: a crossing per threshold, and the recorded trajectory.
+
+    ``init_hash`` names θ0, and the constants of a network that has any: the first 16 hex digits of
+    the SHA-256 of the numbers. ``data_digest`` names the training and test samples that were read
+    (:class:`jobs.datasets.Dataset`).
+    """
+
+    trial: Trial
+    init_hash: str
+    data_digest: str
+    crossings: tuple[Crossing, ...]
+    trajectory: tuple[Point, ...]
+
+    @property
+    def init_sharpness(self) -> float | None:
+        """The sharpness at θ0; None where it could not be measured."""
+        return self.trajectory[0].sharpness

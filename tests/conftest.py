@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ FIRST = (
 """Files in the order in which they begin: the longest first, so that none of them runs alone at the
 end. A process that has two tests left is given one more file, which waits for these: behind the
 first, which has two, comes a short one."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A data root for all tests where there is none, in which the first run keeps what batches save
+    here: no other has to measure it, beside other tests.
+    """
+    if "EOS_DATA" not in os.environ:
+        os.environ["EOS_DATA"] = root = tempfile.mkdtemp(prefix="eos-data-")
+        config.add_cleanup(lambda: shutil.rmtree(root, ignore_errors=True))
 
 
 @pytest.hookimpl(optionalhook=True)

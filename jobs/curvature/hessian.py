@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from jobs.arguments import ArgumentError
+from jobs.curvature.krylov import BatchedProducts, Products
 from jobs.network_requirements import NetworkError, without_second_derivative
 from jobs.objective import Objective, PartialGradient
 
@@ -52,10 +53,12 @@ class Hessian:
                 "a number for each parameter"
             )
         self._objective, self._theta = objective, theta
-        self._chunks = list(objective.split())
-        kept = min(objective.chunks.retained, len(self._chunks))
-        self._retained = [self._graph(*chunk) for chunk in self._chunks[:kept]]
         objective.gradients += 1
+        self._part = objective.recordings.operator(
+            lambda point: _operator(objective.apart(), point),
+            lambda: _operator(objective, theta),
+            theta,
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,6 +92,28 @@ class Hessian:
     def products(self, vectors: Tensor) -> Tensor:
         """H applied to each row of a matrix of shape (k, P), with one all-reduce for them all."""
         self._objective.hvps += len(vectors)
+        return self._objective.ranks.sum_(self._part(vectors))
+
+
+def _operator(objective: Objective, theta: Tensor) -> Products:
+    """This rank's part of the Hessian."""
+    if objective.closed_form is None:
+        return _ByAutograd(objective, theta).products
+    by_formulas = objective.closed_form.hessians(theta[None])
+    return lambda vectors: by_formulas(vectors[None])[0]
+
+
+class _ByAutograd:
+    """Products by differentiating the graph of the gradient."""
+
+    def __init__(self, objective: Objective, theta: Tensor) -> None:
+        self._objective, self._theta = objective, theta
+        self._chunks = list(objective.split())
+        kept = min(objective.chunks.retained, len(self._chunks))
+        self._retained = [self._graph(*chunk) for chunk in self._chunks[:kept]]
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """The rows of a matrix of shape (k, P) multiplied."""
         directions = [self._objective.layout.split(vector) for vector in vectors]
         results = torch.zeros_like(vectors)
         rebuilt = (self._graph(*chunk) for chunk in self._chunks[len(self._retained) :])
@@ -98,7 +123,7 @@ class Hessian:
                 last = row == len(directions) - 1
                 tensors = self._product(graph, direction, retain_graph=keep or not last)
                 self._objective.layout.add_(results[row], tensors)
-        return self._objective.ranks.sum_(results)
+        return results
 
     def _graph(self, inputs: Tensor, labels: Tensor) -> PartialGradient:
         return self._objective.partial_gradient(self._theta, inputs, labels, create_graph=True)
@@ -138,3 +163,52 @@ class Hessian:
             "implementation of plain operations, for attention torch's own with "
             "SDPBackend.MATH"
         )
+
+
+class BatchedHessian:
+    """H = ∇²L(θᵢ) at K points, as one operator: one graph, of the gradients of all of them.
+
+    Args:
+        objective: L, of one rank. Nothing is counted.
+        thetas: shape (K, P).
+    """
+
+    def __init__(self, objective: Objective, thetas: Tensor) -> None:
+        self._objective, self._thetas = objective, thetas
+        self._chunks = list(objective.split())
+        self._build()
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """H(θᵢ) applied to the rows of matrix i, shape (K, k, P)."""
+        if self._by_formulas is not None:
+            return self._by_formulas(vectors)
+        results = torch.zeros_like(vectors)
+        rebuilt = (self._graph(*chunk) for chunk in self._chunks[len(self._retained) :])
+        for number, (leaf, gradients) in enumerate(itertools.chain(self._retained, rebuilt)):
+            keep = number < len(self._retained)
+            for row in range(vectors.shape[1] if gradients.requires_grad else 0):
+                more = keep or row < vectors.shape[1] - 1
+                direction = vectors[:, row]
+                (part,) = torch.autograd.grad(gradients, leaf, direction, retain_graph=more)
+                results[:, row] += part
+        return results
+
+    def only(self, rows: Tensor) -> None:
+        """Go on with some of the points alone."""
+        self._thetas = self._thetas[rows.to(self._thetas.device)]
+        self._build()
+
+    def _build(self) -> None:
+        self._by_formulas: BatchedProducts | None = None
+        if self._objective.closed_form is not None:
+            self._by_formulas = self._objective.closed_form.hessians(self._thetas)
+            return
+        kept = min(self._objective.chunks.retained, len(self._chunks))
+        self._retained = [self._graph(*chunk) for chunk in self._chunks[:kept]]
+
+    def _graph(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The leaf that stands for the points, and the gradients there."""
+        leaf, _, gradients = self._objective.stacked_part(
+            self._thetas, inputs, labels, create_graph=True
+        )
+        return leaf, gradients

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import weakref
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from jobs.machine import machine_memory
 Graph = TypeVar("Graph")
 
 MARGIN = 1.25
-"""Room for what kernels allocate inside themselves, which the probe does not see."""
+"""Room for what kernels allocate inside themselves, which the probe does not see on a CPU, and for
+what the free memory of a GPU is scattered over."""
 
 WORKING_VECTORS = 72
 """Vectors of the size of θ beside the graphs: iterates, gradients, the basis of the eigensolver."""
@@ -52,7 +54,7 @@ class Line:
         return cls(max(at_few - slope * few, 0.0), slope)
 
     def at(self, samples: int) -> float:
-        """Bytes for so many samples."""
+        """Bytes for a number of samples."""
         return self.fixed + self.per_sample * samples
 
 
@@ -98,18 +100,29 @@ def footprint(
     gradient: Callable[[int], object],
     graph: Callable[[int], Graph],
     product: Callable[[Graph], object],
+    *,
+    on_gpu: bool = False,
 ) -> Footprint:
     """Measure, at two numbers of samples, what gradients, their graphs and products allocate.
+
+    On a GPU that is what its allocator says, workspaces of kernels included. What a library keeps
+    for good is allocated by a first round, which does not count.
 
     Args:
         samples: a small number of samples, and a larger one.
         vector: bytes of θ.
-        gradient: evaluates the gradient over so many samples.
-        graph: builds the graph of the gradient over so many samples, and returns what holds it.
+        gradient: evaluates the gradient over a number of samples.
+        graph: builds the graph of the gradient over a number of samples, and returns what holds it.
         product: makes a Hessian product with what ``graph`` returned.
+        on_gpu: whether they compute on a GPU.
     """
     few, more = samples
-    at_few, at_more = (_measure(count, gradient, graph, product) for count in samples)
+    if on_gpu:
+        _measure(more, gradient, graph, product, _OfGpu())
+    at_few, at_more = (
+        _measure(count, gradient, graph, product, _OfGpu() if on_gpu else _Allocations())
+        for count in samples
+    )
     graphs = Line.through(few, at_few.graph, more, at_more.graph)
     # With few samples a peak may be that of the parameters, which hides the samples' own: a
     # gradient needs at most what its graph holds, a product as much again.
@@ -120,7 +133,7 @@ def footprint(
 
 
 def working_bytes(needed: Footprint, size: int) -> float:
-    """What a trial takes while so many samples go through the network at once."""
+    """What a trial takes while this number of samples goes through the network at once."""
     product = max(needed.gradient.at(size), needed.product.at(size))
     return WORKING_VECTORS * needed.vector + MARGIN * product
 
@@ -142,6 +155,8 @@ def plan(needed: Footprint, samples: int, budget: int, chunk_bytes: float) -> Ch
     preferred = (chunk_bytes - needed.graph.fixed) / max(needed.graph.per_sample, 1.0)
     per_sample = MARGIN * max(needed.gradient.per_sample, needed.product.per_sample)
     fitting = 1 + (budget - working(1)) / max(per_sample, 1.0)
+    if working(samples) <= budget:  # the larger one of two lines, where that begins with the other
+        fitting = samples
     most = int(min(max(preferred, 1), max(fitting, 1), samples))
     chunks = -(-samples // most)
     size = -(-samples // chunks)
@@ -164,8 +179,9 @@ def _measure(
     gradient: Callable[[int], object],
     graph: Callable[[int], Graph],
     product: Callable[[Graph], object],
+    memory: _Allocations | _OfGpu,
 ) -> _Measured:
-    with _Allocations() as allocations:
+    with memory as allocations:
         gradient(count)
         of_gradient = allocations.restart()
         held = graph(count)
@@ -220,3 +236,35 @@ class _Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.current -= size
 
         weakref.finalize(storage, gone)
+
+
+class _OfGpu:
+    """What the allocator of the current GPU has given out since this began."""
+
+    def __init__(self) -> None:
+        self._before = 0
+
+    def __enter__(self) -> _OfGpu:
+        gc.collect()
+        self.restart()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def restart(self) -> int:
+        """The peak so far; from here on, what is alive now does not count."""
+        peak = self.peak
+        torch.cuda.reset_peak_memory_stats()
+        self._before = torch.cuda.memory_allocated()
+        return peak
+
+    @property
+    def current(self) -> int:
+        """Bytes that are alive."""
+        return torch.cuda.memory_allocated() - self._before
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that were alive at once."""
+        return torch.cuda.max_memory_allocated() - self._before

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from jobs.arguments import ArgumentError
-from jobs.curvature.eigenvalues import Ends, ExtremalEigenvalues, extremal_eigenvalues, start_vector
-from jobs.curvature.hessian import Hessian
+from jobs.curvature.eigenvalues import (
+    extremal_eigenvalues,
+    extremal_eigenvalues_together,
+    start_vector,
+)
+from jobs.curvature.hessian import BatchedHessian, Hessian
+from jobs.curvature.ritz import Ends, ExtremalEigenvalues
 from jobs.losses import Loss
 from jobs.objective import Objective
 from jobs.spec import LEAST_RTOL
@@ -129,7 +137,26 @@ class SharpnessMeter:
 
         With ``audit`` the measurement depends on θ alone, and not on what was measured before.
         """
-        hessian = Hessian(self._objective, theta)
+        found = extremal_eigenvalues(
+            Hessian(self._objective, theta).products,
+            self.start(theta, audit=audit),
+            ends=ends,
+            agree=self._objective.agree,
+            **self._asked,
+        )
+        self._vectors = found.vectors
+        return found
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "rtol": self._rtol,
+            "lambda_min_rtol": self._lambda_min_rtol,
+            "keep": WARM_VECTORS,
+        }
+
+    def start(self, theta: Tensor, *, audit: bool) -> Tensor:
+        """The start vectors of the next measurement, shape (k, P)."""
         if self._vectors is None or audit or self._since_audit >= AUDIT_EVERY - 1:
             self._since_audit = 0
         else:
@@ -138,17 +165,15 @@ class SharpnessMeter:
         if self._since_audit:
             assert self._vectors is not None
             start = torch.cat([self._vectors, start])
-        found = extremal_eigenvalues(
-            hessian.products,
-            start,
-            rtol=self._rtol,
-            ends=ends,
-            lambda_min_rtol=self._lambda_min_rtol,
-            keep=WARM_VECTORS,
-            agree=self._objective.agree,
-        )
+        return start
+
+    def take(self, found: ExtremalEigenvalues) -> None:
+        """Take in a measurement from these vectors that was made elsewhere; its products, and the
+        gradient of its graph, are counted.
+        """
         self._vectors = found.vectors
-        return found
+        self._objective.gradients += 1
+        self._objective.hvps += found.products
 
     def state(self) -> tuple[int, Tensor | None]:
         """What a checkpoint must keep: the measurements since the last audit, and the vectors."""
@@ -157,3 +182,45 @@ class SharpnessMeter:
     def restore(self, since_audit: int, vectors: Tensor | None) -> None:
         """Take up the state that :meth:`state` gave."""
         self._since_audit, self._vectors = since_audit, vectors
+
+
+def measure_together(
+    meters: Sequence[SharpnessMeter], thetas: Tensor, ends: Ends, *, audit: bool = False
+) -> list[ExtremalEigenvalues]:
+    """What each meter measures at its row of ``thetas``, shape (K, P), as one computation.
+
+    The meters are of one loss and one tolerance, of one rank. Each has its own products counted,
+    and the gradient of its graph. On one CPU thread, what it finds depends on no other.
+    """
+    if len(meters) == 1:
+        return [meters[0].measure(thetas[0], ends, audit=audit)]
+    starts = [meter.start(theta, audit=audit) for meter, theta in zip(meters, thetas, strict=True)]
+    alike: dict[int, list[int]] = defaultdict(list)
+    for row, start in enumerate(starts):
+        alike[len(start)].append(row)
+    results: dict[int, ExtremalEigenvalues] = {}
+    for rows in alike.values():
+        results |= dict(zip(rows, _together(meters, thetas, starts, rows, ends), strict=True))
+    for row, meter in enumerate(meters):
+        meter.take(results[row])
+    return [results[row] for row in range(len(meters))]
+
+
+def _together(
+    meters: Sequence[SharpnessMeter],
+    thetas: Tensor,
+    starts: Sequence[Tensor],
+    rows: Sequence[int],
+    ends: Ends,
+) -> list[ExtremalEigenvalues]:
+    """Measurements with equally many start vectors; one that falls out of step comes by itself."""
+    first = meters[rows[0]]
+    hessian = BatchedHessian(first._objective, thetas[list(rows)])
+    start = torch.stack([starts[row] for row in rows])
+    found = extremal_eigenvalues_together(
+        hessian.products, start, ends=ends, only=hessian.only, **first._asked
+    )
+    return [
+        _together(meters, thetas, starts, [row], ends)[0] if one is None else one
+        for row, one in zip(rows, found, strict=True)
+    ]

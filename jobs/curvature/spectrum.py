@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.curvature.eigenvalues import ExtremalEigenvalues, extremal_eigenvalues, start_vector
-from jobs.curvature.krylov import Basis, Products
+from jobs.curvature.eigenvalues import extremal_eigenvalues, start_vector
+from jobs.curvature.krylov import Bases, Products
+from jobs.curvature.ritz import ExtremalEigenvalues
 
 SPARE = 2
 """Vectors of a block beyond the eigenvalues that are wanted: the last ones converge faster."""
@@ -91,19 +93,15 @@ def leading_eigenvalues(
     size = len(like)
     count, width = min(count, size), min(count + SPARE, size)
     start = torch.stack([start_vector(size, like, number) for number in range(width)])
-    basis = Basis(products, start, agree)
+    basis = Bases(lambda vectors: products(vectors[0])[None], start[None], agree)
     most, blocks = max(40, 4 * width), 1
     while True:
-        if not torch.isfinite(basis.projected).all():
+        if not np.isfinite(basis.projected).all():
             nothing = (math.nan,) * count
             return LeadingEigenvalues(nothing, nothing, False, basis.count)
-        values, weights = torch.linalg.eigh(basis.projected)
-        order = values.abs().argsort(descending=True, stable=True)
-        pairs, images = basis.combined(weights[:, order[:width]])
-        quotients = _dots(pairs, images) / _dots(pairs, pairs)
-        residuals = images.sub_(quotients[:, None].to(pairs) * pairs)
-        norms = torch.linalg.vector_norm(residuals, dim=1, dtype=torch.float64)
-        quotients, norms = agree(torch.stack([quotients, norms]).cpu())
+        values, weights = np.linalg.eigh(basis.projected[0])
+        order = np.argsort(-np.abs(values), kind="stable")
+        (quotients,), (norms,), (residuals,) = basis.ritz_pairs(weights[None, :, order[:width]])
         norm = float(quotients.abs().max())
         relative = (norms / norm).clamp_(min=basis.rounding) if norm > 0 else norms
         accurate = bool((relative[:count] <= rtol).all())
@@ -111,10 +109,10 @@ def leading_eigenvalues(
             return _descending(quotients[:count], relative[:count], accurate, basis.count)
         if basis.dimension + width > most:
             kept = order[: most // 2]
-            basis.compress(weights[:, kept], values[kept])
+            basis.compress(weights[None, :, kept], values[None, kept])
         # A pair that is far better than it must be has nothing but rounding left to give.
         rough = relative > (0.0 if accurate else rtol / 10)
-        if not basis.append(residuals[rough.to(residuals.device)]):
+        if not basis.append(residuals[None, rough.to(residuals.device)]):
             return _descending(quotients[:count], relative[:count], accurate, basis.count)
         blocks += 1
 
@@ -125,8 +123,3 @@ def _descending(
     order = values.argsort(descending=True, stable=True)
     found, quality = values[order].tolist(), residuals[order].tolist()
     return LeadingEigenvalues(tuple(found), tuple(quality), converged, products)
-
-
-def _dots(left: Tensor, right: Tensor) -> Tensor:
-    """The inner products of rows, summed in float64."""
-    return (left * right).sum(dim=1, dtype=torch.float64)

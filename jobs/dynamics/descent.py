@@ -1,11 +1,17 @@
-"""Full-batch gradient descent: θ ← θ − η ∇L(θ)."""
+"""Full-batch gradient descent: θ ← θ − η ∇L(θ), at one learning rate or at several together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import torch
+from torch import Tensor
 
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
 from jobs.objective import Objective
+from jobs.parameters import stacked
 
 BLOCK = {"cpu": 1, "cuda": 16}
 """Steps after which the losses are read, by kind of device. Reading makes the host wait for a GPU,
@@ -16,7 +22,7 @@ class GradientDescent(Stepper):
     """Steps at a constant learning rate η.
 
     The losses are read after blocks of steps. Where one of them broke the bounds, θ goes back to
-    the start of the block and comes forward again to exactly that step, with the same bits.
+    the start of the block and comes forward again to exactly that step; alone, with the same bits.
 
     Args:
         objective: L.
@@ -31,33 +37,83 @@ class GradientDescent(Stepper):
         self.learning_rate = learning_rate
         self.block = block or BLOCK[objective.inputs.device.type]
 
-    def move(self, at: Iterate, bounds: Bounds) -> Iterate:
-        """A block of steps, ended at the one that broke the bounds.
+    @classmethod
+    def move_together(
+        cls, moving: Sequence[tuple[Self, Iterate, Bounds]], until: Callable[[], bool]
+    ) -> list[Iterate]:
+        """Blocks of steps of all as one computation, until one breaks its bounds.
 
-        The objective counts the gradients of the steps that were kept.
+        One that did so before the end of its block comes to that step by itself. The objective of
+        each counts the gradients of the steps that were kept.
         """
-        steps, before = min(self.block, bounds.steps), self.objective.gradients
-        end, losses = self._descend(at, steps)
-        broken = [number for number, loss in enumerate(losses, 1) if bounds.broken_by(loss)]
-        if broken and broken[0] < steps:
-            end, _ = self._descend(at, broken[0])
-            self.objective.gradients = before + broken[0]
-        return end
+        descents = [descent for descent, _, _ in moving]
+        longest = min(bounds.steps for _, _, bounds in moving)
+        start, done = _Points.of([at for _, at, _ in moving], descents), 0
+        while True:
+            steps = min(descents[0].block, longest - done)
+            end, losses = start.after(steps)
+            broken_at = [
+                next((n for n, loss in enumerate(of_row, 1) if bounds.broken_by(loss)), None)
+                for (_, _, bounds), of_row in zip(moving, zip(*losses, strict=True), strict=True)
+            ]
+            if any(broken_at) or done + steps == longest or until():
+                break
+            start, done = end, done + steps
+        ends = []
+        for row, (descent, (_, at, _)) in enumerate(zip(descents, moving, strict=True)):
+            kept = broken_at[row] or steps
+            if kept < steps:
+                alone, of_steps = start.only(row).after(kept)
+                point, loss, place = alone, of_steps[-1][0], 0
+            else:
+                point, loss, place = end, losses[-1][row], row
+            ends.append(point.iterate(place, at.step + done + kept, loss))
+            descent.objective.gradients += done + kept
+        return ends
 
     def time_at(self, step: int) -> float:
         """η · step, in one product: a sum would depend on how the steps came in blocks."""
         return self.learning_rate * step
 
-    def _descend(self, at: Iterate, steps: int) -> tuple[Iterate, list[float]]:
-        """The iterate so many steps later, and the losses after each, read all at once."""
-        size, tails = self.objective.layout.size, []
-        previous, theta, gradient = at.previous, at.theta, at.gradient
+
+@dataclass(frozen=True)
+class _Points:
+    """Where descents stand, a row for each: θ and ∇L(θ), and the θ of the step before."""
+
+    descents: Sequence[GradientDescent]
+    eta: Tensor
+    thetas: Tensor
+    gradients: Tensor
+    previous: Tensor
+
+    @classmethod
+    def of(cls, points: Sequence[Iterate], descents: Sequence[GradientDescent]) -> _Points:
+        thetas = stacked([at.theta for at in points])
+        gradients = stacked([at.gradient for at in points])
+        eta = thetas.new_tensor([[descent.learning_rate] for descent in descents])
+        return cls(descents, eta, thetas, gradients, thetas)
+
+    def after(self, steps: int) -> tuple[_Points, list[list[float]]]:
+        """The points so many steps later, and the losses after each, read all at once."""
+        objective, read = self.descents[0].objective, []
+        previous, thetas, gradients = self.previous, self.thetas, self.gradients
         for _ in range(steps):
-            previous, theta = theta, theta.sub(gradient, alpha=self.learning_rate)
-            packed = self.objective.packed_gradient(theta)
-            gradient = packed[:size]
-            tails.append(packed[size:].clone())
-        losses = self.objective.read_losses(torch.stack(tails))
-        step = at.step + steps
-        end = Iterate(theta, step, self.time_at(step), previous, losses[-1], gradient)
-        return end, losses
+            previous, thetas = thetas, thetas - self.eta * gradients
+            losses, gradients = objective.stacked_gradients(thetas)
+            read.append(losses.clone())  # a view may keep the gradients of all steps in memory
+        end = _Points(self.descents, self.eta, thetas, gradients, previous)
+        return end, objective.read_losses(torch.stack(read))
+
+    def only(self, row: int) -> _Points:
+        """One of them."""
+        of_row = slice(row, row + 1)
+        tensors = (self.eta, self.thetas, self.gradients, self.previous)
+        return _Points(self.descents[of_row], *(tensor[of_row] for tensor in tensors))
+
+    def iterate(self, row: int, step: int, loss: float) -> Iterate:
+        """A point of its own. Of several it gets copies: a view would keep them all in memory."""
+        tensors = (self.thetas[row], self.previous[row], self.gradients[row])
+        if len(self.thetas) > 1:
+            tensors = (tensors[0].clone(), tensors[1].clone(), tensors[2].clone())
+        theta, previous, gradient = tensors
+        return Iterate(theta, step, self.descents[row].time_at(step), previous, loss, gradient)

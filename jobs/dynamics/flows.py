@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jobs.dynamics.integrator import Candidate, Integrator, inverse
+from jobs.dynamics.integrator import (
+    Asking,
+    Candidate,
+    Integrator,
+    evaluated,
+    inverse,
+    runge_kutta_4,
+)
 from jobs.dynamics.iterate import Iterate
 from jobs.objective import Objective
 
@@ -60,17 +67,18 @@ class RungeKutta4(Integrator):
     grow between measurements.
     """
 
-    def _take(self, at: Iterate) -> Candidate:
+    def _take(self, at: Iterate) -> Asking[Candidate]:
         h = self._unit
-        candidate, _ = self._runge_kutta_4(at, h)
+        candidate, _ = yield from runge_kutta_4(at, h)
         while self._rises(at, candidate):
             self._schedule.measure_next()
             h /= 2
-            candidate, _ = self._runge_kutta_4(at, h)
+            candidate, _ = yield from runge_kutta_4(at, h)
         return candidate
 
-    def _step(self, at: Iterate, h: float) -> Candidate:
-        return self._runge_kutta_4(at, h)[0]
+    def _step(self, at: Iterate, h: float) -> Asking[Candidate]:
+        end, _ = yield from runge_kutta_4(at, h)
+        return end
 
 
 class RungeKuttaChebyshev2(Integrator):
@@ -136,24 +144,25 @@ class RungeKuttaChebyshev2(Integrator):
         self._wait, self._refusals = int(state["wait"]), int(state["refusals"])
         self._saved = state["saved"]
 
-    def _take(self, at: Iterate) -> Candidate:
-        candidate = self._accepted(at)
+    def _take(self, at: Iterate) -> Asking[Candidate]:
+        candidate = yield from self._accepted(at)
         self._saved += 4 * candidate.h / self._unit
         return candidate
 
-    def _step(self, at: Iterate, h: float) -> Candidate:
+    def _step(self, at: Iterate, h: float) -> Asking[Candidate]:
         if h <= RK4_LONGEST * self._unit:
-            return self._runge_kutta_4(at, h)[0]
-        return self._chebyshev(at, h, self._stages(h))
+            end, _ = yield from runge_kutta_4(at, h)
+            return end
+        return (yield from _chebyshev(at, h, self._stages(h)))
 
-    def _accepted(self, at: Iterate) -> Candidate:
+    def _accepted(self, at: Iterate) -> Asking[Candidate]:
         """A step whose error is small enough."""
         while True:
             h = self._wanted()
             if self._wait > 0 or not self._is_worth(h):
-                return self._by_rk4(at)
+                return (yield from self._by_rk4(at))
             stages = self._stages(h)
-            candidate = self._chebyshev(at, h, stages)
+            candidate = yield from _chebyshev(at, h, stages)
             self._saved -= stages
             error = self._chebyshev_error(at, candidate)
             self._chebyshev_h = h * _change(error)
@@ -168,12 +177,12 @@ class RungeKuttaChebyshev2(Integrator):
                 self._wait = min(2**self._refusals, LONGEST_WAIT)
                 self._refusals += 1
 
-    def _by_rk4(self, at: Iterate) -> Candidate:
+    def _by_rk4(self, at: Iterate) -> Asking[Candidate]:
         """A step of RK4, which also tells how long one of either method may be next."""
         self._wait = max(self._wait - 1, 0)
         h, shortest = self._rk4_step(), self._shortest()
         while True:
-            candidate, last = self._runge_kutta_4(at, h)
+            candidate, last = yield from runge_kutta_4(at, h)
             self._saved -= 4
             if self._rises(at, candidate):
                 self._schedule.measure_next()
@@ -215,18 +224,6 @@ class RungeKuttaChebyshev2(Integrator):
         """The fewest stages with which a step of length h is stable."""
         return min(max(2, 1 + math.floor(math.sqrt(1 + h * self._radius(h) / REACH))), MOST_STAGES)
 
-    def _chebyshev(self, at: Iterate, h: float, stages: int) -> Candidate:
-        """A step of the Runge-Kutta-Chebyshev method, in its three-term recurrence."""
-        theta, g0 = at.theta, at.gradient
-        first, rest = coefficients(stages)
-        before, current = theta, theta.sub(g0, alpha=first * h)
-        for c in rest:
-            _, g = self.objective.gradient(current)
-            after = theta.mul(1 - c.mu - c.nu).add_(current, alpha=c.mu).add_(before, alpha=c.nu)
-            after.sub_(g, alpha=c.mu_tilde * h).sub_(g0, alpha=c.gamma_tilde * h)
-            before, current = current, after
-        return self._evaluated(h, current)
-
     def _chebyshev_error(self, at: Iterate, end: Candidate) -> float:
         """The estimated error of a Chebyshev step, in units of the tolerance."""
         return self._in_units(at, (_smooth_error(at, end), self._tolerance))[0]
@@ -248,6 +245,19 @@ class RungeKuttaChebyshev2(Integrator):
             for norm, (_, tolerance) in zip(found, errors, strict=True)
         ]
         return [unit if math.isfinite(unit) else math.inf for unit in units]
+
+
+def _chebyshev(at: Iterate, h: float, stages: int) -> Asking[Candidate]:
+    """A step of the Runge-Kutta-Chebyshev method, in its three-term recurrence."""
+    theta, g0 = at.theta, at.gradient
+    first, rest = coefficients(stages)
+    before, current = theta, theta.sub(g0, alpha=first * h)
+    for c in rest:
+        _, g = yield current
+        after = theta.mul(1 - c.mu - c.nu).add_(current, alpha=c.mu).add_(before, alpha=c.nu)
+        after.sub_(g, alpha=c.mu_tilde * h).sub_(g0, alpha=c.gamma_tilde * h)
+        before, current = current, after
+    return (yield from evaluated(h, current))
 
 
 def _smooth_error(at: Iterate, end: Candidate) -> Tensor:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 from torch import Tensor
 
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
 from jobs.dynamics.schedule import SharpnessSchedule
-from jobs.objective import Objective
+from jobs.objective import Objective, gradients_at
 
 LARGEST_STEP = 1e3
 """What 1/S is taken for where the loss is almost flat (S near 0), in units of time."""
@@ -38,6 +40,13 @@ class Candidate:
     gradient: Tensor
 
 
+Result = TypeVar("Result")
+
+Asking = Generator[Tensor, tuple[float, Tensor], Result]
+"""A computation that asks for L and ∇L at a θ by yielding it; so several can be answered at once,
+whatever the number of their stages."""
+
+
 class Integrator(Stepper):
     """Advances θ along the flow in steps whose length follows the sharpness S.
 
@@ -57,11 +66,20 @@ class Integrator(Stepper):
         """Take in a measurement of S at the current θ."""
         self._schedule.add(sharpness)
 
-    def move(self, at: Iterate, bounds: Bounds) -> Iterate:
-        """One step, which ends where the loss reaches the threshold if it does."""
-        taken = self._take(at)
+    @classmethod
+    def move_together(
+        cls, moving: Sequence[tuple[Self, Iterate, Bounds]], until: Callable[[], bool]
+    ) -> list[Iterate]:
+        """A step of each, with the gradients of all at once.
+
+        A step ends where the loss reaches the threshold if it does.
+        """
+        return answered([(flow.objective, flow._move(at, bounds)) for flow, at, bounds in moving])
+
+    def _move(self, at: Iterate, bounds: Bounds) -> Asking[Iterate]:
+        taken = yield from self._take(at)
         if at.loss > bounds.threshold > taken.loss:
-            taken = self._crossing(at, taken, bounds.threshold)
+            taken = yield from self._crossing(at, taken, bounds.threshold)
         self._schedule.advance(taken.h)
         end = at.step + 1, at.time + taken.h
         return Iterate(taken.theta, *end, loss=taken.loss, gradient=taken.gradient)
@@ -72,7 +90,8 @@ class Integrator(Stepper):
         The last step began at that iterate, and h is no longer than it: what the step's length was
         checked for, it serves here too.
         """
-        return self._step(at, h).theta
+        (end,) = answered([(self.objective, self._step(at, h))])
+        return end.theta
 
     def state(self) -> dict[str, float]:
         """What a checkpoint must keep besides the iterate."""
@@ -83,14 +102,14 @@ class Integrator(Stepper):
         self._schedule.restore(state)
 
     @abstractmethod
-    def _take(self, at: Iterate) -> Candidate:
+    def _take(self, at: Iterate) -> Asking[Candidate]:
         """The step to take."""
 
     @abstractmethod
-    def _step(self, at: Iterate, h: float) -> Candidate:
+    def _step(self, at: Iterate, h: float) -> Asking[Candidate]:
         """A step of length h, which is stable and accurate; nothing is learned from it."""
 
-    def _crossing(self, at: Iterate, beyond: Candidate, threshold: float) -> Candidate:
+    def _crossing(self, at: Iterate, beyond: Candidate, threshold: float) -> Asking[Candidate]:
         """The point of a step where the loss has just reached the threshold.
 
         Within the step θ follows the cubic polynomial that has the step's ends and their gradients.
@@ -105,7 +124,7 @@ class Integrator(Stepper):
             if threshold * (1 - CROSSING_RTOL) <= best.loss <= threshold:
                 break
             share = low + (high - low) * min(max(at_low / (at_low - at_high), 0.02), 0.98)
-            tried = self._evaluated(share * beyond.h, _within(at, beyond, share))
+            tried = yield from evaluated(share * beyond.h, _within(at, beyond, share))
             value = _log(tried.loss) - goal
             if tried.loss <= threshold:
                 best = tried
@@ -125,17 +144,47 @@ class Integrator(Stepper):
             return False
         return candidate.h > SMALLEST_STEP * self._unit
 
-    def _runge_kutta_4(self, at: Iterate, h: float) -> tuple[Candidate, Tensor]:
-        """A step of the classical fourth-order method, and its last slope."""
-        theta, k1 = at.theta, at.gradient
-        _, k2 = self.objective.gradient(theta.sub(k1, alpha=h / 2))
-        _, k3 = self.objective.gradient(theta.sub(k2, alpha=h / 2))
-        _, k4 = self.objective.gradient(theta.sub(k3, alpha=h))
-        slope = (k2 + k3).mul_(2).add_(k1).add_(k4)
-        return self._evaluated(h, theta.sub(slope, alpha=h / 6)), k4
 
-    def _evaluated(self, h: float, theta: Tensor) -> Candidate:
-        return Candidate(h, theta, *self.objective.gradient(theta))
+def runge_kutta_4(at: Iterate, h: float) -> Asking[tuple[Candidate, Tensor]]:
+    """A step of the classical fourth-order method, and its last slope."""
+    theta, k1 = at.theta, at.gradient
+    _, k2 = yield theta.sub(k1, alpha=h / 2)
+    _, k3 = yield theta.sub(k2, alpha=h / 2)
+    _, k4 = yield theta.sub(k3, alpha=h)
+    slope = (k2 + k3).mul_(2).add_(k1).add_(k4)
+    end = yield from evaluated(h, theta.sub(slope, alpha=h / 6))
+    return end, k4
+
+
+def evaluated(h: float, theta: Tensor) -> Asking[Candidate]:
+    """θ at the end of a step of length h, with its loss and gradient."""
+    loss, gradient = yield theta
+    return Candidate(h, theta, loss, gradient)
+
+
+def answered(asking: Sequence[tuple[Objective, Asking[Result]]]) -> list[Result]:
+    """What computations return whose questions are answered, those of all at once as they come.
+
+    Each has its own objective, of one problem, which counts its gradients.
+    """
+    results: dict[int, Result] = {}
+    asked: dict[int, Tensor] = {}
+
+    def go_on(row: int, answer: tuple[float, Tensor] | None) -> None:
+        try:
+            asked[row] = asking[row][1].send(answer)  # type: ignore[arg-type]
+        except StopIteration as end:
+            results[row] = end.value
+
+    for row in range(len(asking)):
+        go_on(row, None)
+    while asked:
+        rows, thetas = list(asked), list(asked.values())
+        asked.clear()
+        answers = gradients_at([asking[row][0] for row in rows], thetas)
+        for row, answer in zip(rows, answers, strict=True):
+            go_on(row, answer)
+    return [results[row] for row in range(len(asking))]
 
 
 def inverse(sharpness: float) -> float:

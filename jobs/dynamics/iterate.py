@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -72,11 +74,24 @@ class Stepper(ABC):
     def see_sharpness(self, sharpness: float) -> None:  # noqa: B027 (GD has no use for it)
         """Take in a measurement of S at the current θ."""
 
-    @abstractmethod
     def move(self, at: Iterate, bounds: Bounds) -> Iterate:
         """The evaluated iterate after steps that stay within the bounds, from an evaluated one.
 
-        The move ends at the first step that breaks them.
+        The move ends at the first step that breaks them, or before.
+        """
+        (end,) = self.move_together([(self, at, bounds)], lambda: True)
+        return end
+
+    @classmethod
+    @abstractmethod
+    def move_together(
+        cls, moving: Sequence[tuple[Self, Iterate, Bounds]], until: Callable[[], bool]
+    ) -> list[Iterate]:
+        """Where several come, each by its own stepper.
+
+        Args:
+            moving: the steppers, where each stands, and its bounds.
+            until: where the moves are long, they may end early once this is true.
         """
 
     def state(self) -> dict[str, float]:

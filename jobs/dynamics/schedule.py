@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+PRODUCTS_PER_GRADIENT = 0.4
+"""Hessian-vector products of a GD trial, which measures the sharpness about every fifty steps."""
+
 DENSE = 100
 """Every step up to this one is recorded, unless the protocol gives a number of steps."""
 

@@ -63,6 +63,18 @@ class Trial:
         """16 hex digits that all trials of one column share: problem and protocol, without η."""
         return column_id(self.problem, self.protocol)
 
+    @property
+    def batch_key(self) -> str:
+        """16 hex digits that trials share which one batch can have: nothing but η, the seed and the
+        initial scale is different, so that samples, shapes and what is measured are the same.
+        """
+        return _batch_key(self.problem, self.protocol)
+
+
+@functools.lru_cache(maxsize=4096)
+def _batch_key(problem: Problem, protocol: Protocol) -> str:
+    return column_id(dataclasses.replace(problem, seed=0, init_scale=1.0), protocol)
+
 
 def column_id(problem: Problem, protocol: Protocol) -> str:
     """The 16 hex digits that name one problem measured by one protocol."""

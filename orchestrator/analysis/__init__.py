@@ -7,7 +7,7 @@
 ... ]
 >>> flow = {**key, "kind": "flow", "s_gf": 20.0, "sharpness": 20.0}
 >>> exclusions_of([flow, *rows, {**rows[0], "status": "diverged"}])
-[None, 'settled', 'settled', 'settled', 'settled', 'diverged']
+[None, 'included', 'included', 'included', 'included', 'diverged']
 """
 
 from orchestrator.analysis.crossings import exclusions_of

@@ -16,7 +16,7 @@ from orchestrator.analysis.kink import Kinks, fitted_kinks
 from orchestrator.store import EXCLUDED, TRIALS
 
 EXCLUSIONS = INCLUDED, DIVERGED, SHORT, UNMEASURED, UNCONVERGED, CHANCE_CROSSING = (
-    *("settled", "diverged", "short", "unmeasured", "unconverged", "chaotic"),
+    *("included", "diverged", "short", "unmeasured", "unconverged", "chance_crossing"),
 )
 """INCLUDED counts; of the reasons why a row does not, the first that applies, in this order."""
 

@@ -102,9 +102,9 @@ class PhaseRow:
     undecided: str | None
     n_gd: int
     n_diverged: int
-    n_settled: int
+    n_included: int
     n_short: int
-    n_chaotic: int
+    n_chance_crossing: int
     n_unconverged: int
     n_unmeasured: int
 

@@ -314,7 +314,7 @@ def _of_trends(trends: pa.Table) -> dict[str, Evaluation]:
 
 def _without(trends: pa.Table) -> str:
     """How many values of the groups took no part, as the flow of their columns predicts no η_c."""
-    n, known = (int(numbers(trends[name]).sum()) for name in ("n_values", "n_settled"))
+    n, known = (int(numbers(trends[name]).sum()) for name in ("n_values", "n_known"))
     return f"{n - known} of {n} values have no s_gf." if n > known else ""
 
 

@@ -88,7 +88,7 @@ def _summarised(dependence: pa.Table, group: Codes, ordered: Flags) -> dict[str,
     reason = [None if good else f"s_gf is known at {n} of {of} values" for n, of, good in counts]
     return {
         "n_values": pa.array(n_values, type=pa.int64()),
-        "n_settled": pa.array(n_known, type=pa.int64()),
+        "n_known": pa.array(n_known, type=pa.int64()),
         "s_gf_ratio": numbers_or_null(ratio),
         "s_gf_change": numbers_or_null(change),
         **{name: numbers_or_null(values) for name, values in slope.items()},

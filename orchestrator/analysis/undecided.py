@@ -27,7 +27,7 @@ def of_kink(
     counts: Mapping[str, Codes],
 ) -> Texts:
     """Why it is not known whether S bends; ``reach`` is the largest η over the predicted η_c."""
-    n_by_chance = counts["n_chaotic"]
+    n_by_chance = counts["n_chance_crossing"]
     is_few, few_above = few("η_c", n_edge, "included above the predicted one", LEAST_FOR_KINK - 1)
 
     def above(i: int) -> str:
@@ -39,7 +39,7 @@ def of_kink(
         return f"η_c: S shows none, and {rates}"
 
     rules: list[Rule] = [
-        few("η_c", counts["n_settled"], "included", LEAST_FOR_KINK),
+        few("η_c", counts["n_included"], "included", LEAST_FOR_KINK),
         (np.isnan(predicted), lambda i: "η_c: the flow predicts none, and S shows none"),
         (is_few, above),
         few("η_c", n_flat, "included below the predicted one", 1),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 
 from orchestrator.cli.errors import (
@@ -33,7 +32,6 @@ from orchestrator.engine import (
     refuse_missing,
     refuse_too_large,
 )
-from orchestrator.engine.data_digests import DataDigests, read_data_digests
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node, gpu_problems
@@ -74,18 +72,17 @@ def carry_out(
         return _lend(run, allocation, settings)
     log = tuple(Sink(name) for name in settings.log)
     refuse_missing(log)
-    read = cache(partial(read_data_digests, run))
     if sweep is None:
         _refuse_all_unfit(sweep_of(run), allocation)
         create(run)
     else:
         refuse_too_large(sweep.columns, allocation)
-        prepare(run, sweep, read)
+        prepare(run, sweep)
     if allocation.job_id is None:
         columns = (sweep or sweep_of(run)).columns
         if problems := gpu_problems(columns, None):
             raise UserError(f"this machine cannot run trials: {'; '.join(problems)}")
-        outcome, _ = _lead(run, sweep, None, allocation, log, read, debug=debug)
+        outcome, _ = _lead(run, sweep, None, allocation, log, debug=debug)
         where = " --here" if has_jobs(run) else ""
         print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
         return _status(outcome)
@@ -94,14 +91,15 @@ def carry_out(
     try:
         if problems := _problems(run, settings):
             raise UserError(f"this node cannot run trials: {'; '.join(problems)}")
-        outcome, left = _lead(run, sweep, job, allocation, log, read, debug=debug)
+        outcome, left = _lead(run, sweep, job, allocation, log, debug=debug)
         print_end(run, outcome)
     except BaseException as error:
         job.fail(error)
         raise
     end = job.end(outcome, left)
-    note(f"job {allocation.job_id} ends: {end}")
-    return SETTLED if end == "idle" else _status(outcome)
+    why = "" if outcome.stop is None else f" ({outcome.stop.detail})"
+    note(f"job {allocation.job_id} ends: {end}{why}")
+    return SETTLED if end in ("idle", "budget") else _status(outcome)
 
 
 def work(run: Path, settings: JobSettings) -> None:
@@ -132,7 +130,6 @@ def _lead(
     job: Job | None,
     allocation: Allocation,
     log: Sequence[Sink],
-    read: Callable[[], DataDigests],
     *,
     debug: bool,
 ) -> tuple[RunOutcome, str]:
@@ -150,7 +147,6 @@ def _lead(
             quiet=not debug,
             environment=None if job is None else job.environment(),
             log=log,
-            read=read,
         )
     return outcome, "" if growing is None else "; ".join(growing.reasons)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +33,7 @@ from orchestrator.engine import check_directory, columns_that_fit, prepare, refu
 from orchestrator.ledger import Ledger
 from orchestrator.plan import RunState
 from orchestrator.run_directory import sweep_of
+from orchestrator.slurm.budget import Budget
 from orchestrator.slurm.command import SlurmUnavailable
 from orchestrator.slurm.job_states import at_work
 from orchestrator.slurm.preflight import WAIT_SECONDS, preflight
@@ -53,6 +56,16 @@ def launch(
     overrides: Overrides = None,
     run_dir: RunOption = None,
     jobs: Jobs = 1,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            metavar="HOURS",
+            help="End the jobs, saved, when the run's jobs have used so many GPU hours (CPU-core "
+            "hours without GPUs) from now on.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the sbatch script; submit and write nothing.")
     ] = False,
@@ -63,12 +76,18 @@ def launch(
     """Submit SLURM jobs that share the trials of a sweep.
 
     The command returns at once. Active jobs of this run count among --jobs, and compute what is
-    new: launching twice adds none.
+    new: launching twice adds none. They keep the budget with which they were submitted.
 
     Example: eos launch configs/quickstart.yaml --cluster configs/clusters/loopback.yaml --jobs 2
     """
     profile = load_profile(cluster)
     settings = logging_to(log, profile.job_settings)
+    if budget is not None:
+        if not 0 < budget < math.inf:
+            raise UserError(f"--budget is {budget:g}; it must be a number of hours above 0")
+        settings = replace(
+            settings, budget=Budget(budget, time.time(), gpus=profile.gpus_per_node > 0)
+        )
     sweep = load_checked(config, overrides)
     refuse_too_large(sweep.columns, profile.allocation)
     run = run_dir or Path("runs") / sweep.name

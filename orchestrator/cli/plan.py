@@ -18,6 +18,7 @@ from orchestrator.engine import check_directory, network_errors, timed_for
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.gradient_seconds import read_gradient_seconds
 from orchestrator.plan import Counts, Prediction, RunState, predict
+from orchestrator.sweep.grid import HOURS
 from orchestrator.sweep.labels import column_labels
 
 MOST_COLUMNS_SHOWN = 30
@@ -45,7 +46,8 @@ def plan(
     cost, timed = _predicted(run, state, sound)
     rows = _planned(state, cost, refused)
     total = _numbers(state.total)
-    gradients, hours = float(cost.gradients.sum()), float(cost.seconds.sum()) / 3600
+    gradients = float(cost.gradients.sum())
+    hours = {unit: sum(row[unit] or 0.0 for row in rows) for unit in HOURS.values()}
     files = sum(row["files"] for row in rows)
     for error in dict.fromkeys(refused.values()):
         warn(error)
@@ -63,14 +65,18 @@ def plan(
                 **total,
                 "older": state.older,
                 "gradients": gradients,
-                "device_hours": hours,
+                **{
+                    unit.lower().replace(" ", "_").replace("-", "_"): its
+                    for unit, its in hours.items()
+                },
                 "files": files,
                 "prior": bool(cost.guess.any()),
                 "timed": bool(cost.timed.all()),
             }
         )
         return
-    keys = ["column", "trials", "settled", "failed", "to do", "gradients", "device hours"]
+    used = [unit for unit in HOURS.values() if any(row[unit] is not None for row in rows)]
+    keys = ["column", "trials", "settled", "failed", "to do", "gradients", *used]
     shown = [
         {**row, "gradients": None if row["gradients"] is None else f"{row['gradients']:.2g}"}
         for row in rows[:MOST_COLUMNS_SHOWN]
@@ -81,8 +87,9 @@ def plan(
     print(
         f"{len(rows)} columns, {total['trials']} trials: {total['settled']} settled, "
         f"{total['to do']} to do\n"
-        f"predicted: {gradients:.2g} gradient evaluations, {duration(hours * 3600)} of one "
-        f"worker{_reservation(state, cost, timed)}\n"
+        f"predicted: {gradients:.2g} gradient evaluations, "
+        f"{' and '.join(_amount(hours[unit], unit) for unit in used) or 'no time'}"
+        f"{_reservation(state, cost, timed)}\n"
         f"{not_predicted}"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command('compact', run)} merges them"
@@ -97,6 +104,13 @@ def plan(
 
 
 COMMANDS = {"plan": plan}
+
+
+def _amount(hours: float, unit: str) -> str:
+    """An amount of hours; less than one as a time of one core or card."""
+    if hours >= 1:
+        return f"{hours:,.1f} {unit}" if hours < 100 else f"{hours:,.0f} {unit}"
+    return f"{duration(3600 * hours)} of one {unit.removesuffix(' hours')}"
 
 
 def _predicted(
@@ -131,7 +145,9 @@ def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> l
     for i, its in enumerate(state):
         protocol, refusal = its.column.protocol, refused.get(its.column_id)
         measures = bool(protocol.also or protocol.eigenvalues)  # a table of their own
-        predicted = refusal is None
+        predicted, resources = refusal is None, its.column.resources
+        unit = HOURS[resources.device]
+        hours = float(cost.seconds[i]) * resources.devices / 3600
         rows.append(
             {
                 "column": labels[its.column_id],
@@ -139,7 +155,8 @@ def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> l
                 **_numbers(its.counts),
                 "files": (TABLES + measures) * its.counts.left,
                 "gradients": float(cost.gradients[i]) if predicted else None,
-                "device hours": float(cost.seconds[i]) / 3600 if predicted else None,
+                **dict.fromkeys(HOURS.values()),
+                **({unit: hours} if predicted else {}),
                 "guess": bool(cost.guess[i]) if predicted else None,
                 "timed": bool(cost.timed[i]) if predicted else None,
                 "refused": refusal,

@@ -16,13 +16,13 @@ from orchestrator.sweep import Column, Sweep
 from orchestrator.sweep.labels import column_labels
 
 MOST_COLUMNS = 3
-"""Of so many columns every η is shown; of more, one line each."""
+"""Up to this number of columns, every η is shown; of more, one line each."""
 
 COLUMNS = ("η/η_c", "status", "steps", "S", "2/η", "S·η/2", "ℓ1", "test loss")
 
 UNDECIDED = "undecided"
 
-COUNTED = ("diverged", "short", "chaotic", "unconverged", "unmeasured")
+COUNTED = ("diverged", "short", "chance_crossing", "unconverged", "unmeasured")
 """Why GD trials are left out, in the order in which it is said."""
 
 
@@ -230,6 +230,6 @@ def _around(row: PhaseRow, name: str) -> str:
 
 
 def left_out(row: PhaseRow) -> str:
-    """How many GD trials do not count, by reason, such as ``2 diverged, 1 chaotic``."""
+    """How many GD trials do not count, by reason, such as ``2 diverged, 1 chance crossing``."""
     found = [(getattr(row, f"n_{name}"), name) for name in COUNTED]
-    return ", ".join(f"{n} {name}" for n, name in found if n) or "none"
+    return ", ".join(f"{n} {name.replace('_', ' ')}" for n, name in found if n) or "none"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.options import Json, RunArgument
-from orchestrator.cli.output import command, duration, print_json, print_table
+from orchestrator.cli.output import MOST_ROWS, command, duration, print_json, print_table
 from orchestrator.ledger.status import read_status
 from orchestrator.slurm.job_states import JobState
 from orchestrator.slurm.run_jobs import Observation, observe
@@ -35,7 +35,7 @@ def status(run: RunArgument, json: Json = False) -> None:
         columns = [{**asdict(column), **asdict(column.trials)} for column in state.columns]
         for entry in columns:
             del entry["trials"]
-        content = {**asdict(state), "columns": columns}
+        content = {**vars(state), "trials": asdict(state.trials), "columns": columns}
         jobs, orphans = map(asdict, seen.jobs), map(asdict, seen.orphans)
         content |= {"jobs": [*jobs], "orphans": [*orphans], "slurm_silence": seen.silence}
         print_json(content)
@@ -48,18 +48,18 @@ def status(run: RunArgument, json: Json = False) -> None:
             "heartbeat": None if column.heartbeat_s is None else duration(column.heartbeat_s),
             "last result": _ago(column.last_result_s),
         }
-        for column in state.columns
+        for column in state.columns[:MOST_ROWS]
     ]
     unseen = set() if state.trials.blocked else {"blocked"}
-    print_table(rows, [name for name in rows[0] if name not in unseen])
+    names = [name for name in rows[0] if name not in unseen]
+    print_table(rows, names, total=len(state.columns))
     left, seconds = state.trials.left, state.remaining_s
     go = f", about {duration(seconds)} of one worker to go" if left and seconds is not None else ""
     print(f"{state.trials.settled} trials settled, {left} left{go}")
     if state.slurm_jobs and not seen.jobs:
         print(f"active SLURM jobs: {', '.join(state.slurm_jobs)}")
-    for column in state.columns:
-        if column.blocked:
-            print(f"{column.label}: {column.blocked}")
+    for column in state.columns.blocked():
+        print(f"{column.label}: {column.blocked}")
     if state.older:
         print(of_older_version(state.older))
     for path in state.damaged:

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 class GivenUpError(Exception):
-    """A call of Ray's that was not waited for any longer; its thread may hang for good."""
+    """A call of Ray's that was not waited for any longer; its thread may hang forever."""
 
 
 class RayThread:

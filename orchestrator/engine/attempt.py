@@ -1,4 +1,4 @@
-"""One attempt of a trial from its mark to its end, and trials that are computed by themselves."""
+"""One attempt of a trial, from its mark to its end."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable
 
 from jobs.checkpoint import CheckpointError
+from jobs.curvature.memory import default_budget
+from jobs.ongoing import OngoingTrial
 from jobs.process_group import Ranks
-from jobs.trial import OngoingTrial
-from orchestrator.engine.capacity import UnfitNodeError
-from orchestrator.engine.commit import FinishedTrial, PendingReport
-from orchestrator.engine.data_digests import refuse_other_data
-from orchestrator.engine.failures import classify, describe, full_storage, node_blamed
-from orchestrator.engine.ranks import OtherRanks
+from orchestrator.engine.commit import FinishedTrial
+from orchestrator.engine.failures import classify, describe
 from orchestrator.engine.work import Assignment, TrialProgress, Work, checkpoint_path
 from orchestrator.ledger import Mark, attempt_row, commit_attempt, mark_running, utc
+from orchestrator.ledger.data_digests import refuse_other_data
 from orchestrator.live import LiveTrial, rounded
 from orchestrator.logs import NAME
 from orchestrator.plan import AttemptOutcome
@@ -34,7 +33,7 @@ class AttemptInProgress:
     def __init__(self, work: Work, assignment: Assignment) -> None:
         self.assignment = assignment
         self.trial_id = assignment.trial.trial_id
-        self.device = "cuda" if work.resources.gpus_per_worker else "cpu"
+        self.device = work.resources.device
         self.checkpoint = checkpoint_path(work.run, assignment.trial)
         self.restored = False
         self.seconds = 0.0
@@ -78,7 +77,7 @@ class AttemptInProgress:
             device=self.device,
             threads=self._work.resources.cpus_per_worker,
             ranks=ranks,
-            memory=self._work.memory,
+            memory=self._memory,
         )
         refuse_other_data(self.assignment.trial.problem, self._run.data_digest, self._work.data)
         attempt = self.assignment.attempt
@@ -92,6 +91,14 @@ class AttemptInProgress:
             aside = set_aside(self.checkpoint, str(error))
             warn(f"checkpoint {self.checkpoint.name} is damaged; it was set aside as {aside}")
         self._saved_at = time.monotonic()
+
+    @property
+    def _memory(self) -> int | None:
+        """Bytes that the trial may use, its share of a GPU that it shares; None for the default."""
+        share = self._work.resources.gpus_per_worker or 0
+        if self._work.memory is None and 0 < share < 1:
+            return int(share * default_budget(self.device))
+        return self._work.memory
 
     def suspend(self) -> None:
         """Drop the run; the attempt continues when it is started again."""
@@ -168,104 +175,3 @@ class AttemptInProgress:
             loss=rounded(self.run.at.loss),
             sharpness=tuple(rounded(point.sharpness) for point in self.run.trajectory[-points:]),
         )
-
-
-class SingleTrial:
-    """A trial that is computed by itself, alone or as the leader of other ranks.
-
-    Args:
-        work: what the worker carries out.
-        assignment: the trial.
-        report: told of its end.
-        other_ranks: gives the ranks that compute it together with this process; None for none.
-    """
-
-    def __init__(
-        self,
-        work: Work,
-        assignment: Assignment,
-        report: PendingReport,
-        other_ranks: Callable[[], OtherRanks | None],
-    ) -> None:
-        self.done = False
-        self._attempt = AttemptInProgress(work, assignment)
-        self._report = report
-        self._find_ranks = other_ranks
-        self._ranks: OtherRanks | None = None
-        self._started = False
-
-    @property
-    def running(self) -> tuple[AttemptInProgress, ...]:
-        """The trial, while it runs."""
-        return (self._attempt,) if self._started and not self.done else ()
-
-    def advance(self, until: Callable[[], bool]) -> None:
-        """Continue the trial to its end, or until ``until()`` is true.
-
-        Raises:
-            OSError: the run directory is full.
-            Exception: the trial failed, and this process with it.
-        """
-        try:
-            with node_blamed(self._attempt.device):
-                self._advance(until)
-        except Exception as error:
-            if full_storage(error):
-                raise
-            cause = self._fail(error)
-            if self._attempt.device != "cpu" or self._ranks is not None:
-                # A CUDA error can poison the process, and ranks that lost one cannot continue: let
-                # it end, and the other ranks with it.
-                self._report.commit()
-                if cause is error:
-                    raise
-                raise cause from error
-
-    def stop(self) -> None:
-        """Save the trial and end its attempt as preempted."""
-        if not self.running:
-            return
-        if self._ranks is not None:
-            self._attempt.run.ranks.wants_stop = True
-            if self._attempt.run.advance():
-                self._finish()
-                return
-            self._ranks.end()
-        self._attempt.save()
-        self._attempt.end("preempted")
-        self._started = False
-
-    def _advance(self, until: Callable[[], bool]) -> None:
-        if not self._started:
-            self._start()
-        start = time.monotonic()
-        finished = self._attempt.run.advance(until)
-        self._attempt.seconds += time.monotonic() - start
-        if finished:
-            self._finish()
-        else:
-            self._attempt.save_when_due()
-
-    def _start(self) -> None:
-        self._attempt.mark()  # if the process dies while the ranks start, this trial was lost
-        self._ranks = self._find_ranks()
-        self._attempt.start(self._report.warn, self._ranks.group if self._ranks else None)
-        if self._ranks is not None:
-            content = self._attempt.checkpoint.read_bytes() if self._attempt.restored else None
-            self._ranks.begin(self._attempt.assignment.trial, content)
-        self._started = True
-
-    def _finish(self) -> None:
-        if self._ranks is not None:
-            self._ranks.end()
-        self.done = True
-        self._report.settle(self._attempt.finish())
-
-    def _fail(self, error: Exception) -> Exception:
-        """Put the failure on record; returns its cause."""
-        if self._ranks is not None and not isinstance(error, UnfitNodeError):
-            error = self._ranks.cause(error)
-        self.done = True
-        self._attempt.fail(error)
-        self._report.fail(self._attempt.trial_id)
-        return error

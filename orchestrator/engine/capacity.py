@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from jobs.batch_bounds import BatchBounds
 from jobs.spec import Problem, SpecError, Trial
 from jobs.spec.network_name import short_name
 from jobs.spec.problem import sizes
@@ -58,23 +59,29 @@ def columns_that_fit(
 
 
 def _refuse_excess(
-    kind: str, resources: Resources, each: int, on_node: int, allocation: Allocation
+    kind: str, resources: Resources, each: float, on_node: int, allocation: Allocation
 ) -> None:
     nodes = len(allocation.nodes)
-    if each <= on_node and resources.workers <= nodes * (on_node // each):
+    if each <= on_node and resources.workers <= nodes * _fitting(on_node, each):
         return
     if each > on_node:
         key, value, most = f"{kind}_per_worker", each, on_node
     else:
-        key, value, most = "workers", resources.workers, nodes * (on_node // each)
+        key, value, most = "workers", resources.workers, nodes * _fitting(on_node, each)
     if allocation.nodes == ("localhost",):
         have = "this machine has"
     else:
         have = "the node has" if nodes == 1 else f"each of the {nodes} nodes has"
     raise SweepError(
         f"resources.{key} is {value}; it must be at most {most} here: a trial takes workers × "
-        f"{kind}_per_worker = {resources.workers * each} {kind.upper()[:-1]}s, and {have} {on_node}"
+        f"{kind}_per_worker = {resources.workers * each:g} {kind.upper()[:-1]}s, and {have} "
+        f"{on_node}"
     )
+
+
+def _fitting(there: int, each: float) -> int:
+    """How many workers fit on a node, each with its CPUs, or its GPUs or fraction of one."""
+    return int(there // each) if each >= 1 else there * int(1 / each + 1e-9)
 
 
 def _refuse_too_little_memory(column: Column, gib: float) -> None:
@@ -127,9 +134,9 @@ class NodePool:
         processes = 0
         for node in self.nodes:
             if node.node_id not in self.unfit:
-                by_cpus = node.cpus // resources.cpus_per_worker
+                by_cpus = _fitting(node.cpus, resources.cpus_per_worker)
                 gpus = resources.gpus_per_worker
-                processes += min(by_cpus, node.gpus // gpus) if gpus else by_cpus
+                processes += min(by_cpus, _fitting(node.gpus, gpus)) if gpus else by_cpus
         return processes // resources.workers
 
     def why(self) -> str:
@@ -137,38 +144,47 @@ class NodePool:
         return "; ".join(str(error) for error in self.unfit.values())
 
 
+def may_batch(problem: Problem, resources: Resources) -> bool:
+    """Whether trials of a problem may go in batches, where they are small enough."""
+    one_cpu = resources.device == "cpu" and resources.cpus_per_worker == 1
+    whole = one_cpu or resources.gpus_per_worker == 1
+    return problem.architecture in BATCHED and resources.workers == 1 and whole
+
+
 def batch_size(
     trial: Trial, resources: Resources, memory: int | None, batching: Batching | None = None
 ) -> int:
-    """How many trials of a column a batch holds at most; 0 for a trial that runs by itself.
+    """How many trials a batch holds at most; 0 for a trial that runs by itself.
 
-    Whether a trial is batched depends on the trial and its resources alone, so that its bits do not
-    depend on what else there is to run. How large the batch may be depends on the ``memory`` of a
-    process too (bytes; None for the default): what fits into it, but at least one trial; and on
-    the bound of ``batching``.
+    Whether a trial is batched depends on the trial, its resources and the bounds of ``batching``,
+    which a run directory keeps, so that its bits do not depend on what else there is to run. To
+    find these may take seconds: they are asked for where it depends on them only, and not for flows
+    on a CPU, which come first and would gain little. How large the batch may be depends on the
+    ``memory`` of a process too (bytes; None for the default): what fits into it, but at least one
+    trial; and on the most trials of ``batching``.
     """
-    occupied = (resources.workers, resources.cpus_per_worker, resources.gpus_per_worker)
-    if trial.kind != "gd" or occupied != (1, 1, 0):
+    batching = batching or Batching()
+    if not may_batch(trial.problem, resources):
         return 0
-    most, bound = _most_runs(trial.problem, memory), (batching or Batching()).most_trials
-    return most if bound is None else min(most, bound)
+    if trial.kind == "flow" and resources.device == "cpu":
+        return 0
+    if (bounds := batching.bounds.get(resources.device)) is None:
+        return 0
+    most = _most_trials(trial.problem, memory, bounds)
+    return most if batching.most_trials is None else min(most, batching.most_trials)
 
 
 @functools.cache
-def _most_runs(problem: Problem, memory: int | None) -> int:
-    if problem.architecture not in BATCHED:
-        return 0
+def _most_trials(problem: Problem, memory: int | None, bounds: BatchBounds) -> int:
     # torch is imported only where something is to be run.
     from jobs.curvature.memory import default_budget
     from jobs.datasets import DatasetError
-    from jobs.dynamics.batch import most_trials, pays
     from jobs.problem import parameter_count, working_memory
 
     try:
         parameters, needed = parameter_count(problem), working_memory(problem)
     except (DatasetError, SpecError):
         return 0  # the trial itself will say why
-    if not pays(parameters, problem.n_train, problem.dtype):
-        return 0
-    that_fit = (memory or default_budget("cpu")) // needed
-    return max(1, min(most_trials(parameters, problem.n_train, problem.dtype), that_fit))
+    most = bounds.most_trials(parameters, problem.n_train, problem.dtype)
+    that_fit = (memory or bounds.memory or default_budget("cpu")) // needed
+    return max(1, min(most, that_fit)) if most else 0

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import torch
 
-from jobs.records import Crossing, Point
-from jobs.trial import TrialResult
+from jobs.records import Crossing, Point, TrialResult
 from orchestrator.engine.work import (
     Assignment,
     NewPoints,

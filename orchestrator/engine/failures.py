@@ -80,6 +80,14 @@ def classify(error: BaseException) -> FailureClass:
     return "exception"
 
 
+def spoils_process(error: BaseException, device: str) -> bool:
+    """Whether nothing can be trusted in this process after an exception on a device.
+
+    After an illegal access every later call of CUDA fails; lack of memory spoils nothing.
+    """
+    return device != "cpu" and "CUDA error" in str(error) and classify(error) != "out_of_memory"
+
+
 def describe(error: BaseException) -> str:
     """The exception in one line, and its traceback below."""
     last = "".join(traceback.format_exception_only(error)).strip()

@@ -26,7 +26,9 @@ WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 LISTEN_SECONDS = 0.2
 """How soon the thread that takes a job's signals sees that the run is over."""
 
-Reason = Literal["signal", "time_limit", "node_lost", "unfit_nodes", "superseded", "idle", "halted"]
+Reason = Literal[
+    "signal", "time_limit", "node_lost", "unfit_nodes", "superseded", "idle", "budget", "halted"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

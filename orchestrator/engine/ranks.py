@@ -16,9 +16,9 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from jobs.ongoing import OngoingTrial
 from jobs.process_group import LOOPBACK, ProcessGroup, RankError, open_store
 from jobs.spec import Trial
-from jobs.trial import OngoingTrial
 from orchestrator.engine.failures import node_blamed
 from orchestrator.sweep import Resources
 from orchestrator.sweep.custom_networks import find_networks
@@ -142,7 +142,7 @@ class Rank:
         self, group: GroupAddress, rank: int, resources: Resources, memory: int | None
     ) -> None:
         """Become a rank of the process group that the leader's store stands for."""
-        self._device = "cuda" if resources.gpus_per_worker else "cpu"
+        self._device = resources.device
         self._threads, self._memory = resources.cpus_per_worker, memory
         self._patience = group.patience
         self._ranks = ProcessGroup(
@@ -195,7 +195,7 @@ def _start(rank: int, run: Path, resources: Resources, leader: Any) -> Any:
     strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
     return Rank.options(  # type: ignore[attr-defined]
         num_cpus=resources.cpus_per_worker,
-        num_gpus=resources.gpus_per_worker,
+        num_gpus=resources.gpus_per_worker or 0,
         scheduling_strategy=strategy,
     ).remote(run, leader)
 

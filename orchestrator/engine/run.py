@@ -11,8 +11,9 @@ from pathlib import Path
 
 from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
+from orchestrator.engine.calibration import RunBounds
 from orchestrator.engine.compaction import BackgroundCompaction
-from orchestrator.engine.data_digests import DataDigests, read_data_digests
+from orchestrator.engine.devices import with_devices
 from orchestrator.engine.executor import Executor, RunEnvironment, ray_executor
 from orchestrator.engine.interruption import Interruption, Overdue, Stop
 from orchestrator.engine.live_log import LiveLog
@@ -24,7 +25,7 @@ from orchestrator.ledger import HEARTBEAT_SECONDS, Leases, Ledger, torn_marks
 from orchestrator.ledger.gradient_seconds import keep_gradient_seconds, read_gradient_seconds
 from orchestrator.live import remove_left_behind
 from orchestrator.plan import Batching
-from orchestrator.store import Store, remove_orphaned_temporaries, set_aside
+from orchestrator.store import remove_orphaned_temporaries, set_aside
 from orchestrator.sweep import Column
 from orchestrator.sweep.labels import column_labels
 
@@ -33,6 +34,10 @@ WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
 
 WATCH_SECONDS = 1.0
 """Between checks of the clock and of other reasons to end the run."""
+
+CHECK_SECONDS = 10.0
+"""How long a run that has nothing left to do waits for the check of the tables that it need not
+read."""
 
 SHOW_SECONDS = 0.25
 """Between two snapshots for the observer: making one takes longer than a tiny trial."""
@@ -70,7 +75,6 @@ def execute(
     quiet: bool = True,
     environment: RunEnvironment | None = None,
     log: Sequence[Sink] = (),
-    read: Callable[[], DataDigests] | None = None,
     batching: Batching | None = None,
     executor: Executor = ray_executor,
 ) -> RunOutcome:
@@ -89,7 +93,6 @@ def execute(
         quiet: whether the messages of Ray and Tune are kept from the user.
         environment: the machines and the time of the run; this machine by default.
         log: where trials are logged while they run, besides the tables.
-        read: returns the data that earlier trials read; by default the tables are read.
         batching: how many trials are computed together; by default as many as pay. No number
             depends on it, up to rounding.
         executor: what carries out the works.
@@ -101,7 +104,7 @@ def execute(
     run = run.resolve()  # workers have working directories of their own
     remove_orphaned_temporaries(run)
     remove_left_behind(run)
-    set_damaged_aside(run, warn)
+    set_torn_marks_aside(run, warn)
     origin = Provenance.here(name)
     leases = Leases(run, environment.job)
     interruption = Interruption(
@@ -112,9 +115,15 @@ def execute(
         closing(BackgroundCompaction(run, columns)) as compaction,
         _watch(leases, environment, interruption, compaction),
     ):
-        ledger = Ledger(run)
-        state = ledger.read(columns).begun()
-        earlier = read_data_digests(run) if read is None else read()
+        bounds = RunBounds(run, warn)
+        ledger = Ledger(run, warn=warn)
+        state = ledger.read(with_devices(columns, environment.allocation, bounds)).begun()
+
+        def grown_with_devices() -> Sequence[Column] | None:
+            if (more := grown()) is None:
+                return None
+            return with_devices(more, environment.allocation, bounds)
+
         timed = timed_for(state, read_gradient_seconds(run), lambda: interruption.requested)
         keep_gradient_seconds(run, timed)
         queue = WorkQueue(
@@ -125,16 +134,17 @@ def execute(
             origin,
             interruption.stop_file,
             logged=bool(log),
-            data={data: reads[0] for data, reads in earlier.items()},
+            data={data: reads[0] for data, reads in ledger.data_digests.items()},
             gradient_seconds=timed,
-            batching=batching or Batching(),
+            batching=batching or Batching(bounds=bounds, expect=bounds.expect),
             warn=warn,
             may_begin=environment.may_begin,
-            grown=grown,
+            grown=grown_with_devices,
         )
         observe(queue.snapshot())
         try:
-            _Loop(queue, interruption, environment, observe).run(executor, log, quiet=quiet)
+            with _meanwhile(ledger.check_other_tables, warn):
+                _Loop(queue, interruption, environment, observe).run(executor, log, quiet=quiet)
         except Overdue:
             if interruption.lost is None:
                 warn("some trials did not stop in time; they resume from their last checkpoints")
@@ -160,10 +170,8 @@ def execute(
         )
 
 
-def set_damaged_aside(run: Path, warn: Callable[[str], None]) -> None:
-    """Set aside unreadable files of the tables and marks, each with a warning."""
-    for path, reason in Store(run).check_parts(set_damaged_aside=True):
-        warn(f"{path} is damaged ({reason}); it was set aside as .{path.name}.damaged")
+def set_torn_marks_aside(run: Path, warn: Callable[[str], None]) -> None:
+    """Set aside the marks that cannot be read, each with a warning."""
     for path in torn_marks(run):
         aside = set_aside(path, "it is cut")
         warn(f"{path} is damaged (it is cut); it was set aside as {aside.name}")
@@ -263,6 +271,23 @@ class _Loop:
             return True
         self.environment.stay()
         return False
+
+
+@contextmanager
+def _meanwhile(check: Callable[[], None], warn: Callable[[str], None]) -> Iterator[None]:
+    """Check something in a thread, which no trial waits for; give it a moment at the end."""
+
+    def checked() -> None:
+        try:
+            check()
+        except OSError as error:
+            warn(str(error))
+
+    thread = threading.Thread(target=checked, name="check", daemon=True)
+    with shielded():
+        thread.start()
+    yield
+    thread.join(CHECK_SECONDS)
 
 
 @contextmanager

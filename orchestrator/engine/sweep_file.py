@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.cluster import Allocation
 from orchestrator.engine.capacity import columns_that_fit
-from orchestrator.engine.data_digests import DataDigests, read_data_digests, refuse_mixed_data
+from orchestrator.ledger.data_digests import read_data_digests, refuse_mixed_data
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
 from orchestrator.store import Identity, create, identity, write_bytes_whole
 from orchestrator.store.files import file_errors
@@ -22,12 +22,11 @@ LOCK_SECONDS = 20.0
 """How long :func:`prepare` waits for another process that writes the sweep file."""
 
 
-def prepare(run: Path, sweep: Sweep, read: Callable[[], DataDigests] | None = None) -> Sweep:
+def prepare(run: Path, sweep: Sweep) -> Sweep:
     """Make the run directory ready for a sweep; returns the whole sweep of the directory.
 
     ``sweep.yaml`` keeps what earlier sweeps of the same name asked for and adds this one; networks
-    of the user's own are copied to ``models``. ``read`` returns the data that its trials read;
-    by default they are read from the tables.
+    of the user's own are copied to ``models``.
 
     Raises:
         SweepError: the directory cannot be one, belongs to a sweep of another name, the two do not
@@ -35,7 +34,7 @@ def prepare(run: Path, sweep: Sweep, read: Callable[[], DataDigests] | None = No
         StoreError: the directory cannot be written to.
     """
     _, whole = _extended(run, sweep)  # refused before anything is made
-    refuse_mixed_data(run, whole.columns, read_data_digests(run) if read is None else read())
+    refuse_mixed_data(run, whole.columns, read_data_digests(run))
     create(run)
     with _locked(run):
         old, whole = _extended(run, sweep)

@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from jobs.dynamics.schedule import PRODUCTS_PER_GRADIENT
 from orchestrator.plan import GradientKind, GradientSeconds, RunState, predict
 from orchestrator.plan.cost import prior_seconds_per_gradient, worth_timing
 from orchestrator.sweep import Column
 
 SECONDS, SECONDS_EACH = 20.0, 3.0
 """The most for all networks together, and for one of them after its first gradients."""
-
-PRODUCTS_PER_GRADIENT = 0.4
-"""Hessian-vector products of a GD trial, which measures the sharpness about every fifty steps."""
 
 
 def timed_for(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobs.records import Point
 from jobs.spec import Trial
-from orchestrator.engine.data_digests import DataDigest, DataKey
+from orchestrator.ledger.data_digests import DataDigest, DataKey
 from orchestrator.plan import NOTHING_SETTLED, FlowSummary, SettledTrials
 from orchestrator.sweep import AskedRate, Resources
 
@@ -89,7 +89,8 @@ def _git(*arguments: str) -> str | None:
 class Work:
     """Assignments that one Tune trial carries out: those of a batch together, others in turn.
 
-    The worker stops at the end of a step when ``stop_file`` appears, and reports every
+    The worker stops at the end of a step when ``stop_file`` appears; it does not end its work while
+    ``hold_file`` is there, though it has nothing left to do, for a while at most. It reports every
     ``report_seconds``, with recorded points if it is ``logged``. Each of its processes may use
     ``memory`` bytes; None leaves that to the trial. ``data`` is what earlier trials read. None of
     its processes runs on a node that is ``avoided``, by Ray's names.
@@ -100,6 +101,7 @@ class Work:
     resources: Resources
     provenance: Provenance
     stop_file: Path
+    hold_file: Path
     report_seconds: float
     memory: int | None
     logged: bool = False

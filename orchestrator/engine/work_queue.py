@@ -13,8 +13,7 @@ import numpy as np
 
 from jobs.spec import Trial
 from orchestrator.cluster import Node
-from orchestrator.engine.capacity import NodePool, UnfitNodeError, batch_size
-from orchestrator.engine.data_digests import DataDigest, DataKey
+from orchestrator.engine.capacity import NodePool, UnfitNodeError, batch_size, may_batch
 from orchestrator.engine.work import Assignment, Provenance, Report, TrialProgress, Work
 from orchestrator.first_line import first_line
 from orchestrator.ledger import (
@@ -24,6 +23,7 @@ from orchestrator.ledger import (
     read_marks,
     wait_for_death,
 )
+from orchestrator.ledger.data_digests import DataDigest, DataKey
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.plan import (
     Attempt,
@@ -101,6 +101,8 @@ class WorkQueue:
     nodes: NodePool = field(init=False, default_factory=NodePool)
     _progress: dict[str, TrialProgress] = field(init=False, default_factory=dict)
     _works: int = field(init=False, default=0)
+    _started: int = field(init=False, default=0)
+    _starting: set[str] = field(init=False, default_factory=set)
     _workers: int = field(init=False, default=0)
     _scarce_since: float | None = field(init=False, default=None)
     _sweep_read_at: float = field(init=False, default=-SWEEP_SECONDS)
@@ -162,7 +164,7 @@ class WorkQueue:
         if self.halted is not None or not self.may_begin():
             return None
         ready = self._ready()
-        if not ready and self._lease_more():
+        while self._wants_more(ready) and self._lease_more():
             ready = self._ready()
         if not ready or not (ready := self._placeable(ready)):
             return None
@@ -180,6 +182,7 @@ class WorkQueue:
             resources=resources,
             provenance=self.provenance,
             stop_file=self.stop_file,
+            hold_file=self._hold_file,
             report_seconds=max(1.0, self.slots / REPORTS_PER_SECOND),
             memory=memory,
             logged=self.logged,
@@ -188,6 +191,9 @@ class WorkQueue:
         )
         self._works += 1
         self._workers = min(max(self._workers, self._works), self.slots)
+        if self._started < self._works <= self.slots:
+            self._starting.add(str(work))
+            self._hold()
         self._scarce_since = None
         return work
 
@@ -204,6 +210,10 @@ class WorkQueue:
 
     def take_report(self, work: Work, report: Report) -> None:
         """Take in what a worker reports after a slice of work."""
+        if str(work) in self._starting:
+            self._starting.discard(str(work))
+            self._started = max(self._started, self._works - len(self._starting))
+            self._hold()
         self.halted = self.halted or report.halt
         for warning in report.warnings:
             self.warn(warning)
@@ -218,12 +228,26 @@ class WorkQueue:
     def take_end(self, work: Work, error: str | None) -> None:
         """Take in the end of a work; with an error, its process died without a last report."""
         self._works -= 1
+        self._starting.discard(str(work))
+        self._hold()
         if error is not None:
+            self._started = min(self._started, self._works)
             self._take_death(work, error)
         self._show_progress(work, ())
         for trial_id, column_id in work.columns.items():
             self.state = self.state.stopped(trial_id, column_id)
         self._release_complete()
+
+    @property
+    def _hold_file(self) -> Path:
+        return self.stop_file.with_name(self.stop_file.name.replace("stop", "hold", 1))
+
+    def _hold(self) -> None:
+        """Let no work end while a worker starts for another one, which would be dropped for it."""
+        if self._starting and self._works > len(self._starting):
+            self._hold_file.touch()
+        else:
+            self._hold_file.unlink(missing_ok=True)
 
     def _show_progress(self, work: Work, running: Sequence[TrialProgress]) -> None:
         new = {one.trial_id: one for one in running}
@@ -333,7 +357,8 @@ class WorkQueue:
         Predictions may be wrong: nothing waits longer for this than another worker takes to start.
         """
         timed = all(column.plan.flow is not None for column, _, _ in ready)
-        if not timed or sum(item[2] for item in ready) > START_SECONDS:
+        left = sum(item[2] for item in ready)
+        if not timed or left > START_SECONDS or left + sum(self._open().values()) > START_SECONDS:
             return self.slots
         now = time.monotonic()
         if self._scarce_since is None:
@@ -345,17 +370,19 @@ class WorkQueue:
     ) -> list[tuple[ColumnState, Trial]]:
         """The trials of the next work: the first that is ready, and what goes with it.
 
-        A flow is handed out alone, and so is a trial that failed or whose process died: the one
-        that kills its process is then identified, and the others continue.
+        A trial that failed or whose process died is handed out alone: the one that kills its
+        process is then identified, and the others continue.
         """
         first, trial, _ = ready[0]
-        if trial.kind == "flow" or self.state.suspect(trial.trial_id, first.column_id):
-            return [(first, trial)]
         resources = first.column.resources
+        if trial.kind == "flow" and may_batch(trial.problem, resources):
+            self.batching.expect(resources.device)  # GD follows
+        if self.state.suspect(trial.trial_id, first.column_id):
+            return [(first, trial)]
         alike = [
-            Ready((c, t), seconds, c.column_id, batch_size(t, resources, memory, self.batching))
+            Ready((c, t), seconds, t.batch_key, batch_size(t, resources, memory, self.batching))
             for c, t, seconds in ready
-            if t.kind == "gd"
+            if t.kind == trial.kind
             and c.column.resources == resources
             and not self.state.suspect(t.trial_id, c.column_id)
         ]
@@ -374,8 +401,22 @@ class WorkQueue:
         ]
         return sorted(ready, key=lambda item: (item[1].kind != "flow", -item[2], item[1].trial_id))
 
+    def _wants_more(self, ready: Sequence[Candidate]) -> bool:
+        """Whether nothing that is leased can start; or what is leased is timed, and so little that
+        the slots would wait for each other's works.
+        """
+        if not ready:
+            return True
+        enough = self.slots * self.batching.work_seconds
+        if sum(seconds for _, _, seconds in ready) >= enough:
+            return False
+        left = predict(self.state, gradient_seconds=self.gradient_seconds)
+        index = self.state.layout.index
+        mine = [index[name] for name in self.leases.columns if name in index]
+        return bool(left.timed[mine].all()) and float(left.seconds[mine].sum()) < enough
+
     def _lease_more(self) -> bool:
-        for column_id in self.leases.in_turn(self._open_columns()):
+        for column_id in self.leases.in_turn(list(self._open())):
             if not self.leases.acquire(column_id):
                 continue
             self.catch_up()
@@ -392,16 +433,17 @@ class WorkQueue:
             self._release_complete()
         return False
 
-    def _open_columns(self) -> list[str]:
-        """The columns that are not complete and not leased by this run, the longest first: a long
-        one that starts last keeps all other jobs waiting.
+    def _open(self) -> dict[str, float]:
+        """The columns that are not complete and not leased by this run, with the seconds that they
+        are predicted to take. The longest come first: one that starts last keeps all other jobs
+        waiting.
         """
         seconds = predict(self.state, gradient_seconds=self.gradient_seconds).seconds
         open_ones = np.flatnonzero(~self.state.complete)
         by_length = open_ones[np.argsort(-seconds[open_ones], kind="stable")]
         columns, leased = self.columns, self.leases.columns
-        names = (columns[i].column_id for i in by_length.tolist())
-        return [name for name in names if name not in leased]
+        named = {columns[i].column_id: float(seconds[i]) for i in by_length.tolist()}
+        return {name: left for name, left in named.items() if name not in leased}
 
     def _marks_of(self, column: ColumnState) -> list[Mark]:
         """The marks of a column, without reading those of other columns: there may be thousands.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from ray import tune
 
-from orchestrator.engine.attempt import AttemptInProgress, SingleTrial
-from orchestrator.engine.batch import BatchedTrials
+from orchestrator.engine.attempt import AttemptInProgress
 from orchestrator.engine.commit import PendingReport
+from orchestrator.engine.execution import Execution
 from orchestrator.engine.failures import full_storage
 from orchestrator.engine.ranks import OtherRanks
 from orchestrator.engine.work import Assignment, Work
@@ -21,23 +21,8 @@ from orchestrator.sweep.custom_networks import find_networks
 
 POLL_SECONDS = 0.2
 
-
-class Execution(Protocol):
-    """How some trials of a work are computed: :class:`SingleTrial` or :class:`BatchedTrials`."""
-
-    @property
-    def done(self) -> bool:
-        """Whether they have all ended."""
-
-    @property
-    def running(self) -> tuple[AttemptInProgress, ...]:
-        """Those that run."""
-
-    def advance(self, until: Callable[[], bool]) -> None:
-        """Continue, at most until ``until()`` is true; raises OSError on a full disk."""
-
-    def stop(self) -> None:
-        """Save what runs, and end its attempts as preempted."""
+HOLD_SECONDS = 20.0
+"""How long a worker that has nothing left to do waits for others to start."""
 
 
 class Worker(tune.Trainable):
@@ -57,7 +42,7 @@ class Worker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Compute for a while; ``done`` when the work is finished, interrupted, or cannot go on."""
         slice_end = time.monotonic() + self._work.report_seconds
-        stopping, halt = False, None
+        stopping, waits, halt = False, False, None
 
         def pause() -> bool:
             return time.monotonic() >= slice_end or self._stopping()
@@ -69,11 +54,13 @@ class Worker(tune.Trainable):
                 self._executions[0].stop()
             if stopping or not self._executions:
                 self._report.commit()
+            while (waits := self._waits_for_others()) and not pause():
+                time.sleep(POLL_SECONDS)
         except OSError as error:
             if not full_storage(error):
                 raise
             halt = str(error)
-        done = stopping or not self._executions or bool(halt)
+        done = stopping or bool(halt) or not (self._executions or waits)
         if done:
             self._live.clear()
         running = self._running()
@@ -92,18 +79,17 @@ class Worker(tune.Trainable):
         self._executions = deque(self._executions_of(work))
         self._last_poll = time.monotonic()
         self._stop_seen = False
+        self._idle_since: float | None = None
         open_log(work.run)
 
     def _executions_of(self, work: Work) -> Iterator[Execution]:
         batches: dict[str, list[Assignment]] = {}
         for assignment in work.assignments:
             if assignment.batch_size:
-                batches.setdefault(assignment.column_id, []).append(assignment)
-        for together in batches.values():
-            yield BatchedTrials(work, together, self._report)
-        for assignment in work.assignments:
-            if not assignment.batch_size:
-                yield SingleTrial(work, assignment, self._report, self._find_ranks)
+                batches.setdefault(assignment.trial.batch_key, []).append(assignment)
+        alone = [[assignment] for assignment in work.assignments if not assignment.batch_size]
+        for together in (*batches.values(), *alone):
+            yield Execution(work, together, self._report, self._find_ranks)
 
     def _find_ranks(self) -> OtherRanks | None:
         """The other ranks, which start with the first trial that needs them."""
@@ -119,6 +105,16 @@ class Worker(tune.Trainable):
             self._last_poll = now
             self._stop_seen = self._work.stop_file.exists()
         return self._stop_seen
+
+    def _waits_for_others(self) -> bool:
+        """Whether the work is over, and others start that would be dropped if it ended now: Tune
+        gives a work that waits for a new worker the first one that becomes free.
+        """
+        if self._executions or self._stopping():
+            return False
+        now = time.monotonic()
+        self._idle_since = self._idle_since or now
+        return now < self._idle_since + HOLD_SECONDS and self._work.hold_file.exists()
 
     def _advance(self, pause: Callable[[], bool]) -> None:
         execution = self._executions[0]

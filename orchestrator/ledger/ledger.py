@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestrator.ledger import data_digests
 from orchestrator.ledger.attempts import Row, close_marks
+from orchestrator.ledger.data_digests import DataDigests
 from orchestrator.ledger.marks import Mark, read_rearmed
 from orchestrator.ledger.settled_trials import COLUMNS, numbers_of, settled_trials_of
 from orchestrator.plan import (
@@ -27,7 +29,7 @@ from orchestrator.plan import (
     newest,
     with_work_of,
 )
-from orchestrator.store import Identity, News, Store
+from orchestrator.store import TABLES, Identity, News, Store
 from orchestrator.sweep import Column
 
 _ATTEMPT_COLUMNS = ("trial_id", "column_id", "attempt", "outcome", "failure_class")
@@ -49,12 +51,26 @@ class Listener(Protocol):
 class Ledger:
     """Reads what has come into the tables since it last read them.
 
-    A ``listener`` is given the attempts as they are read.
+    Args:
+        run: the run directory.
+        listener: is given the attempts as they are read.
+        warn: given by a run that works on the directory: damaged files are set aside, with a
+            warning each, and :attr:`data_digests` are read.
+
+    Attributes:
+        data_digests: which data the trials read.
     """
 
-    def __init__(self, run: Path, *, listener: Listener | None = None) -> None:
-        self.store = Store(run)
-        self._run, self._listener = run, listener
+    def __init__(
+        self,
+        run: Path,
+        *,
+        listener: Listener | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.store = Store(run, warn=warn)
+        self.data_digests: DataDigests = {}
+        self._run, self._listener, self._warn = run, listener, warn
         self._files: dict[str, dict[Path, Identity]] = {}
         self._settled = _Settled()
 
@@ -70,16 +86,27 @@ class Ledger:
         moved = self._taken(state, afresh=False)
         return with_work_of(self.read(state.columns), state) if moved is None else moved
 
+    def check_other_tables(self) -> None:
+        """Set the damaged files of the tables aside that :meth:`read` does not read.
+
+        Of a run that works; it may do this in a thread of its own.
+        """
+        unread = [table for table in TABLES if table not in ("attempts", "trials")]
+        Store(self._run, warn=self._warn).check_parts(unread)
+
     def _taken(self, state: RunState, *, afresh: bool) -> RunState | None:
         """The state with the news; None where what was read before counts no longer."""
         # A settled attempt is recorded after its rows are there: this order finds them.
         attempts = self._news("attempts", self._attempt_columns, self._split)
-        outcomes = self._news("trials", COLUMNS, settled_trials_of)
-        settled = newest(outcomes.parts)
+        more = data_digests.COLUMNS if self._warn else ()
+        outcomes = self._news("trials", tuple(dict.fromkeys((*COLUMNS, *more))), self._outcomes)
+        settled = newest([part for part, _ in outcomes.parts])
         if not afresh and (attempts.afresh or outcomes.afresh or state.contradicts(settled)):
             return None
         self._files = {"attempts": attempts.files, "trials": outcomes.files}
         self._settled.add(settled)
+        known = () if afresh else (self.data_digests,)
+        self.data_digests = data_digests.merged([*known, *(part for _, part in outcomes.parts)])
         state = state.settled(settled).rearmed(read_rearmed(self._run))
         if self._listener is not None and attempts.parts:
             rows = pa.concat_tables([part.rows for part in attempts.parts])
@@ -90,6 +117,10 @@ class Ledger:
         self, table: str, columns: Sequence[str], reduce: Callable[[pa.Table], Part]
     ) -> News[Part]:
         return self.store.news(table, columns, self._files.get(table, {}), reduce)
+
+    def _outcomes(self, rows: pa.Table) -> tuple[SettledTrials, DataDigests]:
+        read = data_digests.data_digests_of(rows) if self._warn else {}
+        return settled_trials_of(rows), read
 
     @property
     def _attempt_columns(self) -> Sequence[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from jobs.spec import Trial
 from orchestrator.ledger.attempts import Row
@@ -36,6 +37,45 @@ class ColumnStatus:
     last_result_s: float | None
 
 
+class ColumnStatuses(Sequence[ColumnStatus]):
+    """The columns of a run directory; each is worked out when it is asked for."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state, self._now = state, time.time()
+
+    def __len__(self) -> int:
+        return len(self._state.columns)
+
+    @overload
+    def __getitem__(self, at: int) -> ColumnStatus: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[ColumnStatus]: ...
+    def __getitem__(self, at: int | slice) -> ColumnStatus | list[ColumnStatus]:
+        if isinstance(at, slice):
+            return [self._status(i) for i in range(len(self))[at]]
+        return self._status(range(len(self))[at])
+
+    def blocked(self) -> Iterator[ColumnStatus]:
+        """Those of which trials are blocked."""
+        return map(self._status, self._state.blocked_places())
+
+    @functools.cached_property
+    def _labels(self) -> Mapping[str, str]:
+        return column_labels(self._state.columns)
+
+    def _status(self, i: int) -> ColumnStatus:
+        column, finished = self._state.column_at(i), int(self._state.finished[i])
+        counts = column.counts
+        return ColumnStatus(
+            column_id=column.column_id,
+            label=self._labels[column.column_id],
+            trials=counts,
+            blocked=column.blocked if counts.blocked else None,
+            last_result_s=max(self._now - finished / 1e6, 0.0) if finished else None,
+            **_holder(self._state.leases.get(i)),
+        )
+
+
 @dataclass(frozen=True)
 class RunStatus:
     """A run directory of a sweep.
@@ -46,7 +86,7 @@ class RunStatus:
     """
 
     sweep: str
-    columns: tuple[ColumnStatus, ...]
+    columns: ColumnStatuses
     trials: Counts
     remaining_s: float | None
     slurm_jobs: tuple[str, ...]
@@ -63,21 +103,9 @@ def read_status(run: Path) -> RunStatus:
     sweep, ledger = sweep_of(run), Ledger(run)
     leases = list(read_leases(run))
     state = with_work(ledger.read(sweep.columns), leases, marks_at_work(run, leases))
-    labels, now = column_labels(sweep.columns), time.time()
-    columns = [
-        ColumnStatus(
-            column_id=column.column_id,
-            label=labels[column.column_id],
-            trials=column.counts,
-            blocked=column.blocked,
-            last_result_s=max(now - finished / 1e6, 0.0) if finished else None,
-            **_holder(state.leases.get(i)),
-        )
-        for i, (column, finished) in enumerate(zip(state, state.finished.tolist(), strict=True))
-    ]
     return RunStatus(
         sweep=sweep.name,
-        columns=tuple(columns),
+        columns=ColumnStatuses(state),
         trials=state.total,
         remaining_s=seconds_to_go(state, steps_done(run, state), read_gradient_seconds(run)),
         slurm_jobs=tuple(sorted({c.slurm_job_id for c in leases if c.slurm_job_id})),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from jobs.batch_bounds import MEASURED_ONCE, BatchBounds
 
 T = TypeVar("T")
 
@@ -19,25 +21,27 @@ class Batching:
     Attributes:
         most_trials: the most trials in a batch; None for the number at which a batch is fastest.
         work_seconds: a work is filled until it is predicted to take this long. The default is long
-            beside what a Tune trial costs, and longer than a worker takes to start: Tune gives a
-            trial that waits for a new worker the first one that becomes free, and drops the new
-            one, so that shorter works would keep a single worker busy and all others from starting.
-            Rows are committed every second in any case.
+            beside what a Tune trial costs. Rows are committed every second in any case.
+        bounds: by kind of device (``cpu``, ``cuda``), up to which size problems go in batches; on a
+            kind that is not there, every trial goes by itself.
+        expect: called with a kind of device whose bounds will be asked for.
     """
 
     most_trials: int | None = None
     work_seconds: float = 5.0
+    bounds: Mapping[str, BatchBounds] = field(default_factory=lambda: {"cpu": MEASURED_ONCE})
+    expect: Callable[[str], None] = lambda kind: None
 
 
 @dataclass(frozen=True)
 class Ready(Generic[T]):
-    """A trial that may start: its predicted seconds, its column, and the most trials of this column
-    that its worker computes together with it (0 for a trial that runs by itself).
+    """A trial that may start: its predicted seconds, what trials of one batch have in common, and
+    the most of these that its worker computes together with it (0 for a trial that runs by itself).
     """
 
     item: T
     seconds: float
-    column_id: str
+    batch_key: str
     batch_size: int = 0
 
 
@@ -49,9 +53,9 @@ def first_work(
 ) -> list[T]:
     """The trials that a worker gets together, of those that are ready, the longest first.
 
-    The first of them always is one. Where it is computed in a batch, others of its column follow,
-    up to the batch size, but no more than a fair share (in seconds) of all that is ready for each
-    of the ``free`` slots; all slots where ``free`` is None. Tiny trials are joined by whatever else
+    The first of them always is one. Where it is computed in a batch, others of its key follow, up
+    to the batch size, but no more than a fair share (in seconds) of all that is ready for each of
+    the ``free`` slots; all slots where ``free`` is None. Tiny trials are joined by whatever else
     is ready, until the work takes ``work_seconds``.
     """
     first, total = ready[0], sum(one.seconds for one in ready)
@@ -76,4 +80,4 @@ def first_work(
 
 
 def _go_together(one: Ready[T], other: Ready[T]) -> bool:
-    return one.column_id == other.column_id and 0 not in (one.batch_size, other.batch_size)
+    return one.batch_key == other.batch_key and 0 not in (one.batch_size, other.batch_size)

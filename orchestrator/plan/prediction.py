@@ -24,6 +24,7 @@ NONE_DONE: Mapping[str, int] = MappingProxyType({})
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,9 @@ def predict(
     ``steps_done`` are those of running trials, by trial_id. A trial that took longer than predicted
     still counts a little.
 
+    A column whose flow has run is reckoned by its seconds per gradient, and by what settled GD
+    trials of such columns took in units of that: in a batch they take less.
+
     A column whose flow has not run is reckoned with the seconds that others turned out to take, in
     units of what was assumed of them: with the median over those of the same resources. Where there
     are none, with ``gradient_seconds``, which were timed.
@@ -68,9 +72,11 @@ def predict(
     guess = left & ~begun
     gradients = np.where(guess, layout.assumed_gradients, 0.0)
     seconds = gradients * layout.assumed_seconds
-    for i in np.flatnonzero(left & begun).tolist():
+    under_way = np.flatnonzero(left & begun)
+    for i in under_way.tolist():
         gradients[i] = _left(state, i, steps_done)
         seconds[i] = gradients[i] * state.plans[i].seconds_per_gradient
+    seconds[under_way] *= _pace(state, under_way)
     known = ~guess
     if guess.any():
         known |= _by_others(state, begun, guess, gradients, seconds, gradient_seconds)
@@ -100,6 +106,26 @@ def _left(state: RunState, i: int, steps_done: Mapping[str, int]) -> float:
         done = steps_done.get(plan.trials[place].trial_id, 0)
         total += max(whole - done, LEAST_LEFT * whole)
     return total
+
+
+def _pace(state: RunState, columns: Numbers) -> Floats:
+    """What the settled GD trials of columns took, in units of what their flow foretells; of one
+    that has none, as in others of the same resources, and 1 where there are none.
+    """
+    layout, pace = state.layout, np.full(len(columns), np.nan)
+    for place, i in enumerate(columns.tolist()):
+        first, plan = int(layout.first[i]), state.plans[i]
+        of_gd = slice(first + 1, first + len(plan.costs))
+        settled = state.states[of_gd] == State.SETTLED
+        if settled.any():
+            foretold = float(plan.costs[1:][settled].sum()) * plan.seconds_per_gradient
+            taken = float(state.seconds[of_gd][settled].sum())
+            pace[place] = taken / foretold if taken and foretold else np.nan
+    for kind in np.unique(layout.resources[columns]).tolist():
+        alike = layout.resources[columns] == kind
+        if (known := alike & ~np.isnan(pace)).any():
+            pace[alike & np.isnan(pace)] = np.median(pace[known])
+    return np.where(np.isnan(pace), 1.0, pace)
 
 
 def _by_others(

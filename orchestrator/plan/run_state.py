@@ -304,9 +304,14 @@ class RunState:
         for names in (*(plan.places for plan in self.plans), *self.history.attempts.values()):
             yield from (name for name in names if name.startswith(beginning))
 
+    def blocked_places(self) -> list[int]:
+        """The places in the sweep of the columns of which GD trials cannot be laid out."""
+        places: list[int] = np.flatnonzero(self.counts[:, State.BLOCKED]).tolist()
+        return places
+
     def blocked_columns(self) -> Iterator[ColumnState]:
         """The columns of which GD trials cannot be laid out."""
-        return map(self.column_at, np.flatnonzero(self.counts[:, State.BLOCKED]).tolist())
+        return map(self.column_at, self.blocked_places())
 
     def failures(self) -> Iterator[tuple[ColumnState, Trial]]:
         """The trials that failed and are not tried again."""

@@ -73,7 +73,7 @@ HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "linestyle": "none"}
 def excluded_name(exclusions: Iterable[str]) -> str:
     """The excluded trials in a legend, with the reasons that there are.
 
-    >>> excluded_name(["chaotic", "unconverged", "chaotic"])
+    >>> excluded_name(["chance_crossing", "unconverged"])
     'excluded (S not converged, chance crossing)'
     """
     there = set(exclusions)

@@ -24,6 +24,9 @@ from orchestrator.store.clock import AHEAD_SECONDS, difference, seconds_since_bo
 IDLE_SECONDS = 900.0
 """How long a job waits for columns that other jobs lease, before it gives its nodes back."""
 
+COUNT_SECONDS = (5.0, 600.0)
+"""Between two counts of what a budget has left: at least, and at most."""
+
 EARLY_SECONDS = 90.0
 """SLURM may send a signal up to a minute earlier than it was asked for."""
 
@@ -61,6 +64,7 @@ class Job:
         self._writing = threading.Lock()
         self._asked_again = False
         self._records_changed_at = 0
+        self._counts_at = 0.0
         self._record = StartRecord(
             job_id=self._id,
             restart=self._restart,
@@ -143,8 +147,8 @@ class Job:
             return ("settled" if outcome.settled else "failed"), "", True
         if stop.reason == "superseded":
             return "superseded", stop.detail, False
-        if stop.reason == "idle":
-            return "idle", stop.detail, True
+        if stop.reason == "idle" or stop.reason == "budget":
+            return stop.reason, stop.detail, True
         if stop.reason == "unfit_nodes":
             return "error", stop.detail, True  # SLURM would start it on the same nodes again
         try:
@@ -196,6 +200,22 @@ class Job:
         if self._may_be_superseded() and records.superseded(self._run, self._record):
             return Stop("superseded", f"job {self._id} has been started again meanwhile")
         self._ask_again()
+        return self._over_budget()
+
+    def _over_budget(self) -> Stop | None:
+        """Whether the run's jobs have used their budget. They are counted again when the half of
+        what is left can have been used: a thousand jobs would list them all the time.
+        """
+        budget, now = self._terms.budget, self._now()
+        if budget is None or now < self._counts_at:
+            return None
+        jobs = records.read_jobs(self._run)
+        left = budget.hours - budget.used(jobs, now)
+        if left <= 0:
+            spent = f"{budget.hours - left:.3g} of {budget.hours:g} {budget.unit}"
+            return Stop("budget", f"the run's budget is used: {spent}")
+        wait = 3600 * left / max(budget.rate(jobs), 1) / 2
+        self._counts_at = now + min(max(wait, COUNT_SECONDS[0]), COUNT_SECONDS[1])
         return None
 
     def _may_be_superseded(self) -> bool:

@@ -19,7 +19,7 @@ CLASSES: dict[End, FailureClass] = {
 """What a job's own word says of an attempt that was lost with it. Who was preempted, cancelled or
 interrupted has not failed."""
 
-IN_ORDER: frozenset[End] = frozenset({"settled", "failed", "superseded"})
+IN_ORDER: frozenset[End] = frozenset({"settled", "failed", "superseded", "budget"})
 CLOCKS_SECONDS = 60.0
 """By how much the clocks of two nodes may differ."""
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from orchestrator.cluster import Allocation
 from orchestrator.cluster.rendezvous import LONGEST_ROOT
+from orchestrator.slurm.budget import Budget
 from orchestrator.sweep import SweepError
 from orchestrator.sweep.errors import dotted, shown, wrong
 from orchestrator.sweep.yaml_text import read, read_file
@@ -120,6 +121,7 @@ class JobSettings:
         log: where trials are logged while they run, by name.
         key: tells the job that gets these settings from others of its number; None where it was not
             submitted by ``eos``.
+        budget: what the run's jobs may use; None for as much as they need.
     """
 
     root: Path | None = None
@@ -129,6 +131,7 @@ class JobSettings:
     max_preemptions: int = 1000
     log: tuple[str, ...] = ()
     key: str | None = None
+    budget: Budget | None = None
 
 
 def lead_seconds(stop_seconds: float, limit: float) -> float:

@@ -27,12 +27,12 @@ from orchestrator.sweep import SweepError
 
 End = Literal[
     "settled", "failed", "time_limit", "preempted", "node_failure", "cancelled", "interrupted",
-    "superseded", "idle", "error",
+    "superseded", "idle", "budget", "error",
 ]  # fmt: skip
 """How an start ended: with nothing left to do (``failed``: some trials failed), stopped by
 the job's time limit, by preemption, by the loss of one of its nodes, by its owner, by a signal
 of unknown origin, by a later start of the same job, because other jobs held all that was
-left, or by an error of ours."""
+left, because the run's budget was used, or by an error of ours."""
 
 SUFFIX = ".json"
 

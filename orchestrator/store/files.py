@@ -18,7 +18,7 @@ from orchestrator.store.schema import TABLES
 
 LEASES = "claims"
 """The folder of leases and marks in a run directory. It and the files of leases (``.claim``) keep
-their names of before: a run of an earlier version that is at work must see these leases, too."""
+their earlier names: a run of an earlier version that is at work must see these leases, too."""
 
 _FOLDERS = (*TABLES, LEASES, "checkpoints", "live", "logs")
 

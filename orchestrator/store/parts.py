@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,15 +56,31 @@ def read_part(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table
         VanishedError: it is gone.
     """
     with _open(path) as file:
-        there = _check_columns(file, schema)
-        if not columns:
-            return schema.empty_table().select([])
-        try:
-            found = file.read(
-                columns=[name for name in columns if name in there], use_threads=False
-            )
-        except (pa.ArrowException, OSError) as error:
-            raise _judged(path, error) from error
+        return _read(file, path, schema, columns)
+
+
+def read_checked(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """As :func:`read_part` of a part, all bytes of which are checked, whichever columns are read.
+
+    The checksum is in the footer. Where there is none, as in files by earlier versions, every
+    column is read, and its pages are checked.
+    """
+    source = _source(path)
+    with _opened(path, source) as file:
+        if _is_as_written(file, source):
+            return _read(file, path, schema, columns)
+        return _read(file, path, schema, schema.names).select(columns)
+
+
+def _read(file: pq.ParquetFile, path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    there = _check_columns(file, schema)
+    if not columns:
+        return schema.empty_table().select([])
+    try:
+        wanted = [name for name in columns if name in there]
+        found = file.read(columns=wanted, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _judged(path, error) from error
     return _completed(found, schema, columns)
 
 
@@ -110,24 +127,19 @@ def check_part(path: Path, schema: pa.Schema) -> None:
         UnreadableError: the file is damaged or has other columns than ``schema``.
         VanishedError: it is gone.
     """
-    if is_compacted(path):
-        read_part(path, schema, [])
-    elif not _is_as_written(path, schema):
-        read_part(path, schema, schema.names)
+    (read_part if is_compacted(path) else read_checked)(path, schema, [])
 
 
-def _is_as_written(path: Path, schema: pa.Schema) -> bool:
+def _is_as_written(file: pq.ParquetFile, source: pa.Buffer | Path) -> bool:
     """Whether the bytes of a small file are those that were written.
 
     False also where its footer does not tell, as of files by earlier versions.
     """
-    source = _source(path)
-    with _opened(path, source) as file:
-        _check_columns(file, schema)
-        told = re.fullmatch(rb"(\d+) (\d+)", (file.metadata.metadata or {}).get(PAGES, b""))
-    if told is None or isinstance(source, Path) or not int(told[1]):
+    told = re.fullmatch(rb"(\d+) (\d+)", (file.metadata.metadata or {}).get(PAGES, b""))
+    if told is None or isinstance(source, Path):
         return False
-    return zlib.crc32(memoryview(source)[: int(told[1])]) == int(told[2])
+    length, crc = map(int, told.groups())
+    return length > 0 and zlib.crc32(memoryview(source)[:length]) == crc
 
 
 def read_keys(path: Path, schema: pa.Schema) -> pa.Table:
@@ -229,11 +241,13 @@ def _source(path: Path) -> pa.Buffer | Path:
     file server; the path of a large one.
     """
     try:
-        if (reason := why_no_file(path)) is not None:
-            raise UnreadableError(reason)
-        is_small = path.stat().st_size <= SMALL_BYTES
-        return pa.py_buffer(path.read_bytes()) if is_small else path
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError(why_no_file(path))
+        return pa.py_buffer(path.read_bytes()) if status.st_size <= SMALL_BYTES else path
     except OSError as error:
+        if path.is_symlink() and (reason := why_no_file(path)) is not None:
+            raise UnreadableError(reason) from error
         raise _judged(path, error) from error
 
 
@@ -255,6 +269,19 @@ def _judged(path: Path, error: Exception) -> Exception:
 
 def _check_columns(file: pq.ParquetFile, schema: pa.Schema) -> frozenset[str]:
     """The names of a file's columns, which must be those of the table."""
+    known = _SEEN.get(id(schema))
+    if known is not None and known[0] is schema and known[1].equals(file.schema):
+        return known[2]
+    names = _checked_columns(file, schema)
+    _SEEN[id(schema)] = schema, file.schema, names
+    return names
+
+
+_SEEN: dict[int, tuple[pa.Schema, pq.ParquetSchema, frozenset[str]]] = {}
+"""For each table, the columns of the last file that were right: most files have the same."""
+
+
+def _checked_columns(file: pq.ParquetFile, schema: pa.Schema) -> frozenset[str]:
     found = file.schema_arrow.remove_metadata()
     names = frozenset(found.names)
     if found.equals(schema):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from orchestrator.store.parts import (
     check_part,
     is_compacted,
     keys_of,
+    read_checked,
     read_keys,
     read_part,
     read_pieces,
@@ -31,6 +32,8 @@ from orchestrator.store.selection import Listing, Selection, list_parts, newest_
 _LISTINGS = 50
 _BATCH_BYTES = 16 * 2**20
 _READERS = 4
+_TOGETHER = 32
+"""Files that a reader takes one after the other: handing over each would cost as much as some."""
 
 Result = TypeVar("Result")
 
@@ -53,14 +56,19 @@ class Store:
     Of a trial that was computed more than once, only the newest attempt's rows appear. A file that
     cannot be read is skipped, with a warning the first time, and reported in :attr:`unreadable`.
 
+    Args:
+        run: the run directory.
+        warn: given by who may change it: :meth:`news` and :meth:`check_parts` then check all bytes
+            of the parts, and damaged files are set aside, with a warning each.
+
     Raises:
         FileNotFoundError: there is no such directory.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, *, warn: Callable[[str], None] | None = None) -> None:
         if not run.is_dir():
             raise FileNotFoundError(f"run directory is {str(run)!r}; it must exist")
-        self.run = run
+        self.run, self._warn = run, warn
         self._unreadable: dict[Path, tuple[Identity | None, str]] = {}
 
     @property
@@ -171,11 +179,13 @@ class Store:
             lambda path: [reduce(rows) for rows in read_pieces(path, TABLES[name], columns)],
         )
         parts = [part for _, of_file in pieces for part in of_file]
+        read_new = read_part if self._warn is None else read_checked
         for batch in _batches([path for path in paths if not is_compacted(path)], files):
-            read = self._each(batch, lambda path: read_part(path, TABLES[name], columns))
+            read = self._each(batch, lambda path: read_new(path, TABLES[name], columns))
             if read:
                 parts.append(reduce(_newest(name, [rows for _, rows in read])))
-        return News(parts, files, afresh)
+        sound = {path: its for path, its in files.items() if not self._is_skipped(path, its)}
+        return News(parts, sound, afresh)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The rows of a table as dictionaries."""
@@ -191,19 +201,16 @@ class Store:
         """The files that were set aside: parts of tables, and checkpoints."""
         return sorted(self.run.glob(f"*/.*{DAMAGED}*"))
 
-    def check_parts(self, set_damaged_aside: bool) -> list[tuple[Path, str]]:
-        """Find the damaged files of all tables, and why each is; set them aside if asked to.
+    def check_parts(self, tables: Iterable[str] = TABLES) -> list[tuple[Path, str]]:
+        """Find the damaged files of tables, and why each is.
 
         All bytes of the parts are read, and the footers of compacted files.
         """
         found = []
-        with ThreadPoolExecutor(_READERS) as pool:
-            for table in TABLES:
-                for path, before, damage in pool.map(partial(_checked, table), self.parts(table)):
-                    if damage is None:
-                        continue
-                    if set_damaged_aside and identity(path) == before:
-                        set_aside(path, damage)
+        for table in tables:
+            for path, before, damage in _map(partial(_checked, table), self.parts(table)):
+                if damage is not None:
+                    self.skip(path, before, damage)
                     found.append((path, damage))
         return found
 
@@ -223,7 +230,7 @@ class Store:
 
         def try_one(path: Path) -> tuple[Path, Result] | None:
             before = identity(path)
-            if path in self._unreadable and self._unreadable[path][0] == before:
+            if self._is_skipped(path, before):
                 return None
             try:
                 return path, read(path)
@@ -231,13 +238,19 @@ class Store:
                 self.skip(path, before, str(damage))
                 return None
 
-        with ThreadPoolExecutor(_READERS) as pool:
-            return [found for found in pool.map(try_one, paths) if found is not None]
+        return [found for found in _map(try_one, paths) if found is not None]
 
     def skip(self, path: Path, its_identity: Identity | None, reason: str) -> None:
         """Report a file as unreadable and take no rows from it until another has its name."""
         self._unreadable[path] = (its_identity, reason)
-        left_out.say(path, reason, its_identity)
+        if self._warn is None:
+            left_out.say(path, reason, its_identity)
+        elif identity(path) == its_identity:
+            aside = set_aside(path, reason)
+            self._warn(f"{path} is damaged ({reason}); it was set aside as {aside.name}")
+
+    def _is_skipped(self, path: Path, its_identity: Identity | None) -> bool:
+        return path in self._unreadable and self._unreadable[path][0] == its_identity
 
     def fresh(self, read: Callable[[], Result]) -> Result:
         """Call ``read``, and again from a new listing while files vanish under it.
@@ -251,6 +264,14 @@ class Store:
             except VanishedError:
                 continue
         raise refusal(self.run, "read", OSError("its files vanish faster than they are read"))
+
+
+def _map(do: Callable[[Path], Result], paths: Sequence[Path]) -> Iterator[Result]:
+    """What ``do`` makes of each file, in their order, by several readers at once."""
+    shares = [paths[first : first + _TOGETHER] for first in range(0, len(paths), _TOGETHER)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        for results in pool.map(lambda share: list(map(do, share)), shares):
+            yield from results
 
 
 def _checked(table: str, path: Path) -> tuple[Path, Identity | None, str | None]:

@@ -98,7 +98,10 @@ PHASE: pa.Schema = pa.schema(
         *_columns(_FLAG, "u_shaped"),
         *_columns(_NUMBER, "u_depth u_spread u_eta"),
         *_columns(_TEXT, "undecided"),
-        *_columns(_COUNT, "n_gd n_diverged n_settled n_short n_chaotic n_unconverged n_unmeasured"),
+        *_columns(
+            _COUNT,
+            "n_gd n_diverged n_included n_short n_chance_crossing n_unconverged n_unmeasured",
+        ),
     ]
 )
 """One row per (column_id, epsilon), computed from the trials."""
@@ -152,7 +155,7 @@ TRENDS: pa.Schema = pa.schema(
     [
         *_columns(_TEXT, "field group_id parameterization"),
         *_columns(_NUMBER, "epsilon"),
-        *_columns(_COUNT, "n_values n_settled"),
+        *_columns(_COUNT, "n_values n_known"),
         *_columns(_NUMBER, "s_gf_ratio s_gf_change s_gf_slope s_gf_slope_low s_gf_slope_high"),
         *_columns(_TEXT, "verdict reason"),
     ]

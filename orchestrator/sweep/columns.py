@@ -188,6 +188,12 @@ def _column(problem: Problem, asked: list[tuple[int, Grid]], places: Sequence[st
             f"at most {problem.n_train}, the number of training samples, so that each worker "
             "has one",
         )
+    if first.resources.workers > 1 and 0 < (first.resources.gpus_per_worker or 0) < 1:
+        raise wrong(
+            f"{block}resources.gpus_per_worker",
+            first.resources.gpus_per_worker,
+            "0 or 1 where a trial has several workers: NCCL connects no two on one GPU",
+        )
     return Column(
         problem=problem,
         protocol=first.protocol,

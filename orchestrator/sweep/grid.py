@@ -36,17 +36,34 @@ PROTOCOL_FIELDS = {
 class Resources:
     """What one trial occupies while it runs: processes that share its samples, and what each needs.
 
+    Where ``gpus_per_worker`` is None, a run gives it a GPU where it has one and that pays; until
+    then, and elsewhere, that is none.
+
     Without ``memory_gib_per_worker``, a worker takes its share of the machine's memory. A running
     trial saves its checkpoint every ``checkpoint_seconds``: SIGKILL loses no more than that. A run
     merges the files of a table once ``compact_after`` new ones have come; never for None.
     """
 
     workers: int = 1
-    gpus_per_worker: int = 0
+    gpus_per_worker: float | None = None
     cpus_per_worker: int = 1
     memory_gib_per_worker: float | None = None
     checkpoint_seconds: float = 10.0
     compact_after: int | None = 1000
+
+    @property
+    def device(self) -> str:
+        """The kind of device on which trials are computed, as torch calls it."""
+        return "cuda" if self.gpus_per_worker else "cpu"
+
+    @property
+    def devices(self) -> float:
+        """How many CPU cores, or GPUs, a trial occupies."""
+        return self.workers * (self.gpus_per_worker or self.cpus_per_worker)
+
+
+HOURS = {"cpu": "CPU-core hours", "cuda": "GPU hours"}
+"""What is used up, by kind of device: time, times the cores or cards that are occupied."""
 
 
 @dataclass(frozen=True)

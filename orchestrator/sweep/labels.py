@@ -82,6 +82,8 @@ def shape(depth: int | None, width: int | None) -> str:
 
 def _differences(group: Sequence[Column]) -> list[list[str]]:
     """Of each column, the fields in which not all of the group agree."""
+    if len(group) == 1:
+        return [[]]
     fields = [{**vars(column.protocol), **vars(column.problem)} for column in group]
     differ = [name for name in fields[0] if any(one[name] != fields[0][name] for one in fields)]
     return [[_said(name, one[name]) for name in differ] for one in fields]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -98,11 +99,21 @@ class FlowKeys(Keys):
         return Protocol.flow_method if self.method == "default" else self.method
 
 
+def _whole(number: float | None) -> float | None:
+    """A whole number as such, so that it is written back as it was."""
+    return int(number) if number is not None and number.is_integer() else number
+
+
 class ResourcesKeys(Keys):
     """What one trial occupies while it runs."""
 
     workers: int = Field(default=1, ge=1, lt=TOO_LARGE, description="a whole number of at least 1")
-    gpus_per_worker: int = Field(default=0, ge=0, le=1, description="0 or 1")
+    gpus_per_worker: Annotated[float | None, AfterValidator(_whole)] = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="0, 1, a fraction of a GPU between them, or null for one where that pays",
+    )
     cpus_per_worker: int = Field(
         default=1, ge=1, lt=TOO_LARGE, description="a whole number of at least 1"
     )

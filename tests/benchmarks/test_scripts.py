@@ -100,6 +100,24 @@ SCRIPTS = {
         ],
         PEERS,
     ),
+    "columns.py": Script(
+        [
+            Table(
+                ["smallest"],
+                {
+                    "points": (50, 50),
+                    "GD trials": (2, 2),
+                    "gradients": COUNT,
+                    "products": COUNT,
+                    "loop s": SECONDS,
+                    "ours s": SECONDS,
+                    "loop ÷ ours": RATIO,
+                    "CPU s ÷ floor": (1, 1e6),
+                    "difference": (0, 1e-2),
+                },
+            )
+        ]
+    ),
     "diagonal.py": Script(
         [
             Table(
@@ -133,6 +151,11 @@ SCRIPTS = {
                 ["cnn"],
                 {"ms alone": MILLISECONDS, "ms as a rank": MILLISECONDS, "ratio": RATIO},
             ),
+            Table(
+                ["2 rates"] * 2,
+                {"gradients": COUNT, "ms a step of one": MILLISECONDS, "ms / floor": (1, 1e6)},
+            ),
+            Table(["cnn"] * 2, {"ms": MILLISECONDS, "ratio": RATIO, "difference": (0, 0)}),
             Table(["cnn"], {"set-up s": SECONDS, "ms": MILLISECONDS, "ratio": RATIO}),
         ]
     ),
@@ -162,7 +185,7 @@ SCRIPTS = {
             )
         ]
     ),
-    "packing.py": Script(
+    "batches.py": Script(
         [
             Table(["diagonal", "digits 50", "digits 50"], {**PER_STEP, "K = 2": MILLISECONDS}),
             Table(
@@ -170,7 +193,7 @@ SCRIPTS = {
                 {
                     "steps": (16, 1600),
                     "one by one": SECONDS,
-                    "as a pack": SECONDS,
+                    "as a batch": SECONDS,
                     "ratio": RATIO,
                     "equal": (16, 16),
                     "difference": (0, 1e-6),
@@ -186,6 +209,7 @@ SCRIPTS = {
             )
         ]
     ),
+    "paper_size.py": Script([Table(["digits, mse"], {"settled": (3, 3), "left": (0, 0)})]),
     "phases.py": Script(
         [
             Table(

@@ -11,7 +11,6 @@ from jobs import Problem, SpecError, models
 from jobs.curvature.hessian import Hessian
 from jobs.curvature.memory import Chunks
 from jobs.datasets import Shape
-from jobs.dynamics.batch import stacked_gradients
 from jobs.losses import LOSS_SUMS
 from jobs.models.layers import GroupNorm, LayerNorm
 from jobs.models.vit import Positions
@@ -366,7 +365,7 @@ def test_chunks_add_up_to_the_whole(architecture, shape, changes):
 def test_stacked_gradients_are_those_of_every_row(architecture, shape, changes):
     objective, theta = _objective(architecture, shape, changes, chunk_size=3)
     thetas = torch.stack([theta, 1.1 * theta])
-    losses, gradients = stacked_gradients(objective, thetas)
+    losses, gradients = objective.stacked_gradients(thetas)
     for row, point in enumerate(thetas):
         loss, gradient = objective.gradient(point)
         assert float(losses[row]) == pytest.approx(loss, rel=1e-11)

@@ -19,9 +19,9 @@ from torch import nn
 from jobs import OngoingTrial, Problem, SpecError, models
 from jobs.curvature.hessian import Hessian
 from jobs.datasets import Shape
-from jobs.dynamics.batch import BatchedDescent
 from jobs.losses import LOSS_SUMS
 from jobs.objective import Objective
+from jobs.ongoing import advance
 from jobs.parameterization import Scaling, initial_parameters, multipliers, scalings
 from jobs.parameters import Layout
 
@@ -194,12 +194,12 @@ def test_derivatives_are_those_in_the_trained_coordinates(architecture, paramete
 
 
 @SCALED
-def test_runs_of_a_pack_are_those_alone(trial, parameterization):
+def test_trials_of_a_batch_are_those_alone(trial, parameterization):
     scaling = {"width": 8, "base_width": 2, "parameterization": parameterization}
     specs = [trial(eta, max_steps=40, **scaling) for eta in (0.02, 0.05)]
-    packed = [OngoingTrial(spec, threads=1) for spec in specs]
-    BatchedDescent(packed).advance()
-    for run in packed:
+    together = [OngoingTrial(spec, threads=1) for spec in specs]
+    advance(together)
+    for run in together:
         alone = OngoingTrial(run.trial, threads=1)
         alone.advance()
         torch.testing.assert_close(run.at.theta, alone.at.theta, rtol=1e-10, atol=1e-13)

@@ -15,7 +15,7 @@ import pytest
 from orchestrator.sweep import load
 
 SMALL = """
-name: pack
+name: batch
 problem: {dataset: digits, n_train: 100, width: 8, depth: 1, activation: tanh, loss: mse}
 eta: {unit: absolute, values: [0.02, 0.03, 0.05, 0.08]}
 stop: {epsilon: 0.2, max_steps: 2000}
@@ -91,7 +91,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def test_a_trial_of_a_pack_that_cannot_start_fails_alone(make_run: Callable[..., Any]) -> None:
+def test_a_trial_of_a_batch_that_cannot_start_fails_alone(make_run: Callable[..., Any]) -> None:
     run = make_run(text=SMALL)
     (column,) = load(run.config).columns
     victim = column.gd(0.03).trial_id

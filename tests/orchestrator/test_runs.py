@@ -12,8 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from orchestrator.engine import data_digests
-from orchestrator.store import query
+from orchestrator.engine import sweep_file
 
 
 def test_a_run_settles_every_trial_and_the_tables_say_so(undisturbed: Any) -> None:
@@ -66,10 +65,13 @@ def test_running_again_computes_nothing(undisturbed: Any, second_run: Any) -> No
 def test_what_earlier_trials_read_is_asked_of_the_tables_once(
     make_run: Callable[..., Any], two_rates: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, asked = make_run(like=two_rates), []
-    monkeypatch.setattr(data_digests, "query", lambda *some: asked.append(some) or query(*some))
+    """Before a sweep is added; a run has it from the reading of its ledger."""
+    run, asked, read = make_run(like=two_rates), [], sweep_file.read_data_digests
+    monkeypatch.setattr(sweep_file, "read_data_digests", lambda p: asked.append(p) or read(p))
     run.run("eta.values=[0.5,1.0]", "stop.epsilon=0.2")
-    assert [path for path, _ in asked] == [run.path]
+    assert asked == [run.path]
+    run.eos("resume", str(run.path))
+    assert asked == [run.path]
 
 
 def test_every_reader_opens_the_tables_as_they_are(undisturbed: Any) -> None:

@@ -17,7 +17,7 @@ from loopback import Loopback
 from support.launching import PROFILE, Place
 from support.waiting import until_gone, wait_for
 
-from jobs.trial import OngoingTrial
+from jobs.ongoing import OngoingTrial
 from orchestrator.cluster.rendezvous import await_head
 from orchestrator.run_directory import sweep_of
 

@@ -16,7 +16,8 @@ from support.waiting import wait_for
 
 COMMAND = Path(__file__).parents[2] / "slurm" / "loopback"
 
-ENDLESS = "sleep 600 & wait"
+# A shell whose child is ended first goes on waiting, so that its trap is always run.
+ENDLESS = "while :; do sleep 600 & wait; done"
 
 
 @pytest.fixture(scope="session")

@@ -48,15 +48,15 @@ def curves(tables: Tables) -> dict[str, Any]:
     ``axes`` are the fields with several values; ``columns`` the columns, each with the number of
     its value on every axis, and those of the other parameterizations under which it is the same
     problem; ``markers`` say how trials of each exclusion are drawn; ``places`` have their flow and
-    what the analysis says of them; ``runs`` GD at a place, column by column; ``paths`` trials in
-    time.
+    what the analysis says of them; ``crossings`` GD at a place, column by column; ``paths`` trials
+    in time.
     """
     columns = tables.shown
     tables.read(columns)
     axes = _axes(columns)
     also = _other_parameterizations(columns, axes.get("parameterization", []))
     epsilons = sorted({row["epsilon"] for one in columns for row in tables.trials(one)})
-    places, runs = _places(tables, columns, epsilons)
+    places, crossings = _places(tables, columns, epsilons)
     return {
         "axes": [_shown(field, found) for field, found in axes.items()],
         "epsilons": {
@@ -77,7 +77,7 @@ def curves(tables: Tables) -> dict[str, Any]:
             for one in MARKERS.values()
         ],
         "places": places,
-        "runs": runs,
+        "crossings": crossings,
         "paths": paths(tables, columns),
     }
 
@@ -141,14 +141,14 @@ def _places(
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
     """All places, and GD at each in ascending η; ``marker`` is the number of what draws a trial."""
     places: list[dict[str, Any]] = []
-    runs: list[dict[str, Any]] = []
+    crossings: list[dict[str, Any]] = []
     markers = list(MARKERS)
     for number, column in enumerate(columns):
         rows = tables.trials(column)
         eta_c = {row["epsilon"]: row["eta_c"] for row in rows if row["eta_c"] is not None}
         for place in places_of(rows):
             phase = tables.phases.get((column["column_id"], place.epsilon), {})
-            runs += [
+            crossings += [
                 {
                     "place": len(places),
                     "eta": row["eta"],
@@ -166,7 +166,7 @@ def _places(
                     **{measure: place.level(measure) for measure in MEASURES},
                 }
             )
-    return _columnar(places), _columnar(runs)
+    return _columnar(places), _columnar(crossings)
 
 
 def _columnar(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -176,7 +176,7 @@ def _columnar(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def paths(tables: Tables, columns: Sequence[Column]) -> dict[str, Any]:
-    """The trials near η_c of each column, as ``runs``, with ``most``, the points that one may have.
+    """The ``trials`` near η_c of each column, and ``most``, the points that one may have.
 
     Which these are is said by :func:`orchestrator.report.figures.trajectories.chosen_trials`.
     Points are the lowest and the highest sharpness of every short stretch.
@@ -194,7 +194,7 @@ def paths(tables: Tables, columns: Sequence[Column]) -> dict[str, Any]:
             for number, row in some
             if row["trial_id"] in steps
         ]
-    return {"most": most, "runs": [path for path in found if path["time"]]}
+    return {"most": most, "trials": [path for path in found if path["time"]]}
 
 
 def _path(row: Row, steps: Trajectory, most: int) -> dict[str, Any]:

@@ -78,7 +78,7 @@ _RULES = {
     "n_short": "Stopped short of ε, at the largest number of steps.",
     "n_unmeasured": "The sharpness was not measured.",
     "n_unconverged": "The sharpness did not converge to the tolerance asked for.",
-    "n_chaotic": "Chance crossing: sharper than the edge 2/η by so much that gradient "
+    "n_chance_crossing": "Chance crossing: sharper than the edge 2/η by so much that gradient "
     f"descent leaves every minimum there, as with S·η/2 above {OFF_THE_EDGE:g}.",
 }
 """Why the analysis leaves a trial of GD out, by the column of ``phase`` that counts it."""
@@ -151,7 +151,7 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def opening(tables: Tables, decided: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The transition of the column that is known best, and the statements that matter most.
+    """The transition of the column that is measured best, and the statements that matter most.
 
     ``picture`` is a data URI, ``words`` its alternative text; None where no trial of GD settled.
     """
@@ -182,7 +182,7 @@ def most_telling(phases: Iterable[Mapping[str, Any]]) -> str | None:
         low, high = row["eta_c_fitted_low"], row["eta_c_fitted_high"]
         width = high / low if low and high else float("inf")
         known = sum(row[name] is not None for name in _TELLING) + (row["transition"] is True)
-        return -known, -row["n_settled"], width, row["column_id"]
+        return -known, -row["n_included"], width, row["column_id"]
 
     best = min((row for row in phases if row["n_gd"]), key=rank, default=None)
     return None if best is None else best["column_id"]

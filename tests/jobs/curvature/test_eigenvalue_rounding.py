@@ -9,7 +9,7 @@ import torch
 from support.spectra import EDGE, ends_of, rotated, rows_of
 
 from jobs.curvature.eigenvalues import extremal_eigenvalues, start_vector
-from jobs.curvature.krylov import Basis
+from jobs.curvature.krylov import Bases
 from jobs.spec import LEAST_RTOL
 
 
@@ -52,17 +52,17 @@ def test_no_ghost_copies_appear_however_long_the_process(monkeypatch):
     # last projected matrix would not have the spectrum of the operator.
     spectrum = np.concatenate([np.linspace(0, 1, 118), [1e3, 2e3]])
     seen = []
-    real = torch.linalg.eigh
+    real = np.linalg.eigh
 
     def spy(matrix):
         seen.append(matrix)
         return real(matrix)
 
-    monkeypatch.setattr(torch.linalg, "eigh", spy)
+    monkeypatch.setattr(np.linalg, "eigh", spy)
     found = ends_of(rotated(spectrum), 1e-300, max_products=1000, most_vectors=1000)
     assert found.products > 60
     assert not found.converged
-    values = np.linalg.eigvalsh(seen[-1])
+    values = np.linalg.eigvalsh(seen[-1][0])
     np.testing.assert_allclose(values[-2:], [1e3, 2e3], rtol=1e-12)
     assert values[-3] < 1 + 1e-9
 
@@ -91,13 +91,13 @@ def test_a_restarted_process_finds_the_same_with_few_more_products(most_vectors,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_basis_stays_orthonormal_over_200_products_and_restarts(dtype, monkeypatch):
     matrix, bases = rotated([*np.linspace(-10, 100, 600), 101.0, 101.1]).to(dtype), []
-    real = Basis.compress
+    real = Bases.compress
 
     def spy(basis, weights, values):
-        bases.append(basis.vectors[: basis.dimension].double())
+        bases.append(basis.vectors[0, : basis.dimension].double())
         real(basis, weights, values)
 
-    monkeypatch.setattr(Basis, "compress", spy)
+    monkeypatch.setattr(Bases, "compress", spy)
     start = start_vector(len(matrix), matrix)
     found = extremal_eigenvalues(rows_of(matrix), start, rtol=1e-300, max_products=200)
     assert found.products > 100

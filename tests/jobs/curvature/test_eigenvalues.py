@@ -5,12 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.spectra import EDGE, SPECTRA, TOLERANCES, ends_of, rotated, rows_of
 
-from jobs.curvature.eigenvalues import (
-    LEAST_PRODUCTS,
-    ExtremalEigenvalues,
-    extremal_eigenvalues,
-    start_vector,
-)
+from jobs.curvature.eigenvalues import extremal_eigenvalues, start_vector
+from jobs.curvature.ritz import LEAST_PRODUCTS, ExtremalEigenvalues
 
 
 @pytest.mark.parametrize(

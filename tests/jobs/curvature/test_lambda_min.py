@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from support.spectra import SPECTRA, TOLERANCES, ends_of, rotated
 
 from jobs import OngoingTrial, run_trial
-from jobs.curvature.eigenvalues import ExtremalEigenvalues
 from jobs.curvature.hessian import Hessian
+from jobs.curvature.ritz import ExtremalEigenvalues
 from jobs.curvature.sharpness import sharpness_at
 from jobs.spec import LEAST_RTOL
 
@@ -87,7 +87,7 @@ def _dense(trial):
     """All eigenvalues of the Hessian where a trial ends."""
     run = OngoingTrial(trial, threads=1)
     run.advance()
-    hessian = Hessian(run._train, run.at.theta)
+    hessian = Hessian(run.objective, run.at.theta)
     matrix = torch.stack(
         [hessian @ one for one in torch.eye(len(run.at.theta), dtype=run.at.theta.dtype)]
     )

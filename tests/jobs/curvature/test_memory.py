@@ -132,6 +132,46 @@ def test_the_footprint_of_few_samples_foretells_that_of_many():
     assert few.graph.per_sample > 16 * 16 * 16 * 4
 
 
+def test_on_a_gpu_the_allocator_is_asked_for_what_is_alive_and_for_the_peak(monkeypatch):
+    """With a gradient of 10 bytes a sample, a graph of 20 and a product of 30 beside it; the first
+    round leaves 1,000 bytes of a library's behind."""
+    alive, peak = [5_000], [0]
+
+    def allocate(size):
+        alive[0] += size
+        peak[0] = max(peak[0], alive[0])
+
+    def passing(size):
+        allocate(size)
+        alive[0] -= size
+
+    rounds = []
+
+    def gradient(samples):
+        if not rounds:
+            allocate(1_000)
+        rounds.append(samples)
+        passing(10 * samples)
+
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: alive[0])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peak[0])
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda: peak.__setitem__(0, alive[0])
+    )
+    found = memory.footprint(
+        (64, 192),
+        40,
+        gradient,
+        lambda samples: allocate(20 * samples) or samples,
+        lambda samples: passing(30 * samples),
+        on_gpu=True,
+    )
+    assert rounds == [192, 64, 192]
+    assert found.graph == Line(0, 20)
+    assert found.product == Line(0, 50)
+    assert found.gradient == Line(0, 20)  # at least as much a sample as the graph holds
+
+
 def test_the_graph_takes_what_was_measured():
     objective, theta = _objective(64)
     foretold = _measured().graph.at(64)
@@ -153,7 +193,7 @@ def _live_bytes():
 
 def _saved(hessian):
     """The tensors that the graph of the gradient holds, found by walking it."""
-    (graph,) = hessian._retained
+    (graph,) = hessian._part.__self__._retained
     todo, seen = [t.grad_fn for t in graph.tensors if t.grad_fn is not None], set()
     while todo:
         node = todo.pop()
@@ -165,6 +205,7 @@ def _saved(hessian):
                 value = getattr(node, name)
                 if isinstance(value, torch.Tensor):
                     yield value
+        yield from getattr(node, "saved_tensors", ())  # of operations written in Python
         todo += [following for following, _ in node.next_functions]
 
 

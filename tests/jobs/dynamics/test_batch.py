@@ -1,6 +1,5 @@
-"""Trials of a batch beside the same trials alone: the same steps, rows equal within rounding."""
+"""Trials that go on together beside the same trials alone: no bit of what they find is another."""
 
-import dataclasses
 import math
 
 import pytest
@@ -8,14 +7,8 @@ import torch
 
 from jobs import OngoingTrial
 from jobs.curvature.memory import Chunks
-from jobs.dynamics.batch import (
-    MOST_BYTES,
-    TINY_BYTES,
-    BatchedDescent,
-    most_trials,
-    pays,
-    stacked_gradients,
-)
+from jobs.objective import Objective
+from jobs.ongoing import advance
 from jobs.problem import parameter_count, pose, working_memory
 from jobs.process_group import Alone
 from jobs.spec import FURTHER_MEASURES
@@ -44,28 +37,10 @@ def _runs(trial, rates=RATES, **changes):
     return [OngoingTrial(trial(rate, **{**COLUMN, **changes}), threads=1) for rate in rates]
 
 
-def _same(record, other, rel):
-    for field in dataclasses.fields(record):
-        mine, its = getattr(record, field.name), getattr(other, field.name)
-        if isinstance(mine, float) and isinstance(its, float):
-            # A residual is what is left of two numbers of the size of the sharpness, 1 in its unit.
-            # That of λ_min is in units of λ_min, which may be a hundred times smaller.
-            least = 100 * rel if "residual" in field.name else 1e-13
-            assert mine == pytest.approx(its, rel=rel, abs=least), field.name
-        elif field.name == "measures":
-            for one, another in zip(mine, its, strict=True):
-                _same(one, another, rel)
-        else:
-            assert mine == its, field.name
-
-
-def _same_results(runs, alone, rel=1e-9):
-    """Every field: numbers within rounding; steps, statuses, counts, and what is None exactly."""
+def _same_results(runs, alone):
+    """Every number has the same bits."""
     for run in runs:
-        mine, its = run.result(), alone(run.trial)
-        for name in ("crossings", "trajectory"):
-            for record, other in zip(getattr(mine, name), getattr(its, name), strict=True):
-                _same(record, other, rel)
+        assert run.result() == alone(run.trial)
 
 
 @pytest.mark.parametrize(
@@ -82,16 +57,45 @@ def test_the_rows_of_a_batch_are_those_of_its_trials_alone(trial, alone, changes
     runs = _runs(trial, **changes)
     for run in runs:
         run.stepper.block = block
-    pack = BatchedDescent(runs)
-    assert sorted(map(id, pack.advance())) == sorted(map(id, runs))
-    assert pack.running == ()
+    advance(runs)
     _same_results(runs, alone)
+
+
+def test_seeds_and_initial_scales_go_in_one_batch(trial, alone):
+    runs = [
+        run
+        for changes in ({}, {"seed": 1}, {"seed": 2, "init_scale": 0.5})
+        for run in _runs(trial, rates=(0.1, 0.31), **changes)
+    ]
+    assert len({run.trial.column_id for run in runs}) == 3
+    advance(runs)
+    _same_results(runs, alone)
+    assert len({run.result().init_hash for run in runs}) == 3
+
+
+@pytest.mark.parametrize("method", ["rkc2", "rk4"])
+def test_flows_go_together_too(trial, alone, method, monkeypatch):
+    runs = [
+        OngoingTrial(trial(None, **{**COLUMN, "seed": seed, "flow_method": method}), threads=1)
+        for seed in (0, 1, 2)
+    ]
+    calls, stacked = [], Objective.stacked_gradients
+
+    def counted(objective, thetas):
+        calls.append(len(thetas))
+        return stacked(objective, thetas)
+
+    monkeypatch.setattr(Objective, "stacked_gradients", counted)
+    advance(runs)
+    monkeypatch.undo()
+    _same_results(runs, alone)
+    assert sum(calls) > 1.5 * len(calls)  # whatever the number of their stages
 
 
 def test_further_measures_of_a_batch_are_those_of_its_trials_alone(trial, alone):
     asked = {"also": FURTHER_MEASURES, "eigenvalues": 2, "midpoint": True, "probes": 3}
     runs = _runs(trial, rates=(0.5, 0.05, 0.31), **asked)
-    BatchedDescent(runs).advance()
+    advance(runs)
     _same_results(runs, alone)
     assert any(len(row.measures) > 2 * 20 for run in runs for row in run.result().crossings)
 
@@ -109,26 +113,19 @@ def test_the_learning_rates_of_these_tests_are_of_every_kind(trial, alone):
     assert {result.crossings[-1].status for result in beyond} == {"reached", "diverged"}
 
 
-def test_float32_runs_take_the_same_steps(trial, alone):
+def test_float32_runs_have_the_same_bits_too(trial, alone):
     runs = _runs(trial, rates=(0.02, 0.05, 0.1), dtype="float32")
-    BatchedDescent(runs).advance()
-    for run in runs:
-        for row, its in zip(run.result().crossings, alone(run.trial).crossings, strict=True):
-            assert (row.status, row.steps) == (its.status, its.steps)
-            assert row.sharpness == pytest.approx(its.sharpness, rel=1e-3)
-            assert row.distance_from_init == pytest.approx(its.distance_from_init, rel=1e-4)
+    advance(runs)
+    _same_results(runs, alone)
 
 
 def test_runs_leave_one_after_the_other(trial):
     runs = _runs(trial)
-    pack, left, sizes = BatchedDescent(runs), [], []
-    while pack.running:
-        here = len(pack.running)
-        sizes.append(here)
-        ended = pack.advance(lambda here=here: len(pack.running) < here)
-        assert all(run.finished for run in ended)
-        assert not any(run.finished for run in ended if run in pack.running)
-        left += ended
+    left, sizes = [], []
+    while running := [run for run in runs if not run.finished]:
+        sizes.append(len(running))
+        advance(runs, lambda running=running: any(run.finished for run in running))
+        left += [run for run in running if run.finished]
     assert sorted(map(id, left)) == sorted(map(id, runs))
     assert len(sizes) >= 4
     assert sizes == sorted(set(sizes), reverse=True)
@@ -138,27 +135,27 @@ def test_runs_leave_one_after_the_other(trial):
 
 def test_bits_depend_neither_on_companions_nor_on_interruptions(trial, tmp_path):
     together = _runs(trial)
-    BatchedDescent(together).advance()
+    advance(together)
     results = {run.trial: run.result() for run in together}
     interrupted = _runs(trial)
-    BatchedDescent(interrupted).advance(lambda: interrupted[1].step >= 30)
+    advance(interrupted, lambda: interrupted[1].step >= 30)
     restored = _restored(trial, interrupted, tmp_path)
-    BatchedDescent(restored).advance()
+    advance(restored)
     (single,) = _runs(trial, RATES[:1])
-    BatchedDescent([single]).advance()
+    advance([single])
     for run in (*restored, single):
         assert run.result() == results[run.trial]
 
 
 def test_a_batch_can_be_filled_up_as_trials_leave(trial):
     together, runs = _runs(trial), _runs(trial)
-    BatchedDescent(together).advance()
+    advance(together)
     waiting, going = runs[3:], runs[:3]
     while going:
-        pack, full = BatchedDescent(going), len(going)
-        pack.advance(lambda pack=pack, full=full: len(pack.running) < full)
-        free = 3 - len(pack.running)
-        going, waiting = [*pack.running, *waiting[:free]], waiting[free:]
+        advance(going, lambda going=going: any(run.finished for run in going))
+        going = [run for run in going if not run.finished]
+        free = 3 - len(going)
+        going, waiting = [*going, *waiting[:free]], waiting[free:]
     assert [run.result() for run in runs] == [run.result() for run in together]
 
 
@@ -174,10 +171,8 @@ def _restored(trial, runs, folder):
 @pytest.mark.parametrize("stop", [0, 1, 45])
 def test_an_interrupted_batch_goes_on_as_single_trials(trial, alone, tmp_path, stop):
     runs = _runs(trial)
-    pack = BatchedDescent(runs)
-    ended = pack.advance(lambda: max(run.step for run in runs) >= stop)
-    assert not any(run.finished for run in pack.running)
-    assert len(ended) + len(pack.running) == len(runs)
+    advance(runs, lambda: max(run.step for run in runs) >= stop)
+    assert not all(run.finished for run in runs)
     for run in _restored(trial, runs, tmp_path):
         run.advance()
         _same_results([run], alone)
@@ -190,13 +185,13 @@ def test_runs_at_different_steps_go_on_together(trial, alone, tmp_path):
     assert len({run.step for run in runs}) == len(runs)
     assert runs[-1].finished
     restored = _restored(trial, runs, tmp_path)
-    assert len(BatchedDescent(restored).advance()) == len(runs)
+    advance(restored)
     _same_results(restored, alone)
 
 
 def test_a_run_that_leaves_keeps_no_memory_of_the_others(trial):
     runs = _runs(trial)
-    BatchedDescent(runs).advance()
+    advance(runs)
     for run in runs:
         for vector in (run.at.theta, run.at.previous, run.at.gradient):
             assert vector.untyped_storage().nbytes() == vector.numel() * vector.element_size()
@@ -208,7 +203,7 @@ def test_stacked_gradients_are_the_gradients_of_every_row(random_objective, loss
     objective, theta = random_objective(loss=loss, depth=2, chunk_size=chunk_size)
     thetas = torch.stack([theta, 2 * theta, theta - 1])
     before = objective.gradients
-    losses, gradients = stacked_gradients(objective, thetas)
+    losses, gradients = objective.stacked_gradients(thetas)
     assert objective.gradients == before
     objective.chunks = Chunks(objective.samples, 1)
     for row, point in enumerate(thetas):
@@ -221,9 +216,9 @@ def test_stacked_gradients_are_the_gradients_of_every_row(random_objective, loss
 def test_a_row_that_is_not_finite_leaves_the_others_unchanged(random_objective, value):
     objective, theta = random_objective()
     thetas = torch.stack([theta, 2 * theta, theta - 1])
-    losses, gradients = stacked_gradients(objective, thetas)
+    losses, gradients = objective.stacked_gradients(thetas)
     thetas[1] = value
-    spoilt_losses, spoilt = stacked_gradients(objective, thetas)
+    spoilt_losses, spoilt = objective.stacked_gradients(thetas)
     assert not spoilt_losses[1] < 1e200
     for row in (0, 2):
         assert spoilt_losses[row] == losses[row]
@@ -237,36 +232,22 @@ def test_what_cannot_go_together_is_refused(trial):
             self.size, self.rank = 2, 0
 
     gd, other = OngoingTrial(trial(0.1), threads=1), OngoingTrial(trial(0.2), threads=1)
-    with pytest.raises(ValueError, match="needs at least one"):
-        BatchedDescent([])
+    with pytest.raises(ValueError, match="there must be at least one"):
+        advance([])
     flow = trial(None)
-    with pytest.raises(ValueError, match=f"{flow.trial_id} is a flow"):
-        BatchedDescent([gd, OngoingTrial(flow, threads=1)])
+    with pytest.raises(ValueError, match=f"{flow.trial_id} are of different kinds"):
+        advance([gd, OngoingTrial(flow, threads=1)])
     for changes in ({"width": 9}, {"max_steps": 7}):
         stranger = OngoingTrial(trial(0.2, **changes), threads=1)
-        with pytest.raises(ValueError, match="different columns"):
-            BatchedDescent([gd, other, stranger])
+        with pytest.raises(ValueError, match="different kinds, problems or protocols"):
+            advance([gd, other, stranger])
     with pytest.raises(ValueError, match="is there twice"):
-        BatchedDescent([gd, other, gd])
+        advance([gd, other, gd])
     with pytest.raises(ValueError, match="shared by 2 ranks"):
-        BatchedDescent([gd, OngoingTrial(trial(0.2), threads=1, ranks=Two())])
+        advance([gd, OngoingTrial(trial(0.2), threads=1, ranks=Two())])
     with pytest.raises(ValueError, match="1 and 2 threads"):
-        BatchedDescent([gd, OngoingTrial(trial(0.2), threads=2)])
+        advance([gd, OngoingTrial(trial(0.2), threads=2)])
     assert math.isnan(gd.at.loss)
-
-
-def test_a_batch_pays_for_small_problems():
-    assert pays(parameters=610, samples=50, dtype="float64")
-    assert not pays(parameters=656_810, samples=5000, dtype="float32")
-    for dtype, width in (("float32", 4), ("float64", 8)):
-        assert pays(parameters=1, samples=MOST_BYTES // width, dtype=dtype)
-        assert not pays(parameters=1, samples=MOST_BYTES // width + 1, dtype=dtype)
-
-
-def test_only_the_smallest_problems_go_in_batches_of_more_than_16():
-    for dtype, width in (("float32", 4), ("float64", 8)):
-        assert most_trials(parameters=1, samples=TINY_BYTES // width, dtype=dtype) == 64
-        assert most_trials(parameters=1, samples=TINY_BYTES // width + 1, dtype=dtype) == 16
 
 
 @pytest.mark.parametrize("changes", [{}, {"depth": 0}, {"width": 30, "depth": 3}])

@@ -49,7 +49,7 @@ def test_a_gd_step_takes_one_gradient_and_eta_of_time(linear_model):
         moved = method.move(at, NO_BOUNDS)
         assert moved.is_evaluated
         assert (moved.step, moved.time) == (step, 0.01 * step)
-        assert moved.previous is at.theta
+        assert torch.equal(moved.previous, at.theta)
         at = moved
     assert linear_model.objective.gradients == before + 6  # that of the last point is at hand
 

@@ -10,7 +10,13 @@ from safetensors.torch import load_file
 from jobs import OngoingTrial, run_trial
 from jobs.curvature.sharpness import sharpness_at
 from jobs.dynamics.flows import METHODS, RungeKutta4
-from jobs.dynamics.integrator import CROSSING_RTOL, LARGEST_STEP, _within
+from jobs.dynamics.integrator import (
+    CROSSING_RTOL,
+    LARGEST_STEP,
+    _within,
+    answered,
+    runge_kutta_4,
+)
 from jobs.dynamics.iterate import Bounds, Iterate
 from jobs.spec import FLOW_METHODS
 
@@ -241,7 +247,7 @@ def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, 
     run, met = OngoingTrial(spec, threads=1), 0
     for step in (0, 1, 3, 8, 14, 20):
         run.advance(lambda step=step: run.step >= step)
-        state, objective = run.stepper.state(), run._train
+        state, objective = run.stepper.state(), run.objective
         start = run.at.evaluated(objective)
         measured = sharpness_at(objective, start.theta, rtol=1e-3).sharpness
 
@@ -268,9 +274,8 @@ def test_a_step_ends_where_the_loss_has_just_reached_the_threshold(trial, name, 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8, 0.97])
 def test_within_a_step_theta_is_as_accurate_as_at_its_end(linear_model, share):
     theta, h = _random_theta(650), 1 / linear_model.sharpness
-    method = RungeKutta4(linear_model.objective)
     at = Iterate(theta).evaluated(linear_model.objective)
-    end, _ = method._runge_kutta_4(at, h)
+    ((end, _),) = answered([(linear_model.objective, runge_kutta_4(at, h))])
     point = _within(at, end, share)
     exact = linear_model.decayed(theta, torch.exp(-share * h * linear_model.eigenvalues))
     # RK4 leaves z⁵/120 of a mode, and so do its ends to the cubic between them, which adds z⁴/384.
@@ -282,7 +287,7 @@ def test_within_a_step_theta_is_as_accurate_as_at_its_end(linear_model, share):
 def test_a_crossing_takes_a_few_gradients(trial, name):
     run = OngoingTrial(trial(None, flow_method=name, epsilons=(1e-9,), depth=2), threads=1)
     run.advance(lambda: run.step >= 3)
-    objective = run._train
+    objective = run.objective
     start = run.at.evaluated(objective)
 
     def gradients_until(threshold):

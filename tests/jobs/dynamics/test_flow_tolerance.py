@@ -63,7 +63,7 @@ def test_the_default_flow_keeps_what_it_promises(trial, activation, loss, epsilo
     for every in (None, 1000):  # S at every step, and only where the flow itself needs it
         spec = trial(None, n_train=100, width=16, trajectory_every=every, **changes)
         run = OngoingTrial(spec, threads=1)
-        expected = expected or _tightly(run._train, run.at.theta, epsilons)
+        expected = expected or _tightly(run.objective, run.at.theta, epsilons)
         run.advance()
         for row, truth in zip(run.result().crossings, expected, strict=True):
             assert row.epsilon * (1 - 1e-4) * (1 - 1e-9) <= row.train_loss <= row.epsilon

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from jobs import OngoingTrial, checkpoint, run_trial
 from jobs.curvature.sharpness import SharpnessMeter, sharpness_at
+from jobs.dynamics import flows
 from jobs.dynamics.flows import (
     ADVANCE,
     DAMPING,
@@ -19,10 +20,10 @@ from jobs.dynamics.flows import (
     REACH,
     RK4_LONGEST,
     TOLERANCE,
-    RungeKutta4,
     RungeKuttaChebyshev2,
     coefficients,
 )
+from jobs.dynamics.integrator import answered, runge_kutta_4
 from jobs.dynamics.iterate import Bounds, Iterate
 
 STAGES = range(2, MOST_STAGES + 1)
@@ -106,7 +107,7 @@ def test_a_step_takes_the_fewest_stages_that_are_stable_and_a_gradient_for_each(
         assert _reach(stages) >= RADIUS_MARGIN * product * (1 - 1e-12)
         assert stages == 2 or _reach(stages - 1) < RADIUS_MARGIN * product
         before = objective.gradients
-        method._chebyshev(at, h, stages)
+        answered([(objective, flows._chebyshev(at, h, stages))])
         assert objective.gradients == before + stages
     assert method._stages(1e9) == MOST_STAGES
 
@@ -130,8 +131,9 @@ def _random_theta(size, seed=0):
 def _fixed(objective, theta, time, steps, stages):
     """Steps of one length, each of as many stages."""
     for _ in range(steps):
-        method, at = RungeKuttaChebyshev2(objective), Iterate(theta).evaluated(objective)
-        theta = method._chebyshev(at, time / steps, stages).theta
+        at = Iterate(theta).evaluated(objective)
+        (end,) = answered([(objective, flows._chebyshev(at, time / steps, stages))])
+        theta = end.theta
     return theta
 
 
@@ -155,10 +157,11 @@ def test_on_the_linear_model_it_is_of_second_order(linear_model, stages):
 def test_on_a_tanh_network_it_is_of_second_order(random_objective, stages):
     objective, theta = random_objective(activation="tanh", depth=2)
     time = 4 / sharpness_at(objective, theta, rtol=1e-6).sharpness
-    exact, method = theta.clone(), RungeKutta4(objective)
+    exact = theta.clone()
     for _ in range(200):  # an error of (1/50)⁴ /120 or so
         at = Iterate(exact).evaluated(objective)
-        exact = method._runge_kutta_4(at, time / 200)[0].theta
+        ((end, _),) = answered([(objective, runge_kutta_4(at, time / 200))])
+        exact = end.theta
     _is_of_second_order(objective, theta, time, exact, stages)
 
 
@@ -257,8 +260,8 @@ SAMPLES = {"n_train": 200, "width": 16, "depth": 2}
 def test_the_sharpness_of_the_flow_is_within_half_a_per_cent(trial, activation, loss, epsilons):
     changes = {"activation": activation, "loss": loss, "epsilons": epsilons, **SAMPLES}
     run = OngoingTrial(trial(None, **changes), threads=1)
-    expected = _finely(run._train, run.at.theta, epsilons)
-    run._train.gradients = run._train.hvps = 0
+    expected = _finely(run.objective, run.at.theta, epsilons)
+    run.objective.gradients = run.objective.hvps = 0
     run.advance()
     rk4 = run_trial(trial(None, flow_method="rk4", **changes), threads=1).crossings
     # A kink that is passed a little earlier or later moves S by a jump, and then all that follows:
@@ -276,7 +279,7 @@ def test_the_sharpness_of_the_flow_is_within_half_a_per_cent(trial, activation, 
 def test_a_maximum_of_s_before_the_threshold_is_found(trial):
     changes = {"loss": "ce", "epsilons": (0.02,), "n_train": 100, "width": 16, "depth": 2}
     run = OngoingTrial(trial(None, **changes), threads=1)
-    ((_, s, largest),) = _finely(run._train, run.at.theta, (0.02,))
+    ((_, s, largest),) = _finely(run.objective, run.at.theta, (0.02,))
     assert largest > 1.5 * s
     run.advance()
     (row,) = run.result().crossings

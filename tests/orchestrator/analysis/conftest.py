@@ -22,7 +22,7 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written = 0
-        self._pack: list[dict[str, Any]] | None = None
+        self._batch: list[dict[str, Any]] | None = None
         create(path)
 
     def trial(self, column_id: str, kind: str, rows: Mapping[float, TrialRow], **key) -> None:
@@ -31,18 +31,18 @@ class Run:
         name = f"{self._written:04d}"
         key = {"trial_id": name, "attempt": 1, "column_id": column_id, "kind": kind} | key
         rows = [{**key, "epsilon": epsilon, **vars(row)} for epsilon, row in rows.items()]
-        if self._pack is None:
+        if self._batch is None:
             write_part(self.path, "trials", name, rows)
         else:
-            self._pack += rows
+            self._batch += rows
 
     @contextmanager
-    def pack(self) -> Iterator[None]:
-        """Write the trials that come within in one part, as those of a pack are."""
-        self._pack = []
+    def batch(self) -> Iterator[None]:
+        """Write the trials that come within in one part, as those of a batch are."""
+        self._batch = []
         yield
-        write_part(self.path, "trials", f"pack-{self._written:04d}", self._pack)
-        self._pack = None
+        write_part(self.path, "trials", f"batch-{self._written:04d}", self._batch)
+        self._batch = None
 
 
 @pytest.fixture

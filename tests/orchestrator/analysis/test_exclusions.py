@@ -23,7 +23,7 @@ def settled(etas, sharpnesses, predicted: float | None) -> list[bool]:
     flow = {**reached, "kind": "flow", "s_gf": s_gf, "sharpness": s_gf}
     exclusions = exclusions_of([*rows, flow] if predicted else rows)
     assert exclusions[len(rows) :] == [None] * bool(predicted)
-    return [exclusion == "settled" for exclusion in exclusions[: len(rows)]]
+    return [exclusion == "included" for exclusion in exclusions[: len(rows)]]
 
 
 def ratios(*of_far: float, typical: float = 1.0) -> list[bool]:
@@ -72,18 +72,18 @@ def test_no_row_has_no_exclusion() -> None:
 def test_the_table_names_who_is_left_out_and_the_counts_are_theirs(run) -> None:
     ok = {"status": "reached", "sharpness_converged": True}
     rows = {
-        "settled": TrialRow(eta=0.05, sharpness=20.0, **ok),
+        "included": TrialRow(eta=0.05, sharpness=20.0, **ok),
         "diverged": TrialRow(status="diverged", eta=0.5),
         "short": TrialRow(status="max_steps", eta=0.01, sharpness=20.0),
         "unmeasured": TrialRow(eta=0.06, **ok),
         "unconverged": TrialRow(status="reached", eta=0.07, sharpness=20.0),
-        "chaotic": TrialRow(eta=0.4, sharpness=1.9 * 2 / 0.4, **ok),
+        "chance_crossing": TrialRow(eta=0.4, sharpness=1.9 * 2 / 0.4, **ok),
     }
     for name, row in rows.items():
         run.trial("c", "gd", {0.1: row}, trial_id=name)
     analysis = analyze(run.path)
     found = {row["trial_id"]: row["why"] for row in analysis.tables["excluded"].to_pylist()}
-    assert found == {name: name for name in rows if name != "settled"}
+    assert found == {name: name for name in rows if name != "included"}
     assert set(analysis.tables["excluded"]["epsilon"].to_pylist()) == {0.1}
     rows_of_trials = Store(run.path).rows("trials")
     exclusions = exclusions_of(rows_of_trials)
@@ -134,4 +134,4 @@ def test_the_transition_of_a_diagonal_network_is_at_its_closed_form(diagonal) ->
     assert row.edge_ratio == pytest.approx(1, abs=0.03)
     assert row.edge_exponent == pytest.approx(-1, abs=0.1)
     assert row.l1_rises is True
-    assert row.n_chaotic > 5
+    assert row.n_chance_crossing > 5

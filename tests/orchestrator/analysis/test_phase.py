@@ -124,9 +124,9 @@ def test_runs_that_do_not_count_change_nothing_but_the_counts() -> None:
     worse = [TrialRow(**vars(run) | {"test_loss": 0.1, "l1_norm": 99.0}) for run in UNUSED]
     alone = phase_row("c", 0.1, flow(20.0), rows)
     together = phase_row("c", 0.1, flow(20.0), [*worse, *rows])
-    counts = {"n_gd": len(rows) + len(worse), "n_diverged": 2, "n_short": 1, "n_chaotic": 1}
+    counts = {"n_gd": len(rows) + len(worse), "n_diverged": 2, "n_short": 1, "n_chance_crossing": 1}
     counts |= {"n_unconverged": 2, "n_unmeasured": 2}
-    assert together.n_settled == len(rows)
+    assert together.n_included == len(rows)
     assert vars(together) == vars(alone) | counts
 
 
@@ -373,7 +373,7 @@ def test_where_many_runs_are_accidents_the_rest_gives_no_interval() -> None:
     assert row.edge_exponent_low == pytest.approx(-1)
     accidents = [gd(eta, 1.7 * 2 / eta) for eta in (0.3, 0.35, 0.45)]
     row = phase_row("c", 0.1, flow(20.0), [*runs, *accidents])
-    assert row.n_chaotic == 3
+    assert row.n_chance_crossing == 3
     assert row.edge_exponent == pytest.approx(-1)
     assert (row.edge_exponent_low, row.edge_exponent_high) == (None, None)
 

@@ -24,7 +24,7 @@ def test_a_power_law_has_its_power_and_its_direction(sweep, rate, power) -> None
     assert row["s_gf_change"] == pytest.approx(8**power)
     assert row["s_gf_ratio"] == pytest.approx(8 ** abs(power))
     assert (row["verdict"], row["reason"]) == ("rises" if power > 0 else "falls", None)
-    assert (row["n_values"], row["n_settled"], row["parameterization"]) == (4, 4, "standard")
+    assert (row["n_values"], row["n_known"], row["parameterization"]) == (4, 4, "standard")
     assert tables.tables["trends"].schema.equals(TRENDS)
 
 
@@ -83,7 +83,7 @@ def test_fewer_than_two_rates_decide_nothing_and_say_so(sweep, rate) -> None:
     row = tables.row("trends", field="width")
     assert (row["verdict"], row["reason"]) == ("undecided", "s_gf is known at 1 of 3 values")
     assert row["s_gf_ratio"] is None
-    assert (row["n_values"], row["n_settled"]) == (3, 1)
+    assert (row["n_values"], row["n_known"]) == (3, 1)
 
 
 def test_rates_are_compared_at_equal_thresholds(sweep, rate) -> None:

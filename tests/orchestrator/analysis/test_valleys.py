@@ -112,7 +112,7 @@ def test_a_seed_without_a_critical_rate_does_not_change_the_units_of_the_others(
 def test_noise_alone_is_seldom_a_valley(run) -> None:
     """The least of seven is interior in five of seven; the others do not confirm it."""
     random = np.random.default_rng(0)
-    with run.pack():
+    with run.batch():
         for width in range(40):
             for seed in range(5):
                 add(run, seed, 1 + 0.05 * random.standard_normal(7), width=width)
@@ -124,7 +124,7 @@ def test_noise_alone_is_seldom_a_valley(run) -> None:
 def test_a_fall_to_a_plateau_is_seldom_a_valley_of_two_seeds(run) -> None:
     random = np.random.default_rng(1)
     plateau = np.fmax(1.0, 1.6 - 0.2 * np.arange(7))
-    with run.pack():
+    with run.batch():
         for width in range(60):
             for seed in range(2):
                 add(run, seed, plateau + 0.05 * random.standard_normal(7), width=width)

@@ -58,6 +58,17 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("hours", ["0", "-3", "inf", "nan"])
+def test_a_budget_is_a_number_of_hours(
+    eos: Eos, config: Path, profile: Path, tmp_path: Path, hours: str
+) -> None:
+    where = ("--cluster", profile, "--run-dir", tmp_path / "r")
+    answer = eos("launch", config, *where, f"--budget={hours}")
+    assert answer.status == 2
+    assert answer.error == f"--budget is {float(hours):g}; it must be a number of hours above 0"
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.usefixtures("no_slurm")
 def test_without_slurm_nothing_is_launched(
     eos: Eos, config: Path, profile: Path, tmp_path: Path

@@ -27,6 +27,18 @@ when:
   - {match: {problem.loss: ce}, measure: {also: norms}}
 """
 
+SHARED = """
+name: shared
+problem: {dataset: digits, n_train: 40, width: 4, depth: 1, loss: mse}
+eta: {unit: absolute, values: [0.1]}
+stop: {epsilon: 0.4, max_steps: 20}
+grids:
+  - problem: {seed: 0}
+    resources: {workers: 2, cpus_per_worker: 3}
+  - problem: {seed: 1}
+    resources: {gpus_per_worker: 0.25}
+"""
+
 PROTOCOLS = """
 name: protocols
 problem: {dataset: digits, n_train: 40, width: 8, depth: 1, loss: mse}
@@ -47,6 +59,22 @@ def test_plan_counts_the_files_that_a_run_writes(
     assert planned["files"] == 2 * 3 + 2 * 4
     compute(run, config, trials=2)
     assert len(list(run.rglob("*.parquet"))) == planned["files"]
+
+
+def test_hours_are_those_of_the_cores_and_cards_that_trials_occupy(
+    eos: Eos, tmp_path: Path
+) -> None:
+    config = tmp_path / "shared.yaml"
+    config.write_text(SHARED)
+    planned = json.loads(eos("plan", config, "--json").out)
+    cpus, gpu = planned["columns"]
+    assert cpus["CPU-core hours"] == pytest.approx(2 * 3 / 0.25 * gpu["GPU hours"])
+    assert (cpus["GPU hours"], gpu["CPU-core hours"]) == (None, None)
+    assert planned["cpu_core_hours"] == cpus["CPU-core hours"]
+    assert planned["gpu_hours"] == gpu["GPU hours"]
+    said = eos("plan", config).out
+    assert " of one CPU-core and " in said
+    assert " of one GPU (" in said
 
 
 def test_columns_of_one_problem_look_different(eos: Eos, tmp_path: Path) -> None:
@@ -117,7 +145,7 @@ def test_a_network_of_the_users_own_is_timed_before_its_cost_is_said(
 
     monkeypatch.setattr(problems, "time_problem", slow)
     planned = json.loads(eos("plan", config, network, "--json").out)
-    assert planned["device_hours"] == pytest.approx(7.0 * planned["gradients"] / 3600)
+    assert planned["cpu_core_hours"] == pytest.approx(7.0 * planned["gradients"] / 3600)
     (row,) = planned["columns"]
     assert (row["guess"], row["timed"], row["refused"]) == (True, True, None)
     assert len(seconds) == 1
@@ -179,7 +207,7 @@ def test_plan_status_watch_and_run_say_the_same_time_to_go_before_a_flow_has_end
     assert (outcome.snapshot.trials.settled, len(timed)) == (0, 1)
     planned = json.loads(eos("plan", config, "--run-dir", run, "--json").out)
     seconds = 7.0 * planned["gradients"]
-    assert 3600 * planned["device_hours"] == pytest.approx(seconds, rel=1e-12)
+    assert 3600 * planned["cpu_core_hours"] == pytest.approx(seconds, rel=1e-12)
     assert snapshots[0].remaining_s == pytest.approx(seconds, rel=1e-12)
     assert json.loads(eos("status", run, "--json").out)["remaining_s"] == snapshots[0].remaining_s
     assert Watcher(run).view().remaining_s == snapshots[0].remaining_s
@@ -196,10 +224,10 @@ def test_a_network_that_a_run_refuses_has_no_cost(eos: Eos, tmp_path: Path) -> N
     out = eos("plan", config, both, "--json").out
     planned = json.loads(out[out.index("{\n") :])  # behind the warning
     fcn, mixing = planned["columns"]
-    assert (mixing["gradients"], mixing["device hours"], mixing["timed"]) == (None, None, None)
+    assert (mixing["gradients"], mixing["CPU-core hours"], mixing["timed"]) == (None, None, None)
     assert "BatchNorm1d in training mode" in mixing["refused"]
     assert fcn["refused"] is None
-    assert planned["device_hours"] == alone["device_hours"] > 0
+    assert planned["cpu_core_hours"] == alone["cpu_core_hours"] > 0
     said = eos("plan", config, both, "problem.seed=[0, 1]").out
     assert said.count("BatchNorm1d in training mode") == 1
     assert "not predicted: 2 columns whose network cannot be made, which eos run refuses" in said

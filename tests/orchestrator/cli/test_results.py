@@ -20,12 +20,12 @@ def row(column_id: str, **known) -> PhaseRow:
 def test_a_fitted_rate_has_its_uncertainty_and_an_unknown_one_is_undecided(capsys) -> None:
     fitted = {"eta_c_fitted": 0.05, "eta_c_fitted_low": 0.049, "eta_c_fitted_high": 0.051}
     print_phases(
-        {"a": "width 16"}, [row("a", **fitted, n_gd=3, n_diverged=2, n_chaotic=1), row("b")]
+        {"a": "width 16"}, [row("a", **fitted, n_gd=3, n_diverged=2, n_chance_crossing=1), row("b")]
     )
     lines = capsys.readouterr().out.splitlines()
     a, b = (line for line in lines if line.split()[:1] in (["width"], ["b"]))
     assert "0.05 ± 2 %" in a
-    assert "2 diverged, 1 chaotic" in a
+    assert "2 diverged, 1 chance crossing" in a
     assert "undecided" in b
     assert "none" in b
 

@@ -86,6 +86,7 @@ class Bench:
             resources=resources,
             provenance=PROVENANCE_OF_TESTS,
             stop_file=self.stop_file,
+            hold_file=self.stop_file.with_name("hold"),
             report_seconds=report_seconds,
             memory=None,
         )

@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from jobs import Problem
-from jobs.problem import parameter_count, working_memory
-from orchestrator.engine.capacity import batch_size
+from jobs.batch_bounds import BatchBounds
+from jobs.problem import parameter_count, pose, working_memory
+from orchestrator.engine.capacity import BATCHED, batch_size
 from orchestrator.plan import Batching
 from orchestrator.sweep import Resources
 
@@ -40,11 +41,55 @@ def test_a_bound_on_batches_batches_nothing_that_runs_by_itself(column):
     assert batch_size(column.flow(), Resources(), 8 * GIB, one) == 0
 
 
+def test_trials_on_a_whole_gpu_go_in_batches_as_that_was_measured_on_one(column):
+    large = _gd(column, n_train=1000, width=128, depth=2)
+    bounds = {"cuda": BatchBounds(most_bytes=10**9, tiny_bytes=0, memory=80 * GIB)}
+    on_gpu, batching = Resources(gpus_per_worker=1, cpus_per_worker=4), Batching(bounds=bounds)
+    assert batch_size(large, on_gpu, None, batching) == 16
+    assert batch_size(large, on_gpu, None, Batching()) == 0
+    assert batch_size(large, Resources(), None, batching) == 0
+    assert batch_size(large, Resources(gpus_per_worker=0.5), None, batching) == 0
+    needed = working_memory(large.problem)
+    few = {"cuda": BatchBounds(most_bytes=10**9, tiny_bytes=0, memory=3 * needed)}
+    assert batch_size(large, on_gpu, None, Batching(bounds=few)) == 3
+
+
 @pytest.mark.parametrize(
     "changed", [{"workers": 2}, {"cpus_per_worker": 2}, {"gpus_per_worker": 1}]
 )
 def test_trials_that_occupy_more_than_a_cpu_go_by_themselves(column, changed):
     assert batch_size(_gd(column), Resources(**changed), 8 * GIB) == 0
+
+
+def test_flows_go_in_batches_on_a_gpu(column):
+    bounds = {kind: BatchBounds(10**12, 0, memory=8 * GIB) for kind in ("cpu", "cuda")}
+    batching = Batching(bounds=bounds)
+    assert batch_size(column.flow(), Resources(gpus_per_worker=1), None, batching) == 16
+    assert batch_size(column.flow(), Resources(), None, batching) == 0
+
+
+def test_bounds_are_asked_for_only_where_something_depends_on_them(column):
+    class Dear(dict):
+        def get(self, kind):
+            raise AssertionError(f"they were asked for on {kind}")
+
+    dear = Batching(bounds=Dear())
+    for trial, resources in (
+        (column.flow(), Resources()),
+        (_gd(column, architecture="cnn"), Resources()),
+        (_gd(column), Resources(workers=2)),
+    ):
+        assert batch_size(trial, resources, 8 * GIB, dear) == 0
+
+
+@pytest.mark.parametrize("architecture", BATCHED)
+@pytest.mark.parametrize("loss", ["mse", "mse_mean", "ce"])
+def test_what_is_batched_is_computed_by_formulas_whose_bits_do_not_depend_on_it(architecture, loss):
+    data = {"dataset": "digits", "n_train": 8}
+    if architecture != "fcn":
+        data, loss = {"dataset": "point(x=[2, 1], truth=[1, 1])", "n_train": 1}, "mse"
+    problem = Problem(architecture=architecture, loss=loss, depth=2, **data)
+    assert pose(problem)[0].closed_form is not None
 
 
 def test_memory_bounds_the_size_of_a_batch_but_not_whether_there_is_one(column):

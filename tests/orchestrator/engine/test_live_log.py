@@ -39,6 +39,7 @@ def work(tmp_path: Path) -> Work:
         resources=Resources(),
         provenance=Provenance("edge", "0", None, None, None, None),
         stop_file=tmp_path / "stop",
+        hold_file=tmp_path / "hold",
         report_seconds=1.0,
         memory=None,
         logged=True,

@@ -119,6 +119,7 @@ def _work(run: Path, column: Column) -> Work:
         resources=column.resources,
         provenance=Provenance("own", "0", None, None, None, None),
         stop_file=run / "claims" / "stop",
+        hold_file=run / "claims" / "hold",
         report_seconds=1.0,
         memory=None,
     )

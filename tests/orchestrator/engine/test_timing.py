@@ -8,8 +8,9 @@ import pytest
 
 from jobs import Problem, Protocol
 from jobs import problem as problems
+from jobs.dynamics.schedule import PRODUCTS_PER_GRADIENT
 from orchestrator.engine import timing
-from orchestrator.engine.timing import PRODUCTS_PER_GRADIENT, time_gradients
+from orchestrator.engine.timing import time_gradients
 from orchestrator.plan import GradientKind
 from orchestrator.plan.cost import prior_seconds_per_gradient, seconds_by_column
 from orchestrator.sweep import Column, EtaGrid, Resources

@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 
 from jobs.problem import NoDeviceError, PlacementError
 from orchestrator.cluster import Node
+from orchestrator.engine import execution
 from orchestrator.engine.attempt import AttemptInProgress
 from orchestrator.engine.capacity import NodePool
 from orchestrator.engine.failures import (
@@ -23,7 +24,7 @@ from orchestrator.engine.failures import (
 from orchestrator.engine.tune_experiment import WorkSearcher, _resources
 from orchestrator.engine.work_queue import QueueClosedError, WorkQueue
 from orchestrator.engine.worker import Worker
-from orchestrator.ledger import Leases, Ledger
+from orchestrator.ledger import Leases, Ledger, read_marks
 from orchestrator.store import Store
 from orchestrator.sweep import Resources
 
@@ -81,11 +82,19 @@ def test_a_node_is_blamed_for_its_devices_but_not_for_what_fails_on_its_cpus(mon
         raise KeyError("a fault of the trial's")
 
 
-def test_a_worker_without_a_gpu_records_a_fault_of_its_node_and_ends(bench, monkeypatch):
+def in_batches(work, size=4):
+    """The work with its trials in batches, as on a GPU that was measured."""
+    together = (dataclasses.replace(one, batch_size=size) for one in work.assignments)
+    return dataclasses.replace(work, assignments=tuple(together))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_worker_without_a_gpu_records_a_fault_of_its_node_and_ends(bench, monkeypatch, together):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("SLURMD_NODENAME", "n7")
     trial = bench.trials()[0]
-    worker = Worker({"work": bench.work([trial], resources=GPU)})
+    work = bench.work([trial], resources=GPU)
+    worker = Worker({"work": in_batches(work) if together else work})
     with pytest.raises(UnfitNodeError, match="torch finds no GPU here"):
         worker.step()
     (row,) = Store(bench.path).rows("attempts")
@@ -95,6 +104,35 @@ def test_a_worker_without_a_gpu_records_a_fault_of_its_node_and_ends(bench, monk
     assert not list(state.failures())
     assert state.last_attempt(trial.trial_id, trial.column_id) == 1
     assert not state.suspect(trial.trial_id, trial.column_id)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcomes"),
+    [
+        (RuntimeError("uncorrectable ECC error encountered"), ["failed"] * 3),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), []),
+    ],
+    ids=["node", "process"],
+)
+def test_a_batch_on_a_gpu_whose_node_or_process_is_spoilt_ends_the_worker(
+    bench, monkeypatch, error, outcomes
+):
+    """Of an unknown cause, its trials stay marked: they are lost with the process, and go alone."""
+
+    def fail(runs, until):
+        raise error
+
+    on_cpu = property(lambda _: "cpu", lambda *_: None)
+    monkeypatch.setattr(AttemptInProgress, "device", on_cpu, raising=False)
+    monkeypatch.setattr(execution, "advance", fail)
+    trials = bench.trials()[:3]
+    worker = Worker({"work": in_batches(bench.work(trials, resources=GPU))})
+    with pytest.raises((UnfitNodeError, RuntimeError), match=r"ECC|illegal"):
+        worker.step()
+    rows = Store(bench.path).rows("attempts")
+    assert [row["outcome"] for row in rows] == outcomes
+    assert {row["failure_class"] for row in rows} <= {"unfit_node"}
+    assert len(list(read_marks(bench.path))) == (0 if outcomes else 3)
 
 
 @pytest.fixture
@@ -200,6 +238,10 @@ def test_trials_fit_where_each_of_their_processes_has_its_own_share_of_a_node():
     assert both.slots(Resources(workers=3, gpus_per_worker=1)) == 1
     assert both.slots(Resources(workers=3, gpus_per_worker=2)) == 0
     assert NodePool().slots(GPU) == 0
+    # N1 and N2 have two GPUs each; a fraction is one of one card, so that 0.4 fits twice on each.
+    assert both.slots(Resources(gpus_per_worker=0.5)) == 8
+    assert both.slots(Resources(gpus_per_worker=0.4)) == 8
+    assert both.slots(Resources(gpus_per_worker=0.1)) == 8  # of CPUs there are no more
 
 
 def test_a_work_is_placed_on_no_node_that_it_avoids(make_queue, bench):

@@ -95,6 +95,22 @@ def test_batches_and_works_may_be_bounded(make_queue, batching, trials):
     assert [a.batch_size for a in work.assignments] == [batching.most_trials] * trials
 
 
+@pytest.mark.parametrize(
+    ("seeds", "changed", "expected"),
+    [((1,), {}, ["cpu"]), ((), {}, []), ((1,), {"cpus_per_worker": 2}, [])],
+)
+def test_bounds_are_expected_when_a_flow_starts_whose_gd_may_be_batched(
+    make_queue, seeds, changed, expected
+):
+    """The first column's flow is settled: its GD trials ask for the bounds themselves."""
+    asked = []
+    batching = Batching(expect=asked.append)
+    queue = make_queue(slots=2, seeds=seeds, resources=Resources(**changed), batching=batching)
+    works = [queue.next_work(), queue.next_work()]
+    assert sum(w.assignments[0].trial.kind == "flow" for w in works if w) == len(seeds)
+    assert asked == expected
+
+
 @pytest.mark.parametrize(("share", "size"), [(1.01, 10), (0.99, 5)])
 def test_another_worker_starts_only_for_what_takes_longer_than_its_start(
     make_queue, monkeypatch, share, size
@@ -103,6 +119,47 @@ def test_another_worker_starts_only_for_what_takes_longer_than_its_start(
     seconds = queue.snapshot().remaining_s * queue.slots
     monkeypatch.setattr("orchestrator.engine.work_queue.START_SECONDS", share * seconds)
     assert len(queue.next_work().assignments) == size
+
+
+@pytest.mark.parametrize(("seeds", "slots"), [((), 1), ((1, 2), 2)])
+def test_another_worker_starts_for_columns_that_are_not_leased_yet(
+    make_queue, column, monkeypatch, seeds, slots
+):
+    """Many columns of a few seconds each must not all wait for one worker."""
+    queue = make_queue(slots=2, seeds=seeds)
+    of_first = make_queue(slots=1).snapshot().remaining_s
+    monkeypatch.setattr("orchestrator.engine.work_queue.START_SECONDS", 1.01 * of_first)
+    assert queue.leases.acquire(column.column_id)
+    assert queue._slots_for(queue._ready()) == slots
+
+
+def test_no_work_ends_while_a_worker_starts_for_another(make_queue):
+    """Tune would give the work that waits the worker that becomes free, and drop the new one."""
+    queue = make_queue(slots=2)
+    hold = queue._hold_file
+    first = queue.next_work()
+    assert first.hold_file == hold
+    assert not hold.exists()
+    queue.take_report(first, Report())
+    second = queue.next_work()
+    assert hold.exists()
+    queue.take_report(second, Report())
+    assert not hold.exists()
+    for work in (first, second):  # both workers are there: what comes now waits for one of them
+        queue.take_end(work, None)
+        assert queue.next_work() is not None
+        assert not hold.exists()
+
+
+def test_a_worker_that_died_is_started_anew_and_waited_for(make_queue):
+    queue = make_queue(slots=2)
+    first, second = queue.next_work(), queue.next_work()
+    for work in (first, second):
+        queue.take_report(work, Report())
+    queue.take_end(second, "its process died")
+    assert queue.next_work() is not None
+    assert queue._hold_file.exists()
+    queue.close()
 
 
 def test_a_wrong_prediction_holds_nothing_up_for_longer_than_a_start(make_queue, monkeypatch):

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import errno
 import re
 import time
 
 import pytest
 
-from jobs.dynamics import batch
-from jobs.dynamics.batch import BatchedDescent
+from jobs import OngoingTrial, datasets
+from jobs.objective import Objective
+from jobs.ongoing import advance
 from jobs.recorder import Recorder
 from orchestrator.engine import attempt as attempt_module
+from orchestrator.engine import execution
 from orchestrator.engine import worker as worker_module
 from orchestrator.engine.worker import Worker
 from orchestrator.ledger import read_marks
+from orchestrator.ledger.data_digests import DataDigest, data_key
 from orchestrator.live import LiveFile, read_live
 from orchestrator.logs import read_log
+from orchestrator.store import Store
 from orchestrator.sweep import Resources
 
 
@@ -29,14 +34,17 @@ def stops_at_once(monkeypatch):
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """The sizes of the batches that are made."""
-    seen, make = [], BatchedDescent.__init__
+    """The sizes of batches that trials have joined."""
+    seen, before = [], set()
 
-    def note(self, runs):
-        seen.append(len(runs))
-        make(self, runs)
+    def note(runs, until):
+        nonlocal before
+        if not set(runs) <= before:
+            seen.append(len(runs))
+        before = set(runs)
+        advance(runs, until)
 
-    monkeypatch.setattr(BatchedDescent, "__init__", note)
+    monkeypatch.setattr(execution, "advance", note)
     return seen
 
 
@@ -116,7 +124,7 @@ def test_other_resources_resume_the_checkpoints_of_a_batch(bench, sizes):
     _interrupted(bench, bench.work(bench.trials()[:5]))
     sizes.clear()
     bench.carry_out(bench.work([trial], attempt=2, resources=Resources(cpus_per_worker=2)))
-    assert sizes == []
+    assert sizes == [1]
     assert (trial.trial_id, 2, "settled") in bench.attempts()
     assert "attempt 2 resumes at step " in "".join(read_log(bench.path, trial.trial_id))
 
@@ -124,16 +132,17 @@ def test_other_resources_resume_the_checkpoints_of_a_batch(bench, sizes):
 @pytest.fixture
 def measuring_fails(monkeypatch):
     """Make S at a step of a trial impossible to measure; how often that was tried."""
-    measure, tried = Recorder._measure, []
+    due, tried = Recorder.due, []
 
     def fail(learning_rate, step):
-        def measure_or_fail(self, *, of_row):
-            if self._trial.learning_rate == learning_rate and self._at.step >= step:
-                tried.append(self._at.step)
+        def due_or_fail(self, at, **asked):
+            found = due(self, at, **asked)
+            if self._trial.learning_rate == learning_rate and at.step >= step and found.measured:
+                tried.append(at.step)
                 raise FloatingPointError("the products are not finite")
-            return measure(self, of_row=of_row)
+            return found
 
-        monkeypatch.setattr(Recorder, "_measure", measure_or_fail)
+        monkeypatch.setattr(Recorder, "due", due_or_fail)
         return tried
 
     return fail
@@ -168,7 +177,7 @@ def test_a_gradient_that_raises_for_many_at_once_makes_batches_of_one(
     bench, one_by_one, sizes, monkeypatch
 ):
     """As memory does that is enough for one run and not for several."""
-    stacked, calls = batch.stacked_gradients, []
+    stacked, calls = Objective.stacked_gradients, []
 
     def stacked_or_fail(objective, thetas):
         calls.append(len(thetas))
@@ -176,12 +185,28 @@ def test_a_gradient_that_raises_for_many_at_once_makes_batches_of_one(
             raise MemoryError
         return stacked(objective, thetas)
 
-    monkeypatch.setattr(batch, "stacked_gradients", stacked_or_fail)
+    monkeypatch.setattr(Objective, "stacked_gradients", stacked_or_fail)
     report = bench.carry_out(bench.work(bench.trials()))
     assert report.failed == ()
     assert sizes[0] == 8
     assert set(sizes[1:]) == {1}
     assert bench.science() == one_by_one
+
+
+@pytest.mark.parametrize("trials", [1, 4])
+def test_a_trial_whose_result_cannot_be_made_has_failed(bench, monkeypatch, trials):
+    guilty, result = bench.trials()[0], OngoingTrial.result
+
+    def raise_for_guilty(run):
+        if run.trial == guilty:
+            raise ValueError("no result")
+        return result(run)
+
+    monkeypatch.setattr(OngoingTrial, "result", raise_for_guilty)
+    report = bench.carry_out(bench.work(bench.trials()[:trials]))
+    assert report.failed == (guilty.trial_id,)
+    assert len(report.settled) == trials - 1
+    assert list(read_marks(bench.path)) == []
 
 
 def test_what_one_trial_has_in_the_run_directory_fails_that_trial_only(bench, one_by_one):
@@ -287,3 +312,34 @@ def test_no_number_depends_on_the_progress_file(bench, one_by_one, shows_always)
     (bench.path / "live").mkdir()
     bench.carry_out(bench.work(bench.trials()[3:], report_seconds=0.001))
     assert bench.science() == one_by_one
+
+
+def test_rows_say_what_was_read_and_a_trial_that_reads_anything_else_fails(bench):
+    trial, other = bench.trials()[-2:]
+    bench.carry_out(bench.work([trial]))
+    digest = datasets.load(trial.problem).digest
+    assert {row["data_digest"] for row in bench.science()["trials"]} == {digest}
+    moment = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    data = {data_key(trial.problem): DataDigest("0" * 16, "x", "y", moment)}
+    report = bench.carry_out(dataclasses.replace(bench.work([other]), data=data))
+    assert (report.settled.trial_ids, report.failed) == ((), (other.trial_id,))
+    errors = {row["trial_id"]: row["error"] for row in Store(bench.path).rows("attempts")}
+    assert f"has the digest {digest} here; it must be {'0' * 16}" in errors[other.trial_id]
+    assert {row["trial_id"] for row in bench.science()["trials"]} == {trial.trial_id}
+
+
+def test_a_worker_with_nothing_left_waits_for_others_to_start_but_not_for_ever(bench, monkeypatch):
+    monkeypatch.setattr(worker_module, "HOLD_SECONDS", 0.5)
+    monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.01)
+    work = bench.work(bench.trials()[:1], report_seconds=0.05)
+    for let_go in (lambda: work.hold_file.unlink(), lambda: bench.stop_file.touch(), lambda: None):
+        work.hold_file.touch()
+        worker = Worker({"work": work})
+        while len((result := worker.step())["report"].settled) == 0:
+            assert not result["done"]
+        assert not result["done"]
+        let_go()
+        ended = time.monotonic() + 10
+        while not worker.step()["done"]:
+            assert time.monotonic() < ended
+        bench.stop_file.unlink(missing_ok=True)

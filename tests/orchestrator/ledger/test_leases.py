@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine.run import set_damaged_aside
+from orchestrator.engine.run import set_torn_marks_aside
 from orchestrator.ledger import (
     JobStart,
     Leases,
@@ -382,7 +382,7 @@ def test_a_torn_mark_is_named_once_and_set_aside_by_a_run(
         for name in ("u.running", "u.rearmed")
     ]
     told: list[str] = []
-    set_damaged_aside(run, told.append)
+    set_torn_marks_aside(run, told.append)
     assert told == [
         f"{run / 'claims' / name} is damaged (it is cut); it was set aside as .{name}.damaged"
         for name in ("u.running", "u.rearmed")

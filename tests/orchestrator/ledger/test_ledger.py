@@ -44,7 +44,7 @@ def rows_of(trial: Trial, attempt: int = 1, status: str = "reached", wall_s: flo
     shared = {"trial_id": trial.trial_id, "column_id": trial.column_id, "kind": trial.kind}
     done = {"gradients": 10, "hvps": 0, "wall_s": wall_s, "time": 1.0, "status": status}
     rest = {"eta": trial.learning_rate, "max_sharpness": SHARPNESS, "init_sharpness": None}
-    times = {"attempt": attempt, "finished_at": NOW, "data_digest": "d"}
+    times = {"attempt": attempt, "finished_at": NOW, "data_digest": "d", "device": "of-the-row"}
     return [{**shared, **done, **rest, **times, "epsilon": e} for e in trial.protocol.epsilons]
 
 
@@ -116,6 +116,41 @@ def test_what_was_read_is_not_read_again(run: Path) -> None:
     settle(run, B)
     assert ledger.catch_up(state).total.settled == 2
     assert ledger.store.unreadable == []
+
+
+def test_a_run_that_works_sets_damaged_files_aside_when_it_reads_them(run: Path) -> None:
+    settle(run, A)
+    damaged, told = settle(run, B), list[str]()
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    unread = write_part(run, "trajectories", "t", [{"trial_id": A.trial_id, "attempt": 1}])
+    unread.write_bytes(b"damaged")
+    ledger = Ledger(run, warn=told.append)
+    state = ledger.read(COLUMNS)
+    assert state.total.settled == 1
+    assert [path.name for path in ledger.store.damaged()] == [f".{damaged.name}.damaged"]
+    ledger.check_other_tables()
+    assert [message.partition(" is damaged (")[0] for message in told] == [
+        str(damaged),
+        str(unread),
+    ]
+    # What comes later is found, too, and nothing that was read before is read again.
+    news: list[bool] = []
+    read = ledger.store.news
+    ledger.store.news = lambda *asked: news.append((found := read(*asked)).afresh) or found
+    later = settle(run, B, attempt=2)
+    flip(later)
+    assert ledger.catch_up(state).total.settled == 1
+    assert told[2].startswith(f"{later} is damaged (")
+    settle(run, B, attempt=3)
+    assert ledger.catch_up(state).total.settled == 2
+    assert news == [False] * 4
+
+
+def flip(path: Path) -> None:
+    """Change a byte of a page that the ledger does not read."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"of-the-row")] ^= 0xFF
+    path.write_bytes(content)
 
 
 def test_a_newer_attempt_wins_and_an_older_one_that_comes_late_does_not(run: Path) -> None:

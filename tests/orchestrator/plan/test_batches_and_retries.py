@@ -12,7 +12,7 @@ def alone(count: int, seconds: float) -> list[Ready[str]]:
     return [Ready(str(i), seconds, "column") for i in range(count)]
 
 
-def for_packs(count: int, seconds: float, column: str = "a", size: int = 16) -> list[Ready[str]]:
+def for_batches(count: int, seconds: float, column: str = "a", size: int = 16) -> list[Ready[str]]:
     return [Ready(f"{column}{i}", seconds, column, size) for i in range(count)]
 
 
@@ -54,18 +54,18 @@ def test_a_work_is_never_empty() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 60.0])
-def test_slots_that_are_free_share_the_trials_of_packs_evenly(seconds: float) -> None:
-    assert [len(work) for work in works(for_packs(10, seconds), slots=2)] == [5, 5]
-    assert [len(work) for work in works(for_packs(12, seconds), slots=3)] == [4, 4, 4]
-    assert [len(work) for work in works(for_packs(3, seconds), slots=8)] == [1, 1, 1]
-    assert [len(work) for work in works(for_packs(10, seconds), slots=1)] == [10]
+def test_slots_that_are_free_share_the_trials_of_batches_evenly(seconds: float) -> None:
+    assert [len(work) for work in works(for_batches(10, seconds), slots=2)] == [5, 5]
+    assert [len(work) for work in works(for_batches(12, seconds), slots=3)] == [4, 4, 4]
+    assert [len(work) for work in works(for_batches(3, seconds), slots=8)] == [1, 1, 1]
+    assert [len(work) for work in works(for_batches(10, seconds), slots=1)] == [10]
 
 
 def test_a_long_work_holds_as_many_trials_as_a_pack() -> None:
-    assert len(first_work(for_packs(100, 60.0), slots=2)) == 16
-    assert len(first_work(for_packs(100, 60.0, size=64), slots=1)) == 64
+    assert len(first_work(for_batches(100, 60.0), slots=2)) == 16
+    assert len(first_work(for_batches(100, 60.0, size=64), slots=1)) == 64
     # Beyond that it is filled only while it is short.
-    assert len(first_work(for_packs(100, 0.25), slots=1)) == 20
+    assert len(first_work(for_batches(100, 0.25), slots=1)) == 20
 
 
 def test_trials_of_a_pack_are_neighbours_in_length_and_of_one_column() -> None:
@@ -76,23 +76,23 @@ def test_trials_of_a_pack_are_neighbours_in_length_and_of_one_column() -> None:
 
 
 def test_each_of_two_columns_is_a_pack_of_its_own() -> None:
-    ready = for_packs(5, 60.0, "a") + for_packs(5, 60.0, "b")
+    ready = for_batches(5, 60.0, "a") + for_batches(5, 60.0, "b")
     assert works(ready, 2) == [[f"a{i}" for i in range(5)], [f"b{i}" for i in range(5)]]
 
 
 def test_slots_share_seconds_so_that_one_long_trial_waits_for_no_other() -> None:
-    ready = [Ready("long", 100.0, "a", 16), *for_packs(8, 10.0)]
+    ready = [Ready("long", 100.0, "a", 16), *for_batches(8, 10.0)]
     assert works(ready, 2) == [["long"], [f"a{i}" for i in range(8)]]
 
 
 def test_tiny_packs_of_many_columns_share_a_work() -> None:
-    ready = [one for i in range(1000) for one in for_packs(5, 0.01, f"c{i}-")]
+    ready = [one for i in range(1000) for one in for_batches(5, 0.01, f"c{i}-")]
     work = first_work(ready, slots=2)
     assert len(work) == pytest.approx(500, abs=1)
 
 
 def test_a_trial_that_is_for_no_pack_goes_with_tiny_ones_only() -> None:
-    ready = [Ready("x", 60.0, "a", 0), *for_packs(5, 60.0)]
+    ready = [Ready("x", 60.0, "a", 0), *for_batches(5, 60.0)]
     assert first_work(ready, slots=1) == ["x"]
 
 

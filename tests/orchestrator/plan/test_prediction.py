@@ -114,6 +114,21 @@ def test_what_is_left_of_a_column_whose_flow_has_run_is_its_trials_and_no_more()
     assert predict(state, done).gradients == pytest.approx(expected, rel=1e-12)
 
 
+def test_what_is_left_takes_as_long_as_what_has_settled_took() -> None:
+    """In a batch a trial takes less than its flow foretells."""
+    columns = [a_column(0), a_column(1), a_column(2, ONE_GPU)]
+    state = RunState.of(columns)
+    for column in columns:
+        state = begun(state, column)
+    foretold = predict(state).seconds
+    plan = state.plans[0]
+    first = plan.trials[1]
+    of_first = float(plan.costs[1]) * plan.seconds_per_gradient
+    state = state.settled(outcome(first, wall_s=0.25 * of_first))
+    of_others = [0.25 * (foretold[0] - of_first), 0.25 * foretold[1], foretold[2]]
+    assert predict(state).seconds == pytest.approx(of_others, rel=1e-9)
+
+
 def test_a_gradient_that_was_timed_counts_until_trials_were() -> None:
     """Of this column: what is known of whole trials says more, and other columns stay a guess."""
     done, fresh = a_column(0, architecture="cnn"), a_column(1, architecture="cnn")

@@ -279,7 +279,7 @@ def test_runs_are_counted_by_what_became_of_them(run, column) -> None:
     ):
         after = found.words.partition("Left out of fits")[2].partition(rule)[2]
         assert next(word for word in after.split() if word.isdigit()) == "1", rule
-    marks = [found.data["markers"][marker] for marker in found.data["runs"]["marker"]]
+    marks = [found.data["markers"][marker] for marker in found.data["crossings"]["marker"]]
     assert [mark["label"] for mark in marks] == [
         *("diverged", "stopped short of ε", "S not converged", "chance crossing", "S not measured")
     ]
@@ -320,13 +320,15 @@ def test_numbers_of_the_figures_are_those_of_the_tables(run, column) -> None:
     run.add(column(epsilons=(0.1, 0.02)))
     data = read(run).data
     assert data["epsilons"]["values"] == ["0.02", "0.1"]
-    places, runs = data["places"], data["runs"]
+    places, crossings = data["places"], data["crossings"]
     at = places["epsilon"].index(1)
     assert (places["eta_c"][at], places["sharpness"][at], places["l1_norm"][at]) == (0.1, 20.0, 10)
-    eta = [e for e, place in zip(runs["eta"], runs["place"], strict=True) if place == at]
+    eta = [e for e, place in zip(crossings["eta"], crossings["place"], strict=True) if place == at]
     assert eta == [0.02, 0.05, 0.1, 0.2, 0.4]
     sharpness = [
-        s for s, place in zip(runs["sharpness"], runs["place"], strict=True) if place == at
+        s
+        for s, place in zip(crossings["sharpness"], crossings["place"], strict=True)
+        if place == at
     ]
     assert sharpness == [20, 20, 20, 10, 5]
 
@@ -381,12 +383,12 @@ def test_a_long_run_keeps_its_lowest_and_highest_sharpness_in_few_points(
 ) -> None:
     run.add(column(epsilons=(0.1,)))
     add_path(run, 5000)
-    (path,) = read(run).data["paths"]["runs"]
+    (path,) = read(run).data["paths"]["trials"]
     assert len(path["time"]) <= curves.MOST_POINTS
     assert (min(path["sharpness"]), max(path["sharpness"])) == (20.0, 31.0)
     assert (path["eta"], path["ratio"]) == (0.05, 0.5)
     monkeypatch.setattr(curves, "ALL_POINTS", 60)
-    (path,) = read(run).data["paths"]["runs"]
+    (path,) = read(run).data["paths"]["trials"]
     assert len(path["time"]) <= 60
 
 
@@ -413,4 +415,4 @@ def test_a_run_whose_critical_rate_is_not_known_is_not_drawn_in_time(run, column
         row["eta_c"] = None if row["eta"] == 0.05 else row["eta_c"]
     run.add(rows)
     add_path(run, 5)
-    assert read(run).data["paths"]["runs"] == []
+    assert read(run).data["paths"]["trials"] == []

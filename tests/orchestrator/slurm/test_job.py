@@ -14,12 +14,15 @@ from support.slurm_programs import FakeSlurm
 from orchestrator.cluster import Allocation
 from orchestrator.engine import RunOutcome, Snapshot, Stop
 from orchestrator.plan import ColumnCounts, Counts
+from orchestrator.slurm.budget import Budget
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.profile import JobSettings, lead_seconds
 from orchestrator.slurm.records import (
     StartRecord,
+    Submission,
     read_jobs,
     record_start,
+    record_submission,
     start_path,
 )
 
@@ -344,3 +347,36 @@ def test_a_job_that_leaves_says_so_until_it_stays(
     assert last(tmp_path / "run").leaving
     environment.stay()
     assert not last(tmp_path / "run").leaving
+
+
+def test_a_job_ends_in_order_when_the_budget_of_the_run_is_used(
+    begun: Callable[..., Job], slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    # Half an hour of two nodes, and this job's half minute, are left of two hours and a half.
+    record_submission(run, Submission("16", "x", 0.0, "site", None, "j", 2, 4, 0))
+    record_submission(run, Submission("17", "x", 0.0, "site", None, "k", 1, 4, 0))
+    earlier = StartRecord("16", 0, ("n1", "n2"), "host", time.time() - 1000, None, key="j")
+    record_start(run, dataclasses.replace(earlier, end="settled", ended_at=time.time() - 100))
+    budget = Budget(hours=8 * 900 / 3600 + 4 * 40 / 3600, since=time.time() - 5000, gpus=False)
+    job = begun(30, settings=JobSettings(stop_seconds=60, budget=budget))
+    assert job.environment().beat() is None
+    job._counts_at = 0.0
+    job._record = dataclasses.replace(job._record, started_at=time.time() - 50)
+    job._write()
+    stop = job.environment().beat()
+    assert stop == Stop("budget", "the run's budget is used: 2.06 of 2.04444 CPU-core hours")
+    assert job.end(outcome(stop)) == "budget"
+    assert (last(run).end, last(run).requeued, last(run).detail) == ("budget", False, stop.detail)
+    assert "requeue 17" not in slurm.calls("scontrol")
+
+
+def test_what_a_budget_has_left_is_counted_again_when_half_of_it_can_be_used(
+    begun: Callable[..., Job], tmp_path: Path
+) -> None:
+    record_submission(tmp_path / "run", Submission("17", "x", 0.0, "site", None, "k", 1, 4, 0))
+    for hours, seconds in ((1.0, 435.0), (1000.0, 600.0), (4 * 31 / 3600, 5.0)):
+        budget = Budget(hours, time.time() - 5000, gpus=False)
+        job = begun(30, settings=JobSettings(stop_seconds=60, budget=budget))
+        assert job.environment().beat() is None
+        assert job._counts_at - job._now() == pytest.approx(seconds, abs=2.0)

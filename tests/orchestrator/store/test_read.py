@@ -125,12 +125,12 @@ def test_a_damaged_part_is_skipped_reported_set_aside_and_can_be_written_again(r
         run.path, "SELECT DISTINCT trial_id, max(status) m FROM trials GROUP BY 1"
     ).to_pylist() == [{"trial_id": "a", "m": None}]
 
-    assert [found for found, _ in Store(run.path).check_parts(set_damaged_aside=False)] == [path]
+    assert [found for found, _ in Store(run.path).check_parts()] == [path]
     assert path.exists()
-    Store(run.path).check_parts(set_damaged_aside=True)
+    Store(run.path, warn=print).check_parts()
     assert Store(run.path).settled() == {"a"}
     assert [found.name for found in store.damaged()] == [".b.parquet.damaged"]
-    assert Store(run.path).check_parts(set_damaged_aside=True) == []
+    assert Store(run.path, warn=print).check_parts() == []
 
     run.trial("b")
     assert {row["trial_id"] for row in store.rows("trials")} == {"a", "b"}
@@ -149,7 +149,7 @@ def test_a_part_older_than_a_column_has_null_in_it_wherever_it_is_read(run) -> N
     ]
     for _ in range(2):  # as parts, and as one compacted file
         store = Store(run.path)
-        assert store.check_parts(set_damaged_aside=True) == []
+        assert store.check_parts() == []
         assert store.table("trials").schema.equals(TRIALS)
         columns = ["eta_multiple", "trial_id"]
         found = {tuple(row.values()) for row in store.table("trials", columns).to_pylist()}
@@ -203,7 +203,7 @@ def test_a_wrong_column_is_named(run) -> None:
     path = run.path / "trials" / "a.parquet"
     fields = [f.with_type(pa.int32()) if f.name == "steps" else f for f in TRIALS]
     pq.write_table(pa.schema(fields).empty_table(), path)
-    ((_, reason),) = Store(run.path).check_parts(set_damaged_aside=False)
+    ((_, reason),) = Store(run.path).check_parts()
     assert reason == "its column steps is a int32, not a int64"
 
 
@@ -220,7 +220,7 @@ def test_a_damaged_file_that_was_replaced_meanwhile_is_not_set_aside(run, monkey
                 run.trial("a")
 
     monkeypatch.setattr("orchestrator.store.read.check_part", replace_after_check)
-    Store(run.path).check_parts(set_damaged_aside=True)
+    Store(run.path, warn=print).check_parts()
     assert Store(run.path).settled() == {"a"}
     assert Store(run.path).damaged() == []
 
@@ -233,7 +233,7 @@ def test_a_refusal_of_the_system_is_not_taken_for_damage(run, monkeypatch) -> No
 
     monkeypatch.setattr("orchestrator.store.parts.pq.ParquetFile", refuse)
     with pytest.raises(StoreError, match=r"a\.parquet could not be read: Permission denied"):
-        Store(run.path).check_parts(set_damaged_aside=True)
+        Store(run.path, warn=print).check_parts()
 
 
 def test_a_listing_that_misses_what_a_compaction_moved_is_repeated(run, monkeypatch) -> None:

@@ -47,7 +47,7 @@ column_id epsilon eta_c eta_c_fitted eta_c_fitted_low eta_c_fitted_high transiti
 edge_exponent edge_exponent_low edge_exponent_high edge_ratio edge_ratio_low edge_ratio_high
 flat_spread l1_flow l1_flat l1_slope l1_slope_low l1_slope_high l1_r2 l1_rises l1_chance
 test_loss_best eta_best eta_best_over_eta_c u_shaped u_depth u_spread u_eta undecided n_gd
-n_diverged n_settled n_short n_chaotic n_unconverged n_unmeasured
+n_diverged n_included n_short n_chance_crossing n_unconverged n_unmeasured
 """
 
 

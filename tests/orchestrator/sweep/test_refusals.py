@@ -150,7 +150,10 @@ BY_OVERRIDE = {
     "it must be a finite number above 0, or null for a fair share of what there is",
     "resources.memory_gib_per_worker=2GB": "resources.memory_gib_per_worker is '2GB'; "
     "it must be a finite number above 0, or null for a fair share of what there is",
-    "resources.gpus_per_worker=2": "resources.gpus_per_worker is 2; it must be 0 or 1",
+    "resources.gpus_per_worker=2": "resources.gpus_per_worker is 2; it must be 0, 1, a "
+    "fraction of a GPU between them, or null for one where that pays",
+    "resources={gpus_per_worker: 0.5, workers: 2}": "resources.gpus_per_worker is 0.5; it must be "
+    "0 or 1 where a trial has several workers: NCCL connects no two on one GPU",
     "resources.cpus_per_worker=0": f"resources.cpus_per_worker is 0; it must be {WHOLE}",
     # lists without brackets
     "problem.activation=relu,tanh": "problem.activation is 'relu,tanh'; it must be one of relu, "

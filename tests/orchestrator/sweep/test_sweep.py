@@ -47,7 +47,7 @@ def test_the_quickstart_is_the_file_that_the_contract_shows() -> None:
     )
     assert column.protocol == Protocol(epsilons=(0.1, 0.05, 0.02))
     assert column.stop_after_divergences == 2
-    assert column.resources == Resources(workers=1, gpus_per_worker=0, cpus_per_worker=1)
+    assert column.resources == Resources(workers=1, gpus_per_worker=None, cpus_per_worker=1)
     (eta,) = column.etas
     assert (eta.unit, len(eta.multiples), eta.multiples[0], eta.multiples[-1]) == (
         "eta_c",

@@ -80,7 +80,7 @@ PLAIN_GRIDS = st.builds(
     resources=st.builds(
         Resources,
         workers=st.just(1),  # never more than there are samples
-        gpus_per_worker=st.integers(0, 1),
+        gpus_per_worker=st.sampled_from([None, 0, 1, 0.25]),
         cpus_per_worker=WHOLE,
         memory_gib_per_worker=st.none() | NUMBER,
     ),

@@ -5,12 +5,12 @@
 function traceOf(group, kept, x, y) {
   const trace = { x: [], y: [], text: [] };
   for (const place of group.places) {
-    for (const run of runsOf[place].filter(kept)) {
-      const [across, up] = [x(run, place), y(run, place)];
+    for (const crossing of crossingsOf[place].filter(kept)) {
+      const [across, up] = [x(crossing, place), y(crossing, place)];
       if (across === null || up === null) continue;
       trace.x.push(across);
       trace.y.push(up);
-      trace.text.push(wordsOf(run, place));
+      trace.text.push(wordsOf(crossing, place));
     }
     if (trace.x.length && trace.x.at(-1) !== null) {
       for (const list of Object.values(trace)) list.push(null);
@@ -24,7 +24,7 @@ function traceOf(group, kept, x, y) {
 function curvesOf(groups, x, y, where = {}) {
   const many = groups.reduce((sum, group) => sum + group.places.length, 0) > MANY;
   const curves = groups.map((group) => {
-    const trace = traceOf(group, settled, x, y);
+    const trace = traceOf(group, included, x, y);
     return {
       ...trace,
       name: plain(group.name),
@@ -56,8 +56,8 @@ const hollow = (color, symbol) => ({ mode: "markers", hoverinfo: "text", meta: "
 
 // Legend entries of what is drawn besides the lines of the groups.
 function entries(some, { flow = false, critical = false } = {}) {
-  const found = new Set(some.flatMap((place) => runsOf[place]).filter(excluded)
-    .map((run) => runs.marker[run]));
+  const found = new Set(some.flatMap((place) => crossingsOf[place]).filter(excluded)
+    .map((crossing) => crossings.marker[crossing]));
   const reasons = markers.filter((_, marker) => found.has(marker)).map((one) => one.label);
   const few = some.length <= FEW;
   return [
@@ -85,9 +85,9 @@ function medians(curve, group, where) {
   const middle = (list) => list.sort((one, other) => one - other)[list.length >> 1];
   const known = [...bins.keys()].sort((one, other) => one - other).map((bin) => bins.get(bin));
   return {
-    x: known.map((runs) => middle(runs.map((n) => curve.x[n]))),
-    y: known.map((runs) => middle(runs.map((n) => curve.y[n]))),
-    text: known.map((runs) => `${curve.name}: median of ${runs.length} trials`),
+    x: known.map((its) => middle(its.map((n) => curve.x[n]))),
+    y: known.map((its) => middle(its.map((n) => curve.y[n]))),
+    text: known.map((its) => `${curve.name}: median of ${its.length} trials`),
     name: curve.name, legendgroup: curve.name, mode: "lines+markers", hoverinfo: "text",
     meta: "median", line: { color: group.color, width: 3 },
     marker: { color: group.color, symbol: group.symbol, size: 8, line: { color: "#fff", width: 1 } },
@@ -97,34 +97,38 @@ function medians(curve, group, where) {
 
 const STRETCHES = 16; // in a decade
 
-function wordsOf(run, place) {
+function wordsOf(crossing, place) {
   const ratio = places.eta_c[place]
-    ? typeset(` = ${number(runs.eta[run] / places.eta_c[place])} η_c`) : "";
-  return plain(nameOf(place)) + `<br>η ${number(runs.eta[run])}${ratio}`
-    + `<br>S ${number(runs.sharpness[run])}, S·η/2 ${halfEdge(run)}`
-    + `<br>‖θ‖₁ ${number(runs.l1_norm[run])}, test loss ${number(runs.test_loss[run])}`
-    + `<br>${number(runs.steps[run])} steps${settled(run) ? "" : `<br>${outcome(run)}`}`;
+    ? typeset(` = ${number(crossings.eta[crossing] / places.eta_c[place])} η_c`) : "";
+  return plain(nameOf(place)) + `<br>η ${number(crossings.eta[crossing])}${ratio}`
+    + `<br>S ${number(crossings.sharpness[crossing])}, S·η/2 ${halfEdge(crossing)}`
+    + `<br>‖θ‖₁ ${number(crossings.l1_norm[crossing])}`
+    + `, test loss ${number(crossings.test_loss[crossing])}`
+    + `<br>${number(crossings.steps[crossing])} steps`
+    + (included(crossing) ? "" : `<br>${outcome(crossing)}`);
 }
 
 // In words what became of a trial.
-function outcome(run) {
-  const { drawn, label } = markers[runs.marker[run]];
+function outcome(crossing) {
+  const { drawn, label } = markers[crossings.marker[crossing]];
   return { joined: "counts", hollow: `excluded: ${label}` }[drawn] ?? label;
 }
 
-const halfEdge = (run) => number(runs.sharpness[run] === null ? null
-  : runs.sharpness[run] * runs.eta[run] / 2);
+const halfEdge = (crossing) => number(crossings.sharpness[crossing] === null ? null
+  : crossings.sharpness[crossing] * crossings.eta[crossing] / 2);
 const relative = () => chosen.units === "eta_c";
 const over = (value, unit) => (value === null || !unit ? null : value / unit);
 
-const rate = (run, place) => (relative() ? over(runs.eta[run], places.eta_c[place])
-  : runs.eta[run]);
-const sharpness = (run, place) => (relative()
-  ? over(runs.sharpness[run], places.eta_c[place] && 2 / places.eta_c[place])
-  : runs.sharpness[run]);
-const norm = (run, place) => (relative() ? over(runs.l1_norm[run], places.l1_norm[place])
-  : runs.l1_norm[run]);
-const testLoss = (run) => runs.test_loss[run];
+const rate = (crossing, place) => (relative() ? over(crossings.eta[crossing], places.eta_c[place])
+  : crossings.eta[crossing]);
+const sharpness = (crossing, place) => (relative()
+  ? over(crossings.sharpness[crossing], places.eta_c[place] && 2 / places.eta_c[place])
+  : crossings.sharpness[crossing]);
+const norm = (crossing, place) => (relative()
+  ? over(crossings.l1_norm[crossing], places.l1_norm[place])
+  : crossings.l1_norm[crossing]);
+const eta = (crossing) => crossings.eta[crossing];
+const testLoss = (crossing) => crossings.test_loss[crossing];
 const rateTitle = () => (relative() ? "η / η_c" : "learning rate η");
 const sharpnessTitle = () => (relative() ? "S / s_gf" : "sharpness S");
 const normTitle = () => (relative() ? "‖θ‖₁ / that of the flow" : "norm ‖θ‖₁");
@@ -160,12 +164,12 @@ function lost(some, yaxis, across = rate) {
   return markers.map(({ drawn, label, symbol }, marker) => {
     const trace = { x: [], y: [], text: [] };
     for (const place of symbol ? some : []) {
-      for (const run of runsOf[place]) {
-        const at = runs.marker[run] === marker ? across(run, place) : null;
+      for (const crossing of crossingsOf[place]) {
+        const at = crossings.marker[crossing] === marker ? across(crossing, place) : null;
         if (at === null) continue;
         trace.x.push(at);
         trace.y.push(drawn === "above" ? 0.97 : 0.93);
-        trace.text.push(wordsOf(run, place));
+        trace.text.push(wordsOf(crossing, place));
       }
     }
     return { ...trace, name: label, mode: "markers", yaxis, hoverinfo: "text", meta: "lost",
@@ -184,15 +188,16 @@ function saidOf(traces) {
     + "markers along the upper frame." : "";
 }
 
-function runTable(some) {
+function crossingTable(some) {
   const names = [...axes.map((axis) => axis.name), "ε", "η", "η/η_c", "S", "S·η/2", "‖θ‖₁",
     "test loss", "steps", "outcome"];
-  const lines = some.flatMap((place) => runsOf[place].map((run) => () => [
+  const lines = some.flatMap((place) => crossingsOf[place].map((crossing) => () => [
     ...columns[places.column[place]].at.map((at, axis) => axes[axis].values[at]),
-    thresholds[places.epsilon[place]], number(runs.eta[run]),
-    number(over(runs.eta[run], places.eta_c[place])), number(runs.sharpness[run]), halfEdge(run),
-    number(runs.l1_norm[run]), number(runs.test_loss[run]), number(runs.steps[run]),
-    outcome(run)]));
+    thresholds[places.epsilon[place]], number(crossings.eta[crossing]),
+    number(over(crossings.eta[crossing], places.eta_c[place])),
+    number(crossings.sharpness[crossing]), halfEdge(crossing), number(crossings.l1_norm[crossing]),
+    number(crossings.test_loss[crossing]), number(crossings.steps[crossing]),
+    outcome(crossing)]));
   return { names, lines };
 }
 
@@ -222,7 +227,7 @@ function transition(some, groups) {
     },
     said: saidOf(without),
     curves: true,
-    table: () => runTable(some),
+    table: () => crossingTable(some),
   };
 }
 
@@ -246,7 +251,7 @@ function loss(some, groups) {
     },
     said: saidOf(without),
     curves: true,
-    table: () => runTable(some),
+    table: () => crossingTable(some),
   };
 }
 
@@ -313,13 +318,13 @@ function trade(some, groups) {
     layout: { xaxis: acrossAxis(sharpnessTitle(), known(traces, "x")), yaxis: linearAxis(normTitle()) },
     said: without.length ? `Without a point: ${without.join(", ")}.` : "",
     curves: true,
-    table: () => runTable(some),
+    table: () => crossingTable(some),
   };
 }
 
 // Paths of one column; `wanted` is its number.
 function time(some, _, wanted) {
-  const its = data.paths.runs.filter((path) => path.column === wanted);
+  const its = data.paths.trials.filter((path) => path.column === wanted);
   const descents = its.filter((path) => path.eta !== null);
   const shade = (n) => VIRIDIS[Math.round(n / Math.max(1, descents.length - 1) * (VIRIDIS.length - 1))];
   const traces = its.flatMap((path) => {
@@ -396,7 +401,7 @@ function widths() {
   const some = chosenPlaces(standsAt);
   const names = panelsOf(some.map((place) => places.column[place])).filter((name) =>
     PARAMETERIZATION < 0 || [-1, name].includes(chosen.at[PARAMETERIZATION]));
-  if (!names.length) return { points: 0, table: () => runTable(some) };
+  if (!names.length) return { points: 0, table: () => crossingTable(some) };
   const used = [...new Set(some.map((place) => widthOf(places.column[place])))]
     .sort((a, b) => a - b);
   const each = 1 / names.length;
@@ -414,9 +419,9 @@ function widths() {
         && under(places.column[place], name)),
     })).filter((group) => group.places.length);
     const here = groups.flatMap((group) => group.places);
-    const found = curvesOf(groups, (run) => runs.eta[run], (run) => runs.sharpness[run],
+    const found = curvesOf(groups, eta, (crossing) => crossings.sharpness[crossing],
       { yaxis: `y${suffix}` }).map(first);
-    const without = lost(here, `y${names.length + row + 1}`, (run) => runs.eta[run]).map(first);
+    const without = lost(here, `y${names.length + row + 1}`, eta).map(first);
     layout[`yaxis${names.length + row + 1}`] = overlay(`y${suffix}`);
     const top = 1 - row * each;
     const [low, high] = span(known(found, "y"), 1).map((end) => 10 ** end);
@@ -442,9 +447,9 @@ function widths() {
     points,
     traces: [...traces, ...entries(some)],
     layout,
-    said: saidOf(lost(some, "y", (run) => runs.eta[run])),
+    said: saidOf(lost(some, "y", eta)),
     curves: true,
-    table: () => runTable(some),
+    table: () => crossingTable(some),
   };
 }
 

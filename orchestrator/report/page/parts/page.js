@@ -90,7 +90,7 @@ function draw(figure) {
   empty.textContent = nothing ? "What is chosen has no numbers for this figure." : "";
   node.querySelector(".tools").hidden = nothing;
   const faint = made.curves && some.length > MANY
-    ? " Of so many curves, the thick lines are medians in short stretches." : "";
+    ? " With this many curves, the thick lines are medians in short stretches." : "";
   node.querySelector(".said").textContent = nothing ? "" : made.said + faint;
   figure.table = made.table;
   const details = node.querySelector(".numbers");
@@ -179,7 +179,7 @@ function makeTools(figure) {
 
 // The column whose trials in time are drawn: one of those that are shown.
 function chooseColumn(figure) {
-  const having = new Set(data.paths.runs.map((path) => path.column));
+  const having = new Set(data.paths.trials.map((path) => path.column));
   const choice = chosenColumns().filter((column) => having.has(column));
   if (!choice.includes(figure.column)) figure.column = choice[0] ?? null;
   const words = (column) => axes.map((axis, n) => `${axis.name} ${axis.values[columns[column].at[n]]}`)
@@ -198,13 +198,13 @@ function chooseColumn(figure) {
 // Figures that no choice can fill stay away, and are named.
 function hasData(name) {
   const any = (list, test = (value) => value !== null) => (list || []).some(test);
-  const rest = (_, run) => settled(run);
-  if (name === "time") return any(data.paths.runs, (path) => path.eta !== null);
+  const rest = (_, crossing) => included(crossing);
+  if (name === "time") return any(data.paths.trials, (path) => path.eta !== null);
   if (name === "agreement") return any(places.eta_c_fitted, (value, n) => value && places.eta_c[n]);
-  if (name === "loss") return any(runs.test_loss, (value, n) => value !== null && rest(0, n));
-  if (name === "trade") return any(runs.l1_norm, (value, n) => value !== null && rest(0, n));
+  if (name === "loss") return any(crossings.test_loss, (value, n) => value !== null && rest(0, n));
+  if (name === "trade") return any(crossings.l1_norm, (value, n) => value !== null && rest(0, n));
   if (name === "widths" && !panels) return false;
-  return any(runs.eta, rest);
+  return any(crossings.eta, rest);
 }
 
 // An open box of filters would cover the page: once the page has scrolled on under it, it closes,

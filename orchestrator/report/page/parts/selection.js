@@ -1,7 +1,7 @@
 // What is chosen, which columns and places that leaves, and the fragment of the address that says so.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const { axes, columns, markers, places, runs } = data;
+const { axes, columns, markers, places, crossings } = data;
 const thresholds = data.epsilons.values;
 const ANY = "all";
 const FEW = 6; // curves that have levels, lines of η_c and names of their own
@@ -9,8 +9,9 @@ const MANY = 60; // curves from which on they are thin, faint and without points
 
 // What became of a trial is the number of its marker: those that count, those that reached ε without
 // counting, and those that did not reach it.
-const drawnAs = (...kinds) => (run) => kinds.includes(markers[runs.marker[run]].drawn);
-const settled = drawnAs("joined");
+const drawnAs = (...kinds) => (crossing) =>
+  kinds.includes(markers[crossings.marker[crossing]].drawn);
+const included = drawnAs("joined");
 const excluded = drawnAs("hollow");
 
 const count = (list) => (list ? list.length : 0);
@@ -18,14 +19,14 @@ const placesOf = columns.map(() => []);
 for (let place = 0; place < count(places.column); place++) {
   placesOf[places.column[place]].push(place);
 }
-const runsOf = Array.from({ length: count(places.column) }, () => []);
-for (let run = 0; run < count(runs.place); run++) runsOf[runs.place[run]].push(run);
+const crossingsOf = Array.from({ length: count(places.column) }, () => []);
+crossings.place.forEach((place, crossing) => crossingsOf[place].push(crossing));
 
 // The threshold that most columns reached with some trial, of equal ones the smallest.
-function usualThreshold() {
+function defaultThreshold() {
   const reached = thresholds.map(() => 0);
-  runsOf.forEach((its, place) => {
-    if (its.some(settled)) reached[places.epsilon[place]] += 1;
+  crossingsOf.forEach((its, place) => {
+    if (its.some(included)) reached[places.epsilon[place]] += 1;
   });
   return reached.indexOf(Math.max(...reached));
 }
@@ -35,7 +36,7 @@ function beginning() {
   const first = axes.find((axis) => axis.field === "width") || axes[0];
   return {
     at: axes.map(() => -1),
-    epsilon: one ? -1 : usualThreshold(),
+    epsilon: one ? -1 : defaultThreshold(),
     color: one || !first ? "epsilon" : first.field,
     units: one || !places.eta_c.some((rate) => rate !== null) ? "eta" : "eta_c",
   };
@@ -59,16 +60,16 @@ function readFragment() {
 
 // Only what differs from the beginning is said, so that the address of the page stays short.
 function writeFragment() {
-  const usual = beginning();
+  const defaults = beginning();
   const said = new URLSearchParams();
   axes.forEach((axis, number) => {
     if (chosen.at[number] >= 0) said.set(axis.field, axis.values[chosen.at[number]]);
   });
-  if (chosen.epsilon !== usual.epsilon) {
+  if (chosen.epsilon !== defaults.epsilon) {
     said.set("epsilon", chosen.epsilon < 0 ? ANY : thresholds[chosen.epsilon]);
   }
   for (const name of ["color", "units"]) {
-    if (chosen[name] !== usual[name]) said.set(name, chosen[name]);
+    if (chosen[name] !== defaults[name]) said.set(name, chosen[name]);
   }
   history.replaceState(null, "", said.size ? `#${said}` : location.pathname + location.search);
 }

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from jobs.spec import Problem
-from orchestrator.store import query
+from orchestrator.store import Store
 from orchestrator.sweep import Column, SweepError
 
 DataKey = tuple[str, int, str, str]
@@ -16,14 +22,26 @@ DataKey = tuple[str, int, str, str]
 
 @dataclass(frozen=True)
 class DataDigest:
-    """The digest of what a trial read, and which trial that was, where and when."""
+    """The digest of what a trial read, and which trial that was, where and when it ended."""
 
     digest: str
-    origin: str
+    trial_id: str
+    hostname: str
+    finished_at: datetime.datetime
+
+    @property
+    def origin(self) -> str:
+        """The trial in words."""
+        return f"trial {self.trial_id} on {self.hostname}, {self.finished_at:%Y-%m-%d %H:%M}"
 
 
 DataDigests = Mapping[DataKey, Sequence[DataDigest]]
 """The different digests that trials read under each key, the earliest first."""
+
+_DIFFERENT = ["dataset", "n_train", "subset", "normalization", "data_digest"]
+_ORIGIN = ["trial_id", "hostname", "finished_at"]
+COLUMNS = (*_DIFFERENT, *_ORIGIN, "attempt")
+"""What is read of a row; a table's keys must be among them."""
 
 
 class OtherDataError(ValueError):
@@ -38,25 +56,35 @@ def data_key(problem: Problem) -> DataKey:
 
 def read_data_digests(run: Path) -> DataDigests:
     """The different digests in the rows of a run directory, where the rows have one."""
-    found: dict[DataKey, list[DataDigest]] = {}
     if not (run / "trials").is_dir():
-        return found
-    for row in query(run, _DIGESTS).to_pylist():
-        data = row["dataset"], row["n_train"], row["subset"], row["normalization"]
-        origin = (
-            f"trial {row['trial_id']} on {row['hostname']}, {row['finished_at']:%Y-%m-%d %H:%M}"
-        )
-        found.setdefault(data, []).append(DataDigest(row["data_digest"], origin))
+        return {}
+    return merged(Store(run).news("trials", COLUMNS, {}, data_digests_of).parts)
+
+
+def data_digests_of(rows: pa.Table) -> DataDigests:
+    """The different digests in rows of trials with these :data:`COLUMNS`, where they have one."""
+    found = defaultdict(list)
+    rows = rows.select(COLUMNS).drop_null()
+    different = rows.group_by(_DIFFERENT, use_threads=False).aggregate([])
+    for values in different.to_pylist():
+        its = [pc.equal(rows.column(name), value) for name, value in values.items()]
+        of_digest = rows.filter(functools.reduce(pc.and_, its)).sort_by("finished_at")
+        first = of_digest.select(_ORIGIN).slice(0, 1).to_pylist()[0]
+        data = values["dataset"], values["n_train"], values["subset"], values["normalization"]
+        found[data].append(DataDigest(values["data_digest"], **first))
     return found
 
 
-_DIGESTS = """
-SELECT dataset, n_train, subset, normalization, data_digest,
-       arg_min(trial_id, finished_at) AS trial_id, arg_min(hostname, finished_at) AS hostname,
-       min(finished_at) AS finished_at
-FROM trials WHERE data_digest IS NOT NULL
-GROUP BY ALL ORDER BY finished_at
-"""
+def merged(parts: Iterable[DataDigests]) -> DataDigests:
+    """The different digests of several parts of the tables."""
+    first: dict[DataKey, dict[str, DataDigest]] = defaultdict(dict)
+    for data, read in (item for part in parts for item in part.items()):
+        for one in read:
+            known = first[data].setdefault(one.digest, one)
+            first[data][one.digest] = min(known, one, key=lambda each: each.finished_at)
+    return {
+        data: sorted(its.values(), key=lambda each: each.finished_at) for data, its in first.items()
+    }
 
 
 def refuse_mixed_data(run: Path, columns: Iterable[Column], read: DataDigests) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jobs import datasets
 from jobs.spec import Problem
 from orchestrator.engine import prepare
-from orchestrator.engine.data_digests import (
-    DataDigest,
+from orchestrator.ledger import Ledger
+from orchestrator.ledger.data_digests import (
     OtherDataError,
     data_key,
     read_data_digests,
     refuse_mixed_data,
     refuse_other_data,
 )
-from orchestrator.store import Store, create, write_part
+from orchestrator.store import create, write_part
 from orchestrator.sweep import SweepError, parse
 
 PROBLEM = Problem(dataset="digits", n_train=60)
@@ -56,6 +53,19 @@ def test_what_was_read_is_told_by_the_rows(run: Path) -> None:
     assert [read.digest for read in other] == ["0c"]
 
 
+def test_a_run_that_works_has_them_from_its_ledger_with_those_that_come_later(run: Path) -> None:
+    _add(run, "b", "0b", hour=2)
+    ledger = Ledger(run, warn=print)
+    state = ledger.read(SWEEP.columns)
+    assert ledger.data_digests == read_data_digests(run)
+    _add(run, "a", "0a", hour=1)
+    ledger.catch_up(state)
+    assert ledger.data_digests == read_data_digests(run)
+    assert [read.digest for read in ledger.data_digests[data_key(PROBLEM)]] == ["0a", "0b"]
+    assert ledger.read(SWEEP.columns).total == Ledger(run).read(SWEEP.columns).total
+    assert ledger.data_digests == read_data_digests(run)
+
+
 def test_a_trial_reads_what_earlier_ones_read(run: Path) -> None:
     _add(run, "a", "0a")
     read = {data: reads[0] for data, reads in read_data_digests(run).items()}
@@ -82,16 +92,3 @@ def test_nothing_begins_where_two_digests_have_one_name(run: Path) -> None:
         "(--run-dir)"
     )
     refuse_mixed_data(run, parse(TEXT, ["problem.n_train=61"]).columns, read_data_digests(run))
-
-
-def test_rows_say_what_was_read_and_a_trial_that_reads_anything_else_fails(bench: Any) -> None:
-    trial, other = bench.trials()[-2:]
-    bench.carry_out(bench.work([trial]))
-    digest = datasets.load(trial.problem).digest
-    assert {row["data_digest"] for row in bench.science()["trials"]} == {digest}
-    data = {data_key(trial.problem): DataDigest("0" * 16, "trial x on y")}
-    report = bench.carry_out(dataclasses.replace(bench.work([other]), data=data))
-    assert (report.settled.trial_ids, report.failed) == ((), (other.trial_id,))
-    errors = {row["trial_id"]: row["error"] for row in Store(bench.path).rows("attempts")}
-    assert f"has the digest {digest} here; it must be {'0' * 16}" in errors[other.trial_id]
-    assert {row["trial_id"] for row in bench.science()["trials"]} == {trial.trial_id}

@@ -1,11 +1,11 @@
-"""Packs of GD trials beside the same trials one by one: what a step of a run costs.
+"""Batches of GD trials beside the same trials one by one: what a step of a run costs.
 
-    .venv/bin/python benchmarks/packing.py [--threads 1] [--device cpu] [--whole 6]
+    .venv/bin/python benchmarks/batches.py [--threads 1] [--device cpu] [--whole 6]
 
 First a table of bare steps, for problems from small to large: GD on one θ, and on K of them at
-once. It is what the bound of :func:`jobs.dynamics.batch.pays` was read from (on a CPU; run it with
-``--device cuda`` before setting another for GPUs). Then whole trials, with all that they measure:
-16 learning rates one after the other, and as one pack, whose rows are compared.
+once, and the bounds that :func:`jobs.calibration.calibrate` finds here. Then whole trials, with
+all that they measure: 16 learning rates one after the other, and as one batch, whose rows are
+compared.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from script import parse, table
 from torch import Tensor, nn
 
 from jobs import OngoingTrial, Problem, Protocol, Trial, TrialResult
-from jobs.dynamics.batch import BatchedDescent, pays, stacked_gradients
+from jobs.calibration import calibrate
 from jobs.numerics import reproducible
 from jobs.objective import Objective
+from jobs.ongoing import advance
 from jobs.parameters import Layout
 from jobs.problem import pose
 
-PACK_SIZES = (2, 4, 16, 64)
+BATCH_SIZES = (2, 4, 16, 64)
 NETWORKS = (
     ("digits", 50, 8, 1),
     ("digits", 200, 16, 2),
@@ -108,31 +109,30 @@ def milliseconds(steps: list[Callable[[], object]], repeats: int) -> list[float]
 
 
 def bare_steps(name: str, objective: Objective, theta: Tensor, repeats: int) -> list[str]:
-    """What a run-step costs alone and in packs of several sizes."""
+    """What a run-step costs alone and in batches of several sizes."""
     size = len(theta)
 
     def alone() -> Tensor:
-        return theta.sub(objective.packed_gradient(theta)[:size], alpha=0.01)
+        return theta.sub(objective.stacked_gradients(theta[None])[1][0], alpha=0.01)
 
-    def packed(runs: int) -> Callable[[], Tensor]:
+    def batched(runs: int) -> Callable[[], Tensor]:
         thetas, eta = theta.repeat(runs, 1), theta.new_full((runs, 1), 0.01)
-        return lambda: thetas - eta * stacked_gradients(objective, thetas)[1]
+        return lambda: thetas - eta * objective.stacked_gradients(thetas)[1]
 
-    one, *packs = milliseconds([alone, *(packed(runs) for runs in PACK_SIZES)], repeats)
+    one, *batches = milliseconds([alone, *(batched(runs) for runs in BATCH_SIZES)], repeats)
     cells = [
         f"{together / runs:.4f} ({together / runs / one:.2f})"
-        for runs, together in zip(PACK_SIZES, packs, strict=True)
+        for runs, together in zip(BATCH_SIZES, batches, strict=True)
     ]
     products = size * objective.samples
     dtype = str(theta.dtype).removeprefix("torch.")
-    verdict = "yes" if pays(size, objective.samples, dtype) else "no"
-    return [name, dtype, f"{products:.2g}", f"{one:.4f}", *cells, verdict]
+    return [name, dtype, f"{products:.2g}", f"{one:.4f}", *cells]
 
 
 def whole_trials(
     network: tuple[str, int, int, int], dtype: str, epsilon: float, options: argparse.Namespace
 ) -> list[str]:
-    """The time of 16 trials one by one and as a pack, and how far their rows are apart."""
+    """The time of 16 trials one by one and as a batch, and how far their rows are apart."""
     protocol = Protocol(epsilons=(4 * epsilon, epsilon), max_steps=options.steps)
     posed = problem(*network, dtype)
 
@@ -151,17 +151,17 @@ def whole_trials(
         run.advance()
     alone = time.perf_counter() - start
     start = time.perf_counter()
-    BatchedDescent(together).advance()
-    packed = time.perf_counter() - start
+    advance(together)
+    batched = time.perf_counter() - start
     apart = [
         difference(one.result(), other.result())
         for one, other in zip(one_by_one, together, strict=True)
     ]
     equal = [difference for difference in apart if math.isfinite(difference)]
     steps = sum(run.step for run in one_by_one)
-    row = [" ".join(map(str, network)), dtype, f"{steps:,}", f"{alone:.2f}", f"{packed:.2f}"]
+    row = [" ".join(map(str, network)), dtype, f"{steps:,}", f"{alone:.2f}", f"{batched:.2f}"]
     farthest = f"{max(equal):.0e}" if equal else "–"
-    return [*row, f"{packed / alone:.2f}", f"{len(equal)} of 16", farthest]
+    return [*row, f"{batched / alone:.2f}", f"{len(equal)} of 16", farthest]
 
 
 def difference(one: TrialResult, other: TrialResult) -> float:
@@ -201,15 +201,25 @@ def main() -> None:
     parser.add_argument("--whole", type=int, default=len(WHOLE), help="networks of whole trials")
     parser.add_argument("--steps", type=int, default=2000, help="of whole trials, at most")
     options = parse(parser, networks=1, repeats=1, whole=1, steps=5)
-    print("ms a step of a run: alone, and in packs of K (relative to alone)\n")
+    print("ms a step of a run: alone, and in batches of K (relative to alone)\n")
     heads = ["dataset, n, width, depth", "dtype", "P n", "alone"]
-    heads += [f"K = {runs}" for runs in PACK_SIZES]
-    table([*heads, "pays"], all_bare_steps(options))
+    heads += [f"K = {runs}" for runs in BATCH_SIZES]
+    table(heads, all_bare_steps(options))
+    print(f"\ncalibrated here: {calibrate(options.device)}")
     print(
         "\n16 whole trials, in seconds; rows with equal steps and counts, and the largest relative "
         "difference of a number in them\n"
     )
-    heads = ["problem", "dtype", "steps", "one by one", "as a pack", "ratio", "equal", "difference"]
+    heads = [
+        "problem",
+        "dtype",
+        "steps",
+        "one by one",
+        "as a batch",
+        "ratio",
+        "equal",
+        "difference",
+    ]
     table(heads, (whole_trials(*case, options) for case in WHOLE[: options.whole]))
 
 

@@ -1,0 +1,293 @@
+"""Trials in progress, one or several as one computation: the loop of descent and flow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from jobs import checkpoint as checkpoints
+from jobs import datasets
+from jobs.checkpoint import Checkpoint, CheckpointError
+from jobs.curvature.ritz import ExtremalEigenvalues
+from jobs.curvature.sharpness import measure_together
+from jobs.dynamics.descent import GradientDescent
+from jobs.dynamics.flows import METHODS
+from jobs.dynamics.iterate import Bounds, Iterate, Stepper
+from jobs.dynamics.schedule import steps_to_record
+from jobs.numerics import reproducible
+from jobs.objective import Objective, gradients_at
+from jobs.parameters import constants, stacked
+from jobs.problem import pose
+from jobs.process_group import Alone, Ranks
+from jobs.recorder import Due, Recorder
+from jobs.records import Point, TrialResult
+from jobs.spec import Trial
+from jobs.spec.values import digest_of
+
+MOST_STEPS = 32
+"""Between two looks at a trial, at which a flow that it is compared with keeps up with it."""
+
+
+class OngoingTrial:
+    """A trial in progress: advanced in slices, saved between them, and resumed.
+
+    One that was saved and restored ends with the same bits as one that was not, on the same
+    machine with the same number of threads. ``at`` is the iterate where it stands, ``objective`` L,
+    ``test`` the test loss, ``stepper`` what moves it, and ``recorder`` what observes it.
+
+    Args:
+        trial: what to compute.
+        device: a torch device; everything the trial computes happens there.
+        threads: CPU threads; None leaves torch's own number.
+        ranks: the processes that compute it together, each with one of these for the same trial;
+            None for this process alone.
+        memory: bytes that this process may use for it; None leaves the choice to
+            :func:`jobs.curvature.memory.default_budget`.
+
+    Raises:
+        DatasetError: the dataset is not there, or too small.
+        PlacementError: the device is not there, or there are more ranks than samples.
+        MemoryBudgetError: not even one sample fits into the memory.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        ranks: Ranks | None = None,
+        memory: int | None = None,
+    ) -> None:
+        self.trial = trial
+        self.ranks = ranks or Alone()
+        self.ranks.wants_stop = self.ranks.stop_agreed = False
+        self.threads = threads
+        with reproducible(threads):
+            self.objective, self.test, self._theta0 = pose(
+                trial.problem, device, self.ranks, memory
+            )
+        self.data_digest = datasets.load(trial.problem).digest
+        self.at = Iterate(self._theta0.clone())
+        self.stepper = _stepper(trial, self.objective)
+        self.recorder = Recorder(trial, self.objective, self.test, self._theta0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every threshold has its row."""
+        return not self.pending
+
+    @property
+    def step(self) -> int:
+        """How many updates of θ were made."""
+        return self.at.step
+
+    @property
+    def pending(self) -> tuple[float, ...]:
+        """The loss thresholds that have no row yet."""
+        return self.recorder.pending
+
+    @property
+    def trajectory(self) -> Sequence[Point]:
+        """The points that were recorded so far, also those before a checkpoint."""
+        return self.recorder.trajectory
+
+    def result(self) -> TrialResult:
+        """The rows of a finished trial.
+
+        Raises:
+            RuntimeError: the trial is not finished.
+        """
+        if not self.finished:
+            raise RuntimeError(f"trial {self.trial.trial_id} is at step {self.step}, not finished")
+        initial = [self._theta0, *constants(self.objective.module)]
+        return TrialResult(
+            self.trial,
+            digest_of(b"".join(tensor.cpu().numpy().tobytes() for tensor in initial)),
+            self.data_digest,
+            tuple(self.recorder.crossings),
+            tuple(self.recorder.trajectory),
+        )
+
+    def advance(self, until: Callable[[], bool] = lambda: False) -> bool:
+        """Go on until the trial is finished, or until ``until()`` is true: :func:`advance`.
+
+        Among several ranks, any may pause so while the others wait for it. They end together
+        after the move where ``ranks.stop_agreed`` comes true. Returns whether the trial is
+        finished.
+        """
+        if not self.finished:
+            advance([self], until)
+        return self.finished
+
+    def evaluated(self, loss: float, gradient: Tensor) -> None:
+        """Take in L and ∇L where the trial stands."""
+        self.at = dataclasses.replace(self.at, loss=loss, gradient=gradient)
+
+    def due(self) -> Due:
+        """What the step calls for at which the trial stands, evaluated."""
+        return self.recorder.due(self.at, wants_sharpness=self.stepper.wants_sharpness)
+
+    def record(
+        self, due: Due, measured: ExtremalEigenvalues | None, test_loss: float | None
+    ) -> None:
+        """Record what is due, with what was measured: :meth:`jobs.recorder.Recorder.record`."""
+        self.recorder.record(due, measured, test_loss)
+        if measured is not None:
+            self.stepper.see_sharpness(measured.sharpness)
+
+    def bounds(self) -> Bounds:
+        """How far the trial may go before it must be observed again."""
+        protocol = self.trial.protocol
+        to_record = steps_to_record(self.step, protocol.trajectory_every)
+        return Bounds(
+            threshold=self.pending[0],
+            divergence=self.recorder.divergence,
+            steps=min(to_record, protocol.max_steps - self.step, MOST_STEPS),
+        )
+
+    def moved(self, at: Iterate) -> None:
+        """Stand at another iterate."""
+        self.at = at
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; the old one stays until the new one is whole.
+
+        It is that of the trial, not of a rank: any number of ranks can continue from it.
+        """
+        checkpoints.save(
+            path,
+            Checkpoint(
+                trial_id=self.trial.trial_id,
+                at=self.at,
+                gradients=self.objective.gradients - self.at.is_evaluated,
+                hvps=self.objective.hvps,
+                method=self.stepper.state(),
+                recorded=self.recorder.state(),
+            ),
+        )
+
+    def restore(self, path: Path) -> None:
+        """Continue where :meth:`save` left a trial; a checkpoint that is refused changes nothing.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            CheckpointError: it is damaged or belongs to another trial.
+        """
+        saved = checkpoints.load(path, self.trial.trial_id, like=self._theta0)
+        if (saved.recorded.flow is None) != (self.recorder.flow is None):
+            there = "no" if saved.recorded.flow is None else "a"
+            raise CheckpointError(f"{path} holds {there} flow beside GD, unlike this trial")
+        self.stepper.restore(saved.method)
+        self.recorder.restore(saved.recorded)
+        self.at = saved.at
+        self.objective.gradients, self.objective.hvps = saved.gradients, saved.hvps
+
+
+def _stepper(trial: Trial, objective: Objective) -> Stepper:
+    if trial.learning_rate is not None:
+        return GradientDescent(objective, trial.learning_rate)
+    return METHODS[trial.protocol.flow_method](objective)
+
+
+def advance(trials: Sequence[OngoingTrial], until: Callable[[], bool] = lambda: False) -> None:
+    """Go on with trials as one computation, until all are finished or ``until()`` is true.
+
+    They differ in η, seed and initial scale only; each ends at its own step. The rows of a trial
+    are those that it would have found alone, within rounding, and its counts of evaluations are the
+    same; on one CPU thread, and for a network with formulas (:mod:`jobs.closed_form`), they have
+    the same bits. A trial that diverges disturbs no other. K trials take K times the memory of one.
+
+    Afterwards each may be saved, or go on alone or with others.
+
+    Args:
+        trials: of one ``batch_key``, new or restored, on one device with the same number of
+            threads. Several must each be in this process alone. The losses of GD are read after as
+            many steps as one of them alone would make between two readings.
+        until: asked between two moves. A move of one GD trial ends when its losses are read; that
+            of several asks then, and goes on as far as none must be observed.
+
+    Raises:
+        ValueError: the trials cannot go together.
+    """
+    _refuse_unlike(trials)
+    ranks, running = trials[0].ranks, [trial for trial in trials if not trial.finished]
+
+    def move_ends() -> bool:
+        return len(running) == 1 or until()
+
+    with reproducible(trials[0].threads):
+        while running and not (ranks.stop_agreed or until()):
+            _evaluate([trial for trial in running if not trial.at.is_evaluated])
+            _observe(running)
+            running = [trial for trial in running if not trial.finished]
+            if running:
+                moving = [(trial.stepper, trial.at, trial.bounds()) for trial in running]
+                ends = running[0].stepper.move_together(moving, move_ends)
+                for trial, end in zip(running, ends, strict=True):
+                    trial.moved(end)
+
+
+def _evaluate(trials: Sequence[OngoingTrial]) -> None:
+    """Find loss and gradient where new and restored trials stand."""
+    if not trials:
+        return
+    found = gradients_at([one.objective for one in trials], [one.at.theta for one in trials])
+    for trial, (loss, gradient) in zip(trials, found, strict=True):
+        trial.evaluated(loss, gradient)
+
+
+def _observe(trials: Sequence[OngoingTrial]) -> None:
+    """Record what each trial calls for where it stands: S and test losses of all at once."""
+    dues = [trial.due() for trial in trials]
+    measured: dict[int, ExtremalEigenvalues] = {}
+    for of_row in (False, True):
+        rows = [row for row, due in enumerate(dues) if due.measured and due.of_row == of_row]
+        if rows:
+            meters = [trials[row].recorder.meter for row in rows]
+            thetas = stacked([trials[row].at.theta for row in rows])
+            ends = dues[rows[0]].ends
+            of_rows = measure_together(meters, thetas, ends, audit=of_row)
+            measured |= zip(rows, of_rows, strict=True)
+    losses: dict[int, float] = {}
+    if rows := [row for row, due in enumerate(dues) if due.recorded]:
+        found = trials[0].test.stacked_losses(stacked([trials[row].at.theta for row in rows]))
+        losses = dict(zip(rows, found.tolist(), strict=True))
+    for row, (trial, due) in enumerate(zip(trials, dues, strict=True)):
+        trial.record(due, measured.get(row), losses.get(row))
+
+
+def _refuse_unlike(trials: Sequence[OngoingTrial]) -> None:
+    """Make sure that trials can go together.
+
+    Raises:
+        ValueError: they cannot; names the trials.
+    """
+    if not trials:
+        raise ValueError("no trials to advance; there must be at least one")
+    if len(trials) == 1:
+        return
+    first, seen = trials[0], set()
+    for one in trials:
+        name = one.trial.trial_id
+        if one.ranks.size != 1:
+            raise ValueError(
+                f"trial {name} is shared by {one.ranks.size} ranks; a batch takes trials of one"
+            )
+        if name in seen:
+            raise ValueError(f"trial {name} is there twice; a batch takes each trial once")
+        seen.add(name)
+        if (one.trial.kind, one.trial.batch_key) != (first.trial.kind, first.trial.batch_key):
+            raise ValueError(
+                f"trials {first.trial.trial_id} and {name} are of different kinds, problems or "
+                "protocols; those of a batch differ in learning rate, seed and initial scale only"
+            )
+        if (one.at.theta.device, one.threads) != (first.at.theta.device, first.threads):
+            raise ValueError(
+                f"trials {first.trial.trial_id} and {name} are on {first.at.theta.device} and "
+                f"{one.at.theta.device}, with {first.threads} and {one.threads} threads; those of "
+                "a batch share both"
+            )
