@@ -35,6 +35,7 @@ from script import parse, table
 from torch import Tensor, nn
 
 from jobs import Problem, datasets
+from jobs.calibration import device_speed
 from jobs.losses import half_squared_error
 from jobs.numerics import reproducible
 from jobs.problem import pose
@@ -160,17 +161,6 @@ def lambda_max(module: nn.Module, x: Tensor, y: Tensor) -> float:
     return float(eigsh(operator, k=1, which="LA", tol=RTOL, return_eigenvectors=False)[0])
 
 
-def flops_a_second() -> float:
-    """Of products of large matrices in float32, in one thread."""
-    left = torch.randn(512, 512)
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        left @ left
-        times.append(time.perf_counter() - start)
-    return 2 * 512**3 / min(times)
-
-
 def floor(rows: list[dict[str, object]], rate: float) -> float:
     """Seconds that the matrix products of all trials take at that rate."""
     counts = ((problem_of(row), row["gradients"], row["hvps"]) for row in rows)
@@ -182,7 +172,7 @@ def measure(name: str, points: str) -> list[str]:
     seconds, rows = ours(with_points(CASES[name], points))
     descents = [row for row in rows if row["kind"] == "gd" and row["status"] == "reached"]
     with reproducible(threads=1):
-        rate = flops_a_second()
+        rate = device_speed("cpu", matrix=512).flops["float32"]
         found = [by_hand(row) for row in descents]
     worst = max(
         max(abs(loss / row["train_loss"] - 1), abs(top / row["lambda_max"] - 1))  # type: ignore[operator]

@@ -9,24 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from measuring import least
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from jobs import Problem
-from jobs.multiplications import multiplications
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Measured on one device: the rate of float32 matrix products, and of copying, read and
-    written bytes added up; both a second.
-    """
-
-    flops: float
-    nbytes: float
+from jobs.device_speed import DeviceSpeed
+from jobs.multiplications import FLOPS_PER_MULTIPLICATION, multiplications
 
 
 @dataclass(frozen=True)
@@ -38,9 +28,9 @@ class Work:
     flops: int
     nbytes: int
 
-    def floors(self, rates: Rates) -> tuple[float, float]:
-        """Milliseconds that the flops and the bytes take at the rates of a device."""
-        return 1e3 * self.flops / rates.flops, 1e3 * self.nbytes / rates.nbytes
+    def floors(self, speed: DeviceSpeed) -> tuple[float, float]:
+        """Milliseconds that the flops, in float32, and the bytes take at the speed of a device."""
+        return 1e3 * self.flops / speed.flops["float32"], 1e3 * self.nbytes / speed.nbytes
 
 
 def describe(device: torch.device) -> list[str]:
@@ -63,24 +53,12 @@ def describe(device: torch.device) -> list[str]:
     return lines
 
 
-def rates(device: torch.device, small: bool) -> Rates:
-    """The two rates of a device, with the settings of the moment."""
-    size, numbers = (128, 2**18) if small else (8192, 2**28)
-    left, right = (torch.randn(size, size, device=device) for _ in range(2))
-    source = torch.randn(numbers, device=device)
-    target = torch.empty_like(source)
-    product, copy = least(
-        [lambda: left @ right, lambda: target.copy_(source)], device, 5, 0.02 if small else 0.2
-    )
-    return Rates(2e3 * size**3 / product, 2e3 * source.nbytes / copy)
-
-
 def counted_flops(problem: Problem, gradients: int, products: int) -> int:
     """The flops of matrix products in so many gradients, each three times those of a forward pass,
     and Hessian products, each twice those of a gradient.
     """
-    forward = 2 * multiplications(problem) * problem.n_train
-    return forward * (3 * gradients + 6 * products)
+    gradient = FLOPS_PER_MULTIPLICATION * multiplications(problem) * problem.n_train
+    return gradient * (gradients + 2 * products)
 
 
 def work(function: Callable[[], object]) -> Work:

@@ -19,10 +19,11 @@ import exactness
 import networks
 import speeds
 import torch
-from floors import describe, rates
+from floors import describe
 from report import Bench, Part, by_case
 from script import parse
 
+from jobs.calibration import device_speed
 from jobs.curvature.memory import MARGIN
 from jobs.dynamics.descent import BLOCK
 from jobs.numerics import reproducible
@@ -124,9 +125,12 @@ def report(options: argparse.Namespace) -> None:
     print("# One device: speed and exactness\n")
     for line in describe(device):
         print(f"- {line}")
-    found = rates(device, options.smallest)
-    print(f"- float32 matrix products: {found.flops / 1e12:.2f} Tflop/s")
-    print(f"- copying: {found.nbytes / 1e9:.0f} GB/s, read and written", flush=True)
+    sizes = {"matrix": 128, "copied": 2**18} if options.smallest else {}
+    found = device_speed(options.device, **sizes)
+    for dtype, flops in found.flops.items():
+        print(f"- {dtype} matrix products: {flops / 1e12:.2f} Tflop/s")
+    print(f"- copying: {found.nbytes / 1e9:.0f} GB/s, read and written")
+    print(f"- a small operation: {1e6 * found.launch:.1f} µs", flush=True)
     cases = []
     for name in options.networks.split(","):
         case = networks.case(name, SAMPLES[name][options.smallest], options.cifar)

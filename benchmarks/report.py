@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from floors import Rates
 from measuring import least
 from networks import Case
 from script import table
+
+from jobs.device_speed import DeviceSpeed
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Bench:
     device: torch.device
     small: bool
     cases: list[Case]
-    rates: Rates
+    speed: DeviceSpeed
     folder: Path | None
 
     def least(self, functions: list[Callable[[], object]]) -> list[float]:

@@ -38,7 +38,7 @@ def costs(bench: Bench, case: Case) -> list[list[str]]:
     took = bench.least(ways)
     for name, way, ms in zip(("gradient", "product"), ways, took, strict=True):
         asked = work(way)
-        by_flops, by_bytes = asked.floors(bench.rates)
+        by_flops, by_bytes = asked.floors(bench.speed)
         rows.append([*named(case, chunks), name, f"{ms:.3f}", f"{ms / took[0]:.2f}"])
         rows[-1] += [f"{asked.flops / 1e9:.1f}", f"{by_flops:.3f}"]
         rows[-1] += [f"{asked.nbytes / 2**20:.0f}", f"{by_bytes:.3f}"]
@@ -179,7 +179,7 @@ def column(bench: Bench, points: int | None) -> list[list[str]]:
     seconds, _ = timed(partial(go, runs := trials(steps)))
     goals = [run.objective for run in runs]
     gradients, hvps = sum(goal.gradients for goal in goals), sum(goal.hvps for goal in goals)
-    floor = counted_flops(posed, gradients, hvps) / bench.rates.flops
+    floor = counted_flops(posed, gradients, hvps) / bench.speed.flops["float32"]
     made = rates * steps
     row = [
         f"{rates} rates, a point every {points or 'few'} steps",

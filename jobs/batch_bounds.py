@@ -8,7 +8,8 @@ MOST_TRIALS, MOST_TINY_TRIALS = {"cpu": 16, "cuda": 32}, 64
 """How many trials a batch is worth, by kind of device, and how many where there is little but fixed
 costs to share. On a GPU all learning rates of a column go together."""
 
-_BYTES = {"float32": 4, "float64": 8}
+BYTES = {"float32": 4, "float64": 8}
+"""Of a number, by dtype."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class BatchBounds:
 
     def most_trials(self, parameters: int, samples: int, dtype: str) -> int:
         """How many trials of a problem a batch holds at most; 0 where batches save nothing."""
-        size = parameters * samples * _BYTES[dtype]
+        size = parameters * samples * BYTES[dtype]
         if size > self.most_bytes:
             return 0
         return MOST_TINY_TRIALS if size <= self.tiny_bytes else self.trials

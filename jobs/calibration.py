@@ -1,13 +1,13 @@
-"""What batches of GD trials save on this device, measured in a few seconds.
+"""How fast this device is, and what batches of GD trials save on it, measured in a few seconds.
 
     python -m jobs.calibration cpu
 
-prints the bounds as JSON.
+prints both as JSON.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -23,6 +23,7 @@ from jobs.curvature.eigenvalues import extremal_eigenvalues_together
 from jobs.curvature.hessian import BatchedHessian, Hessian
 from jobs.curvature.krylov import BatchedProducts
 from jobs.curvature.memory import default_budget
+from jobs.device_speed import Calibration, DeviceSpeed
 from jobs.dynamics.schedule import PRODUCTS_PER_GRADIENT
 from jobs.losses import half_squared_error
 from jobs.numerics import reproducible
@@ -64,8 +65,50 @@ PRODUCTS = 5
 small networks, and is what a batch saves most of."""
 
 
-def calibrate(device: str = "cpu", seconds: float | None = None) -> BatchBounds:
-    """Measure up to which size batches save time, with one CPU thread, or on a GPU.
+MATRIX, COPIED, LAUNCHED = {"cpu": 1024, "cuda": 8192}, {"cpu": 2**24, "cuda": 2**28}, 100
+"""By kind of device: rows and columns of the matrices whose product is timed, and the numbers of
+which a copy is. And how many small operations are timed together."""
+
+
+def calibrate(device: str = "cpu", seconds: float | None = None) -> Calibration:
+    """Measure a device: with one CPU thread, or on a GPU."""
+    with reproducible(threads=1):
+        return Calibration(batch_bounds(device, seconds), device_speed(device))
+
+
+def device_speed(device: str, matrix: int | None = None, copied: int | None = None) -> DeviceSpeed:
+    """Measure the speed of a device, with the settings of the moment.
+
+    Args:
+        device: a torch device.
+        matrix: rows and columns of the matrices that are multiplied; None for what suits it.
+        copied: the numbers that are copied.
+    """
+    kind = torch.device(device).type
+    size = matrix or MATRIX[kind]
+    few, source = torch.zeros(4, device=device), torch.zeros(copied or COPIED[kind], device=device)
+    found, target = torch.empty_like(few), torch.empty_like(source)
+
+    def launches() -> None:
+        for _ in range(LAUNCHED):
+            torch.mul(few, few, out=found)
+
+    dtypes = {"float32": torch.float32, "float64": torch.float64}
+    steps: list[Callable[[], object]] = [launches, lambda: target.copy_(source)]
+    for dtype in dtypes.values():
+        matrices = torch.randn(2, size, size, dtype=dtype, device=device)
+        steps.append(functools.partial(torch.mm, *matrices))
+    of_launches, of_copy, *of_products = _seconds(steps, few)
+    rates = (2 * size**3 / seconds for seconds in of_products)
+    return DeviceSpeed(
+        launch=of_launches / LAUNCHED,
+        flops=dict(zip(dtypes, rates, strict=True)),
+        nbytes=2 * source.nbytes / of_copy,
+    )
+
+
+def batch_bounds(device: str, seconds: float | None = None) -> BatchBounds:
+    """Measure up to which size batches save time.
 
     Networks are tried from small to large until batches save less than ``SAVED`` at ``MISSES``
     sizes in a row, or the time is used up. On a GPU, the machine's cores are measured too, up to
@@ -76,20 +119,19 @@ def calibrate(device: str = "cpu", seconds: float | None = None) -> BatchBounds:
     torch.zeros(1, device=device)  # what happens once, such as the start of a GPU
     end = time.monotonic() + (SECONDS[device] if seconds is None else seconds)
     trials = MOST_TRIALS[device]
-    with reproducible(threads=1):
-        for network in NETWORKS if device == "cpu" else NETWORKS[2::3]:
-            objective, theta = _problem(*network, device)
-            size = len(theta) * objective.samples * theta.element_size()
-            with_many = misses_of_many < MISSES
-            alone, some, many = _seconds_per_trial(objective, theta, trials, with_many=with_many)
-            pays = some <= (1 - SAVED) * alone
-            many_pay = pays and many <= (1 - SAVED) * some
-            most, misses = (size, 0) if pays else (most, misses + 1)
-            tiny, misses_of_many = (size, 0) if many_pay else (tiny, misses_of_many + 1)
-            if device != "cpu" and pays_from is None and min(alone, some) < _by_cores(network):
-                pays_from = size
-            if misses == MISSES or time.monotonic() > end:
-                break
+    for network in NETWORKS if device == "cpu" else NETWORKS[2::3]:
+        objective, theta = _problem(*network, device)
+        size = len(theta) * objective.samples * theta.element_size()
+        with_many = misses_of_many < MISSES
+        alone, some, many = _seconds_per_trial(objective, theta, trials, with_many=with_many)
+        pays = some <= (1 - SAVED) * alone
+        many_pay = pays and many <= (1 - SAVED) * some
+        most, misses = (size, 0) if pays else (most, misses + 1)
+        tiny, misses_of_many = (size, 0) if many_pay else (tiny, misses_of_many + 1)
+        if device != "cpu" and pays_from is None and min(alone, some) < _by_cores(network):
+            pays_from = size
+        if misses == MISSES or time.monotonic() > end:
+            break
     memory = None if device == "cpu" else default_budget(device)
     return BatchBounds(most, tiny, memory, trials, pays_from)
 
@@ -181,4 +223,4 @@ def _seconds(steps: Sequence[Callable[[], object]], like: Tensor) -> list[float]
 
 
 if __name__ == "__main__":
-    print(json.dumps(dataclasses.asdict(calibrate(sys.argv[1] if len(sys.argv) > 1 else "cpu"))))
+    print(json.dumps(calibrate(sys.argv[1] if len(sys.argv) > 1 else "cpu").to_json()))

@@ -10,6 +10,25 @@ from jobs import datasets
 from jobs.datasets.source import Shape
 from jobs.spec import Problem
 
+FLOPS_PER_MULTIPLICATION = 6
+"""Of a gradient, for each multiplication of the forward pass: that and an addition there, and twice
+as many on the way back."""
+
+
+def layer_sizes(problem: Problem) -> list[int]:
+    """Numbers that each layer finds for a sample, of a network of matrix products or powers alone.
+
+    Empty for any other, of which the multiplications alone say little about its time.
+    """
+    shape, depth = datasets.shape(problem.dataset), problem.depth or 0
+    if problem.architecture == "fcn":
+        return [problem.width or 0] * depth + [shape.outputs]
+    if problem.architecture == "diagonal":
+        return [shape.features] * depth
+    if problem.architecture == "diagonal-difference":
+        return [shape.features] * 3
+    return []
+
 
 def multiplications(problem: Problem) -> int:
     """Multiplications, each with an addition, in the forward pass of one sample.

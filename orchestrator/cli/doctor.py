@@ -19,6 +19,7 @@ from orchestrator.cli.errors import ERROR, SETTLED
 from orchestrator.cli.options import Cluster, Json, PreflightWait
 from orchestrator.cli.output import print_json, print_table
 from orchestrator.engine import prepare
+from orchestrator.engine.calibration import keep
 from orchestrator.slurm.command import (
     USEFUL,
     SlurmUnavailable,
@@ -26,7 +27,7 @@ from orchestrator.slurm.command import (
     missing_programs,
     slurm_version,
 )
-from orchestrator.slurm.node_check import temp_root_problems, versions
+from orchestrator.slurm.node_check import MeasuredDevice, temp_root_problems, versions
 from orchestrator.slurm.preflight import WAIT_SECONDS, preflight
 from orchestrator.slurm.profile import Profile, load_profile
 from orchestrator.slurm.records import refuse_odd_path, refuse_shared
@@ -70,7 +71,8 @@ def doctor(
 ) -> None:
     """Check this machine, or the nodes of a cluster.
 
-    With --cluster, also checks the nodes of that profile. The exit status is 1 if a check fails.
+    With --cluster, also checks the nodes of that profile, and measures how fast their CPUs and GPUs
+    are, for eos plan. The exit status is 1 if a check fails.
 
     Example: eos doctor --cluster configs/clusters/loopback.yaml
     """
@@ -123,7 +125,8 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
         return
     try:
         with _run_directory(run_dir, profile.gpus_per_node) as run:
-            found = preflight(run, profile, wait)
+            kinds = ("cpu", "cuda") if profile.gpus_per_node else ("cpu",)
+            found = preflight(run, profile, wait, kinds)
     except SweepError as error:
         yield Check("nodes", where, str(error))
         return
@@ -137,6 +140,27 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
         warned = [text.removeprefix(begin) for text in found.warnings if text.startswith(begin)]
         named = f"{node} ({'; '.join(warned)})" if warned else node
         yield Check("node", named, "; ".join(problems) or None)
+    for device in found.devices:
+        yield _speed(device, {"cpu": profile.cpu, "cuda": profile.gpu}[device.kind])
+
+
+def _speed(device: MeasuredDevice, named: str | None) -> Check:
+    """What was measured on a device, which is kept here under its name for ``eos plan``."""
+    key = {"cpu": "cpu", "cuda": "gpu"}[device.kind]
+    check = f"a node's {key.upper()}"
+    if device.calibration is None:
+        return Check(check, device.name, f"its speed could not be measured ({device.failure})")
+    keep(device.kind, device.name, device.calibration)
+    speed = device.calibration.speed
+    rates = [f"{speed.flops[dtype] / 1e9:,.0f}" for dtype in ("float32", "float64")]
+    found = (
+        f"{device.name}: {rates[0]} Gflop/s (float64 {rates[1]}), {speed.nbytes / 1e9:,.0f} GB/s"
+    )
+    if named is None:
+        found += f"; {key}: {device.name} in the profile makes eos plan use it"
+    elif named != device.name:
+        return Check(check, found, f"{key} is {named!r} in the profile; it must be {device.name}")
+    return Check(check, found)
 
 
 @contextmanager

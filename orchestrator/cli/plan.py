@@ -11,13 +11,18 @@ import numpy.typing as npt
 
 from jobs import datasets
 from orchestrator import sweep as sweeps
-from orchestrator.cli.options import Config, Json, Overrides, RunOption, checked
+from orchestrator.cli.options import Cluster, Config, Json, Overrides, RunOption, checked
 from orchestrator.cli.output import command, duration, print_json, print_table, warn
 from orchestrator.cli.status import of_older_version
+from orchestrator.cluster import Allocation, here
 from orchestrator.engine import check_directory, network_errors, timed_for
+from orchestrator.engine.calibration import device_name
+from orchestrator.engine.devices import gpu_names
+from orchestrator.engine.planned_devices import PlannedDevices
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.gradient_seconds import read_gradient_seconds
 from orchestrator.plan import Counts, Prediction, RunState, predict
+from orchestrator.slurm.profile import Profile, load_profile
 from orchestrator.sweep.grid import HOURS
 from orchestrator.sweep.labels import column_labels
 
@@ -28,10 +33,15 @@ TABLES = 3
 
 
 def plan(
-    config: Config, overrides: Overrides = None, run_dir: RunOption = None, json: Json = False
+    config: Config,
+    overrides: Overrides = None,
+    run_dir: RunOption = None,
+    cluster: Cluster = None,
+    json: Json = False,
 ) -> None:
     """Show the trials of a sweep and what they will cost.
 
+    With --cluster, on the nodes of that profile, by the speed of the CPUs and GPUs that it names.
     Runs nothing and writes nothing.
 
     Example: eos plan configs/quickstart.yaml problem.width=[64,128]
@@ -39,11 +49,13 @@ def plan(
     sweep = checked(sweeps.load(config, overrides or ()), unseen=True)
     run = run_dir or Path("runs") / sweep.name
     check_directory(run, sweep)
-    state = Ledger(run).read(sweep.columns) if run.is_dir() else RunState.of(sweep.columns)
+    devices, allocation = _devices(None if cluster is None else load_profile(cluster))
+    columns = devices.columns(sweep.columns, allocation)
+    state = Ledger(run).read(columns) if run.is_dir() else RunState.of(columns)
     unusable = network_errors(sweep.columns)
     refused = {column.column_id: str(error) for error, its in unusable for column in its}
     sound = np.array([column.column_id not in refused for column in sweep.columns])
-    cost, timed = _predicted(run, state, sound)
+    cost, timed = _predicted(run, state, sound, devices)
     rows = _planned(state, cost, refused)
     total = _numbers(state.total)
     gradients = float(cost.gradients.sum())
@@ -89,7 +101,7 @@ def plan(
         f"{total['to do']} to do\n"
         f"predicted: {gradients:.2g} gradient evaluations, "
         f"{' and '.join(_amount(hours[unit], unit) for unit in used) or 'no time'}"
-        f"{_reservation(state, cost, timed)}\n"
+        f"{_reservation(state, cost, timed, devices)}\n"
         f"{not_predicted}"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command('compact', run)} merges them"
@@ -113,29 +125,53 @@ def _amount(hours: float, unit: str) -> str:
     return f"{duration(3600 * hours)} of one {unit.removesuffix(' hours')}"
 
 
+def _devices(profile: Profile | None) -> tuple[PlannedDevices, Allocation]:
+    """What the trials would be computed on: nodes of a profile, or this machine."""
+    if profile is None:
+        names = {"cpu": device_name("cpu"), "cuda": next(iter(gpu_names()), None)}
+        return PlannedDevices.named(names), here()
+    devices = PlannedDevices.named({"cpu": profile.cpu, "cuda": profile.gpu})
+    if profile.gpus_per_node and "cuda" not in devices.speeds:
+        reason = (
+            "the profile does not name its GPUs"
+            if profile.gpu is None
+            else f"nothing is known of gpu {profile.gpu!r}"
+        )
+        warn(
+            f"{reason}: which trials go there, and how long they take, cannot be said; eos doctor "
+            "--cluster measures them, and tells the name for the profile's key gpu"
+        )
+    return devices, profile.allocation
+
+
 def _predicted(
-    run: Path, state: RunState, sound: npt.NDArray[np.bool_]
+    run: Path, state: RunState, sound: npt.NDArray[np.bool_], devices: PlannedDevices
 ) -> tuple[Prediction, str | None]:
     """The cost of the sound columns, and where gradients were timed for it."""
     known = read_gradient_seconds(run)
     timed = timed_for(state, known)
     here = timed.keys() - known.keys()
     where = "on a CPU of this machine" if here else "when a run began" if timed else None
-    return predict(state, gradient_seconds=timed).only(sound), where
+    cost = predict(state, gradient_seconds=timed, speeds=devices.speeds)
+    return cost.only(sound), where
 
 
-def _reservation(state: RunState, cost: Prediction, timed: str | None) -> str:
+def _reservation(
+    state: RunState, cost: Prediction, timed: str | None, devices: PlannedDevices
+) -> str:
     """What a prediction rests on, as long as that is not what was measured."""
     if not cost.guess.any():
         return ""
     said = "a guess until each column's flow has run"
     if timed is not None:
         said += f"; a gradient and a Hessian product were timed {timed}"
-    untimed = [state.columns[i].resources for i in np.flatnonzero(~cost.timed)]
-    if untimed:
-        said += "; what was never timed is taken at the speed of one CPU core"
-    if any(resources.gpus_per_worker for resources in untimed):
-        said += ", and all but tiny networks take less on a GPU"
+    kinds = sorted({state.columns[i].resources.device for i in np.flatnonzero(~cost.timed)})
+    if kinds:
+        one_core = "the speed of one CPU core"
+        speeds = dict.fromkeys(devices.sources.get(kind, one_core) for kind in kinds)
+        said += f"; what was never timed is taken at {' and '.join(speeds)}"
+        if "cuda" in kinds and "cuda" not in devices.sources:
+            said += ", and all but tiny networks take less on a GPU"
     return f" ({said})"
 
 

@@ -1,4 +1,4 @@
-"""Up to which size trials are batched in a run directory: measured once, and kept in it."""
+"""What was measured on devices, and what decides in a run directory which trials are batched."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from pathlib import Path
 
 from jobs.batch_bounds import MEASURED_ONCE, BatchBounds
 from jobs.datasets.root import data_root
+from jobs.device_speed import Calibration
 from jobs.whole_file import temporary_name
 from orchestrator import left_out
 from orchestrator.engine.devices import gpu_names
+from orchestrator.store import StoreError, write_bytes_whole
 
 FILE = "batching.{kind}.json"
 """In the run directory: what decides there which trials are batched on a kind of device."""
@@ -58,17 +60,36 @@ class RunBounds(Mapping[str, BatchBounds]):
     def _find(self, kind: str) -> BatchBounds:
         path = self._run / FILE.format(kind=kind)
         if (known := left_out.read(path, _parse)) is None:
-            _keep_first(path, measured := _of_this_machine(kind, self._warn))
+            measured = self._of_this_machine(kind)
+            _keep_first(path, measured)
             known = left_out.read(path, _parse) or measured
         return known
 
+    def _of_this_machine(self, kind: str) -> BatchBounds:
+        try:
+            return calibrated(kind).bounds
+        except CalibrationError as error:
+            self._warn(
+                f"batches could not be measured on this machine ({error}); the default is taken"
+            )
+            return MEASURED_ONCE if kind == "cpu" else BatchBounds(0, 0)
 
-def _of_this_machine(kind: str, warn: Callable[[str], None]) -> BatchBounds:
-    """What was measured here before, or now."""
-    path = data_root() / KEPT / f"{_device_name(kind)}.json"
-    with suppress(OSError):
-        if (known := left_out.read(path, _parse)) is not None:
-            return known
+
+class CalibrationError(RuntimeError):
+    """A device could not be measured; says why."""
+
+
+def calibrated(kind: str) -> Calibration:
+    """What was measured on this machine's device of a kind, ``cpu`` or ``cuda``, before or now.
+
+    It is kept in the data root, where there is one.
+
+    Raises:
+        CalibrationError: it could not be measured.
+    """
+    name = device_name(kind)
+    if (known := kept(kind, name)) is not None:
+        return known
     try:
         # In a process of its own, which holds no GPU when it has ended.
         ended = subprocess.run(
@@ -78,22 +99,43 @@ def _of_this_machine(kind: str, warn: Callable[[str], None]) -> BatchBounds:
             check=True,
             timeout=TIMEOUT_SECONDS,
         )
-        found = _parse(ended.stdout.splitlines()[-1])
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError, TypeError) as error:
+        found = Calibration.from_json(json.loads(ended.stdout.splitlines()[-1]))
+    except (
+        *(OSError, subprocess.SubprocessError),
+        *(IndexError, ValueError, TypeError, KeyError),
+    ) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        warn(f"batches could not be measured on this machine ({reason}); the default is taken")
-        return MEASURED_ONCE if kind == "cpu" else BatchBounds(0, 0)
-    with suppress(OSError):  # such as no data root: a run makes none, least of all in a home
-        path.parent.mkdir(exist_ok=True)
-        _keep_first(path, found)
-        return left_out.read(path, _parse) or found
+        raise CalibrationError(reason) from error
+    if data_root().is_dir():  # a run makes none, least of all in a home
+        keep(kind, name, found)
     return found
 
 
-def _device_name(kind: str) -> str:
-    """The device's name, as far as it says how fast it is, for a file."""
-    name = next(iter(gpu_names()), "unknown") if kind == "cuda" else _cpu_name()
-    return re.sub(r"[^A-Za-z0-9.]+", "-", f"{kind} {name}").strip("-")
+def kept(kind: str, name: str) -> Calibration | None:
+    """What was measured before on a device of that name, here or on another machine."""
+    with suppress(OSError):
+        return left_out.read(
+            _kept_path(kind, name), lambda text: Calibration.from_json(json.loads(text))
+        )
+    return None
+
+
+def keep(kind: str, name: str, calibration: Calibration) -> None:
+    """Keep what was measured on a device in the data root; what cannot be written is not kept."""
+    path, content = _kept_path(kind, name), json.dumps(calibration.to_json()).encode()
+    with suppress(OSError, StoreError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_whole(path, content)
+
+
+def device_name(kind: str) -> str:
+    """The name of this machine's device of a kind, as far as it says how fast it is."""
+    return next(iter(gpu_names()), "unknown") if kind == "cuda" else _cpu_name()
+
+
+def _kept_path(kind: str, name: str) -> Path:
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", f"{kind} {name}").strip("-")
+    return data_root() / KEPT / f"{plain}.json"
 
 
 def _cpu_name() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from jobs.batch_bounds import BatchBounds
@@ -16,25 +16,36 @@ from orchestrator.sweep import Column
 
 
 def with_devices(
-    columns: Iterable[Column], allocation: Allocation, bounds: Mapping[str, BatchBounds]
+    columns: Iterable[Column], allocation: Allocation, pays: Callable[[Problem], bool]
 ) -> tuple[Column, ...]:
     """The columns, with a GPU for each that leaves it open and that pays on one, if there are any.
 
-    Whether it pays is known by the ``bounds`` of a run directory, and so does not change from run
-    to run; what a trial was computed on stands in its rows.
+    What a trial was computed on stands in its rows. ``pays`` is asked where there is a GPU.
     """
     columns = tuple(columns)
-    open_ones = [column for column in columns if _is_open(column)]
-    if not open_ones or not _gpus(allocation) or (pays_from := bounds["cuda"].pays_from) is None:
+    if not any(map(_is_open, columns)) or not _gpus(allocation):
         return columns
     return tuple(
         dataclasses.replace(
             column, resources=dataclasses.replace(column.resources, gpus_per_worker=1)
         )
-        if _is_open(column) and _size(column.problem) >= pays_from
+        if _is_open(column) and pays(column.problem)
         else column
         for column in columns
     )
+
+
+def pays_by(bounds: Mapping[str, BatchBounds]) -> Callable[[Problem], bool]:
+    """Whether a problem pays on a GPU, by the bounds of a run directory.
+
+    These do not change from run to run, and so it is always the same.
+    """
+
+    def pays(problem: Problem) -> bool:
+        pays_from = bounds["cuda"].pays_from
+        return pays_from is not None and _size(problem) >= pays_from
+
+    return pays
 
 
 def _is_open(column: Column) -> bool:

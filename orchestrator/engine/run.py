@@ -13,7 +13,7 @@ from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
 from orchestrator.engine.calibration import RunBounds
 from orchestrator.engine.compaction import BackgroundCompaction
-from orchestrator.engine.devices import with_devices
+from orchestrator.engine.devices import pays_by, with_devices
 from orchestrator.engine.executor import Executor, RunEnvironment, ray_executor
 from orchestrator.engine.interruption import Interruption, Overdue, Stop
 from orchestrator.engine.live_log import LiveLog
@@ -117,12 +117,13 @@ def execute(
     ):
         bounds = RunBounds(run, warn)
         ledger = Ledger(run, warn=warn)
-        state = ledger.read(with_devices(columns, environment.allocation, bounds)).begun()
+        pays = pays_by(bounds)
+        state = ledger.read(with_devices(columns, environment.allocation, pays)).begun()
 
         def grown_with_devices() -> Sequence[Column] | None:
             if (more := grown()) is None:
                 return None
-            return with_devices(more, environment.allocation, bounds)
+            return with_devices(more, environment.allocation, pays)
 
         timed = timed_for(state, read_gradient_seconds(run), lambda: interruption.requested)
         keep_gradient_seconds(run, timed)

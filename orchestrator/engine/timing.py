@@ -32,13 +32,16 @@ def timed_for(
 def time_gradients(
     columns: Iterable[Column], abandoned: Callable[[], bool] = lambda: False
 ) -> dict[GradientKind, float]:
-    """Seconds of a gradient on this machine's CPU, of networks of more than matrix products.
+    """Seconds of a gradient on this machine's CPU, of networks of more than matrix products that
+    are to be computed on one.
 
     One gradient and one Hessian-vector product of each distinct network are timed, the largest
     first, until time runs out or ``abandoned`` is true. Networks that cannot be timed are left out.
     """
     alike: dict[GradientKind, Column] = {}
-    for column in filter(worth_timing, columns):
+    for column in columns:
+        if not worth_timing(column) or column.resources.device != "cpu":
+            continue
         alike.setdefault(GradientKind.of(column), column)
     assumed = {work: prior_seconds_per_gradient(column) for work, column in alike.items()}
     end, timed = time.monotonic() + SECONDS, dict[GradientKind, float]()

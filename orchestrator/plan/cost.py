@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from jobs.batch_bounds import MOST_TRIALS
+from jobs.device_speed import DeviceSpeed
 from jobs.dynamics.schedule import points
-from jobs.multiplications import multiplications
+from jobs.multiplications import FLOPS_PER_MULTIPLICATION, layer_sizes, multiplications
 from orchestrator.plan.settled_trials import FlowSummary
 from orchestrator.sweep import Column
 
@@ -30,12 +32,8 @@ and the steps of GD at η_c. MNIST with 1,000 samples and ε = 0.02 needs about 
 based on them is called a guess."""
 
 PRIOR_SECONDS_PER_FLOP = 1 / 30e9
-"""Assumed of one CPU core until a trial has been timed. It is taken for workers with a GPU as well,
-of which nothing was measured; whoever prints what rests on it must say so."""
-
-FLOPS_PER_MULTIPLICATION = 6
-"""Of a gradient, for each multiplication of the forward pass: that and an addition there, and twice
-as many on the way back."""
+"""Assumed of one CPU core where neither trials were timed nor the speed of the device is known. It
+is taken for GPUs as well; whoever prints what rests on it must say so."""
 
 
 def flow_gradients(column: Column) -> float:
@@ -86,8 +84,11 @@ def prior_seconds_per_gradient(column: Column) -> float:
     return each * column.problem.n_train * PRIOR_SECONDS_PER_FLOP
 
 
-COUNTED = ("fcn", "diagonal", "diagonal-difference")
-"""Networks of matrix products alone: the number of these says enough."""
+def seconds_at_speed(column: Column, speed: DeviceSpeed) -> float:
+    """Seconds of a gradient on a device, where the rates of a column go in batches."""
+    rates = sum(len(eta.multiples) for eta in column.etas)
+    together = min(rates, MOST_TRIALS[column.resources.device])
+    return speed.seconds_per_gradient(column.problem, together)
 
 
 @dataclass(frozen=True)
@@ -141,4 +142,4 @@ def seconds_by_column(columns: Iterable[Column], timed: GradientSeconds) -> dict
 
 def worth_timing(column: Column) -> bool:
     """Whether the operations of a column's network say little of how long they take."""
-    return column.problem.architecture not in COUNTED
+    return not layer_sizes(column.problem)

@@ -9,9 +9,11 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from jobs.device_speed import DeviceSpeed
 from orchestrator.plan.cost import (
     NO_GRADIENT_SECONDS,
     GradientSeconds,
+    seconds_at_speed,
     seconds_by_column,
 )
 from orchestrator.plan.run_state import RunState
@@ -21,6 +23,7 @@ LEAST_LEFT = 1 / 20
 """Of a running trial, as a fraction of what was predicted for it."""
 
 NONE_DONE: Mapping[str, int] = MappingProxyType({})
+NO_SPEEDS: Mapping[str, DeviceSpeed] = MappingProxyType({})
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -54,6 +57,7 @@ def predict(
     state: RunState,
     steps_done: Mapping[str, int] = NONE_DONE,
     gradient_seconds: GradientSeconds = NO_GRADIENT_SECONDS,
+    speeds: Mapping[str, DeviceSpeed] = NO_SPEEDS,
 ) -> Prediction:
     """The cost of all trials that are not settled, failed, skipped or blocked.
 
@@ -65,7 +69,8 @@ def predict(
 
     A column whose flow has not run is reckoned with the seconds that others turned out to take, in
     units of what was assumed of them: with the median over those of the same resources. Where there
-    are none, with ``gradient_seconds``, which were timed.
+    are none, with ``gradient_seconds``, which were timed on a CPU, or by the ``speeds`` of devices,
+    as far as they are known.
     """
     layout, left = state.layout, ~state.complete
     begun = np.array([plan.flow is not None for plan in state.plans], dtype=bool)
@@ -80,6 +85,10 @@ def predict(
     known = ~guess
     if guess.any():
         known |= _by_others(state, begun, guess, gradients, seconds, gradient_seconds)
+        for i in np.flatnonzero(guess & ~known).tolist():
+            column = state.columns[i]
+            if (speed := speeds.get(column.resources.device)) is not None:
+                seconds[i] = gradients[i] * seconds_at_speed(column, speed)
     return Prediction(gradients, seconds, guess, known)
 
 
@@ -151,14 +160,12 @@ def _by_others(
             of_kind = guess & alike
             seconds[of_kind] *= np.median(ratios[alike & measured])
             known |= of_kind
-    missing = np.flatnonzero(guess & ~known).tolist()
-    if missing and gradient_seconds:
-        each = seconds_by_column(
-            (state.columns[i] for i in np.flatnonzero(guess)), gradient_seconds
-        )
-        for i in missing:
+    on_cpus = [i for i in np.flatnonzero(guess) if state.columns[i].resources.device == "cpu"]
+    if gradient_seconds and not known[on_cpus].all():
+        each = seconds_by_column((state.columns[i] for i in on_cpus), gradient_seconds)
+        for i in on_cpus:
             gradient = each.get(state.columns[i].column_id)
-            if gradient is not None:
+            if gradient is not None and not known[i]:
                 seconds[i] = gradients[i] * gradient
                 known[i] = True
     return known

@@ -17,10 +17,12 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import psutil
 
 from jobs import datasets
+from jobs.device_speed import Calibration
 from orchestrator.cluster.allocation import gpus_granted, node_name
 from orchestrator.cluster.gpu_check import device_problems
 from orchestrator.cluster.rendezvous import LONGEST_ROOT, interfaces
@@ -36,12 +38,26 @@ SIGN = "eos-node-check "
 
 @dataclass(frozen=True)
 class Question:
-    """What a launch asks; only who sees the run directory can give the ``token`` back."""
+    """What a launch asks; only who sees the run directory can give the ``token`` back.
+
+    ``kinds`` are those of devices, ``cpu`` and ``cuda``, whose speed is asked for.
+    """
 
     token: str
     versions: Mapping[str, str]
     temp_root: str
     interface: str | None
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MeasuredDevice:
+    """A device of a node, and what was measured on it; else why that failed."""
+
+    kind: str
+    name: str
+    calibration: Calibration | None
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,30 @@ class Answer:
     token: str | None
     problems: tuple[str, ...]
     ahead: float = 0.0
+    devices: tuple[MeasuredDevice, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a mapping of plain values, which :meth:`from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Of what :meth:`to_json` made."""
+        devices = (
+            {
+                **device,
+                "calibration": device["calibration"]
+                and Calibration.from_json(device["calibration"]),
+            }
+            for device in content["devices"]
+        )
+        return cls(
+            **{
+                **content,
+                "problems": tuple(content["problems"]),
+                "devices": tuple(MeasuredDevice(**device) for device in devices),
+            }
+        )
 
 
 def folder_of(run: Path) -> Path:
@@ -185,10 +225,21 @@ def _answer(run: Path, node: str) -> Answer:
         ahead = seconds_ahead(folder_of(run))
     except OSError:  # which is a problem of its own
         ahead = 0.0
-    answer = Answer(node, question.token, tuple(problems), ahead)
+    devices = () if problems else tuple(_measured(kind) for kind in question.kinds)
+    answer = Answer(node, question.token, tuple(problems), ahead, devices)
     with contextlib.suppress(OSError):  # the missing file says so itself
-        write_bytes_whole(answer_path(run, node), json.dumps(asdict(answer)).encode())
+        write_bytes_whole(answer_path(run, node), json.dumps(answer.to_json()).encode())
     return answer
+
+
+def _measured(kind: str) -> MeasuredDevice:
+    from orchestrator.engine.calibration import CalibrationError, calibrated, device_name
+
+    name = device_name(kind)
+    try:
+        return MeasuredDevice(kind, name, calibrated(kind))
+    except CalibrationError as error:
+        return MeasuredDevice(kind, name, None, str(error))
 
 
 _SHARED = {
@@ -218,7 +269,7 @@ def main() -> None:
     """Answer the question of a run, on standard output and in a file."""
     run = Path(sys.argv[1])
     node = node_name()
-    print(SIGN + json.dumps(asdict(_answer(run, node))), flush=True)
+    print(SIGN + json.dumps(_answer(run, node).to_json()), flush=True)
 
 
 if __name__ == "__main__":

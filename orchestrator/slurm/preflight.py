@@ -17,6 +17,7 @@ from pathlib import Path
 from orchestrator.slurm.node_check import (
     SIGN,
     Answer,
+    MeasuredDevice,
     Question,
     answer_path,
     folder_of,
@@ -60,23 +61,28 @@ _STARTED = "eos-node-started "
 class Preflight:
     """What the nodes said: ``unasked`` is why none could be asked, None when they were.
 
-    ``warnings`` are what should be put right, though jobs can run.
+    ``warnings`` are what should be put right, though jobs can run. ``devices`` are those of the
+    nodes whose speed was asked for, each name once.
     """
 
     nodes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unasked: str | None = None
+    devices: tuple[MeasuredDevice, ...] = ()
 
 
-def preflight(run: Path, profile: Profile, wait: int = WAIT_SECONDS) -> Preflight:
+def preflight(
+    run: Path, profile: Profile, wait: int = WAIT_SECONDS, kinds: tuple[str, ...] = ()
+) -> Preflight:
     """Ask as many nodes as a job has; the run directory must have been prepared.
 
-    The question stays in the run directory.
+    The question stays in the run directory. Of devices of these ``kinds`` the nodes measure the
+    speed, which takes seconds, where that was not done before.
     """
     run = run.resolve()
     with private_files():
-        question = _ask(run, profile)
+        question = _ask(run, profile, kinds)
         if wait < 1:
             return Preflight(unasked="--preflight-wait is 0")
         status, output, errors = _run(srun_command(run, profile, wait), wait + CHECK_SECONDS)
@@ -98,7 +104,12 @@ def preflight(run: Path, profile: Profile, wait: int = WAIT_SECONDS) -> Prefligh
         if abs(answer.ahead) > AHEAD_SECONDS
     ]
     nodes = tuple(started[task] for task in sorted(started))
-    return Preflight(nodes, tuple(problems), tuple(warnings))
+    devices = {
+        (device.kind, device.name): device
+        for _, answer in sorted(answers.items())
+        for device in answer.devices
+    }
+    return Preflight(nodes, tuple(problems), tuple(warnings), devices=tuple(devices.values()))
 
 
 def srun_command(run: Path, profile: Profile, wait: int) -> list[str]:
@@ -142,13 +153,14 @@ def srun_command(run: Path, profile: Profile, wait: int) -> list[str]:
     return ["srun", *words, "/bin/bash", "-c", "\n".join(script)]
 
 
-def _ask(run: Path, profile: Profile) -> Question:
+def _ask(run: Path, profile: Profile, kinds: tuple[str, ...]) -> Question:
     private_folder(run)
     folder = folder_of(run)
     folder.mkdir(mode=0o700, exist_ok=True)
     for path in folder.glob("*.json"):
         path.unlink(missing_ok=True)
-    question = Question(secrets.token_hex(16), versions(), profile.temp_root, profile.interface)
+    token = secrets.token_hex(16)
+    question = Question(token, versions(), profile.temp_root, profile.interface, kinds)
     write_bytes_whole(question_path(run), json.dumps(asdict(question)).encode())
     return question
 
@@ -196,13 +208,7 @@ def _parse(output: str) -> tuple[dict[int, str], dict[int, Answer]]:
         if text.startswith(_STARTED):
             started[int(label)] = text.removeprefix(_STARTED).strip()
         elif text.startswith(SIGN):
-            content = json.loads(text.removeprefix(SIGN))
-            answers[int(label)] = Answer(
-                content["node"],
-                content["token"],
-                tuple(content["problems"]),
-                content.get("ahead", 0.0),
-            )
+            answers[int(label)] = Answer.from_json(json.loads(text.removeprefix(SIGN)))
     return started, answers
 
 

@@ -167,6 +167,15 @@ class Profile(BaseModel):
             description="memory as SLURM takes it, such as 64G, or 0 for all of a node",
         )
     )
+    cpu: OneLine | None = Field(
+        default=None,
+        description="the name of the nodes' CPUs as eos doctor --cluster shows it, for eos plan",
+    )
+    gpu: OneLine | None = Field(
+        default=None,
+        description="the name of the nodes' GPUs as eos doctor --cluster shows it, or such as "
+        "A100, for eos plan",
+    )
     time: Annotated[OneLine, AfterValidator(_time)] | None = Field(
         default=None, description=TIME_FORMS
     )

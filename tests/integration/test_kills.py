@@ -84,11 +84,12 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
 
 def test_an_interruption_is_orderly_and_a_damaged_checkpoint_is_set_aside(
     make_run: Callable[..., Any],
+    long_text: Callable[[int], str],
 ) -> None:
-    run, rates = make_run(), "eta.values=[0.1,0.7,1.8]"  # the smallest lasts beyond the signal
-    process = run.start_run(rates)
+    run = make_run(text=long_text(400))
+    process = run.start_run()
     wait_for(lambda: run.path.exists() and run.worker() is not None, seconds=120)
-    process.send_signal(signal.SIGINT)
+    run.interrupt(process)
     assert process.wait(60) == 130
     text = run.output(process)
     assert "trials settled" in text
@@ -101,8 +102,8 @@ def test_an_interruption_is_orderly_and_a_damaged_checkpoint_is_set_aside(
     assert checkpoint.name in run.errors
     assert "set aside" in run.errors
     assert checkpoint.with_name(f".{checkpoint.name}.damaged").exists()
-    quiet = make_run("quiet")
-    quiet.run(rates)
+    quiet = make_run("quiet", long_text(400))
+    quiet.run()
     assert run.science() == quiet.science()
     assert run.trajectories() == quiet.trajectories()
     run.assert_settled_once()

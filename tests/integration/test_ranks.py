@@ -76,7 +76,7 @@ def test_a_killed_rank_costs_an_attempt_and_a_later_run_goes_on_with_one(
     before = _checkpoints(run.path)
     os.kill(rank, signal.SIGKILL)
     wait_for(lambda: _checkpoints(run.path) - before, seconds=120)
-    process.send_signal(signal.SIGINT)
+    run.interrupt(process)
     assert process.wait(60) == 130, run.output(process)
     until_gone(run.ranks)
     run.run()

@@ -11,7 +11,8 @@ import pytest
 
 from jobs import calibration
 from jobs.batch_bounds import BatchBounds
-from jobs.calibration import NETWORKS, calibrate
+from jobs.calibration import NETWORKS, batch_bounds
+from jobs.device_speed import Calibration
 
 
 @pytest.mark.parametrize(("dtype", "width"), [("float32", 4), ("float64", 8)])
@@ -53,7 +54,7 @@ def test_the_bounds_are_the_last_sizes_at_which_a_tenth_is_saved_before_two_that
     measured = iter(times)
     monkeypatch.setattr(calibration, "_seconds_per_trial", lambda *_, **__: next(measured))
     most, tiny = (0 if number is None else _sizes()[number] for number in expected)
-    assert calibrate() == BatchBounds(most, tiny)
+    assert batch_bounds("cpu") == BatchBounds(most, tiny)
 
 
 def test_what_is_measured_is_a_pair_of_sizes_that_were_tried_and_the_time_is_bounded() -> None:
@@ -66,7 +67,7 @@ def test_what_is_measured_is_a_pair_of_sizes_that_were_tried_and_the_time_is_bou
         check=True,
         timeout=120,
     )
-    bounds = BatchBounds(**json.loads(ended.stdout))
+    bounds = Calibration.from_json(json.loads(ended.stdout)).bounds
     assert bounds.most_bytes >= bounds.tiny_bytes
     assert {bounds.most_bytes, bounds.tiny_bytes} <= {0, *_sizes()}
     assert bounds.memory is None

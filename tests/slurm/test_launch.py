@@ -103,6 +103,8 @@ def test_a_node_that_sees_another_run_directory_is_found_before_anything_is_subm
                  "--json", expect=1).stdout
     )  # fmt: skip
     assert [row["found"] for row in answers if row["check"] == "node" and row["problem"]] == ["n2"]
+    (measured,) = [row for row in answers if row["check"] == "a node's CPU"]
+    assert (" Gflop/s (float64 " in measured["found"], measured["problem"]) == (True, None)
 
 
 def test_what_a_node_lacks_and_what_slurm_refuses_is_said(place: Callable[[str], Place]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from support import in_process
 from support.processes import started_with
+from support.waiting import wait_for
 
 from orchestrator.ledger import read_marks
 from orchestrator.store import PROVENANCE, Store
@@ -128,6 +129,19 @@ class Run:
         except ProcessLookupError:
             return False
         return True
+
+    def interrupt(self, process: subprocess.Popen[str]) -> None:
+        """Interrupt a run that has a trial under way: however fast that is, it cannot end before
+        it is told to stop, for its worker stands still until then.
+        """
+        pid = self.worker()
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            process.send_signal(signal.SIGINT)
+            wait_for(lambda: list((self.path / "claims").glob(".stop-*")))
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def end(self) -> None:
         """Kill what this run has started and what has not ended by itself."""

@@ -11,9 +11,12 @@ import pytest
 
 from jobs import Problem
 from jobs import problem as problems
+from jobs.batch_bounds import BatchBounds
+from jobs.device_speed import Calibration, DeviceSpeed
 from jobs.problem import Timing
 from orchestrator import sweep as sweeps
 from orchestrator.engine import RunEnvironment, Snapshot, execute, prepare
+from orchestrator.engine.calibration import keep
 from orchestrator.watch import Watcher
 
 Eos = Callable[..., Any]
@@ -97,6 +100,46 @@ def test_plan_says_what_its_prediction_rests_on(
     assert (core in with_gpu, gpu in with_gpu) == (True, True)
     compute(run, config, trials=1)
     assert core not in eos("plan", config, "--run-dir", run).out
+
+
+OPEN = """
+name: open
+problem: {dataset: digits, n_train: [40, 1000], width: 200}
+eta: {values: [0.5, 1.0]}
+stop: {epsilon: 0.4, max_steps: 200}
+"""
+NODES = "nodes: 1\ncpus_per_node: 8\ngpus_per_node: 2\n"
+
+
+def test_hours_are_those_of_the_nodes_that_a_profile_names(
+    eos: Eos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the maker's word, then as measured; and a plan without a name says what is missing."""
+    monkeypatch.setenv("EOS_DATA", str(tmp_path))
+    config, profile = tmp_path / "open.yaml", tmp_path / "site.yaml"
+    config.write_text(OPEN)
+
+    def planned(gpu: str) -> tuple[list[float | None], str]:
+        profile.write_text(NODES + gpu)
+        text = eos("plan", config, "--cluster", profile, "--json").out
+        found = json.loads(text[text.index("{") :])  # after the warnings
+        hours = [row["GPU hours"] for row in found["columns"]]
+        return hours, eos("plan", config, "--cluster", profile).out
+
+    hours, said = planned("gpu: NVIDIA A100-SXM4-40GB")
+    assert all(hours)
+    assert "is taken at the speed of NVIDIA A100-SXM4-40GB by its maker)" in said
+    speed = DeviceSpeed(1e-6, {"float32": 1e15, "float64": 1e15}, 1e15)
+    size = 4 * 500 * (65 * 200 + 201 * 200 + 201 * 10)
+    keep("cuda", "Mine", Calibration(BatchBounds(0, 0, pays_from=size), speed))
+    hours, said = planned("gpu: Mine")
+    assert (hours[0] is None, (hours[1] or 0) > 0) == (True, True)
+    assert "the speed of one CPU core and the speed measured of Mine)" in said
+    hours, said = planned("")
+    assert hours == [None, None]
+    assert "the profile does not name its GPUs" in said
+    hours, said = planned("gpu: Voodoo 2")
+    assert "nothing is known of gpu 'Voodoo 2'" in said
 
 
 def test_plan_refuses_a_directory_that_a_run_would_refuse(

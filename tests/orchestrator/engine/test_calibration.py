@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from jobs.batch_bounds import MEASURED_ONCE, BatchBounds
+from jobs.device_speed import Calibration, DeviceSpeed
 from orchestrator.engine import calibration
-from orchestrator.engine.calibration import RunBounds
+from orchestrator.engine.calibration import RunBounds, calibrated, keep, kept
 
 MEASURED = BatchBounds(most_bytes=7000, tiny_bytes=300)
+SPEED = DeviceSpeed(launch=1e-6, flops={"float32": 1e11, "float64": 5e10}, nbytes=4e10)
+CALIBRATION = Calibration(MEASURED, SPEED)
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def calls(tmp_path: Path, monkeypatch) -> list[list[str]]:
 
     def run(arguments, **_):
         seen.append(arguments)
-        text = "a line before\n" + json.dumps(dataclasses.asdict(MEASURED)) + "\n"
+        text = "a line before\n" + json.dumps(CALIBRATION.to_json()) + "\n"
         return subprocess.CompletedProcess(arguments, 0, text, "")
 
     monkeypatch.setattr(calibration.subprocess, "run", run)
@@ -59,11 +62,11 @@ def test_what_a_run_directory_began_with_stays_on_any_machine(calls, runs) -> No
 def test_of_runs_that_begin_at_once_the_first_one_decides(calls, runs, monkeypatch) -> None:
     other = BatchBounds(2, 2)
 
-    def meanwhile(kind, warn):
+    def meanwhile(kind):
         (runs[0] / "batching.cpu.json").write_text(json.dumps(dataclasses.asdict(other)))
-        return MEASURED
+        return CALIBRATION
 
-    monkeypatch.setattr(calibration, "_of_this_machine", meanwhile)
+    monkeypatch.setattr(calibration, "calibrated", meanwhile)
     assert RunBounds(runs[0], print)["cpu"] == other
 
 
@@ -82,12 +85,12 @@ def test_each_kind_of_device_is_measured_when_it_is_asked_for(calls, runs) -> No
 def test_what_is_expected_is_measured_meanwhile_and_once(calls, runs, monkeypatch):
     may_end = threading.Event()
 
-    def wait(kind, warn):
+    def wait(kind):
         assert may_end.wait(20)
         calls.append([kind])
-        return MEASURED
+        return CALIBRATION
 
-    monkeypatch.setattr(calibration, "_of_this_machine", wait)
+    monkeypatch.setattr(calibration, "calibrated", wait)
     bounds = RunBounds(runs[0], print)
     bounds.expect("cpu")
     bounds.expect("cpu")
@@ -120,9 +123,11 @@ def test_a_machine_that_cannot_be_measured_has_the_default_and_says_why(
 def test_a_damaged_file_is_measured_again(calls, runs) -> None:
     assert RunBounds(runs[0], print)["cpu"] == MEASURED
     (kept,) = (runs[0].parent / "data" / "calibration").iterdir()
-    kept.write_text("{")
-    assert RunBounds(runs[1], print)["cpu"] == MEASURED
-    assert len(calls) == 2
+    for damaged in ("{", json.dumps(dataclasses.asdict(MEASURED))):
+        kept.write_text(damaged)
+        assert calibrated("cpu") == CALIBRATION
+        assert json.loads(kept.read_text()) == CALIBRATION.to_json()
+    assert len(calls) == 3
 
 
 def test_no_data_root_is_made_for_it(calls, runs) -> None:
@@ -132,3 +137,12 @@ def test_no_data_root_is_made_for_it(calls, runs) -> None:
         assert (run / "batching.cpu.json").exists()
     assert len(calls) == 2
     assert not (runs[0].parent / "data").exists()
+
+
+def test_what_was_measured_elsewhere_is_kept_by_the_name_of_the_device(calls, runs) -> None:
+    (runs[0].parent / "data").rmdir()
+    assert kept("cuda", "NVIDIA H200") is None
+    keep("cuda", "NVIDIA H200", CALIBRATION)
+    assert kept("cuda", "NVIDIA H200") == CALIBRATION
+    assert (kept("cpu", "NVIDIA H200"), kept("cuda", "NVIDIA H100")) == (None, None)
+    assert calls == []

@@ -10,7 +10,7 @@ import pytest
 from jobs.batch_bounds import BatchBounds
 from orchestrator.cluster import here
 from orchestrator.engine import devices
-from orchestrator.engine.devices import with_devices
+from orchestrator.engine.devices import pays_by, with_devices
 from orchestrator.sweep import Resources
 
 PAYS_FROM = 4 * 6 * 8
@@ -30,7 +30,7 @@ def given(column):
         ]
         bounds = {"cuda": BatchBounds(0, 0, pays_from=pays_from)}
         allocation = dataclasses.replace(here({}), gpus=gpus)
-        (found,) = with_devices(columns, allocation, bounds)
+        (found,) = with_devices(columns, allocation, pays_by(bounds))
         assert found.column_id == columns[0].column_id
         return found.resources.gpus_per_worker
 
@@ -81,5 +81,6 @@ def test_nothing_is_measured_where_no_column_leaves_it_open(column):
 
     fixed = dataclasses.replace(column, resources=Resources(gpus_per_worker=0))
     allocation = dataclasses.replace(here({}), gpus=4)
-    assert with_devices([fixed], allocation, Dear()) == (fixed,)
-    assert with_devices([column], dataclasses.replace(allocation, gpus=0), Dear()) == (column,)
+    assert with_devices([fixed], allocation, pays_by(Dear())) == (fixed,)
+    without = dataclasses.replace(allocation, gpus=0)
+    assert with_devices([column], without, pays_by(Dear())) == (column,)

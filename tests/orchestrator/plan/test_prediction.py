@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.outcomes import outcome
 
+from jobs.device_speed import DeviceSpeed
 from jobs.spec import Problem, Protocol
 from orchestrator.plan import (
     Attempt,
@@ -74,6 +75,28 @@ def test_a_column_with_other_resources_says_nothing() -> None:
     left = predict(finished(RunState.of([done, with_gpu]), done, 8.0))
     assert left.seconds[1] == alone(with_gpu)
     assert left.timed.tolist() == [True, False]
+
+
+def test_what_was_never_timed_takes_what_its_device_makes_of_it() -> None:
+    """All three rates of a column share the launches; only the device of a column counts."""
+    speed = DeviceSpeed(1e-3, {"float32": 1e12, "float64": 1e12}, 1e12)
+    core, with_gpu = a_column(0), a_column(1, ONE_GPU)
+    state = RunState.of([core, with_gpu])
+    found = predict(state, speeds={"cuda": speed})
+    assert found.seconds[0] == alone(core)
+    each = speed.seconds_per_gradient(with_gpu.problem, together=3)
+    assert found.seconds[1] == pytest.approx(found.gradients[1] * each, rel=1e-12)
+    assert found.timed.tolist() == [False, False]
+    timed = predict(finished(state, core, 8.0), speeds={"cpu": speed})
+    assert timed.seconds.tolist() == [0.0, alone(with_gpu)]
+
+
+def test_gradients_that_were_timed_on_a_cpu_say_nothing_of_a_gpu() -> None:
+    columns = [a_column(0, architecture="cnn"), a_column(1, ONE_GPU, architecture="cnn")]
+    found = predict(RunState.of(columns), gradient_seconds={GradientKind.of(columns[0]): 0.5})
+    assert found.seconds[0] == pytest.approx(found.gradients[0] * 0.5, rel=1e-12)
+    assert found.seconds[1] == alone(columns[1])
+    assert found.timed.tolist() == [True, False]
 
 
 def test_a_column_that_failed_in_part_says_nothing() -> None:

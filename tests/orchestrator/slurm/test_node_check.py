@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from orchestrator.engine import prepare
+from jobs.batch_bounds import BatchBounds
+from jobs.device_speed import Calibration, DeviceSpeed
+from orchestrator.engine import calibration, prepare
 from orchestrator.slurm import node_check, preflight
 from orchestrator.slurm.node_check import (
+    MeasuredDevice,
     check_node,
     file_system,
     interface_problems,
@@ -138,13 +140,41 @@ def test_a_clock_that_is_wrong_is_told_in_seconds_and_keeps_nobody_from_running(
         with monkeypatch.context() as patched:
             patched.setattr(time, "time", lambda: true_time() + skew)
             answer = node_check._answer(run, "n1")
-        lines = (preflight._STARTED + "n1", node_check.SIGN + json.dumps(asdict(answer)))
+        lines = (preflight._STARTED + "n1", node_check.SIGN + json.dumps(answer.to_json()))
         return 0, "".join(f"0: {line}\n" for line in lines), ""
 
     monkeypatch.setattr(preflight, "_run", on_the_node)
     found = preflight.preflight(run, parse_profile("cpus_per_node: 1"))
     assert (found.nodes, found.problems) == (("n1",), ())
     assert [warning.partition(";")[0] for warning in found.warnings] == ([said] if said else [])
+
+
+def test_nodes_measure_what_they_are_asked_to_and_say_why_they_cannot(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speed = DeviceSpeed(1e-6, {"float32": 1e11, "float64": 5e10}, 4e10)
+    measured = Calibration(BatchBounds(7, 3), speed)
+
+    def calibrated(kind: str) -> Calibration:
+        if kind == "cuda":
+            raise calibration.CalibrationError("no such GPU")
+        return measured
+
+    def on_the_node(command: list[str], seconds: float) -> tuple[int, str, str]:
+        line = node_check.SIGN + json.dumps(node_check._answer(run, "n1").to_json())
+        return 0, f"0: {preflight._STARTED}n1\n0: {line}\n", ""
+
+    monkeypatch.setattr(preflight, "_run", on_the_node)
+    monkeypatch.setattr(calibration, "calibrated", calibrated)
+    monkeypatch.setattr(calibration, "device_name", lambda kind: f"a {kind}")
+    profile = parse_profile("cpus_per_node: 1")
+    assert preflight.preflight(run, profile).devices == ()
+    found = preflight.preflight(run, profile, kinds=("cpu", "cuda"))
+    assert found.problems == ()
+    assert found.devices == (
+        MeasuredDevice("cpu", "a cpu", measured),
+        MeasuredDevice("cuda", "a cuda", None, "no such GPU"),
+    )
 
 
 def test_gpus_are_tried_where_trials_ask_for_them_and_nowhere_else(
