@@ -96,7 +96,7 @@ def ours(
     epsilon: float,
 ) -> Iterator[Point]:
     """The measurements of one of our methods until the loss is ε."""
-    objective.gradients = objective.hvps = 0
+    objective.count_from(gradients=0, hvps=0)
     method, meter = build(objective), SharpnessMeter(objective, RTOL)
     start, at = time.perf_counter(), Iterate(theta).evaluated(objective)
     while True:
@@ -112,7 +112,7 @@ def ours(
 
 def reference(objective: Objective, theta: Tensor, end: float) -> Iterator[Point]:
     """RK4 with h = 0.25/S until ``end``, by itself."""
-    objective.gradients = objective.hvps = 0
+    objective.count_from(gradients=0, hvps=0)
     meter, passed, start = SharpnessMeter(objective, RTOL), 0.0, time.perf_counter()
     loss, slope = objective.gradient(theta)
     for count in itertools.count():
@@ -139,7 +139,7 @@ def torchdiffeqs(
     Raises:
         TooManyGradientsError: it needs more gradients than ``most``.
     """
-    objective.gradients = objective.hvps = 0
+    objective.count_from(gradients=0, hvps=0)
 
     def slope(_: Tensor, point: Tensor) -> Tensor:
         if objective.gradients > most:

@@ -59,7 +59,6 @@ class Objective:
         multipliers: by its name, what a parameter tensor is multiplied by when the network
             computes, 1 where there is none. θ, ∇L and H are in the coordinates before that.
 
-    ``gradients`` counts the gradient evaluations so far, ``hvps`` the Hessian-vector products.
     ``recordings`` has what is recorded of it on a GPU (:mod:`jobs.recordings`).
     ``convolutions`` makes the context in which the network runs where its gradient is to be
     differentiated, so that convolutions have fast derivatives of any order
@@ -94,8 +93,25 @@ class Objective:
         self.multipliers = multipliers or {}
         self.convolutions = ByTheirForm if may_convolve(module) else nullcontext
         self.recordings = Recordings(enabled=isinstance(self.ranks, Alone))
-        self.gradients = 0
-        self.hvps = 0
+        self._counted = (0, 0)
+
+    @property
+    def gradients(self) -> int:
+        """The gradient evaluations so far."""
+        return self._counted[0]
+
+    @property
+    def hvps(self) -> int:
+        """The Hessian-vector products so far."""
+        return self._counted[1]
+
+    def count(self, *, gradients: int = 0, hvps: int = 0) -> None:
+        """Count evaluations that were made elsewhere, such as together with those of others."""
+        self._counted = (self.gradients + gradients, self.hvps + hvps)
+
+    def count_from(self, *, gradients: int, hvps: int) -> None:
+        """Go on counting from these numbers."""
+        self._counted = (gradients, hvps)
 
     @functools.cached_property
     def closed_form(self) -> ClosedForm | None:
@@ -165,7 +181,7 @@ class Objective:
 
     def gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """L(θ) and ∇L(θ) of shape (P,)."""
-        self.gradients += 1
+        self.count(gradients=1)
         losses, gradients = self.stacked_gradients(theta[None])
         return self.read_losses(losses[None])[0][0], gradients[0]
 
@@ -337,7 +353,7 @@ def gradients_at(
     losses, gradients = objectives[0].stacked_gradients(torch.stack(list(thetas)))
     (read,) = objectives[0].read_losses(losses[None])
     for objective in objectives:
-        objective.gradients += 1
+        objective.count(gradients=1)
     return [(loss, gradient.clone()) for loss, gradient in zip(read, gradients, strict=True)]
 
 

@@ -184,7 +184,7 @@ class OngoingTrial:
         self.stepper.restore(saved.method)
         self.recorder.restore(saved.recorded)
         self.at = saved.at
-        self.objective.gradients, self.objective.hvps = saved.gradients, saved.hvps
+        self.objective.count_from(gradients=saved.gradients, hvps=saved.hvps)
 
 
 def _stepper(trial: Trial, objective: Objective) -> Stepper:

@@ -40,7 +40,7 @@ def further_measures(
     try:
         found = _of_curvature(protocol, objective, theta, point)
     finally:
-        objective.gradients = gradients
+        objective.count_from(gradients=gradients, hvps=objective.hvps)
     if "average_sharpness" in protocol.also:
         assert protocol.perturbation is not None
         assert protocol.probes is not None

@@ -53,7 +53,7 @@ class Hessian:
                 "a number for each parameter"
             )
         self._objective, self._theta = objective, theta
-        objective.gradients += 1
+        objective.count(gradients=1)
         self._part = objective.recordings.operator(
             lambda point: _operator(objective.apart(), point),
             lambda: _operator(objective, theta),
@@ -91,7 +91,7 @@ class Hessian:
 
     def products(self, vectors: Tensor) -> Tensor:
         """H applied to each row of a matrix of shape (k, P), with one all-reduce for them all."""
-        self._objective.hvps += len(vectors)
+        self._objective.count(hvps=len(vectors))
         return self._objective.ranks.sum_(self._part(vectors))
 
 

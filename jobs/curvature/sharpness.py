@@ -172,8 +172,7 @@ class SharpnessMeter:
         gradient of its graph, are counted.
         """
         self._vectors = found.vectors
-        self._objective.gradients += 1
-        self._objective.hvps += found.products
+        self._objective.count(gradients=1, hvps=found.products)
 
     def state(self) -> tuple[int, Tensor | None]:
         """What a checkpoint must keep: the measurements since the last audit, and the vectors."""

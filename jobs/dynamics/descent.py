@@ -68,7 +68,7 @@ class GradientDescent(Stepper):
             else:
                 point, loss, place = end, losses[-1][row], row
             ends.append(point.iterate(place, at.step + done + kept, loss))
-            descent.objective.gradients += done + kept
+            descent.objective.count(gradients=done + kept)
         return ends
 
     def time_at(self, step: int) -> float:

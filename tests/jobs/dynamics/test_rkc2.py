@@ -261,7 +261,7 @@ def test_the_sharpness_of_the_flow_is_within_half_a_per_cent(trial, activation, 
     changes = {"activation": activation, "loss": loss, "epsilons": epsilons, **SAMPLES}
     run = OngoingTrial(trial(None, **changes), threads=1)
     expected = _finely(run.objective, run.at.theta, epsilons)
-    run.objective.gradients = run.objective.hvps = 0
+    run.objective.count_from(gradients=0, hvps=0)
     run.advance()
     rk4 = run_trial(trial(None, flow_method="rk4", **changes), threads=1).crossings
     # A kink that is passed a little earlier or later moves S by a jump, and then all that follows:
