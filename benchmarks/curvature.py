@@ -19,6 +19,7 @@ import argparse
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -57,10 +58,15 @@ Vectors = Callable[[Tensor], Tensor]
 """H applied to the rows of a matrix."""
 
 
-def ours(case: Case, size: int, retained: bool) -> Vectors:
-    """This package's products, in chunks whose graphs are retained or rebuilt."""
+def ours(case: Case, size: int, retained: bool, by_form: bool = True) -> Vectors:
+    """This package's products, in chunks whose graphs are retained or rebuilt; and without
+    ``by_form``, with torch's own second derivatives of convolutions.
+    """
     kept = -(-case.samples // size) if retained else 0
-    return Hessian(case.objective(Chunks(size, kept)), case.theta).products
+    objective = case.objective(Chunks(size, kept))
+    if not by_form:
+        objective.convolutions = nullcontext
+    return Hessian(objective, case.theta).products
 
 
 def methods(case: Case, size: int, even: int) -> Iterator[tuple[str, int, Callable[[], Vectors]]]:
@@ -76,6 +82,10 @@ def methods(case: Case, size: int, even: int) -> Iterator[tuple[str, int, Callab
             (f"chunks of {size}, graphs rebuilt", size, False),
         ):
             yield f"ours, {name}{several}", block, partial(ours, case, samples, retained)
+    if case.name == "cnn":
+        for name, samples in (("one batch", case.samples), (f"chunks of {size}", size)):
+            build = partial(ours, case, samples, True, by_form=False)
+            yield f"ours by torch's double backward, {name}, graphs retained", 1, build
     recipe = partial(by_rows, peers.plain_recipe, case, RECIPE_BATCH)
     yield f"Cohen's recipe, batches of {RECIPE_BATCH}", 1, recipe
     for name, product in (

@@ -101,7 +101,7 @@ PARTS = {
         speeds.column,
     ),
     "recorded": Part(
-        "A gradient and a product recorded as CUDA graphs",
+        "A gradient, a product and a block of steps recorded as CUDA graphs",
         "In turns with eager ones; on a CPU nothing is recorded.",
         ["network", "of what", "ms", "eager ms", "ratio", "difference"],
         by_case,

@@ -24,7 +24,7 @@ from jobs.objective import Objective
 from jobs.ongoing import advance
 from jobs.problem import pose
 from jobs.process_group import LOOPBACK, ProcessGroup, open_store
-from jobs.recordings import WORTH, WORTH_POINTS
+from jobs.recordings import WORTH, WORTH_BLOCKS, WORTH_POINTS
 
 BATCH_SIZES = (1, 4, 16, 64)
 
@@ -63,13 +63,14 @@ def steps(bench: Bench, case: Case) -> list[list[str]]:
     return [[case.name, f"{every:.3f}", f"{seldom:.3f}", f"{seldom / every:.3f}"]]
 
 
-def descending(goal: Objective, theta: Tensor, block: int) -> Callable[[], None]:
-    """A block of steps of GD, from where the last one ended."""
+def descending(goal: Objective, theta: Tensor, block: int) -> Callable[[], Tensor]:
+    """A block of steps of GD, from where the last one ended; gives the new θ."""
     method, at = GradientDescent(goal, 1e-6, block), Iterate(theta).evaluated(goal)
 
-    def go() -> None:
+    def go() -> Tensor:
         nonlocal at
         at = method.move(at, Bounds(-1.0, 1e30, block))
+        return at.theta
 
     return go
 
@@ -139,7 +140,9 @@ def ranks(bench: Bench, case: Case) -> list[list[str]]:
 
 
 def recorded(bench: Bench, case: Case) -> list[list[str]]:
-    """A gradient and a product as this package records them on a GPU, in turns with eager ones."""
+    """A gradient, a product and a block of steps as this package records them on a GPU, in turns
+    with eager ones.
+    """
     goal, theta, rows = case.objective(case.planned()), case.theta, []
     plain, vector = goal.apart(), start_vector(len(theta), theta)
     for _ in range(WORTH):
@@ -149,7 +152,11 @@ def recorded(bench: Bench, case: Case) -> list[list[str]]:
     ways = {
         "gradient": [lambda on=on: on.stacked_gradients(theta[None])[1] for on in (goal, plain)],
         "product": [lambda at=at: at @ vector for at in (hessian, Hessian(plain, theta))],
+        f"{BLOCK['cuda']} steps": [descending(on, theta, BLOCK["cuda"]) for on in (goal, plain)],
     }
+    for _ in range(WORTH_BLOCKS):
+        for way in ways[f"{BLOCK['cuda']} steps"]:
+            way()
     for name, (way, eager_way) in ways.items():
         off = apart(way(), eager_way())
         ms, base = bench.least([way, eager_way])

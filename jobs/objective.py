@@ -192,8 +192,8 @@ class Objective:
         Nothing is copied to the host: a GPU goes on while this returns. The evaluations are not
         counted. The chunks are those of a single θ.
         """
-        losses, gradients = self.recordings.gradient(
-            self._gradients, lambda: self.apart()._gradients, thetas
+        losses, gradients = self.recordings.call(
+            "the gradient", self._gradients, lambda: self.apart()._gradients, thetas
         )
         if isinstance(self.ranks, Alone):
             return losses, gradients

@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 
 Held = TypeVar("Held")
-Function = Callable[[Tensor], tuple[Tensor, ...]]
+Function = Callable[..., tuple[Tensor, ...]]
 Operator = Callable[[Tensor], Tensor]
 
 WORTH = 32
 """Calls with tensors of one shape before their computation is recorded, which takes as long as a
 few calls, and memory."""
+
+WORTH_BLOCKS = 8
+"""The same, of blocks of steps."""
 
 WORTH_POINTS = 4
 """Points at which an operator was made before it is recorded."""
@@ -37,7 +40,7 @@ WARM_UP = 3
 
 
 class Recordings:
-    """What is recorded of one objective: its gradient, and its Hessian at a point.
+    """What is recorded of one objective: its gradient, blocks of steps, its Hessian at a point.
 
     On a CPU nothing is; and nothing more where a recording failed, of which a warning tells why.
 
@@ -47,34 +50,42 @@ class Recordings:
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._calls: dict[object, int] = {}
-        self._gradients: dict[object, _Recording] = {}
+        self._kept: dict[object, _Recording] = {}
         self._operator: _RecordedOperator | None = None
         self._points = 0
+        self._too_large: set[object] = set()
         self._refused = not enabled
 
-    def gradient(
-        self, function: Function, make: Callable[[], Function], thetas: Tensor
+    def call(
+        self,
+        name: str,
+        function: Function,
+        make: Callable[[], Function],
+        *arguments: Tensor,
+        worth: int = WORTH,
     ) -> tuple[Tensor, ...]:
         """What a function finds, in tensors that are the caller's.
 
         Args:
+            name: of the computation; one that is recorded has one name for each function.
             function: must read no number on the host.
             make: makes the same function with memory of its own, for one recording.
-            thetas: its argument.
+            arguments: those of the function.
+            worth: calls with tensors of these shapes before it is recorded.
         """
-        if self._refused or not may_record(thetas):
-            return function(thetas)
-        shape = thetas.shape
-        if (recording := self._gradients.get(shape)) is not None:
-            return recording(thetas)
-        self._calls[shape] = self._calls.get(shape, 0) + 1
-        found = function(thetas)
-        if self._calls[shape] >= WORTH:
-            recorded = self._try("the gradient", lambda: _Recording(make(), thetas), found)
+        key = (name, *(argument.shape for argument in arguments))
+        if self._refused or key in self._too_large or not may_record(arguments[0]):
+            return function(*arguments)
+        if (recording := self._kept.get(key)) is not None:
+            return recording(*arguments)
+        self._calls[key] = self._calls.get(key, 0) + 1
+        found = function(*arguments)
+        if self._calls[key] >= worth:
+            recorded = self._try(name, key, lambda: _Recording(make(), arguments), found)
             if recorded is not None:
-                while len(self._gradients) >= MOST:
-                    del self._gradients[next(iter(self._gradients))]
-                self._gradients[shape] = recorded
+                while len(self._kept) >= MOST:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[key] = recorded
         return found
 
     def operator(
@@ -87,7 +98,8 @@ class Recordings:
             at: makes it at this point.
             theta: the point.
         """
-        if self._refused or not may_record(theta):
+        name = "the Hessian"
+        if self._refused or name in self._too_large or not may_record(theta):
             return at()
         if self._operator is None:
             self._points += 1
@@ -95,16 +107,18 @@ class Recordings:
                 return at()
             vector = torch.full_like(theta, len(theta) ** -0.5)[None]
             self._operator = self._try(
-                "the Hessian", lambda: _RecordedOperator(make, theta, vector), (at()(vector),)
+                name, name, lambda: _RecordedOperator(make, theta, vector), (at()(vector),)
             )
             if self._operator is None:
                 return at()
         return self._operator.at(theta)
 
     def _try(
-        self, name: str, record: Callable[[], RecordedT], expected: Sequence[Tensor]
+        self, name: str, key: object, record: Callable[[], RecordedT], expected: Sequence[Tensor]
     ) -> RecordedT | None:
-        """A recording that finds the same bits; None where there is none, and from now on."""
+        """A recording that finds the same bits; None where there is none, and from now on: of this
+        computation where it is too large, else of any.
+        """
         try:
             recorded = record()
             found = recorded.found
@@ -113,33 +127,34 @@ class Recordings:
                 return recorded
             reason = "it finds other bits"
         except TooLargeError:
-            reason = ""
+            self._too_large.add(key)
+            return None
         except RuntimeError as error:
             reason = str(error).strip().partition("\n")[0]
         self._refused = True
-        self._gradients, self._operator = {}, None
-        if reason:
-            warnings.warn(
-                f"{name} could not be recorded as a CUDA graph ({reason}); its kernels are "
-                "launched one by one, with the same numbers",
-                stacklevel=2,
-            )
+        self._kept, self._operator = {}, None
+        warnings.warn(
+            f"{name} could not be recorded as a CUDA graph ({reason}); kernels are launched one by "
+            "one, with the same numbers",
+            stacklevel=2,
+        )
         return None
 
 
 class _Recording:
-    """A function for tensors of one shape; ``found`` is what it found where it was recorded."""
+    """A function for tensors of their shapes; ``found`` is what it found where it was recorded."""
 
-    def __init__(self, function: Function, argument: Tensor) -> None:
+    def __init__(self, function: Function, arguments: Sequence[Tensor]) -> None:
         self._function = function  # its memory
-        self._argument = argument.clone()
+        self._arguments = [argument.clone() for argument in arguments]
         recorder = Recorder()
-        recorder.warm_up(lambda: function(self._argument))
-        self._replay, self._results = recorder.record(lambda: function(self._argument))
-        self.found = self(argument)
+        recorder.warm_up(lambda: function(*self._arguments))
+        self._replay, self._results = recorder.record(lambda: function(*self._arguments))
+        self.found = self(*arguments)
 
-    def __call__(self, argument: Tensor) -> tuple[Tensor, ...]:
-        self._argument.copy_(argument)
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        for mine, argument in zip(self._arguments, arguments, strict=True):
+            mine.copy_(argument)
         self._replay()
         return tuple(result.clone() for result in self._results)
 

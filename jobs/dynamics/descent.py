@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -12,6 +13,7 @@ from torch import Tensor
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
 from jobs.objective import Objective
 from jobs.parameters import stacked
+from jobs.recordings import WORTH_BLOCKS
 
 BLOCK = {"cpu": 1, "cuda": 16}
 """Steps after which the losses are read, by kind of device. Reading makes the host wait for a GPU,
@@ -95,14 +97,20 @@ class _Points:
 
     def after(self, steps: int) -> tuple[_Points, list[list[float]]]:
         """The points so many steps later, and the losses after each, read all at once."""
-        objective, read = self.descents[0].objective, []
-        previous, thetas, gradients = self.previous, self.thetas, self.gradients
-        for _ in range(steps):
-            previous, thetas = thetas, thetas - self.eta * gradients
-            losses, gradients = objective.stacked_gradients(thetas)
-            read.append(losses.clone())  # a view may keep the gradients of all steps in memory
+        objective, arguments = self.descents[0].objective, (self.eta, self.thetas, self.gradients)
+        block = functools.partial(_steps, objective, steps)
+        if steps == self.descents[0].block > 1:
+            previous, thetas, gradients, losses = objective.recordings.call(
+                f"a block of {steps} steps",
+                block,
+                lambda: functools.partial(_steps, objective.apart(), steps),
+                *arguments,
+                worth=WORTH_BLOCKS,
+            )
+        else:
+            previous, thetas, gradients, losses = block(*arguments)
         end = _Points(self.descents, self.eta, thetas, gradients, previous)
-        return end, objective.read_losses(torch.stack(read))
+        return end, objective.read_losses(losses)
 
     def only(self, row: int) -> _Points:
         """One of them."""
@@ -117,3 +125,17 @@ class _Points:
             tensors = (tensors[0].clone(), tensors[1].clone(), tensors[2].clone())
         theta, previous, gradient = tensors
         return Iterate(theta, step, self.descents[row].time_at(step), previous, loss, gradient)
+
+
+def _steps(
+    objective: Objective, steps: int, eta: Tensor, thetas: Tensor, gradients: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """So many steps, at least one: the θ before the last, θ and ∇L there, and the losses after
+    each, of shape (steps, ·), of which nothing is read.
+    """
+    found = []
+    for _ in range(steps):
+        previous, thetas = thetas, thetas - eta * gradients
+        losses, gradients = objective.stacked_gradients(thetas)
+        found.append(losses.clone())  # a view may keep the gradients of all steps in memory
+    return previous, thetas, gradients, torch.stack(found)

@@ -155,7 +155,7 @@ SCRIPTS = {
                 ["2 rates"] * 2,
                 {"gradients": COUNT, "ms a step of one": MILLISECONDS, "ms / floor": (1, 1e6)},
             ),
-            Table(["cnn"] * 2, {"ms": MILLISECONDS, "ratio": RATIO, "difference": (0, 0)}),
+            Table(["cnn"] * 3, {"ms": MILLISECONDS, "ratio": RATIO, "difference": (0, 0)}),
             Table(["cnn"], {"set-up s": SECONDS, "ms": MILLISECONDS, "ratio": RATIO}),
         ]
     ),

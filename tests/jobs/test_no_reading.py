@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from jobs.curvature.hessian import BatchedHessian, Hessian
+from jobs.dynamics import descent
 from jobs.problem import pose
 from jobs.spec import Problem
 
@@ -55,5 +56,6 @@ def test_steps_and_products_read_nothing(network, loss):
         _, gradient = objective.stacked_gradients(theta[None])
         objective.stacked_gradients(theta - 0.1 * gradient)
         Hessian(objective, theta).products(thetas)
-        objective.stacked_gradients(thetas)
+        _, gradients = objective.stacked_gradients(thetas)
+        descent._steps(objective, 3, theta.new_full((2, 1), 0.1), thetas, gradients)
         BatchedHessian(objective, thetas).products(thetas[:, None].contiguous())

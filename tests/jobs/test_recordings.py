@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from jobs import Hessian, OngoingTrial, recordings
+from jobs.dynamics import descent
 from jobs.ongoing import advance
 from jobs.recordings import MOST, WORTH, WORTH_POINTS, TooLargeError
 
@@ -66,7 +67,7 @@ def test_nothing_is_recorded_on_a_cpu(random_objective):
     objective, theta = random_objective()
     for _ in range(2 * WORTH):
         objective.gradient(theta)
-    assert not objective.recordings._gradients
+    assert not objective.recordings._kept
 
 
 def test_what_is_often_computed_is_recorded_and_stays_the_callers_own(recorder, random_objective):
@@ -86,7 +87,7 @@ def test_recordings_of_few_shapes_are_kept(recorder, random_objective):
         for _ in range(WORTH):
             objective.stacked_gradients(theta.repeat(trials, 1))
     assert recorder.made == MOST + 2
-    assert [shape[0] for shape in objective.recordings._gradients] == [3, 4, 5, 6]
+    assert [shape[0] for _, shape in objective.recordings._kept] == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -132,7 +133,7 @@ def test_where_recording_fails_a_warning_says_so_once_and_nothing_is_recorded(
     with pytest.warns(UserWarning, match=f"the {what} could not .* \\(operation not permitted\\)"):
         compute()
     compute()
-    assert (objective.recordings._gradients, objective.recordings._operator) == ({}, None)
+    assert (objective.recordings._kept, objective.recordings._operator) == ({}, None)
 
 
 def test_what_finds_other_bits_is_not_used(recorder, random_objective, monkeypatch):
@@ -184,3 +185,32 @@ def test_a_batch_whose_computations_are_recorded_has_the_same_bits(trial, monkey
     monkeypatch.undo()
     advance(plain)
     assert [one.result() for one in recorded] == [one.result() for one in plain]
+
+
+@pytest.mark.parametrize("rates", [(0.01,), (0.01, 0.02, 0.05)])
+def test_blocks_of_steps_are_recorded_as_a_whole_with_the_same_bits(
+    trial, monkeypatch, recorder, rates
+):
+    monkeypatch.setitem(descent.BLOCK, "cpu", 4)
+    specs = [trial(rate, trajectory_every=40, **EPSILONS) for rate in rates]
+    recorded, plain = ([OngoingTrial(spec, threads=1) for spec in specs] for _ in range(2))
+    advance(recorded)
+    kept = recorded[0].objective.recordings._kept
+    assert {name for name, *_ in kept} == {"the gradient", "a block of 4 steps"}
+    monkeypatch.undo()
+    advance(plain)  # step by step
+    assert [one.result() for one in recorded] == [one.result() for one in plain]
+
+
+def test_a_block_that_takes_too_much_memory_leaves_the_gradient_recorded(
+    recorder, random_objective
+):
+    objective, theta = random_objective()
+
+    def refuse():
+        raise TooLargeError
+
+    for _ in range(WORTH):
+        objective.recordings.call("a block", lambda one: (one,), refuse, theta, worth=2)
+        objective.stacked_gradients(theta[None])
+    assert [name for name, *_ in objective.recordings._kept] == ["the gradient"]
