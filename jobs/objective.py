@@ -261,7 +261,11 @@ class Objective:
         """L at each row of a matrix of shape (K, P), shape (K,), in float64, without a gradient."""
         with torch.no_grad():
             if self.closed_form is not None or len(thetas) == 1:
-                sums = self._sums(thetas)[:, 0] / self.samples
+                sums = torch.zeros(len(thetas), dtype=torch.float64, device=thetas.device)
+                for (_, labels), many in zip(self.split(), self._outputs(thetas), strict=True):
+                    for row, outputs in enumerate(many):
+                        sums[row] += self.loss_sum(outputs, labels)
+                sums /= self.samples
             else:
                 parts = [self._stacked_losses(thetas, *chunk).double() for chunk in self.split()]
                 sums = torch.stack(parts).sum(dim=0)
@@ -275,19 +279,15 @@ class Objective:
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """Mean loss and accuracy at θ, without a gradient."""
+        sums = torch.zeros(2, dtype=torch.float64, device=theta.device)
         with torch.no_grad():
-            (sums,) = self._sums(theta[None])
+            for (_, labels), (outputs,) in zip(
+                self.split(), self._outputs(theta[None]), strict=True
+            ):
+                sums[0] += self.loss_sum(outputs, labels)
+                sums[1] += correct(outputs, labels)
         loss, right = self.ranks.sum_(sums).tolist()
         return Evaluation(loss / self.samples, right / self.samples)
-
-    def _sums(self, thetas: Tensor) -> Tensor:
-        """The sum of the losses, and how many samples are right, at each row: shape (K, 2)."""
-        sums = torch.zeros(len(thetas), 2, dtype=torch.float64, device=thetas.device)
-        for (_, labels), many in zip(self.split(), self._outputs(thetas), strict=True):
-            for row, outputs in enumerate(many):
-                sums[row, 0] += self.loss_sum(outputs, labels)
-                sums[row, 1] += correct(outputs, labels)
-        return sums
 
     def _outputs(self, thetas: Tensor) -> Iterator[Iterable[Tensor]]:
         """The outputs of each chunk at each row, shape (samples, outputs)."""

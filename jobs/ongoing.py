@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -22,13 +23,19 @@ from jobs.objective import Objective, gradients_at
 from jobs.parameters import constants, stacked
 from jobs.problem import pose
 from jobs.process_group import Alone, Ranks
-from jobs.recorder import Due, Recorder
+from jobs.recorder import Due, Observed, Recorder
 from jobs.records import Point, TrialResult
 from jobs.spec import Trial
 from jobs.spec.values import digest_of
 
+Spectrum = tuple[int, ExtremalEigenvalues]
+
 MOST_STEPS = 32
 """Between two looks at a trial, at which a flow that it is compared with keeps up with it."""
+
+ROWS_TOGETHER = 8
+"""Trials whose rows are due before these are measured, but a quarter of a batch at most: each comes
+to its threshold at a step of its own, and several are measured in little more time than one."""
 
 
 class OngoingTrial:
@@ -131,13 +138,11 @@ class OngoingTrial:
         """What the step calls for at which the trial stands, evaluated."""
         return self.recorder.due(self.at, wants_sharpness=self.stepper.wants_sharpness)
 
-    def record(
-        self, due: Due, measured: ExtremalEigenvalues | None, test_loss: float | None
-    ) -> None:
-        """Record what is due, with what was measured: :meth:`jobs.recorder.Recorder.record`."""
-        self.recorder.record(due, measured, test_loss)
-        if measured is not None:
-            self.stepper.see_sharpness(measured.sharpness)
+    def record(self, due: Due, found: Observed) -> None:
+        """Record what is due, with what was found: :meth:`jobs.recorder.Recorder.record`."""
+        self.recorder.record(due, found)
+        if found.spectrum is not None:
+            self.stepper.see_sharpness(found.spectrum.sharpness)
 
     def bounds(self) -> Bounds:
         """How far the trial may go before it must be observed again."""
@@ -208,26 +213,38 @@ def advance(trials: Sequence[OngoingTrial], until: Callable[[], bool] = lambda: 
             threads. Several must each be in this process alone. The losses of GD are read after as
             many steps as one of them alone would make between two readings.
         until: asked between two moves. A move of one GD trial ends when its losses are read; that
-            of several asks then, and goes on as far as none must be observed.
+            of several asks then, and goes on as far as none must be observed. A trial of which a
+            row is due may wait, until the next call at the longest, for its row to be measured
+            with those of others.
 
     Raises:
         ValueError: the trials cannot go together.
     """
     _refuse_unlike(trials)
     ranks, running = trials[0].ranks, [trial for trial in trials if not trial.finished]
+    moving, waiting, most = running, list[tuple[OngoingTrial, Due]](), 0
 
     def move_ends() -> bool:
-        return len(running) == 1 or until()
+        return len(moving) == 1 or until()
 
     with reproducible(trials[0].threads):
         while running and not (ranks.stop_agreed or until()):
-            _evaluate([trial for trial in running if not trial.at.is_evaluated])
-            _observe(running)
+            _evaluate([trial for trial in moving if not trial.at.is_evaluated])
+            dues = [(trial, trial.due()) for trial in moving]
+            _observe([(trial, due) for trial, due in dues if not due.of_row])
+            waiting += [(trial, due) for trial, due in dues if due.of_row]
             running = [trial for trial in running if not trial.finished]
-            if running:
-                moving = [(trial.stepper, trial.at, trial.bounds()) for trial in running]
-                ends = running[0].stepper.move_together(moving, move_ends)
-                for trial, end in zip(running, ends, strict=True):
+            if len(waiting) >= min(most, len(running)):
+                _observe(waiting)
+                waiting, running = [], [trial for trial in running if not trial.finished]
+            most = min(ROWS_TOGETHER, len(trials) // 4)
+            wait = {id(trial) for trial, _ in waiting}
+            moving = [trial for trial in running if id(trial) not in wait]
+            if moving:
+                ends = moving[0].stepper.move_together(
+                    [(trial.stepper, trial.at, trial.bounds()) for trial in moving], move_ends
+                )
+                for trial, end in zip(moving, ends, strict=True):
                     trial.moved(end)
 
 
@@ -240,24 +257,32 @@ def _evaluate(trials: Sequence[OngoingTrial]) -> None:
         trial.evaluated(loss, gradient)
 
 
-def _observe(trials: Sequence[OngoingTrial]) -> None:
+def _observe(dues: Sequence[tuple[OngoingTrial, Due]]) -> None:
     """Record what each trial calls for where it stands: S and test losses of all at once."""
-    dues = [trial.due() for trial in trials]
-    measured: dict[int, ExtremalEigenvalues] = {}
-    for of_row in (False, True):
-        rows = [row for row, due in enumerate(dues) if due.measured and due.of_row == of_row]
+    recorders = [trial.recorder for trial, _ in dues]
+    thetas = [trial.at.theta for trial, _ in dues]
+
+    def measured(rows: Sequence[int], points: Sequence[Tensor], **how: Any) -> Iterator[Spectrum]:
         if rows:
-            meters = [trials[row].recorder.meter for row in rows]
-            thetas = stacked([trials[row].at.theta for row in rows])
-            ends = dues[rows[0]].ends
-            of_rows = measure_together(meters, thetas, ends, audit=of_row)
-            measured |= zip(rows, of_rows, strict=True)
+            meters = [recorders[row].meter for row in rows]
+            yield from zip(rows, measure_together(meters, stacked(points), **how), strict=True)
+
+    spectra: dict[int, ExtremalEigenvalues] = {}
+    middles: dict[int, ExtremalEigenvalues] = {}
+    for of_row in (False, True):
+        rows = [row for row, (_, due) in enumerate(dues) if due.measured and due.of_row == of_row]
+        at = [thetas[row] for row in rows]
+        spectra |= measured(rows, at, ends="both" if of_row else "dominant", audit=of_row)
+        if of_row:
+            at_middle = {row: recorders[row].middle for row in rows}
+            known = {row: middle for row, middle in at_middle.items() if middle is not None}
+            middles |= measured(list(known), list(known.values()), ends="dominant", audit=True)
     losses: dict[int, float] = {}
-    if rows := [row for row, due in enumerate(dues) if due.recorded]:
-        found = trials[0].test.stacked_losses(stacked([trials[row].at.theta for row in rows]))
+    if rows := [row for row, (_, due) in enumerate(dues) if due.recorded]:
+        found = dues[0][0].test.stacked_losses(stacked([thetas[row] for row in rows]))
         losses = dict(zip(rows, found.tolist(), strict=True))
-    for row, (trial, due) in enumerate(zip(trials, dues, strict=True)):
-        trial.record(due, measured.get(row), losses.get(row))
+    for row, (trial, due) in enumerate(dues):
+        trial.record(due, Observed(spectra.get(row), middles.get(row), losses.get(row)))
 
 
 def _refuse_unlike(trials: Sequence[OngoingTrial]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jobs import datasets
 from jobs.curvature.further import further_measures
-from jobs.curvature.ritz import Ends, ExtremalEigenvalues
+from jobs.curvature.ritz import ExtremalEigenvalues
 from jobs.curvature.sharpness import SharpnessMeter
 from jobs.dynamics.flow_reference import FlowReference, FlowState
 from jobs.dynamics.iterate import Iterate
@@ -66,10 +66,20 @@ class Due:
         """Whether what is measured goes into a row, which depends on θ alone."""
         return bool(self.crossed) or self.last
 
-    @property
-    def ends(self) -> Ends:
-        """Which ends of the spectrum are measured."""
-        return "both" if self.of_row else "dominant"
+
+@dataclass(frozen=True)
+class Observed:
+    """What was found where an iterate stands, as far as it was due.
+
+    Attributes:
+        spectrum: of the Hessian at θ.
+        at_middle: the same, at the mean of the last two iterates.
+        test_loss: at θ.
+    """
+
+    spectrum: ExtremalEigenvalues | None = None
+    at_middle: ExtremalEigenvalues | None = None
+    test_loss: float | None = None
 
 
 class Recorder:
@@ -148,31 +158,29 @@ class Recorder:
             measured=recorded or wants_sharpness,
         )
 
-    def record(
-        self, due: Due, measured: ExtremalEigenvalues | None, test_loss: float | None
-    ) -> None:
+    def record(self, due: Due, found: Observed) -> None:
         """Keep what is due: a trajectory point, crossings, the end.
 
         Args:
             due: what :meth:`due` said of this iterate.
-            measured: what ``meter`` found there, if that was due.
-            test_loss: the test loss there, if a point is due.
+            found: what is due there: the spectrum if ``measured``, the test loss if ``recorded``,
+                and for a row the spectrum at :attr:`middle`.
         """
-        if measured is not None:
-            self._max_sharpness = max(self._max_sharpness or 0.0, measured.sharpness)
+        if found.spectrum is not None:
+            self._max_sharpness = max(self._max_sharpness or 0.0, found.spectrum.sharpness)
         if due.recorded:
-            self._record(measured, test_loss)
+            self._record(found.spectrum, found.test_loss)
         if due.diverged:
-            self._add_rows("diverged", self.pending, None, ())
+            self._add_rows("diverged", self.pending, found, ())
             return
         if self.flow is not None:
             # A step behind GD: no row waits long for it, nor does a stop of the trial.
             self.flow.follow(self._at.time - self._eta)
         further = self._further() if due.of_row else ()
         if due.crossed:
-            self._add_rows("reached", due.crossed, measured, further)
+            self._add_rows("reached", due.crossed, found, further)
         if due.last and self.pending:
-            self._add_rows("max_steps", self.pending, measured, further)
+            self._add_rows("max_steps", self.pending, found, further)
 
     def _flow_is_spent(self) -> bool:
         """Whether a flow took more gradients than ``max_steps`` steps of RK4 would.
@@ -184,7 +192,7 @@ class Recorder:
 
     def _further(self) -> tuple[Measured, ...]:
         """The further measures at θ, and at the mean of the last two iterates."""
-        protocol, train, middle = self._protocol, self._train, self._middle
+        protocol, train, middle = self._protocol, self._train, self.middle
         at_middle: list[Measured] = []
         if protocol.midpoint and middle is not None:  # first, for the flow does not go back
             time = self._at.time - self._eta / 2
@@ -218,12 +226,12 @@ class Recorder:
         self,
         status: Status,
         epsilons: Sequence[float],
-        measured: ExtremalEigenvalues | None,
+        found: Observed,
         further: tuple[Measured, ...],
     ) -> None:
         train = self._train.evaluate(self._at.theta)
         test = self._test.evaluate(self._at.theta)
-        middle = self._sharpness_mid() if measured is not None else None
+        middle = found.at_middle
         for epsilon in epsilons:
             self.crossings.append(
                 Crossing(
@@ -235,8 +243,8 @@ class Recorder:
                     train_accuracy=self._accuracy(train),
                     test_loss=finite(test.loss),
                     test_accuracy=self._accuracy(test),
-                    **_spectrum(measured),
-                    sharpness_mid=middle,
+                    **_spectrum(found.spectrum),
+                    sharpness_mid=None if middle is None else finite(middle.sharpness),
                     max_sharpness=self._max_sharpness,
                     hvps=self._train.hvps,
                     gradients=self._train.gradients,
@@ -253,16 +261,10 @@ class Recorder:
         return of.accuracy if self._classifies and math.isfinite(of.loss) else None
 
     @property
-    def _middle(self) -> Tensor | None:
+    def middle(self) -> Tensor | None:
         """The mean of the last two iterates of GD, free of the period-2 oscillation."""
         previous = self._at.previous
         return None if previous is None else (self._at.theta + previous) / 2
-
-    def _sharpness_mid(self) -> float | None:
-        """S at the mean of the last two iterates."""
-        if self._middle is None:
-            return None
-        return finite(self.meter.measure(self._middle, audit=True).sharpness)
 
 
 def _distance_from_flow(further: tuple[Measured, ...]) -> float | None:

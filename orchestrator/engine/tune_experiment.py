@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
@@ -27,6 +29,9 @@ from orchestrator.engine.worker import Worker
 
 MOST_TRIALS = 1_000
 """Tune trials in one experiment: its state and its bookkeeping grow with their number."""
+
+PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
+"""The variable in which Tune finds how many of its trials may wait for their workers at once."""
 
 DIED = RuntimeError("its worker process died")
 
@@ -63,9 +68,23 @@ def run_experiment(
             verbose=0,
         ),
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _pending(queue.slots):
         warnings.simplefilter("ignore")
         tuner.fit()
+
+
+@contextmanager
+def _pending(most: int) -> Iterator[None]:
+    """Let Tune start so many workers at once: by default it does so one after another."""
+    before = os.environ.get(PENDING)
+    os.environ[PENDING] = str(most)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PENDING]
+        else:
+            os.environ[PENDING] = before
 
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:

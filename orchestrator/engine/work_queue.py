@@ -14,6 +14,7 @@ import numpy as np
 from jobs.spec import Trial
 from orchestrator.cluster import Node
 from orchestrator.engine.capacity import NodePool, UnfitNodeError, batch_size, may_batch
+from orchestrator.engine.under_way import UnderWay
 from orchestrator.engine.work import Assignment, Provenance, Report, TrialProgress, Work
 from orchestrator.first_line import first_line
 from orchestrator.ledger import (
@@ -100,14 +101,15 @@ class WorkQueue:
     stranded: str | None = field(init=False, default=None)
     nodes: NodePool = field(init=False, default_factory=NodePool)
     _progress: dict[str, TrialProgress] = field(init=False, default_factory=dict)
-    _works: int = field(init=False, default=0)
-    _started: int = field(init=False, default=0)
-    _starting: set[str] = field(init=False, default_factory=set)
-    _workers: int = field(init=False, default=0)
+    _works: UnderWay = field(init=False)
     _scarce_since: float | None = field(init=False, default=None)
     _sweep_read_at: float = field(init=False, default=-SWEEP_SECONDS)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
     _closed: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        hold_file = self.stop_file.with_name(self.stop_file.name.replace("stop", "hold", 1))
+        self._works = UnderWay(hold_file)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -168,10 +170,13 @@ class WorkQueue:
             ready = self._ready()
         if not ready or not (ready := self._placeable(ready)):
             return None
-        slots = self._slots_for(ready)
-        if slots <= self._works < self.slots:
+        slots, resources = self._slots_for(ready), ready[0][0].column.resources
+        if slots <= len(self._works) < self.slots:
             return None
-        resources = ready[0][0].column.resources
+        # One more than there is room for, so that whoever ends finds it.
+        room = self.nodes.slots(resources) if self.nodes.nodes else self.slots
+        if self._works.of(resources) > room:
+            return None
         memory = self._memory(resources)
         work = Work(
             run=self.run,
@@ -182,18 +187,14 @@ class WorkQueue:
             resources=resources,
             provenance=self.provenance,
             stop_file=self.stop_file,
-            hold_file=self._hold_file,
+            hold_file=self._works.hold_file,
             report_seconds=max(1.0, self.slots / REPORTS_PER_SECOND),
             memory=memory,
             logged=self.logged,
             data=self.data,
             avoided=tuple(self.nodes.unfit),
         )
-        self._works += 1
-        self._workers = min(max(self._workers, self._works), self.slots)
-        if self._started < self._works <= self.slots:
-            self._starting.add(str(work))
-            self._hold()
+        self._works.begin(work, self.slots)
         self._scarce_since = None
         return work
 
@@ -210,10 +211,7 @@ class WorkQueue:
 
     def take_report(self, work: Work, report: Report) -> None:
         """Take in what a worker reports after a slice of work."""
-        if str(work) in self._starting:
-            self._starting.discard(str(work))
-            self._started = max(self._started, self._works - len(self._starting))
-            self._hold()
+        self._works.reported(work)
         self.halted = self.halted or report.halt
         for warning in report.warnings:
             self.warn(warning)
@@ -227,27 +225,13 @@ class WorkQueue:
 
     def take_end(self, work: Work, error: str | None) -> None:
         """Take in the end of a work; with an error, its process died without a last report."""
-        self._works -= 1
-        self._starting.discard(str(work))
-        self._hold()
+        self._works.ended(work, died=error is not None)
         if error is not None:
-            self._started = min(self._started, self._works)
             self._take_death(work, error)
         self._show_progress(work, ())
         for trial_id, column_id in work.columns.items():
             self.state = self.state.stopped(trial_id, column_id)
         self._release_complete()
-
-    @property
-    def _hold_file(self) -> Path:
-        return self.stop_file.with_name(self.stop_file.name.replace("stop", "hold", 1))
-
-    def _hold(self) -> None:
-        """Let no work end while a worker starts for another one, which would be dropped for it."""
-        if self._starting and self._works > len(self._starting):
-            self._hold_file.touch()
-        else:
-            self._hold_file.unlink(missing_ok=True)
 
     def _show_progress(self, work: Work, running: Sequence[TrialProgress]) -> None:
         new = {one.trial_id: one for one in running}
@@ -335,7 +319,7 @@ class WorkQueue:
         if not self.nodes.unfit:
             return ready
         placeable = [item for item in ready if self.nodes.slots(item[0].column.resources)]
-        if not placeable and not self._works and self.stranded is None:
+        if not placeable and not len(self._works) and self.stranded is None:
             self.stranded = f"no fit node is left for the trials that remain: {self.nodes.why()}"
             self.warn(self.stranded)
         return placeable
@@ -363,7 +347,9 @@ class WorkQueue:
         now = time.monotonic()
         if self._scarce_since is None:
             self._scarce_since = now
-        return self.slots if now - self._scarce_since > START_SECONDS else max(self._workers, 1)
+        if now - self._scarce_since > START_SECONDS:
+            return self.slots
+        return max(self._works.workers, 1)
 
     def _choose(
         self, ready: Sequence[Candidate], memory: int | None, slots: int
@@ -387,7 +373,7 @@ class WorkQueue:
             and not self.state.suspect(t.trial_id, c.column_id)
         ]
         # While every slot has its work, the next one is for the first that becomes free.
-        free = max(slots - self._works, 0) or slots
+        free = max(slots - len(self._works), 0) or slots
         return first_work(alike, slots, free, self.batching.work_seconds)
 
     def _ready(self) -> list[Candidate]:

@@ -14,6 +14,7 @@ from orchestrator.engine.commit import PendingReport
 from orchestrator.engine.execution import Execution
 from orchestrator.engine.failures import full_storage
 from orchestrator.engine.ranks import OtherRanks
+from orchestrator.engine.under_way import others_start
 from orchestrator.engine.work import Assignment, Work
 from orchestrator.live import SECONDS, LiveFile, LiveTrial, points_each
 from orchestrator.logs import open_log
@@ -107,14 +108,12 @@ class Worker(tune.Trainable):
         return self._stop_seen
 
     def _waits_for_others(self) -> bool:
-        """Whether the work is over, and others start that would be dropped if it ended now: Tune
-        gives a work that waits for a new worker the first one that becomes free.
-        """
+        """Whether the work is over, and others wait for their workers, for a while."""
         if self._executions or self._stopping():
             return False
         now = time.monotonic()
         self._idle_since = self._idle_since or now
-        return now < self._idle_since + HOLD_SECONDS and self._work.hold_file.exists()
+        return now < self._idle_since + HOLD_SECONDS and others_start(self._work)
 
     def _advance(self, pause: Callable[[], bool]) -> None:
         execution = self._executions[0]

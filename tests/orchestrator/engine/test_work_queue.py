@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from orchestrator.engine.under_way import others_start
 from orchestrator.engine.work import Report, TrialProgress
 from orchestrator.engine.work_queue import WorkQueue
 from orchestrator.ledger import (
@@ -136,19 +137,29 @@ def test_another_worker_starts_for_columns_that_are_not_leased_yet(
 def test_no_work_ends_while_a_worker_starts_for_another(make_queue):
     """Tune would give the work that waits the worker that becomes free, and drop the new one."""
     queue = make_queue(slots=2)
-    hold = queue._hold_file
     first = queue.next_work()
-    assert first.hold_file == hold
-    assert not hold.exists()
-    queue.take_report(first, Report())
+    assert not others_start(first)
     second = queue.next_work()
-    assert hold.exists()
+    assert (others_start(first), others_start(second)) == (True, True)
+    queue.take_report(first, Report())
+    assert (others_start(first), others_start(second)) == (True, False)
     queue.take_report(second, Report())
-    assert not hold.exists()
     for work in (first, second):  # both workers are there: what comes now waits for one of them
+        assert not others_start(work)
         queue.take_end(work, None)
-        assert queue.next_work() is not None
-        assert not hold.exists()
+        assert not others_start(queue.next_work())
+
+
+def test_one_work_more_than_there_is_room_for_is_handed_out(make_queue):
+    """Whoever ends finds it; what comes after it is put together when it is known what is left."""
+    batching = Batching(most_trials=1, work_seconds=0)
+    queue = make_queue(slots=2, rates=tuple(0.05 + 0.01 * n for n in range(30)), batching=batching)
+    works = [queue.next_work() for _ in range(3)]
+    assert all(works)
+    assert queue.next_work() is None
+    queue.take_end(works[0], None)
+    assert queue.next_work() is not None
+    assert queue.next_work() is None
 
 
 def test_a_worker_that_died_is_started_anew_and_waited_for(make_queue):
@@ -158,7 +169,7 @@ def test_a_worker_that_died_is_started_anew_and_waited_for(make_queue):
         queue.take_report(work, Report())
     queue.take_end(second, "its process died")
     assert queue.next_work() is not None
-    assert queue._hold_file.exists()
+    assert others_start(first)
     queue.close()
 
 
@@ -179,9 +190,9 @@ def test_the_only_slot_gets_all(make_queue):
 
 
 def test_while_all_slots_work_what_is_left_is_still_shared(make_queue):
-    queue = make_queue(slots=2, rates=tuple(0.05 + 1e-6 * number for number in range(400)))
-    sizes = [len(queue.next_work().assignments) for _ in range(6)]
-    assert sizes == [64, 64, 64, 64, 64, 40]
+    queue = make_queue(slots=2, rates=tuple(0.05 + 1e-6 * number for number in range(148)))
+    sizes = [len(queue.next_work().assignments) for _ in range(3)]
+    assert sizes == [64, 64, 10]
 
 
 def test_columns_to_come_are_predicted_by_the_one_whose_flow_was_timed(make_queue):
@@ -215,6 +226,7 @@ def test_every_trial_of_a_batch_is_shown_as_running(make_queue):
 def test_the_trials_of_a_batch_whose_process_died_are_tried_one_by_one(make_queue, bench):
     queue = make_queue(slots=2)
     work, other = queue.next_work(), queue.next_work()
+    queue.slots = 5  # so that all that is to be tried again is handed out at once
     dead = _names(work)[:4]
     _mark_and_die(bench, work, dead)
     queue.take_end(work, "its worker process died")

@@ -333,7 +333,7 @@ def test_a_worker_with_nothing_left_waits_for_others_to_start_but_not_for_ever(b
     monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.01)
     work = bench.work(bench.trials()[:1], report_seconds=0.05)
     for let_go in (lambda: work.hold_file.unlink(), lambda: bench.stop_file.touch(), lambda: None):
-        work.hold_file.touch()
+        work.hold_file.write_text("another")
         worker = Worker({"work": work})
         while len((result := worker.step())["report"].settled) == 0:
             assert not result["done"]
