@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 
-from jobs.datasets import cifar10, embedded, mnist, synthetic
+from jobs.datasets import cifar10, embedded, mnist, own, synthetic
 from jobs.datasets.root import data_root, named_root, reading
 from jobs.datasets.source import Dataset, DatasetError, Samples, Shape, Source
 from jobs.spec import Problem
-from jobs.spec.dataset_name import DatasetName, parse
+from jobs.spec.dataset_name import DatasetName, is_own, parse
 
 __all__ = [
     "SOURCES",
@@ -55,13 +55,16 @@ KEPT = 2
 
 
 def find(name: str) -> Source:
-    """The source of a dataset, by its name with options; no file is read.
+    """The source of a dataset, by its name with options; no file is read, but the head of one that
+    a run directory keeps.
 
     Raises:
-        DatasetError: the name is unknown.
+        DatasetError: the name is unknown, or is that of own data which this process does not know.
         SpecError: the dataset has no such options.
     """
     parsed = parse(name)
+    if is_own(parsed.base):
+        return own.OwnData(parsed)
     if parsed.base not in SOURCES:
         raise DatasetError(f"dataset is {name!r}; it must be one of {', '.join(SOURCES)}")
     return SOURCES[parsed.base](parsed)

@@ -124,6 +124,28 @@ OPTIONS: dict[str, dict[str, Option]] = {
 }
 """Every dataset and its options, in the order in which its name has them."""
 
+_OWN = {"digest": Option(_sixteen_digits, "16 hexadecimal digits, the digest of its numbers,")}
+_OWN_FILE = re.compile(r"[^/]+\.(npz|safetensors|parquet)|[^/]+\.py:[A-Za-z_][A-Za-z0-9_]*")
+
+
+def is_own(base: str) -> bool:
+    """Whether a dataset's name without options is that of data of the user's own: a file of
+    numbers, or a function in a file.
+    """
+    return _OWN_FILE.fullmatch(base) is not None
+
+
+def short_dataset(name: str) -> str:
+    """A dataset for people to read: own data without their digest."""
+    base = name.partition("(")[0]
+    return base if is_own(base) else name
+
+
+def options_of(base: str) -> dict[str, Option] | None:
+    """The options of a dataset; None where it is unknown."""
+    return _OWN if is_own(base) else OPTIONS.get(base)
+
+
 EXAMPLES = {
     "point": "point(x=[2, 1], truth=[0.5, 0.5])",
     "points": "points(x=[[2, 1], [1, 3]], truth=[0.5, 0.5])",
@@ -142,7 +164,7 @@ class DatasetName:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        known = OPTIONS.get(self.base, {})
+        known = options_of(self.base) or {}
         shown = [
             f"{name}={_spelled(value)}"
             for name, value in self.options.items()
@@ -160,20 +182,20 @@ def parse(text: str) -> DatasetName:
             can have.
     """
     match = re.fullmatch(r"\s*([^\s()]+)\s*(?:\((.*)\)\s*)?", text, re.DOTALL)
-    if match is None or (match[1] not in OPTIONS and match[2] is None):
+    if match is None or (match[2] is None and options_of(match[1]) is None):
         if "(" in text or "," in text:
             raise SpecError("dataset", text, "a name, or a name with its options in brackets")
         return DatasetName(text)
     base, inside = match[1], match[2] or ""
-    if base not in OPTIONS:
+    if (known := options_of(base)) is None:
         raise SpecError("dataset", text, f"one of {', '.join(OPTIONS)}{nearest(base, OPTIONS)}")
-    known, given = OPTIONS[base], dict(_arguments(text, inside))
+    given = dict(_arguments(text, inside))
     for name in given:
         if name not in known:
             has = f"has the options {', '.join(known)}" if known else "has no options"
             expected = f"{base} without {name}; it {has}{nearest(name, known)}"
             raise SpecError("dataset", text, expected)
-    options = {name: _read(text, base, name, given) for name in known}
+    options = {name: _read(text, base, name, option, given) for name, option in known.items()}
     wrong = _disagreement(base, options)
     if wrong is not None:
         raise SpecError("dataset", text, f"{base} with {wrong}")
@@ -211,11 +233,11 @@ def _arguments(text: str, inside: str) -> Iterator[tuple[str, object]]:
         raise malformed from None
 
 
-def _read(text: str, base: str, name: str, given: dict[str, object]) -> Any:
-    option = OPTIONS[base][name]
+def _read(text: str, base: str, name: str, option: Option, given: dict[str, object]) -> Any:
     if name not in given:
         if option.default is ...:
-            expected = f"{base} with {name}, {option.expected}, as in {EXAMPLES[base]}"
+            example = EXAMPLES.get(base, f"{base}(digest=0123456789abcdef)")
+            expected = f"{base} with {name}, {option.expected.rstrip(',')}, as in {example}"
             raise SpecError("dataset", text, expected)
         return option.default
     try:

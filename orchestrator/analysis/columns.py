@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from jobs.spec.dataset_name import short_dataset
 from jobs.spec.network_name import short_name
 from orchestrator.analysis.grouped import codes, distinct_per_group, together
 from orchestrator.store import COLUMNS, PROBLEM_FIELDS
@@ -87,8 +88,8 @@ def _label(named: Sequence[str], values: Sequence[Any]) -> str:
 
 
 def spelled(value: object, *, whole: bool = False) -> str:
-    """A value as text: numbers short where that is exact; a network of a user's own by its name,
-    which other content may have too, unless ``whole``.
+    """A value as text: numbers short where that is exact; a network or data of a user's own by
+    their file, which other content may have too, unless ``whole``.
 
     >>> spelled(0.5), spelled(64), spelled("net.py:build(width)@0123456789abcdef")
     ('0.5', '64', 'net.py:build')
@@ -97,4 +98,4 @@ def spelled(value: object, *, whole: bool = False) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     text = str(value)
-    return text if whole else short_name(text)
+    return text if whole else short_name(short_dataset(text))

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from jobs import datasets
 from jobs.datasets import DatasetError
-from jobs.spec.dataset_name import EXAMPLES
+from jobs.spec.dataset_name import EXAMPLES, DatasetName
 from orchestrator import data
 from orchestrator.cli.errors import ERROR, SETTLED, UserError
 from orchestrator.cli.options import Json
 from orchestrator.cli.output import print_json, print_table, stderr
 from orchestrator.data.fetch import Watch
+from orchestrator.data.own_files import own_file, read_own
 
 group = typer.Typer(
     help="List, fetch and check datasets.",
@@ -33,7 +36,7 @@ CHECKED = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME…]",
-        help="The datasets to check; by default all that have files here.",
+        help="Datasets, or files with data of your own; by default all that have files here.",
         show_default=False,
     ),
 ]
@@ -91,13 +94,20 @@ def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
 
 @group.command()
 def check(names: CHECKED = None, json: Json = False) -> None:
-    """Compare files with the official checksums.
+    """Check files: official ones by their checksums, your own by what is in them.
 
     The exit status is 1 if a file is wrong. Where no checksum is known offline, the column
-    "checked" says what was checked instead.
+    "checked" says what was checked instead. A file of your own is named as in a sweep file.
 
-    Example: eos data check mnist
+    Example: eos data check mnist 'table.parquet(inputs=[a, b], target=y)'
     """
+    if own_names := [name for name in names or () if own_file(name)]:
+        if names != own_names:
+            raise UserError(
+                f"NAME is {own_names[0]!r} beside official datasets; check each kind by itself"
+            )
+        _check_own(own_names, json=json)
+        return
     root = datasets.data_root()
     of_files = [base for base in datasets.SOURCES if base not in EXAMPLES]
     for name in names or ():
@@ -114,6 +124,36 @@ def check(names: CHECKED = None, json: Json = False) -> None:
         shown = [{**row, "problem": row["problem"] or "fine"} for row in rows]
         print_table(shown, ["dataset", "file", "bytes", "checked", "problem"])
     raise typer.Exit(ERROR if any(row["problem"] for row in rows) else SETTLED)
+
+
+def _check_own(names: list[str], *, json: bool) -> None:
+    """Say what is in files of the user."""
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        file = own_file(name)
+        assert file is not None
+        arrays = read_own(file, Path(file.file))
+        shape, labels = arrays.shape, "numbers"
+        if shape.kind == "classes":
+            counts = np.bincount(arrays.y_train)
+            labels = f"{shape.outputs} classes of {counts.min()} to {counts.max()}"
+        elif shape.kind == "signs":
+            labels = "numbers, each 1 or -1"
+        rows.append(
+            {
+                "dataset": str(DatasetName(file.base, {"digest": arrays.digest})),
+                "training": len(arrays.x_train),
+                "test": len(arrays.x_test),
+                "input": list(shape.input),
+                "outputs": shape.outputs,
+                "labels": labels,
+            }
+        )
+    if json:
+        print_json(rows)
+    else:
+        shown = [{**row, "input": "×".join(map(str, row["input"]))} for row in rows]
+        print_table(shown, list(shown[0]))
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from jobs.process_group import LOOPBACK, ProcessGroup, RankError, open_store
 from jobs.spec import Trial
 from orchestrator.engine.failures import node_blamed
 from orchestrator.sweep import Resources
-from orchestrator.sweep.custom_networks import find_networks
+from orchestrator.sweep.user_files import find_files
 
 PATIENCE_SECONDS = 120.0
 """How long a rank waits for the others in a collective, before the attempt fails."""
@@ -159,7 +159,7 @@ class Rank:
     def compute(self, trial: Trial, checkpoint: bytes | None) -> None:
         """Run a trial to the end that all ranks agree on; the leader keeps its results."""
         try:
-            find_networks(self._run, [trial.problem])
+            find_files(self._run, [trial.problem])
             with node_blamed(self._device):
                 self._compute(trial, checkpoint)
         except Exception:

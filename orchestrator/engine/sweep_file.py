@@ -16,7 +16,8 @@ from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_
 from orchestrator.store import Identity, create, identity, write_bytes_whole
 from orchestrator.store.files import file_errors
 from orchestrator.sweep import Column, Sweep, SweepError, dump
-from orchestrator.sweep.custom_networks import keep_networks
+from orchestrator.sweep.own_data import refuse_changed_data
+from orchestrator.sweep.user_files import keep_files
 
 LOCK_SECONDS = 20.0
 """How long :func:`prepare` waits for another process that writes the sweep file."""
@@ -38,7 +39,7 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
     create(run)
     with _locked(run):
         old, whole = _extended(run, sweep)
-        keep_networks(run, (column.problem for column in whole.columns))
+        keep_files(run, (column.problem for column in whole.columns))
         if whole != old:
             write_bytes_whole(run / SWEEP, dump(whole).encode())
     return whole
@@ -92,7 +93,10 @@ def _extended(run: Path, sweep: Sweep) -> tuple[Sweep | None, Sweep]:
             f"run directory {run} belongs to sweep {old.name!r}; sweep {sweep.name!r} must have "
             "another (--run-dir)"
         )
-    return old, sweep if old is None else old.extended_by(sweep)
+    if old is None:
+        return None, sweep
+    refuse_changed_data(old.columns, sweep.columns)
+    return old, old.extended_by(sweep)
 
 
 class GrowingSweep:

@@ -18,7 +18,7 @@ from orchestrator.engine.under_way import others_start
 from orchestrator.engine.work import Assignment, Work
 from orchestrator.live import SECONDS, LiveFile, LiveTrial, points_each
 from orchestrator.logs import open_log
-from orchestrator.sweep.custom_networks import find_networks
+from orchestrator.sweep.user_files import find_files
 
 POLL_SECONDS = 0.2
 
@@ -74,7 +74,7 @@ class Worker(tune.Trainable):
 
     def _begin(self, work: Work) -> None:
         # Networks may have been added to the run since this process began.
-        find_networks(work.run, (assignment.trial.problem for assignment in work.assignments))
+        find_files(work.run, (assignment.trial.problem for assignment in work.assignments))
         self._work = work
         self._report = PendingReport(work)
         self._executions = deque(self._executions_of(work))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobs.spec.dataset_name import short_dataset
 from jobs.spec.network_name import short_name
 from orchestrator.sweep.labels import shape
 
@@ -37,7 +38,7 @@ def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
     """A problem in two lines, with all seeds of the rows, which agree in all else."""
     row = rows[0]
     words = {name: shortened(row[name], _LONGEST_BESIDE) for name in PROBLEM}
-    words["dataset"] = shortened(row["dataset"])
+    words["dataset"] = shortened(short_dataset(row["dataset"]))
     words["architecture"] = shortened(short_name(str(row["architecture"])), _LONGEST_BESIDE)
     shape_of_it = shape(row["depth"], row["width"])
     words["shape"] = shape_of_it and f" {shape_of_it}"

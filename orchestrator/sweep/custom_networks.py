@@ -19,12 +19,11 @@ from jobs.spec.network_name import (
     network_name,
 )
 from jobs.spec.values import digest_of
+from orchestrator.sweep.content_values import each_value
 from orchestrator.sweep.errors import SweepError, shown
 
 MODELS = "models"
 """The folder of a run directory that keeps the files, each as ``DIGEST.py``."""
-
-_KEYS = ("architecture", "problem.architecture")
 
 
 def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
@@ -50,7 +49,7 @@ def placed(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
     return _each_network(content, place)
 
 
-def keep_networks(run: Path, problems: Iterable[Problem]) -> None:
+def keep(run: Path, problems: Iterable[Problem]) -> None:
     """Copy the files of the custom networks of problems into a run directory, and use the copies.
 
     Raises:
@@ -79,7 +78,7 @@ def keep_networks(run: Path, problems: Iterable[Problem]) -> None:
             custom.register(digest, copy)
 
 
-def find_networks(run: Path, problems: Iterable[Problem]) -> None:
+def find(run: Path, problems: Iterable[Problem]) -> None:
     """Let this process find the networks of these problems that a run directory keeps."""
     for digest in _digests(problems):
         from jobs.models import custom
@@ -99,16 +98,11 @@ def _digests(problems: Iterable[Problem]) -> dict[str, str]:
 def _each_network(
     content: Mapping[Any, Any], change: Callable[[str, NetworkName], str]
 ) -> dict[Any, Any]:
-    def walked(key: object, value: object) -> Any:
-        if isinstance(value, dict):
-            return _each_network(value, change)
-        if isinstance(value, list):
-            return [walked(key, item) for item in value]
-        if key in _KEYS and isinstance(value, str) and (named := network_name(value)):
-            return change(value, named)
-        return value
+    def changed(value: str) -> str:
+        named = network_name(value)
+        return value if named is None else change(value, named)
 
-    return {key: walked(key, value) for key, value in content.items()}
+    return each_value(content, "architecture", changed)
 
 
 def _named(value: str, named: NetworkName, folder: Path) -> str:

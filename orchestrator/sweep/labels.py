@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.spec import Problem
+from jobs.spec.dataset_name import short_dataset
 from jobs.spec.network_name import short_name
 from jobs.spec.problem import default_normalization
 from orchestrator.sweep import Column
@@ -55,9 +56,10 @@ def column_label(column: Column) -> str:
 def _parts(column: Column) -> list[str]:
     """The parts of a label, in the same order for every column; empty for a default."""
     p = column.problem
-    bracketed = "(" in p.dataset
+    dataset = short_dataset(p.dataset)
+    apart = not dataset.replace("-", "").isalnum()  # with options, or a file
     return [
-        f"{p.dataset} n={p.n_train}" if bracketed else f"{p.dataset}-{p.n_train}",
+        f"{dataset} n={p.n_train}" if apart else f"{dataset}-{p.n_train}",
         "" if p.subset == Problem.subset else p.subset,
         _normalization(p),
         short_name(p.architecture),

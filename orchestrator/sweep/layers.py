@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.sweep.custom_networks import placed
 from orchestrator.sweep.errors import SweepError, shown
+from orchestrator.sweep.user_files import placed
 from orchestrator.sweep.yaml_text import read, read_file
 
 Above = tuple[Path, ...]

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from jobs.spec import Protocol
 from orchestrator.sweep.columns import expand
 from orchestrator.sweep.content import content_of
-from orchestrator.sweep.custom_networks import with_digests
 from orchestrator.sweep.errors import NoColumnError, SweepError, dotted, shown
 from orchestrator.sweep.grid import EtaGrid, Grid, Resources
 from orchestrator.sweep.keys import distinct
@@ -34,6 +33,7 @@ from orchestrator.sweep.refusal import refusal, unknown_key
 from orchestrator.sweep.rules import Axis
 from orchestrator.sweep.schema import KEYS, Block, File
 from orchestrator.sweep.sweep import Sweep
+from orchestrator.sweep.user_files import with_digests
 from orchestrator.sweep.yaml_text import read, read_file, read_override, to_yaml
 
 _Path = tuple[str | int, ...]

@@ -123,7 +123,7 @@ def test_two_that_add_to_a_sweep_at_once_both_do(
 ) -> None:
     from orchestrator.engine import sweep_file as module
 
-    run, keep, others = tmp_path / "run", module.keep_networks, list[threading.Thread]()
+    run, keep, others = tmp_path / "run", module.keep_files, list[threading.Thread]()
     prepare(run, asked(0))
 
     def meanwhile(path: Path, sweep: Sweep) -> None:
@@ -134,7 +134,7 @@ def test_two_that_add_to_a_sweep_at_once_both_do(
             others[0].join(0.5)
         keep(path, sweep)
 
-    monkeypatch.setattr(module, "keep_networks", meanwhile)
+    monkeypatch.setattr(module, "keep_files", meanwhile)
     prepare(run, asked(1))
     others[0].join(60)
     found = sweeps.load(run / "sweep.yaml")

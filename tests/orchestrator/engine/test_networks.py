@@ -17,7 +17,7 @@ from orchestrator.engine.networks import network_errors
 from orchestrator.engine.work import Assignment, Provenance, Work
 from orchestrator.engine.worker import Worker
 from orchestrator.sweep import Column, SweepError
-from orchestrator.sweep.custom_networks import find_networks
+from orchestrator.sweep.user_files import find_files
 
 SOURCE = "def build(shape, width, depth, activation):\n    ...\n"
 DIGEST = hashlib.sha256(SOURCE.encode()).hexdigest()[:16]
@@ -95,7 +95,7 @@ def test_other_processes_find_the_copies(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     sweep = prepare(run, sweeps.load(config))
     custom.register(DIGEST, Path("nowhere"))
-    find_networks(run, (column.problem for column in sweep.columns))
+    find_files(run, (column.problem for column in sweep.columns))
     assert custom.path_of(DIGEST) == run / "models" / f"{DIGEST}.py"
 
 
@@ -128,7 +128,7 @@ def _work(run: Path, column: Column) -> Work:
 def test_a_run_without_networks_of_its_own_keeps_none(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     sweep = prepare(run, sweeps.load(config, ["problem.architecture=fcn"]))
-    find_networks(run, (column.problem for column in sweep.columns))
+    find_files(run, (column.problem for column in sweep.columns))
     assert not (run / "models").exists()
 
 
