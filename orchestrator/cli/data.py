@@ -94,9 +94,9 @@ def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
 
 @group.command()
 def check(names: CHECKED = None, json: Json = False) -> None:
-    """Check files: official ones by their checksums, your own by what is in them.
+    """Check the files of datasets, official ones or your own.
 
-    The exit status is 1 if a file is wrong. Where no checksum is known offline, the column
+    Official files are compared with their checksums. The exit status is 1 if a file is wrong. Where no checksum is known offline, the column
     "checked" says what was checked instead. A file of your own is named as in a sweep file.
 
     Example: eos data check mnist 'table.parquet(inputs=[a, b], target=y)'
