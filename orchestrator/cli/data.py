@@ -96,8 +96,9 @@ def fetch(names: FETCHED, mirror: Mirror = None, json: Json = False) -> None:
 def check(names: CHECKED = None, json: Json = False) -> None:
     """Check the files of datasets, official ones or your own.
 
-    Official files are compared with their checksums. The exit status is 1 if a file is wrong. Where no checksum is known offline, the column
-    "checked" says what was checked instead. A file of your own is named as in a sweep file.
+    Official files are compared with their checksums. The exit status is 1 if a file is wrong. Where
+    no checksum is known offline, the column "checked" says what was checked instead. A file of your
+    own is named as in a sweep file.
 
     Example: eos data check mnist 'table.parquet(inputs=[a, b], target=y)'
     """
