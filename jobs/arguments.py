@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jobs.losses import LOSS_SUMS, Loss
+from jobs.losses import Loss, named_loss
+from jobs.spec.loss_name import LOSSES, LossName, loss_name
+from jobs.spec.values import SpecError
 
 ADDITIVITY_RTOL = 1e-3
 """How far the loss of two samples may be from the sum of their own losses: far more than rounding
@@ -23,13 +25,16 @@ def loss_sum(loss: str | Loss) -> Loss:
         ArgumentError: there is none of this name.
     """
     if isinstance(loss, str):
-        if loss not in LOSS_SUMS:
-            names = ", ".join(LOSS_SUMS)
+        try:
+            name = loss_name(loss)
+        except SpecError:
+            name = None
+        if not isinstance(name, LossName):
             raise ArgumentError(
-                f"loss is {loss!r}; it must be one of {names}, or a callable of outputs and "
-                "targets that sums over samples"
+                f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}, or a callable of "
+                "outputs and targets that sums over samples"
             )
-        return LOSS_SUMS[loss]
+        return named_loss(name)
     if not callable(loss):
         raise ArgumentError(f"loss is {loss!r}; it must be a name or a callable")
     return loss
@@ -146,7 +151,7 @@ def _check_targets(loss: str, outputs: Tensor, targets: Tensor, every: Tensor) -
     classes = targets.dtype == torch.int64 and targets.ndim == 1
     of_outputs = f"numbers of the shape of the outputs, (samples, {outputs.shape[1]})"
     of_classes = "classes of the shape (samples,) and torch.int64"
-    if loss == "ce" and not classes:
+    if loss.startswith("ce") and not classes:
         raise ArgumentError(f"{given}it must be {of_classes}")
     if loss == "logistic" and not numbers:
         raise ArgumentError(f"{given}it must be ±1 as {of_outputs}")

@@ -16,7 +16,7 @@ from jobs import datasets, models
 from jobs.curvature import memory
 from jobs.curvature.hessian import Hessian
 from jobs.curvature.memory import Chunks, Footprint
-from jobs.losses import LOSS_SUMS
+from jobs.custom_loss import loss_of
 from jobs.machine import machine_memory
 from jobs.numerics import reproducible
 from jobs.objective import Objective
@@ -201,7 +201,7 @@ def _time(problem: Problem, count: int, threads: int) -> tuple[float, float]:
     objective = Objective(
         module,
         Layout.of(module),
-        LOSS_SUMS[problem.loss],
+        loss_of(problem.loss, shape),
         inputs,
         labels,
         chunks=plan_chunks(problem, count, "cpu"),
@@ -237,7 +237,7 @@ def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: 
     return Objective(
         module,
         Layout.of(module),
-        LOSS_SUMS[problem.loss],
+        loss_of(problem.loss, shape),
         torch.from_numpy(samples.inputs[share]).to(device=device, dtype=dtype),
         _labels(samples, share, dtype).to(device),
         samples=len(samples.inputs),
@@ -265,7 +265,7 @@ def _footprint(problem: Problem, device: str) -> Footprint:
         labels = torch.ones(most, shape.outputs, device=device, dtype=dtype)
 
     def objective(count: int) -> Objective:
-        loss = LOSS_SUMS[problem.loss]
+        loss = loss_of(problem.loss, shape)
         data = inputs[:count], labels[:count]
         return Objective(module, layout, loss, *data, multipliers=factors)
 

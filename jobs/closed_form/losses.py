@@ -6,15 +6,18 @@ first columns are those of the samples; what stands in the others does not matte
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from jobs.losses import (
+    Huber,
     Loss,
+    SmoothedCrossEntropy,
     cross_entropy,
     half_squared_error,
     logistic,
@@ -78,7 +81,16 @@ class _MeanSquaredError(_SquaredError):
 
 
 class _CrossEntropy(LossTerms):
-    """Σ log Σⱼ e^(outputⱼ) − output[label]; its second derivative is diag(p) − p pᵀ."""
+    """Σ log Σⱼ e^(outputⱼ) − Σⱼ tⱼ outputⱼ; its second derivative is diag(p) − p pᵀ.
+
+    The targets t are those of label smoothing; without it, one-hot.
+    """
+
+    def __init__(self, labels: Tensor, like: Tensor, samples: int, smoothing: float = 0.0) -> None:
+        super().__init__(labels, like, samples)
+        if smoothing:
+            of_samples = self.targets[:, : self.count]
+            of_samples.mul_(1 - smoothing).add_(smoothing / len(like))
 
     def first(self, outputs: Tensor, out: Tensor) -> Tensor:
         shifted = outputs - outputs.amax(-2, keepdim=True)
@@ -117,12 +129,47 @@ class _Logistic(LossTerms):
         torch.mul(direction, curvature, out=out)
 
 
-TERMS: dict[Loss, Callable[[Tensor, Tensor, int], LossTerms]] = {
+class _Huber(LossTerms):
+    """Σ d²/2 where |d| ≤ δ, δ (|d| − δ/2) beyond, d = output − target."""
+
+    def __init__(self, labels: Tensor, like: Tensor, samples: int, delta: float) -> None:
+        super().__init__(labels, like, samples)
+        self.delta = delta
+
+    def first(self, outputs: Tensor, out: Tensor) -> Tensor:
+        torch.sub(outputs, self.targets, out=out)
+        far = out[..., : self.count].abs()
+        near = far.clamp(max=self.delta)  # near (far − near/2) is the one and the other
+        losses = far.sub_(near / 2).mul_(near).sum((-2, -1)).mul_(1 / self.samples)
+        out.clamp_(-self.delta, self.delta).mul_(1 / self.samples)
+        return losses
+
+    def curvature(self, outputs: Tensor) -> Tensor | None:
+        near = (outputs - self.targets).abs_() <= self.delta
+        return near.to(outputs.dtype).mul_(1 / self.samples)
+
+    def second(self, curvature: Tensor | None, direction: Tensor, out: Tensor) -> None:
+        assert curvature is not None
+        torch.mul(direction, curvature, out=out)
+
+
+Terms = Callable[[Tensor, Tensor, int], LossTerms]
+
+_TERMS: dict[Loss, Terms] = {
     half_squared_error: _SquaredError,
     mean_squared_error: _MeanSquaredError,
     cross_entropy: _CrossEntropy,
     logistic: _Logistic,
 }
+
+
+def terms_of(loss: Loss) -> Terms | None:
+    """The terms of a loss whose derivatives are known; None for others."""
+    if isinstance(loss, SmoothedCrossEntropy):
+        return functools.partial(_CrossEntropy, smoothing=loss.smoothing)
+    if isinstance(loss, Huber):
+        return functools.partial(_Huber, delta=loss.delta)
+    return _TERMS.get(loss) if isinstance(loss, Hashable) else None
 
 
 def fit(loss: Loss, labels: Tensor, samples: int, outputs: int) -> bool:
@@ -132,8 +179,8 @@ def fit(loss: Loss, labels: Tensor, samples: int, outputs: int) -> bool:
         return False
     if not numbers and (labels.shape != (samples,) or labels.dtype != torch.int64):
         return False
-    if loss is cross_entropy:
+    if loss is cross_entropy or isinstance(loss, SmoothedCrossEntropy):
         return not numbers
     if loss is logistic:
         return numbers
-    return loss in TERMS
+    return terms_of(loss) is not None

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from jobs.closed_form.losses import TERMS, LossTerms
+from jobs.closed_form.losses import LossTerms, terms_of
 from jobs.closed_form.network import Network
 from jobs.curvature.krylov import with_room
 from jobs.losses import Loss
@@ -58,8 +58,10 @@ def chunked(
     loss: Loss, outputs: int, inputs: Tensor, labels: Tensor, *, samples: int, size: int
 ) -> list[Chunk]:
     """All samples, in chunks of a size; ``samples`` is n, by which sums are divided."""
+    terms = terms_of(loss)
+    assert terms is not None
     return [
-        Chunk(x, TERMS[loss](y, inputs.new_zeros(outputs, with_room(len(x), inputs)), samples))
+        Chunk(x, terms(y, inputs.new_zeros(outputs, with_room(len(x), inputs)), samples))
         for x, y in zip(torch.split(inputs, size), torch.split(labels, size), strict=True)
     ]
 

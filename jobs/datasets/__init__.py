@@ -11,6 +11,7 @@ from jobs.datasets.root import data_root, named_root, reading
 from jobs.datasets.source import Dataset, DatasetError, Samples, Shape, Source
 from jobs.spec import Problem
 from jobs.spec.dataset_name import DatasetName, is_own, parse
+from jobs.spec.loss_name import LossName, loss_name
 
 __all__ = [
     "SOURCES",
@@ -44,11 +45,11 @@ SOURCES: dict[str, Callable[[DatasetName], Source]] = {
 IMAGE_NETWORKS = {"cnn", "resnet", "vit"}
 ONE_OUTPUT = {"diagonal", "diagonal-difference"}
 LOSSES_OF = {
-    "classes": ("mse", "mse_mean", "ce"),
-    "numbers": ("mse", "mse_mean"),
-    "signs": ("logistic", "mse", "mse_mean"),
+    "classes": ("mse", "mse_mean", "ce", "huber"),
+    "numbers": ("mse", "mse_mean", "huber"),
+    "signs": ("logistic", "mse", "mse_mean", "huber"),
 }
-"""The losses that have a meaning for each kind of labels."""
+"""The losses of this package that have a meaning for each kind of labels."""
 
 KEPT = 2
 """Loaded datasets that a process keeps: its next trial usually needs one of them."""
@@ -131,7 +132,8 @@ def _refuse_unlike(problem: Problem, found: Shape) -> None:
             f"architecture is {problem.architecture!r}, with one output; it must be another for "
             f"dataset {named}, which needs {found.outputs}"
         )
-    if problem.loss not in LOSSES_OF[found.kind]:
+    loss = loss_name(problem.loss)
+    if isinstance(loss, LossName) and loss.base not in LOSSES_OF[found.kind]:
         raise DatasetError(
             f"loss is {problem.loss!r}; it must be one of {', '.join(LOSSES_OF[found.kind])} for "
             f"dataset {named}"

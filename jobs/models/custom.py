@@ -116,7 +116,7 @@ def draw(problem: Problem, shape: Shape, *, second: bool = False, offset: int = 
     assert problem.seed is not None
     called = f"network {name.short}"
     with seeded(problem.seed + offset):
-        module = _module_of(name.file, name.digest, second)
+        module = module_of(name.file, name.digest, second, "network")
         factory = getattr(module, name.factory, None)
         if not callable(factory):
             raise NetworkError(
@@ -164,13 +164,14 @@ _checked: set[tuple[object, ...]] = set()
 
 
 @functools.cache
-def _module_of(file: str, digest: str, second: bool) -> ModuleType:
+def module_of(file: str, digest: str, second: bool, kind: str) -> ModuleType:
     """The module of a registered file, from the very bytes whose digest was taken.
 
     Args:
         file: what its user calls it.
         digest: which one is meant.
         second: whether the module of a second execution is asked for, to compare with.
+        kind: what the file has: a network or a loss.
 
     Raises:
         NetworkError: the file is not there, has other contents, or fails.
@@ -178,21 +179,21 @@ def _module_of(file: str, digest: str, second: bool) -> ModuleType:
     path = _paths.get(digest)
     if path is None:
         raise NetworkError(
-            f"network file {file}: no file of digest {digest} is registered in this process"
+            f"{kind} file {file}: no file of digest {digest} is registered in this process"
         )
     try:
         source = path.read_bytes()
     except OSError as error:
         raise NetworkError(
-            f"network file {file} cannot be read: {error.strerror} ({path})"
+            f"{kind} file {file} cannot be read: {error.strerror} ({path})"
         ) from error
     if digest_of(source) != digest:
         raise NetworkError(
-            f"network file {file} has the digest {digest_of(source)}; it must be {digest}: the "
+            f"{kind} file {file} has the digest {digest_of(source)}; it must be {digest}: the "
             f"file was changed ({path})"
         )
     name = f"_eos_network_{digest}" + ("_second" if second else "")
-    with seeded(SEED), user_code(f"network file {file} failed"):
+    with seeded(SEED), user_code(f"{kind} file {file} failed"):
         return executed(source, path, name)
 
 

@@ -77,7 +77,7 @@ def examine(
             _refuse_other_outputs(objective, like, point, made)
     # Beside θ0 no unit is at its kink, as those of a layer that starts at zero may be.
     for point in points or [theta]:
-        if not any(_product_is_right(objective, point, seed) for seed in range(3)):
+        if not any(product_is_right(objective, point, seed) for seed in range(3)):
             raise NetworkError(
                 "its Hessian products are not the differences of its gradients; every operation "
                 "must have a right second derivative: custom ones and detached tensors have none, "
@@ -199,7 +199,7 @@ def _check_samples_apart(objective: Objective, theta: Tensor) -> None:
         )
 
 
-def _product_is_right(objective: Objective, theta: Tensor, seed: int) -> bool:
+def product_is_right(objective: Objective, theta: Tensor, seed: int) -> bool:
     """Whether H v, along a random v, is the central difference of the gradient.
 
     Autograd gives zeros where an operation is cut off. It may be wrong along one direction, where

@@ -71,7 +71,7 @@ def _said(error: BaseException) -> str:
         return f"{kind}: {error.msg} (line {error.lineno})"
     if isinstance(error, ModuleNotFoundError) and error.name:
         return (
-            f"{kind}: No module named {error.name!r} is among the installed packages; a network's "
+            f"{kind}: No module named {error.name!r} is among the installed packages; the "
             "file must need no other file of yours"
         )
     return f"{kind}: {error}"

@@ -1,10 +1,10 @@
 """What one trial is: frozen values with canonical names. Needs the standard library only."""
 
+from jobs.spec.loss_name import LOSSES
 from jobs.spec.problem import (
     ACTIVATIONS,
     ARCHITECTURES,
     DTYPES,
-    LOSSES,
     PARAMETERIZATIONS,
     Problem,
 )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.spec.dataset_name import parse
+from jobs.spec.loss_name import loss_name
 from jobs.spec.network_name import FACTORY_ARGUMENTS, custom_network, network_name
 from jobs.spec.values import SpecError, one_of, positive, whole
 
 ARCHITECTURES = ("fcn", "cnn", "resnet", "vit", "diagonal", "diagonal-difference")
 ACTIVATIONS = ("relu", "tanh", "gelu", "elu", "softplus")
-LOSSES = ("mse", "mse_mean", "ce", "logistic")
 PARAMETERIZATIONS = ("standard", "ntk", "mup")
 ALIASES = {"kernel": "ntk"}
 """Other names of parameterizations."""
@@ -96,8 +96,11 @@ class Problem:
         width: units, channels or embedding size; None for diagonal networks and linear models.
         depth: layers or blocks; see the architecture.
         loss: ``mse`` is ½ Σ over outputs, ``mse_mean`` the mean over outputs without the ½ (as
-            torch's MSELoss); ``ce`` is cross-entropy, ``logistic`` that of one output for labels
-            ±1. All are means over samples.
+            torch's MSELoss); ``ce`` is cross-entropy, with label smoothing as
+            ``ce(smoothing=0.1)``; ``logistic`` that of one output for labels ±1; ``huber`` is the
+            sum over outputs of Huber's function, quadratic up to ``huber(delta=1)``. Or
+            ``FILE.py:FUNCTION@DIGEST``, a function of outputs and labels that gives the loss of
+            each sample. All are means over samples.
         parameterization: ``standard``, ``ntk`` (or ``kernel``) or ``mup``.
         base_width: the width at which ``ntk`` and ``mup`` are the standard parameterization.
         init_scale: multiplies all initial parameters.
@@ -129,7 +132,9 @@ class Problem:
         whole("n_train", self.n_train, 1, MOST_TRAIN)
         self._settle_data()
         self._settle_network()
-        one_of("loss", self.loss, LOSSES)
+        if not isinstance(self.loss, str):
+            raise SpecError("loss", self.loss, "the name of a loss")
+        self._set("loss", str(loss_name(self.loss)))
         self._settle_parameterization()
         self._set("init_scale", positive("init_scale", self.init_scale))
         self._settle_seed()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from jobs.batch_bounds import BatchBounds
 from jobs.spec import Problem, SpecError, Trial
+from jobs.spec.loss_name import own_loss
 from jobs.spec.network_name import short_name
 from jobs.spec.problem import sizes
 from orchestrator.cluster import Allocation, Node
@@ -148,7 +149,8 @@ def may_batch(problem: Problem, resources: Resources) -> bool:
     """Whether trials of a problem may go in batches, where they are small enough."""
     one_cpu = resources.device == "cpu" and resources.cpus_per_worker == 1
     whole = one_cpu or resources.gpus_per_worker == 1
-    return problem.architecture in BATCHED and resources.workers == 1 and whole
+    formulas = problem.architecture in BATCHED and own_loss(problem.loss) is None
+    return formulas and resources.workers == 1 and whole
 
 
 def batch_size(

@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from jobs import datasets
 from jobs.spec import Problem, SpecError
+from jobs.spec.loss_name import own_loss
 from orchestrator.sweep import Column
 
 LEAST_SAFE_SCALE, MOST_SAFE_SCALE = 1e-20, 1e20
@@ -22,12 +23,14 @@ _network_of = attrgetter(
     "parameterization",
     "base_width",
     "dtype",
+    "loss",
 )
-"""The fields of a problem that determine its network, except the initial scale."""
+"""The fields of a problem that determine its network, except the initial scale, and its loss."""
 
 
 def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list[Column]]]:
-    """Why networks cannot be made or have no such parameterization, each with its columns.
+    """Why networks cannot be made or have no such parameterization, or losses cannot be used, each
+    with its columns.
 
     Each distinct network is tried once. Fully connected and diagonal networks in the standard
     parameterization need no trial, and no torch.
@@ -44,6 +47,7 @@ def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list
     if not alike:
         return
     from jobs import models
+    from jobs.custom_loss import LossError, loss_of
     from jobs.network_requirements import NetworkError
     from jobs.parameterization import initial_parameters, scalings
 
@@ -52,16 +56,18 @@ def network_errors(columns: Iterable[Column]) -> Iterator[tuple[ValueError, list
         shape = datasets.shape(problem.dataset)
         try:
             models.build(problem, shape)
+            loss_of(problem.loss, shape)
             if _safe_scale(problem):
                 scalings(problem, shape)
             else:
                 initial_parameters(problem, shape)
-        except (NetworkError, SpecError) as error:
+        except (NetworkError, LossError, SpecError) as error:
             yield error, of_network
 
 
 def _may_fail(problem: Problem) -> bool:
     simple = problem.architecture in ("fcn", "diagonal", "diagonal-difference")
+    simple = simple and own_loss(problem.loss) is None
     return not (simple and problem.parameterization == "standard" and _safe_scale(problem))
 
 

@@ -65,7 +65,7 @@ def _parts(column: Column) -> list[str]:
         short_name(p.architecture),
         shape(p.depth, p.width),
         p.activation or "",
-        p.loss,
+        short_name(p.loss),
         p.parameterization if p.width is not None else "",
         "" if p.base_width is None else f"(base width {p.base_width})",
         "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.spec import Problem
-from orchestrator.sweep import custom_networks, own_data
+from orchestrator.sweep import custom_code, own_data
 
 
 def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
@@ -21,12 +21,12 @@ def with_digests(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
     Raises:
         SweepError: a file cannot be read or used, or is not the one that its digest names.
     """
-    return own_data.with_digests(custom_networks.with_digests(content, folder), folder)
+    return own_data.with_digests(custom_code.with_digests(content, folder), folder)
 
 
 def placed(content: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
     """The content of a sweep file in a folder, for readers whose paths start elsewhere."""
-    return own_data.placed(custom_networks.placed(content, folder), folder)
+    return own_data.placed(custom_code.placed(content, folder), folder)
 
 
 def keep_files(run: Path, problems: Iterable[Problem]) -> None:
@@ -37,12 +37,12 @@ def keep_files(run: Path, problems: Iterable[Problem]) -> None:
         StoreError: the directory cannot be written to.
     """
     problems = list(problems)
-    custom_networks.keep(run, problems)
+    custom_code.keep(run, problems)
     own_data.keep(run, problems)
 
 
 def find_files(run: Path, problems: Iterable[Problem]) -> None:
     """Let this process find what a run directory keeps for these problems."""
     problems = list(problems)
-    custom_networks.find(run, problems)
+    custom_code.find(run, problems)
     own_data.find(run, problems)

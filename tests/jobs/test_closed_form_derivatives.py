@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jobs.arguments import loss_sum
 from jobs.curvature.hessian import BatchedHessian, Hessian
 from jobs.curvature.memory import Chunks
 from jobs.losses import LOSS_SUMS
@@ -45,7 +46,7 @@ def _objective(module, loss, *, chunks=None, multipliers=None, inputs=None):
     return Objective(
         module,
         Layout.of(module),
-        LOSS_SUMS[loss],
+        loss_sum(loss),
         inputs,
         labels,
         samples=80,
@@ -90,7 +91,7 @@ def _assert_same(objective: Objective, other: Objective) -> None:
 
 @pytest.mark.parametrize("chunks", [None, Chunks(10, retained=2)], ids=["whole", "chunks"])
 @pytest.mark.parametrize("depth", [0, 1, 3])
-@pytest.mark.parametrize("loss", [*LOSS_SUMS, "numbers"])
+@pytest.mark.parametrize("loss", [*LOSS_SUMS, "ce(smoothing=0.2)", "huber(delta=0.4)", "numbers"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_values_are_those_of_autograd(dtype, activation, loss, depth, chunks, monkeypatch):
@@ -127,7 +128,7 @@ def test_values_of_diagonal_networks_are_those_of_autograd(
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("loss", [*LOSS_SUMS, "diagonal"])
+@pytest.mark.parametrize("loss", [*LOSS_SUMS, "ce(smoothing=0.2)", "diagonal"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_no_bit_at_a_point_depends_on_the_points_beside_it(activation, loss, dtype):
     module = _network(activation, 2, 1 if loss == "logistic" else 3, dtype)

@@ -37,7 +37,7 @@ def test_a_file_beside_it_is_not_found(own, tmp_path, monkeypatch, text, folder)
     monkeypatch.syspath_prepend(str(tmp_path) if folder == "absolute" else folder)
     says = refusal(own, text.format(IMPORT) + f"# {folder}\n")
     assert "ModuleNotFoundError: No module named 'beside' is among the installed" in says
-    assert says.endswith("a network's file must need no other file of yours")
+    assert says.endswith("the file must need no other file of yours")
     assert importlib.import_module("beside").WIDTH == 32  # others find it as before
     del sys.modules["beside"]
 
