@@ -107,7 +107,7 @@ class Bases:
         rows = torch.from_numpy(weights.transpose(0, 2, 1).copy()).to(self.vectors)
         known = slice(self.dimension)
         vectors, images = self.vectors[:, known], self.images[:, known]
-        return torch.bmm(rows, vectors), torch.bmm(rows, images)
+        return _combinations(rows, vectors), _combinations(rows, images)
 
     def ritz_pairs(self, weights: Matrices) -> tuple[Tensor, Tensor, Tensor]:
         """What the Ritz vectors of these weights, shape (K, dimension, k), are worth.
@@ -171,7 +171,7 @@ class Bases:
             overlaps = self._inner(vector[:, None])[:, :, 0]
             numbers = self._agree(torch.cat([overlaps, norms[:, None]], dim=1).cpu()).numpy()
             taken = torch.from_numpy(np.where(left[:, None], numbers[:, :-1], 0.0))
-            vector.sub_(torch.bmm(taken[:, None].to(vector), known)[:, 0])
+            vector.sub_(_combinations(taken[:, None].to(vector), known)[:, 0])
             whole = np.where(left, numbers[:, -1], whole)
             original = original if number else whole
             left &= ~(np.linalg.norm(numbers[:, :-1], axis=1) < 0.7 * whole)
@@ -194,11 +194,16 @@ class Bases:
 
         ``right`` has the shape (K, k, P), what is returned (K, dimension, k).
         """
-        left = self.vectors[:, : self.dimension]
+        # With a single vector, a batch of one would be multiplied in another way than several.
+        columns = max(self.dimension, 2)
+        left = self.vectors[:, :columns]
         if self.size <= BLOCK:
-            return torch.bmm(right, left.mT).mT.double()
-        blocks = zip(torch.split(left, BLOCK, 2), torch.split(right, BLOCK, 2), strict=True)
-        return torch.stack([torch.bmm(b, a.mT).mT for a, b in blocks]).sum(0, dtype=torch.float64)
+            found = torch.bmm(right, left.mT).mT.double()
+        else:
+            blocks = zip(torch.split(left, BLOCK, 2), torch.split(right, BLOCK, 2), strict=True)
+            parts = [torch.bmm(b, a.mT).mT for a, b in blocks]
+            found = torch.stack(parts).sum(0, dtype=torch.float64)
+        return found[:, : self.dimension]
 
     def _room(self, storage: Tensor) -> Tensor:
         """The storage, with room for as many rows in each basis as its dimension."""
@@ -214,6 +219,14 @@ def with_room(count: int, like: Tensor) -> int:
     """The entries of a row for so many, up to a multiple of :data:`ALIGNED_BYTES`."""
     entries = ALIGNED_BYTES // like.element_size()
     return -(-count // entries) * entries
+
+
+def _combinations(weights: Tensor, vectors: Tensor) -> Tensor:
+    """Matrices (K, k, dimension) times (K, dimension, P), into rows that begin where each would for
+    K = 1: how a product is rounded depends on that.
+    """
+    found = _aligned_empty(vectors, (*weights.shape[:2], vectors.shape[2]))
+    return torch.bmm(weights, vectors, out=found)
 
 
 def _dots(left: Tensor, right: Tensor) -> Tensor:

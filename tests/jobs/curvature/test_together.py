@@ -14,6 +14,10 @@ from jobs.curvature.eigenvalues import (
     start_vector,
 )
 from jobs.curvature.ritz import ExtremalEigenvalues
+from jobs.curvature.sharpness import SharpnessMeter, measure_together
+from jobs.numerics import reproducible
+from jobs.problem import pose
+from jobs.spec import Problem
 
 SIZE = 120
 SPECTRA = [
@@ -138,3 +142,34 @@ def test_numbers_that_are_not_finite_end_one_search_and_no_other() -> None:
     assert not broken.converged
     assert np.isnan(broken.sharpness)
     assert_alike(whole, extremal_eigenvalues(rows_of(matrices[1]), start, rtol=1e-6), torch.float64)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [6, 7, 8, 9, 12])
+@pytest.mark.parametrize("samples", [20, 50])
+def test_no_bit_depends_on_how_many_are_measured_together(samples, width, dtype):
+    """For any number of parameters: kernels of products round by where a row begins."""
+    problem = Problem(
+        dataset="digits",
+        n_train=samples,
+        width=width,
+        depth=1,
+        activation="tanh",
+        loss="ce",
+        dtype=dtype,
+    )
+    with reproducible(threads=1):
+        objective, _, theta = pose(problem)
+        thetas = torch.stack([theta * (1 + 0.1 * number) for number in range(5)])
+
+        def sharpness(rows: Tensor) -> list[tuple[float, ...]]:
+            meters = [SharpnessMeter(objective.apart(), 1e-3) for _ in rows]
+            found = []
+            for ends in ("both", "dominant"):  # cold, then warm
+                measured = measure_together(meters, rows, ends)
+                found.append([(one.lambda_max, one.lambda_min, one.residual) for one in measured])
+            return [cold + warm for cold, warm in zip(*found, strict=True)]
+
+        alone = [sharpness(row[None])[0] for row in thetas]
+        assert sharpness(thetas) == alone
+        assert sharpness(thetas[1:3]) == alone[1:3]
