@@ -26,10 +26,11 @@ from jobs.recordings import Recordings
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss and accuracy (a fraction) over a set of samples."""
+    """L, accuracy (a fraction) over a set of samples, and their mean loss without weight decay."""
 
     loss: float
     accuracy: float
+    data_loss: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PartialGradient:
 
 
 class Objective:
-    """L(θ) = 1/n Σᵢ ℓ(f(θ, xᵢ), yᵢ) over n samples, of which each rank holds a share.
+    """L(θ) = 1/n Σᵢ ℓ(f(θ, xᵢ), yᵢ) + ½ λ ‖θ‖² over n samples, of which each rank holds a share.
 
     Args:
         module: the network's structure; its trainable parameters are never read.
@@ -58,6 +59,7 @@ class Objective:
         ranks: the processes that hold the other shares.
         multipliers: by its name, what a parameter tensor is multiplied by when the network
             computes, 1 where there is none. θ, ∇L and H are in the coordinates before that.
+        weight_decay: λ.
 
     ``recordings`` has what is recorded of it on a GPU (:mod:`jobs.recordings`).
     ``convolutions`` makes the context in which the network runs where its gradient is to be
@@ -81,6 +83,7 @@ class Objective:
         chunks: Chunks | None = None,
         ranks: Ranks | None = None,
         multipliers: Mapping[str, float] | None = None,
+        weight_decay: float = 0.0,
     ) -> None:
         if len(inputs) != len(labels) or len(inputs) == 0:
             raise ValueError(f"{len(inputs)} inputs and {len(labels)} labels; need as many, ≥ 1")
@@ -91,6 +94,7 @@ class Objective:
         self.chunks = chunks or Chunks(len(inputs), retained=1)
         self.ranks = ranks or Alone()
         self.multipliers = multipliers or {}
+        self.weight_decay = weight_decay
         self.convolutions = ByTheirForm if may_convolve(module) else nullcontext
         self.recordings = Recordings(enabled=isinstance(self.ranks, Alone))
         self._counted = (0, 0)
@@ -221,7 +225,21 @@ class Objective:
         return copied
 
     def _gradients(self, thetas: Tensor) -> tuple[Tensor, Tensor]:
-        """This rank's part of L and ∇L at each row."""
+        """This rank's part of L and ∇L at each row; that of weight decay is of the first rank."""
+        losses, gradients = self._of_data(thetas)
+        if self.weight_decay and self.ranks.rank == 0:
+            # Multiplied first, then added: the same bits wherever a row begins.
+            gradients = gradients + self.weight_decay * thetas
+            losses = losses + self._decay(thetas).to(losses)
+        return losses, gradients
+
+    def _decay(self, thetas: Tensor) -> Tensor:
+        """½ λ ‖θ‖² at each row, in float64; row by row, for a sum depends on where it begins."""
+        squares = [theta.double().square().sum() for theta in thetas]
+        return self.weight_decay / 2 * torch.stack(squares)
+
+    def _of_data(self, thetas: Tensor) -> tuple[Tensor, Tensor]:
+        """This rank's part of the mean loss and its gradient."""
         if self.closed_form is not None:
             return self.closed_form.gradients(thetas)
         if len(thetas) == 1:
@@ -269,7 +287,8 @@ class Objective:
             else:
                 parts = [self._stacked_losses(thetas, *chunk).double() for chunk in self.split()]
                 sums = torch.stack(parts).sum(dim=0)
-        return self.ranks.sum_(sums)
+        sums = self.ranks.sum_(sums)
+        return sums + self._decay(thetas) if self.weight_decay else sums
 
     def _stacked_losses(self, thetas: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         def loss(theta: Tensor) -> Tensor:
@@ -287,7 +306,9 @@ class Objective:
                 sums[0] += self.loss_sum(outputs, labels)
                 sums[1] += correct(outputs, labels)
         loss, right = self.ranks.sum_(sums).tolist()
-        return Evaluation(loss / self.samples, right / self.samples)
+        mean = loss / self.samples
+        decay = float(self._decay(theta[None])) if self.weight_decay else 0.0
+        return Evaluation(mean + decay, right / self.samples, mean)
 
     def _outputs(self, thetas: Tensor) -> Iterator[Iterable[Tensor]]:
         """The outputs of each chunk at each row, shape (samples, outputs)."""
@@ -318,7 +339,7 @@ class Objective:
         return outputs
 
     def partial_loss(self, views: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
-        """The part of some samples in L, at the parameters that ``views`` has by name."""
+        """The part of some samples in L without weight decay, at the parameters in ``views``."""
         return self.loss_sum(self.outputs(views, inputs), labels) / self.samples
 
     def partial_gradient(

@@ -71,7 +71,8 @@ def check_placement(problem: Problem, device: str, ranks: int = 1) -> None:
 def pose(
     problem: Problem, device: str = "cpu", ranks: Ranks | None = None, budget: int | None = None
 ) -> tuple[Objective, Objective, Tensor]:
-    """The training objective, the test objective and θ0, on the device, in the problem's dtype.
+    """The training objective, the test objective, which has no weight decay, and θ0, on the device,
+    in the problem's dtype.
 
     Args:
         problem: what to compute.
@@ -88,8 +89,8 @@ def pose(
     ranks = ranks or Alone()
     check_placement(problem, device, ranks.size)
     data = datasets.load(problem)
-    train = _objective(problem, data.train, device, ranks)
-    test = _objective(problem, data.test, device, ranks)
+    train = _objective(problem, data.train, device, ranks, problem.weight_decay or 0.0)
+    test = _objective(problem, data.test, device, ranks, 0.0)
     for objective in (train, test):
         samples = len(objective.inputs)
         objective.chunks = plan_chunks(problem, samples, device, budget)
@@ -228,8 +229,10 @@ def _shape(problem: Problem) -> Problem:
     return dataclasses.replace(problem, seed=0, init_scale=1.0, n_train=1)
 
 
-def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: Ranks) -> Objective:
-    """The mean loss over samples, of which this rank takes its share."""
+def _objective(
+    problem: Problem, samples: datasets.Samples, device: str, ranks: Ranks, weight_decay: float
+) -> Objective:
+    """The mean loss over samples, of which this rank takes its share, with weight decay."""
     shape = datasets.shape(problem.dataset)
     module = models.build(problem, shape, device)
     share = ranks.share(len(samples.inputs))
@@ -243,6 +246,7 @@ def _objective(problem: Problem, samples: datasets.Samples, device: str, ranks: 
         samples=len(samples.inputs),
         ranks=ranks,
         multipliers=multipliers(problem, shape),
+        weight_decay=weight_decay,
     )
 
 

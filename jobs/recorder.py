@@ -253,8 +253,19 @@ class Recorder:
                     distance_from_init=finite(l2_norm(self._at.theta - self._theta0)),
                     distance_from_flow=_distance_from_flow(further),
                     measures=further,
+                    data_loss=finite(train.data_loss),
+                    data_sharpness=self._data_sharpness(found.spectrum),
                 )
             )
+
+    def _data_sharpness(self, measured: ExtremalEigenvalues | None) -> float | None:
+        """The sharpness without weight decay: both ends of the spectrum are moved by λ."""
+        if measured is None:
+            return None
+        if not (decay := self._train.weight_decay):
+            return finite(measured.sharpness)
+        ends = (measured.lambda_max - decay, measured.lambda_min - decay)
+        return finite(max(map(abs, ends)))
 
     def _accuracy(self, of: Evaluation) -> float | None:
         """None where outputs are numbers to be met, or not finite."""

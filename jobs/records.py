@@ -61,6 +61,8 @@ class Crossing:
     ``gradients`` count the evaluations that the trial needed up to here: the products of further
     measures are among them, the gradients of these are not. ``distance_from_flow`` is
     ‖θ − θ_flow(time)‖₂ of GD, where it is asked for. ``measures`` are the further ones.
+    ``data_loss`` and ``data_sharpness`` are the training loss and the sharpness without weight
+    decay, whose Hessian is that of the training loss less λ times the identity.
     """
 
     epsilon: float
@@ -87,6 +89,8 @@ class Crossing:
     distance_from_init: float | None
     distance_from_flow: float | None
     measures: tuple[Measured, ...]
+    data_loss: float | None = None
+    data_sharpness: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,11 +92,20 @@ class Hessian:
     def products(self, vectors: Tensor) -> Tensor:
         """H applied to each row of a matrix of shape (k, P), with one all-reduce for them all."""
         self._objective.count(hvps=len(vectors))
-        return self._objective.ranks.sum_(self._part(vectors))
+        return _with_decay(
+            self._objective, self._objective.ranks.sum_(self._part(vectors)), vectors
+        )
+
+
+def _with_decay(objective: Objective, products: Tensor, vectors: Tensor) -> Tensor:
+    """Products with the Hessian of the mean loss, and those with that of ½ λ ‖θ‖²."""
+    if not objective.weight_decay:
+        return products
+    return products + objective.weight_decay * vectors  # as in ∇L, for equal bits
 
 
 def _operator(objective: Objective, theta: Tensor) -> Products:
-    """This rank's part of the Hessian."""
+    """This rank's part of the Hessian of the mean loss."""
     if objective.closed_form is None:
         return _ByAutograd(objective, theta).products
     by_formulas = objective.closed_form.hessians(theta[None])
@@ -181,7 +190,7 @@ class BatchedHessian:
     def products(self, vectors: Tensor) -> Tensor:
         """H(θᵢ) applied to the rows of matrix i, shape (K, k, P)."""
         if self._by_formulas is not None:
-            return self._by_formulas(vectors)
+            return _with_decay(self._objective, self._by_formulas(vectors), vectors)
         results = torch.zeros_like(vectors)
         rebuilt = (self._graph(*chunk) for chunk in self._chunks[len(self._retained) :])
         for number, (leaf, gradients) in enumerate(itertools.chain(self._retained, rebuilt)):
@@ -191,7 +200,7 @@ class BatchedHessian:
                 direction = vectors[:, row]
                 (part,) = torch.autograd.grad(gradients, leaf, direction, retain_graph=more)
                 results[:, row] += part
-        return results
+        return _with_decay(self._objective, results, vectors)
 
     def only(self, rows: Tensor) -> None:
         """Go on with some of the points alone."""

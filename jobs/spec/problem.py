@@ -101,6 +101,8 @@ class Problem:
             sum over outputs of Huber's function, quadratic up to ``huber(delta=1)``. Or
             ``FILE.py:FUNCTION@DIGEST``, a function of outputs and labels that gives the loss of
             each sample. All are means over samples.
+        weight_decay: λ of ½ λ ‖θ‖², which is added to the loss that is minimised; None for none,
+            which 0 is, too.
         parameterization: ``standard``, ``ntk`` (or ``kernel``) or ``mup``.
         base_width: the width at which ``ntk`` and ``mup`` are the standard parameterization.
         init_scale: multiplies all initial parameters.
@@ -119,6 +121,7 @@ class Problem:
     depth: int | None = None
     activation: str | None = None
     loss: str = "mse"
+    weight_decay: float | None = None
     parameterization: str = "standard"
     base_width: int | None = None
     init_scale: float = 1.0
@@ -135,6 +138,7 @@ class Problem:
         if not isinstance(self.loss, str):
             raise SpecError("loss", self.loss, "the name of a loss")
         self._set("loss", str(loss_name(self.loss)))
+        self._settle_weight_decay()
         self._settle_parameterization()
         self._set("init_scale", positive("init_scale", self.init_scale))
         self._settle_seed()
@@ -183,6 +187,12 @@ class Problem:
             raise SpecError("depth", self.depth, "2 for diagonal-difference")
         if self.activation is not None:
             one_of("activation", self.activation, ACTIVATIONS)
+
+    def _settle_weight_decay(self) -> None:
+        if self.weight_decay is None or self.weight_decay == 0:
+            self._set("weight_decay", None)
+            return
+        self._set("weight_decay", positive("weight_decay", self.weight_decay))
 
     def _settle_parameterization(self) -> None:
         named = self.parameterization

@@ -95,7 +95,8 @@ def _digest(begin: str, problem: str, protocol: str) -> str:
 @functools.lru_cache(maxsize=128)
 def _spelled_problem(problem: Problem) -> str:
     values = vars(problem)
-    return "{" + ",".join(_spelled_field(name, values[name]) for name in _PROBLEM) + "}"
+    names = (name for name in _PROBLEM if name not in _LATER or values[name] is not None)
+    return "{" + ",".join(_spelled_field(name, values[name]) for name in names) + "}"
 
 
 @functools.lru_cache(maxsize=4096, typed=True)  # 1, 1.0 and True are spelled differently
@@ -113,6 +114,10 @@ def _spelled_protocol(protocol: Protocol, *, with_flow: bool) -> str:
 _PROBLEM, _PROTOCOL = (
     sorted(field.name for field in dataclasses.fields(kind)) for kind in (Problem, Protocol)
 )
+
+
+_LATER = ("weight_decay",)
+"""Fields that problems did not always have: where they are None, names are those of before."""
 
 
 def canonical_json(content: object) -> str:

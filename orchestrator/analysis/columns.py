@@ -19,6 +19,7 @@ NEEDED: tuple[str, ...] = ("column_id", "trial_id", "epsilon", *PROBLEM_FIELDS)
 
 _MEASURED_IN = {"n_train": "n", "width": "width", "depth": "depth", "seed": "seed"} | {
     "init_scale": "init scale",
+    "weight_decay": "weight decay",
     "base_width": "base width",
 }
 """The words before numbers; text speaks for itself."""

@@ -22,7 +22,7 @@ from jobs.spec import Problem, SpecError
 from orchestrator.analysis.grouped import Codes, codes, distinct_per_group, together
 from orchestrator.store import PROBLEM_FIELDS
 
-ORDERED = ("n_train", "width", "depth", "init_scale", "epsilon")
+ORDERED = ("n_train", "width", "depth", "init_scale", "weight_decay", "epsilon")
 """Fields whose values are sizes, so that something can rise or fall with them."""
 
 NAMED = ("activation", "loss", "architecture", "parameterization", "seed", "dataset")

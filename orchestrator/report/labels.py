@@ -11,7 +11,7 @@ from orchestrator.sweep.labels import shape
 
 PROBLEM = (
     *("dataset", "n_train", "architecture", "depth", "width", "activation", "loss"),
-    *("parameterization", "init_scale", "seed"),
+    *("weight_decay", "parameterization", "init_scale", "seed"),
 )
 """The columns of ``trials`` that describe a problem, in the order in which a title names them."""
 
@@ -19,6 +19,7 @@ _NAMES = {
     "n_train": "n =",
     "epsilon": "ε =",
     "init_scale": "init scale",
+    "weight_decay": "weight decay",
     "base_width": "base width",
 }
 MOST_IN_LEGEND = 18
@@ -38,7 +39,10 @@ def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
     """A problem in two lines, with all seeds of the rows, which agree in all else."""
     row = rows[0]
     words = {name: shortened(row[name], _LONGEST_BESIDE) for name in PROBLEM}
-    words["dataset"] = shortened(short_dataset(row["dataset"]))
+    words["dataset"] = shortened(short_dataset(str(row["dataset"])))
+    words["loss"] = shortened(short_name(str(row["loss"])), _LONGEST_BESIDE)
+    decay = row["weight_decay"]
+    words["decay"] = "" if decay is None else f", weight decay {words['weight_decay']}"
     words["architecture"] = shortened(short_name(str(row["architecture"])), _LONGEST_BESIDE)
     shape_of_it = shape(row["depth"], row["width"])
     words["shape"] = shape_of_it and f" {shape_of_it}"
@@ -51,7 +55,7 @@ def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
     else:
         words["seeds"] = f", seed {seeds[0]}" if seeds else ""
     return (
-        "{dataset}, n = {n_train}  ·  {architecture}{shape}{activation}  ·  {loss} loss\n"
+        "{dataset}, n = {n_train}  ·  {architecture}{shape}{activation}  ·  {loss} loss{decay}\n"
         "{parameterization} parameterization, init scale {init_scale}{seeds}"
     ).format(**words)
 

@@ -21,7 +21,9 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_COUNT, "n_train"),
         *_columns(_TEXT, "architecture"),
         *_columns(_COUNT, "width depth"),
-        *_columns(_TEXT, "activation loss parameterization"),
+        *_columns(_TEXT, "activation loss"),
+        *_columns(_NUMBER, "weight_decay"),
+        *_columns(_TEXT, "parameterization"),
         *_columns(_NUMBER, "init_scale"),
         *_columns(_COUNT, "seed"),
         *_columns(_TEXT, "dtype subset normalization"),
@@ -32,8 +34,8 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_NUMBER, "eta_multiple eta_over_eta_c eta_c s_gf epsilon"),
         *_columns(_TEXT, "status"),
         *_columns(_COUNT, "steps"),
-        *_columns(_NUMBER, "time train_loss train_accuracy test_loss test_accuracy"),
-        *_columns(_NUMBER, "sharpness lambda_max lambda_min sharpness_residual"),
+        *_columns(_NUMBER, "time train_loss data_loss train_accuracy test_loss test_accuracy"),
+        *_columns(_NUMBER, "sharpness data_sharpness lambda_max lambda_min sharpness_residual"),
         *_columns(_FLAG, "sharpness_converged"),
         *_columns(_NUMBER, "lambda_min_residual"),
         *_columns(_FLAG, "lambda_min_converged"),
@@ -113,7 +115,16 @@ EXCLUDED: pa.Schema = pa.schema(
 
 PROBLEM_FIELDS: tuple[str, ...] = (
     *("dataset", "n_train", "architecture", "width", "depth", "activation", "loss"),
-    *("parameterization", "init_scale", "seed", "dtype", "subset", "normalization", "base_width"),
+    *(
+        "weight_decay",
+        "parameterization",
+        "init_scale",
+        "seed",
+        "dtype",
+        "subset",
+        "normalization",
+        "base_width",
+    ),
 )
 """The columns of ``trials`` that say which problem a row is about."""
 

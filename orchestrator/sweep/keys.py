@@ -74,6 +74,7 @@ class ProblemKeys(Keys):
     depth: tuple[int | None, ...] = (Problem.depth,)
     activation: tuple[str | None, ...] = (Problem.activation,)
     loss: tuple[str, ...] = (Problem.loss,)
+    weight_decay: tuple[float | None, ...] = (Problem.weight_decay,)
     parameterization: tuple[str, ...] = (Problem.parameterization,)
     base_width: tuple[int | None, ...] = (Problem.base_width,)
     init_scale: tuple[float, ...] = (Problem.init_scale,)
@@ -139,7 +140,7 @@ class MatchKeys(SomeProblemKeys):
         return Match(fields=tuple(axis for axis in self.axes if axis.field in self.said))
 
 
-_NOT_EVERYWHERE = ("width", "depth", "activation", "base_width", "seed")
+_NOT_EVERYWHERE = ("width", "depth", "activation", "weight_decay", "base_width", "seed")
 """Fields that some architectures or parameterizations have no use for."""
 
 

@@ -66,6 +66,7 @@ def _parts(column: Column) -> list[str]:
         shape(p.depth, p.width),
         p.activation or "",
         short_name(p.loss),
+        "" if p.weight_decay is None else f"weight decay {p.weight_decay:g}",
         p.parameterization if p.width is not None else "",
         "" if p.base_width is None else f"(base width {p.base_width})",
         "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",

@@ -261,7 +261,7 @@ def test_the_package_that_carries_images_is_not_imported():
     ("changes", "words"),
     [
         ({"architecture": "diagonal"}, "with one output; .* which needs 10"),
-        ({"loss": "logistic"}, "one of mse, mse_mean, ce for dataset digits"),
+        ({"loss": "logistic"}, "one of mse, mse_mean, ce, huber for dataset digits"),
         (
             {"dataset": "regression(features=2, informative=1, seed=0)", "architecture": "cnn"},
             "whose samples are no images",

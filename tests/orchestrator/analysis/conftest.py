@@ -53,6 +53,7 @@ def run(tmp_path: Path) -> Run:
 DEFAULTS = {
     "dataset": "mnist-mini", "n_train": 100, "architecture": "fcn", "width": 32, "depth": 2,
     "activation": "tanh", "loss": "mse", "parameterization": "standard", "init_scale": 1.0,
+    "weight_decay": None,
     "seed": 0, "dtype": "float32", "subset": "first", "normalization": "scalar",
     "base_width": None,
 }  # fmt: skip

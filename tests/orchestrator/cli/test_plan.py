@@ -21,6 +21,13 @@ from orchestrator.watch import Watcher
 
 Eos = Callable[..., Any]
 
+
+@pytest.fixture(autouse=True)
+def nothing_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data root of its own, where no speed of this machine's cores is kept."""
+    monkeypatch.setenv("EOS_DATA", str(tmp_path / "data"))
+
+
 MEASURED = """
 name: measured
 problem: {dataset: digits, n_train: 40, width: 4, depth: 1, loss: [mse, ce]}
@@ -111,11 +118,8 @@ stop: {epsilon: 0.4, max_steps: 200}
 NODES = "nodes: 1\ncpus_per_node: 8\ngpus_per_node: 2\n"
 
 
-def test_hours_are_those_of_the_nodes_that_a_profile_names(
-    eos: Eos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hours_are_those_of_the_nodes_that_a_profile_names(eos: Eos, tmp_path: Path) -> None:
     """By the maker's word, then as measured; and a plan without a name says what is missing."""
-    monkeypatch.setenv("EOS_DATA", str(tmp_path))
     config, profile = tmp_path / "open.yaml", tmp_path / "site.yaml"
     config.write_text(OPEN)
 

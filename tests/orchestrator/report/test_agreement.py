@@ -19,6 +19,7 @@ COLUMN = {
     "activation": "tanh",
     "loss": "mse",
     "parameterization": "standard",
+    "weight_decay": None,
     "init_scale": 1.0,
     "seed": 0,
 }

@@ -14,6 +14,7 @@ PROBLEM = {
     "architecture": "diagonal",
     "width": None,
     "activation": None,
+    "weight_decay": None,
     "init_scale": 0.01,
     "normalization": "none",
 }

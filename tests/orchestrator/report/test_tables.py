@@ -83,7 +83,12 @@ def test_trajectories_come_in_the_order_of_steps(run, column) -> None:
 def test_groups_agree_in_all_that_is_not_free() -> None:
     fixed = {"base_width": None, "normalization": "x", "subset": "first", "dtype": "float32"}
     problem = {"dataset": "digits", "n_train": 9, "architecture": "fcn", "depth": 1, "loss": "mse"}
-    problem |= {"activation": "tanh", "parameterization": "mup", "init_scale": 1.0}
+    problem |= {
+        "activation": "tanh",
+        "parameterization": "mup",
+        "init_scale": 1.0,
+        "weight_decay": None,
+    }
     columns = [
         {"column_id": f"{width}-{seed}", "width": width, "seed": seed, **problem, **fixed}
         for width in (16, 32)

@@ -10,6 +10,7 @@ from orchestrator.store import Example, create, examples, query, write_part
 PROBLEM = {
     "dataset": "mnist-mini", "n_train": 100, "architecture": "fcn", "depth": 2,
     "activation": "tanh", "loss": "mse", "parameterization": "standard", "init_scale": 1.0,
+    "weight_decay": None,
     "dtype": "float32", "subset": "first", "normalization": "scalar",
 }  # fmt: skip
 EPSILONS = (0.1, 0.02)

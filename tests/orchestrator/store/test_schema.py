@@ -16,12 +16,12 @@ from orchestrator.store.schema import schema_of
 
 TRIAL_COLUMNS = """
 trial_id column_id kind sweep
-dataset n_train architecture width depth activation loss parameterization init_scale seed dtype
-subset normalization base_width init_hash data_digest init_sharpness
+dataset n_train architecture width depth activation loss weight_decay parameterization init_scale
+seed dtype subset normalization base_width init_hash data_digest init_sharpness
 eta eta_unit eta_multiple eta_over_eta_c eta_c s_gf
 epsilon status steps time
-train_loss train_accuracy test_loss test_accuracy
-sharpness lambda_max lambda_min sharpness_residual sharpness_converged
+train_loss data_loss train_accuracy test_loss test_accuracy
+sharpness data_sharpness lambda_max lambda_min sharpness_residual sharpness_converged
 lambda_min_residual lambda_min_converged sharpness_mid max_sharpness
 hvps gradients
 l1_norm l2_norm distance_from_init distance_from_flow

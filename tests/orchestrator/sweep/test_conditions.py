@@ -146,7 +146,8 @@ def test_exclusions_see_what_conditions_made_of_a_column() -> None:
         ),
         (
             "exclude=[{problem.loss: msee}]",
-            "exclude[0].problem.loss is 'msee'; it must be one of mse, mse_mean, ce, logistic",
+            "exclude[0].problem.loss is 'msee'; it must be one of mse, mse_mean, ce, logistic, "
+            "huber, or FILE.py:FUNCTION for one of your own (did you mean mse?)",
         ),
         (
             "exclude=[{}]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 from jobs import datasets, models
+from jobs.custom_loss import loss_of
 from jobs.models import custom
 from jobs.network_requirements import NetworkError
 from jobs.parameterization import multipliers
@@ -29,7 +31,7 @@ from orchestrator.sweep import dump, load, parse
 from orchestrator.sweep.schema import KEYS
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text(encoding="utf-8")
-(NETWORK,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+NETWORK, LOSS = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 FIRST, *ADDED = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 
 
@@ -67,6 +69,17 @@ def test_the_network_of_the_guide_can_be_made(tmp_path: Path, scaling: dict[str,
     assert parameter_count(problem) == 2 * (64 * 64 + 64) + 64 * 10 + 10
     assert network(torch.zeros(3, 64)).shape == (3, 10)
     assert len(multipliers(problem, shape)) == (5 if scaling else 0)
+
+
+def test_the_loss_of_the_guide_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "myloss.py").write_text(LOSS)
+    path = tmp_path / "sweep.yaml"
+    path.write_text(with_first("problem: {loss: 'myloss.py:robust'}"))
+    (column, *_) = load(path).columns
+    loss = loss_of(column.problem.loss, datasets.shape("digits"))
+    assert float(loss(torch.zeros(3, 10), torch.tensor([0, 1, 2]))) == pytest.approx(
+        3 * math.log(2)
+    )
 
 
 def test_what_a_factory_may_ask_for_is_in_the_table(tmp_path: Path) -> None:

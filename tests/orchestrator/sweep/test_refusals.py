@@ -37,7 +37,7 @@ BLOCK = "problem, eta, stop, flow, measure, resources, zip, exclude, when"
 TOP = f"a sweep file has {BLOCK}, name, grids, base, unite"
 PROBLEM = (
     "dataset, n_train, subset, normalization, architecture, width, depth, activation, loss, "
-    "parameterization, base_width, init_scale, seed, dtype"
+    "weight_decay, parameterization, base_width, init_scale, seed, dtype"
 )
 MEASURES = "trace, frobenius, adaptive_sharpness, average_sharpness, norms, distance_from_flow"
 NAME = "text of at most 100 letters, digits, '.', '_' and '-' that begins with a letter or digit"

@@ -48,7 +48,7 @@ PLAIN_GRIDS = st.builds(
         axis("architecture", st.sampled_from(["fcn", "cnn"])),
         axis("depth", st.integers(1, MOST_DEPTH)),
         axis("activation", st.none() | st.sampled_from(ACTIVATIONS)),
-        axis("loss", st.sampled_from(LOSSES)),
+        axis("loss", st.sampled_from([*LOSSES, "ce(smoothing=0.1)"])),
         axis("init_scale", NUMBER),
         axis("seed", st.integers(0, 2**63 - 1)),
         axis("dtype", st.sampled_from(DTYPES)),
