@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from jobs.dynamics.flow_reference import FlowState
 from jobs.dynamics.iterate import Iterate
 from jobs.recorder import Recorded
-from jobs.records import Crossing, Measured, Point
+from jobs.records import Crossing, Measured, Point, finite
 from jobs.whole_file import write_whole
 
 FORMAT = 3
@@ -25,6 +26,10 @@ FIELDS = {
     *("trial_id", "step", "time", "evaluated", "gradients", "hvps", "method", "since_audit"),
     *("initial_loss", "max_sharpness", "crossings"),
 }
+LATER = {"flow", "previous_loss", "loss_rises"}
+"""Further fields, which not every checkpoint has."""
+FEWEST_COLUMNS = 8
+"""Of a point: the numbers that came later are None in a checkpoint of before."""
 FLOW = "flow_"
 """How the names of the tensors begin that are the same of the flow beside GD."""
 
@@ -58,6 +63,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "step": at.step,
         "time": at.time,
         "evaluated": False,
+        "previous_loss": finite(at.previous_loss),
+        "loss_rises": at.loss_rises,
         "gradients": checkpoint.gradients,
         "hvps": checkpoint.hvps,
         "method": checkpoint.method,
@@ -109,14 +116,23 @@ def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
         state = json.loads(metadata["state"])
         if state["trial_id"] != trial_id:
             raise CheckpointError(f"{path} belongs to trial {state['trial_id']}, not {trial_id}")
-        if state.keys() - {"flow"} != FIELDS:
+        if state.keys() - LATER != FIELDS:
             raise CheckpointError(f"{path} has other fields than {', '.join(sorted(FIELDS))}")
         trajectory = _points(tensors.pop("trajectory"))
         if like is not None:
             tensors = {name: _put(path, tensors[name], like) for name in tensors}
         return Checkpoint(
             trial_id=trial_id,
-            at=Iterate(tensors["theta"], state["step"], state["time"], tensors.get("previous")),
+            at=Iterate(
+                tensors["theta"],
+                state["step"],
+                state["time"],
+                tensors.get("previous"),
+                previous_loss=math.nan
+                if (before := state.get("previous_loss")) is None
+                else before,
+                loss_rises=state.get("loss_rises", 0),
+            ),
             gradients=state["gradients"] - state["evaluated"],
             hvps=state["hvps"],
             method=state["method"],
@@ -172,11 +188,14 @@ def _table(trajectory: tuple[Point, ...]) -> Tensor:
 
 def _points(rows: Tensor) -> tuple[Point, ...]:
     names = [field.name for field in dataclasses.fields(Point)]
+    if rows.ndim != 2 or not FEWEST_COLUMNS <= rows.shape[1] <= len(names):
+        raise ValueError(f"points of shape {tuple(rows.shape)}")
     points = []
     for row in rows.tolist():
         values: dict[str, Any] = {
-            name: None if value != value else value for name, value in zip(names, row, strict=True)
+            name: None if value != value else value for name, value in zip(names, row, strict=False)
         }
-        values["step"] = int(values["step"])
+        for count in {"step", "loss_rises"} & values.keys():
+            values[count] = None if values[count] is None else int(values[count])
         points.append(Point(**values))
     return tuple(points)

@@ -147,7 +147,12 @@ class OngoingTrial:
     def bounds(self) -> Bounds:
         """How far the trial may go before it must be observed again."""
         protocol = self.trial.protocol
-        to_record = steps_to_record(self.step, protocol.trajectory_every)
+        to_record = steps_to_record(
+            self.step,
+            protocol.trajectory_every,
+            time=self.at.time,
+            learning_rate=self.trial.learning_rate,
+        )
         return Bounds(
             threshold=self.pending[0],
             divergence=self.recorder.divergence,

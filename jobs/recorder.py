@@ -150,7 +150,13 @@ class Recorder:
             return Due(diverged=True, recorded=True)
         crossed = tuple(epsilon for epsilon in self.pending if at.loss <= epsilon)
         last = at.step >= protocol.max_steps or self._flow_is_spent()
-        recorded = is_recorded(at.step, protocol.trajectory_every) or bool(crossed) or last
+        regular = is_recorded(
+            at.step,
+            protocol.trajectory_every,
+            time=at.time,
+            last=self.trajectory[-1].time if self.trajectory else None,
+        )
+        recorded = regular or bool(crossed) or last
         return Due(
             crossed=crossed,
             last=last,
@@ -219,8 +225,21 @@ class Recorder:
                 lambda_min=lambda_min,
                 l1_norm=finite(l1_norm(self._at.theta)),
                 l2_norm=finite(l2_norm(self._at.theta)),
+                gradient_norm=finite(l2_norm(self._at.gradient)),
+                loss_rises=None if self._at.previous is None else self._at.loss_rises,
+                realised_edge=self._realised_edge(),
             )
         )
+
+    def _realised_edge(self) -> float | None:
+        """ζ of the last step of GD, whose gradient was (θ' − θ)/η."""
+        at = self._at
+        if at.previous is None:
+            return None
+        squared = l2_norm(at.previous - at.theta) ** 2
+        if squared == 0:
+            return None
+        return finite(1 + (at.loss - at.previous_loss) * self._eta / squared)
 
     def _add_rows(
         self,

@@ -95,7 +95,13 @@ class Crossing:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One recorded step of a trajectory."""
+    """One recorded step of a trajectory.
+
+    ``gradient_norm`` is ‖∇L‖₂. Of GD, ``loss_rises`` counts the steps so far that ended at a larger
+    loss, and ``realised_edge`` is ζ = 1 + (L(θ) − L(θ')) / (η ‖∇L(θ')‖²) of the last step, from θ':
+    half of η times the curvature along it where that is constant; the loss rises where ζ > 1. None
+    of a flow, and at θ0.
+    """
 
     step: int
     time: float
@@ -105,6 +111,9 @@ class Point:
     lambda_min: float | None
     l1_norm: float | None
     l2_norm: float | None
+    gradient_norm: float | None = None
+    loss_rises: int | None = None
+    realised_edge: float | None = None
 
 
 @dataclass(frozen=True)

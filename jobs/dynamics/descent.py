@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -51,6 +52,7 @@ class GradientDescent(Stepper):
         descents = [descent for descent, _, _ in moving]
         longest = min(bounds.steps for _, _, bounds in moving)
         start, done = _Points.of([at for _, at, _ in moving], descents), 0
+        on_the_way = [_Losses(at.loss, at.previous_loss, at.loss_rises) for _, at, _ in moving]
         while True:
             steps = min(descents[0].block, longest - done)
             end, losses = start.after(steps)
@@ -61,21 +63,42 @@ class GradientDescent(Stepper):
             if any(broken_at) or done + steps == longest or until():
                 break
             start, done = end, done + steps
+            on_the_way = [
+                before.after(of_row)
+                for before, of_row in zip(on_the_way, zip(*losses, strict=True), strict=True)
+            ]
         ends = []
         for row, (descent, (_, at, _)) in enumerate(zip(descents, moving, strict=True)):
             kept = broken_at[row] or steps
             if kept < steps:
-                alone, of_steps = start.only(row).after(kept)
-                point, loss, place = alone, of_steps[-1][0], 0
+                point, of_steps = start.only(row).after(kept)
+                place, of_row = 0, [loss for (loss,) in of_steps]
             else:
-                point, loss, place = end, losses[-1][row], row
-            ends.append(point.iterate(place, at.step + done + kept, loss))
+                point, place, of_row = end, row, [loss[row] for loss in losses]
+            seen = on_the_way[row].after(of_row)
+            ends.append(point.iterate(place, at.step + done + kept, seen))
             descent.objective.count(gradients=done + kept)
         return ends
 
     def time_at(self, step: int) -> float:
         """η · step, in one product: a sum would depend on how the steps came in blocks."""
         return self.learning_rate * step
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """The loss where a descent stands, the one before, and how many steps raised it so far."""
+
+    loss: float
+    previous: float
+    rises: int
+
+    def after(self, losses: Sequence[float]) -> _Losses:
+        """The same after steps that ended at these losses."""
+        before, rises = [self.loss, *losses], self.rises
+        for earlier, later in itertools.pairwise(before):
+            rises += later > earlier
+        return _Losses(before[-1], before[-2], rises)
 
 
 @dataclass(frozen=True)
@@ -118,13 +141,22 @@ class _Points:
         tensors = (self.eta, self.thetas, self.gradients, self.previous)
         return _Points(self.descents[of_row], *(tensor[of_row] for tensor in tensors))
 
-    def iterate(self, row: int, step: int, loss: float) -> Iterate:
+    def iterate(self, row: int, step: int, seen: _Losses) -> Iterate:
         """A point of its own. Of several it gets copies: a view would keep them all in memory."""
         tensors = (self.thetas[row], self.previous[row], self.gradients[row])
         if len(self.thetas) > 1:
             tensors = (tensors[0].clone(), tensors[1].clone(), tensors[2].clone())
         theta, previous, gradient = tensors
-        return Iterate(theta, step, self.descents[row].time_at(step), previous, loss, gradient)
+        return Iterate(
+            theta,
+            step,
+            self.descents[row].time_at(step),
+            previous,
+            seen.loss,
+            gradient,
+            seen.previous,
+            seen.rises,
+        )
 
 
 def _steps(

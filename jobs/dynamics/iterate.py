@@ -19,8 +19,9 @@ from jobs.objective import Objective
 class Iterate:
     """A point of a trajectory: θ of shape (P,) after ``step`` updates, at ``time``.
 
-    ``previous`` is the iterate before θ, of methods for which it is of interest. ``loss`` and
-    ``gradient`` are L(θ) and ∇L(θ), NaN and empty until they have been evaluated.
+    ``previous`` is the iterate before θ, of methods for which it is of interest, and
+    ``previous_loss`` L there. ``loss_rises`` counts the steps so far that ended at a larger loss.
+    ``loss`` and ``gradient`` are L(θ) and ∇L(θ), NaN and empty until they have been evaluated.
     """
 
     theta: Tensor
@@ -29,6 +30,8 @@ class Iterate:
     previous: Tensor | None = None
     loss: float = math.nan
     gradient: Tensor = field(default_factory=lambda: torch.empty(0))
+    previous_loss: float = math.nan
+    loss_rises: int = 0
 
     @property
     def is_evaluated(self) -> bool:

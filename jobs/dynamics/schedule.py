@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from jobs.spec.protocol import spacing
+
 PRODUCTS_PER_GRADIENT = 0.4
 """Hessian-vector products of a GD trial, which measures the sharpness about every fifty steps."""
 
@@ -30,29 +32,79 @@ GROWTH = 1.5
 """The largest growth of S that is assumed since its last measurement."""
 
 
-def is_recorded(step: int, every: int | None) -> bool:
-    """Whether a step is recorded.
+Every = int | str | None
+"""How points are spaced: :attr:`jobs.spec.Protocol.trajectory_every`."""
+
+ROUNDING = 1e-9
+"""Of a multiple of time, within which it counts as reached."""
+
+
+def is_recorded(step: int, every: Every, *, time: float = 0.0, last: float | None = None) -> bool:
+    """Whether a point of a trajectory is recorded.
 
     With a number, each ``every``-th step is. With None, the points suit trials of any length: every
     step up to ``DENSE``, then ``PER_DOUBLING`` of each doubling: 110, 120, …, 200, 220, …, 400,
     440, …. A trial of N ≥ 100 steps then has 100 + 10 log₂(N/100) points after θ0: 133 for 1,000
-    steps and 200 for 100,000. The rule knows the number of the step alone, so that a resumed
-    trial records what an undisturbed one does.
+    steps and 200 for 100,000. With ``factor F``, the steps are 0, 1, 2, …, each at least F times
+    the one before. These rules know the number of the step alone, so that a resumed trial records
+    what an undisturbed one does. With ``time T``, the first point at or after each multiple of T
+    is, which the ``time`` of the point tells and that of the ``last`` one, None before the first.
     """
-    return step % _gap(step, every) == 0
+    if not isinstance(every, str):
+        return step % _gap(step, every) == 0
+    kind, number = spacing(every)
+    if kind == "time":
+        return last is None or _multiples(time, number) > _multiples(last, number)
+    return step == 0 or _by_factor(step - 1, number) == step
 
 
-def steps_to_record(step: int, every: int | None) -> int:
-    """Steps from this one to the next that is recorded, at least 1."""
-    gap = _gap(step, every)
-    return gap - step % gap
+def steps_to_record(
+    step: int, every: Every, *, time: float = 0.0, learning_rate: float | None = None
+) -> int:
+    """Steps from this one to the next that is recorded, at least 1.
+
+    A flow, without a ``learning_rate``, knows no step's time before it has taken it: where points
+    are spaced by time, each step is asked for.
+    """
+    if not isinstance(every, str):
+        gap = _gap(step, every)
+        return gap - step % gap
+    kind, number = spacing(every)
+    if kind == "factor":
+        return _by_factor(step, number) - step
+    if learning_rate is None:
+        return 1
+    wanted = _multiples(time, number) + 1
+    ahead = max(1, math.floor((wanted - ROUNDING) * number / learning_rate) - step)
+    while _multiples(learning_rate * (step + ahead), number) < wanted:
+        ahead += 1
+    return ahead
 
 
-def points(steps: float, every: int | None) -> float:
-    """About how many of ``steps`` steps are recorded."""
+def points(steps: float, every: Every, learning_rate: float = 1.0) -> float:
+    """About how many of ``steps`` steps are recorded, of GD at a learning rate."""
+    if isinstance(every, str):
+        kind, number = spacing(every)
+        if kind == "time":
+            return min(steps, steps * learning_rate / number)
+        together = 1 / (number - 1)  # below, steps lie closer than by the factor
+        return min(steps, together + math.log(max(steps / together, 1.0)) / math.log(number))
     if every is not None:
         return steps / every
     return steps if steps <= DENSE else DENSE + PER_DOUBLING * math.log2(steps / DENSE)
+
+
+def _multiples(time: float, of: float) -> int:
+    """How many multiples have been reached."""
+    return math.floor(time / of + ROUNDING)
+
+
+def _by_factor(step: int, factor: float) -> int:
+    """The first step after this one that is recorded."""
+    found = 0
+    while found <= step:
+        found = max(found + 1, math.ceil(found * factor))
+    return found
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 
 from jobs.spec.problem import Problem
@@ -43,8 +45,10 @@ class Protocol:
     in which a run crosses them. ``max_steps`` bounds the steps of GD and of the flow alike, and the
     flow's gradients to ten times as many. A trial has diverged when its loss is not finite or above
     ``divergence_factor`` times the initial loss.
-    ``trajectory_every`` is the number of steps between two points of a trajectory; with None they
-    are those of :func:`jobs.dynamics.schedule.is_recorded`, which suit runs of any length.
+    ``trajectory_every`` is the number of steps between two points of a trajectory; or ``time T``,
+    for a point at each multiple of T of t = η·steps, or of the flow's time; or ``factor F``, for
+    numbers of steps that grow by F. With None the points suit runs of any length
+    (:func:`jobs.dynamics.schedule.is_recorded`).
     ``sharpness_rtol`` is the residual ‖Hv − λv‖ asked of every eigenpair, relative to the operator
     norm of H, and ``lambda_min_rtol`` that asked of λ_min in a row besides, relative to |λ_min|;
     with None none is.
@@ -63,7 +67,7 @@ class Protocol:
     epsilons: tuple[float, ...]
     max_steps: int = 100_000
     divergence_factor: float = 1e3
-    trajectory_every: int | None = None
+    trajectory_every: int | str | None = None
     sharpness_rtol: float = 1e-3
     lambda_min_rtol: float | None = None
     flow_method: str = "rkc2"
@@ -88,7 +92,11 @@ class Protocol:
         if factor <= 1:
             raise SpecError("divergence_factor", self.divergence_factor, "a finite number above 1")
         object.__setattr__(self, "divergence_factor", factor)
-        if self.trajectory_every is not None:
+        if isinstance(self.trajectory_every, str):
+            kind, number = spacing(self.trajectory_every)
+            spelled = int(number) if number.is_integer() else number
+            self._set("trajectory_every", f"{kind} {spelled!r}")
+        elif self.trajectory_every is not None:
             whole("trajectory_every", self.trajectory_every, 1)
         self._set("sharpness_rtol", _fraction("sharpness_rtol", self.sharpness_rtol))
         if self.lambda_min_rtol is not None:
@@ -120,6 +128,25 @@ class Protocol:
 
     def _set(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)
+
+
+@functools.lru_cache(maxsize=64)
+def spacing(text: str) -> tuple[str, float]:
+    """``time`` or ``factor``, and the number, of a text that says how points are spaced.
+
+    Raises:
+        SpecError: it says neither.
+    """
+    kind, _, rest = text.strip().partition(" ")
+    try:
+        number = float(rest)
+    except ValueError:
+        number = math.nan
+    least = {"time": 0.0, "factor": 1.0}.get(kind, math.inf)
+    if not least < number < math.inf:
+        expected = "a whole number of steps, 'time T' with T above 0, or 'factor F' with F above 1"
+        raise SpecError("trajectory_every", text, expected)
+    return kind, number
 
 
 def _fraction(field: str, value: object) -> float:

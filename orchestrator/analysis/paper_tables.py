@@ -68,7 +68,7 @@ class PaperTables:
 
     @classmethod
     def kept(cls, folder: Path) -> PaperTables:
-        """What :meth:`keep` has written.
+        """What :meth:`keep` has written; columns that came later are NULL.
 
         Raises:
             FileNotFoundError: a table is not there.
@@ -78,6 +78,10 @@ class PaperTables:
             for name in ("trials", "measures", "experiments")
         )
         machine = (experiments.schema.metadata or {}).get(_MACHINE.encode(), b"").decode()
+        for column in KEPT_TRIALS:
+            if column not in trials.column_names:
+                empty = pa.nulls(len(trials), TRIALS.field(column).type)
+                trials = trials.append_column(TRIALS.field(column), empty)
         return cls(trials, measures, experiments, machine)
 
     def keep(self, folder: Path, machine: str) -> None:

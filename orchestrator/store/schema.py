@@ -59,6 +59,9 @@ TRAJECTORIES: pa.Schema = pa.schema(
         *_columns(_TEXT, "trial_id column_id"),
         *_columns(_COUNT, "step"),
         *_columns(_NUMBER, "time train_loss test_loss sharpness lambda_min l1_norm l2_norm"),
+        *_columns(_NUMBER, "gradient_norm"),
+        *_columns(_COUNT, "loss_rises"),
+        *_columns(_NUMBER, "realised_edge"),
         *_columns(_COUNT, "attempt"),
     ]
 )

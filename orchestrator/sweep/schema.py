@@ -74,7 +74,7 @@ class StopKeys(_ProtocolKeys):
 class MeasureKeys(_ProtocolKeys):
     """What a trial records on its way, and how exactly."""
 
-    trajectory_every: int | None = Protocol.trajectory_every
+    trajectory_every: int | str | None = Protocol.trajectory_every
     sharpness_rtol: float = Protocol.sharpness_rtol
     lambda_min_rtol: float | None = Protocol.lambda_min_rtol
     also: tuple[str, ...] = Protocol.also  # one name, or a list

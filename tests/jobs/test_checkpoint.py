@@ -247,8 +247,11 @@ DAMAGES = {
     "a broken row": lambda tensors, state, metadata: state.update(crossings=[{"epsilon": 0.3}]),
     "another format": lambda tensors, state, metadata: metadata.update(format="999"),
     "no format": lambda tensors, state, metadata: metadata.pop("format"),
+    "a column too few": lambda tensors, state, metadata: tensors.update(
+        trajectory=torch.zeros(2, 7, dtype=torch.float64)
+    ),
     "a column too many": lambda tensors, state, metadata: tensors.update(
-        trajectory=torch.zeros(2, 9, dtype=torch.float64)
+        trajectory=torch.zeros(2, 12, dtype=torch.float64)
     ),
     "float32": lambda tensors, state, metadata: tensors.update(theta=tensors["theta"].float()),
     "short previous": lambda tensors, state, metadata: tensors.update(
@@ -348,3 +351,28 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(trial, tmp_path, monkeypat
 def test_a_folder_that_is_not_there_is_an_error(trial, tmp_path):
     with pytest.raises(Exception, match="No such file"):
         OngoingTrial(trial(), threads=1).save(tmp_path / "missing" / "checkpoint")
+
+
+def test_a_checkpoint_of_before_loads_and_lacks_what_came_later(trial, tmp_path):
+    """Points had 8 numbers, and nothing was known of the losses on the way."""
+    spec, path = trial(0.05, trajectory_every=7, epsilons=(0.2,)), tmp_path / "checkpoint"
+    run = OngoingTrial(spec, threads=1)
+    run.advance(lambda: run.step >= 30)
+    run.save(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = dict(file.metadata())
+    state = json.loads(metadata["state"])
+    del state["previous_loss"], state["loss_rises"]
+    tensors["trajectory"] = tensors["trajectory"][:, :8].contiguous()
+    save_file(tensors, path, {**metadata, "state": json.dumps(state)})
+    resumed = OngoingTrial(spec, threads=1)
+    resumed.restore(path)
+    resumed.advance()
+    whole = run_trial(spec, threads=1)
+    assert resumed.result().crossings == whole.crossings
+    for point, expected in zip(resumed.trajectory, whole.trajectory, strict=True):
+        later = {"gradient_norm": None, "loss_rises": None, "realised_edge": None}
+        assert dataclasses.replace(point, **later) == dataclasses.replace(expected, **later)
+    assert resumed.trajectory[0].gradient_norm is None
+    assert resumed.trajectory[-1].realised_edge == whole.trajectory[-1].realised_edge

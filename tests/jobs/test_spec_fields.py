@@ -307,3 +307,19 @@ def test_how_deep_an_architecture_is_at_least(architecture, least):
 
     assert make(least).depth == least
     _refused(lambda: make(least - 1), "depth", least - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [("time 0.50", "time 0.5"), (" factor  2.0", "factor 2"), ("time 3", "time 3")],
+)
+def test_points_may_be_spaced_by_time_or_by_a_factor(text, canonical):
+    assert Protocol(epsilons=(0.1,), trajectory_every=text).trajectory_every == canonical
+
+
+@pytest.mark.parametrize(
+    "text", ["time 0", "time", "factor 1", "factor x", "step 3", "", "time inf"]
+)
+def test_other_spacings_are_refused(text):
+    with pytest.raises(SpecError, match="'time T' with T above 0, or 'factor F' with F above 1"):
+        Protocol(epsilons=(0.1,), trajectory_every=text)

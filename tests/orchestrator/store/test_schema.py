@@ -30,7 +30,8 @@ torch_version version
 """
 
 TRAJECTORY_COLUMNS = """
-trial_id column_id step time train_loss test_loss sharpness lambda_min l1_norm l2_norm attempt
+trial_id column_id step time train_loss test_loss sharpness lambda_min l1_norm l2_norm
+gradient_norm loss_rises realised_edge attempt
 """
 
 MEASURE_COLUMNS = """
