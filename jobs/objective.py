@@ -163,7 +163,8 @@ class Objective:
                 reduction="sum")``.
             inputs: shape (n, …), of the module's dtype and on its device.
             targets: shape (n, …): of the outputs' shape, or classes of shape (n,) and int64.
-            chunk_size: how many samples go through the module at once; None takes all.
+            chunk_size: how many samples go through the module at once; None for as many as are
+                fast, by the memory that a few of them take. The result is the same up to rounding.
 
         Raises:
             ArgumentError, NetworkError: an argument cannot be used; says which, and what is right.
@@ -172,11 +173,13 @@ class Objective:
         sums = loss_sum(loss)
         refuse_unfit(module)
         check_loss(module, loss, inputs, targets)
-        size = len(inputs) if chunk_size is None else chunk_size
-        if not size >= 1:
+        if chunk_size is not None and not chunk_size >= 1:
             raise ArgumentError(f"chunk_size is {chunk_size}; it must be at least 1")
-        chunks = Chunks(size, retained=1)
-        return cls(module, Layout.of(module), sums, inputs, targets, chunks=chunks)
+        from jobs.problem import chunks_of  # which knows what an objective allocates
+
+        objective = cls(module, Layout.of(module), sums, inputs, targets)
+        objective.chunks = chunks_of(objective, chunk_size)
+        return objective
 
     def theta(self) -> Tensor:
         """The module's own trainable parameters as they are now, copied into shape (P,)."""

@@ -25,6 +25,9 @@ from jobs.parameters import Layout
 from jobs.process_group import Alone, Ranks
 from jobs.spec import Problem
 
+FEW_SAMPLES = 256
+"""Up to which all go through a user's network at once: to measure what they take needs as many."""
+
 CHUNK_BYTES = {"cpu": 96 * 2**20, "cuda": 2 * 2**30}
 """Of the graph of one chunk, by kind of device (``benchmarks/README.md`` has the measurements)."""
 
@@ -274,6 +277,28 @@ def _footprint(problem: Problem, device: str) -> Footprint:
         return Objective(module, layout, loss, *data, multipliers=factors)
 
     return footprint_of(objective, initial_parameters(problem, shape).to(device))
+
+
+def chunks_of(objective: Objective, size: int | None = None) -> Chunks:
+    """How the samples of an objective go through its network, by what a few of them allocate.
+
+    Args:
+        objective: all samples in one process.
+        size: how many at once; None for as many as are fast. Where there are few, that is all.
+    """
+    inputs, labels, theta = objective.inputs, objective.labels, objective.theta()
+    count, device = len(inputs), inputs.device
+    if count <= FEW_SAMPLES:
+        return Chunks(size or count, -(-count // (size or count)))
+
+    def first(samples: int) -> Objective:
+        data = inputs[:samples], labels[:samples]
+        return Objective(objective.module, objective.layout, objective.loss_sum, *data)
+
+    needed, budget = footprint_of(first, theta), memory.default_budget(str(device))
+    if size is None:
+        return memory.plan(needed, count, budget, CHUNK_BYTES[device.type])
+    return memory.of_size(needed, min(size, count), count, budget)
 
 
 def footprint_of(objective: Callable[[int], Objective], theta: Tensor) -> Footprint:

@@ -160,11 +160,17 @@ def plan(needed: Footprint, samples: int, budget: int, chunk_bytes: float) -> Ch
     most = int(min(max(preferred, 1), max(fitting, 1), samples))
     chunks = -(-samples // most)
     size = -(-samples // chunks)
-    left = budget - working(size)
-    retained = min(chunks, int(left / (MARGIN * max(needed.graph.at(size), 1.0))))
-    if chunks == 1:  # what is in work is what is retained
-        retained = 1
-    return Chunks(size, retained)
+    return of_size(needed, size, samples, budget)
+
+
+def of_size(needed: Footprint, size: int, samples: int, budget: int) -> Chunks:
+    """The chunks of a size for n samples: as many graphs are retained as fit beside the work on
+    one of them.
+    """
+    chunks, left = -(-samples // size), budget - working_bytes(needed, size)
+    retained = min(chunks, int(max(left, 0) / (MARGIN * max(needed.graph.at(size), 1.0))))
+    # Of one chunk, what is in work is what is retained.
+    return Chunks(size, retained if chunks > 1 else 1)
 
 
 @dataclass(frozen=True)

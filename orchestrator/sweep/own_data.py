@@ -147,7 +147,7 @@ def _named(value: str, folder: Path) -> str:
         path = folder / file.file
         arrays = read_own(file, path)
     except DatasetError as error:
-        raise SweepError(f"problem.dataset is {shown(value)}: {error}") from None
+        raise SweepError(f"problem.{error}") from None
     digest = arrays.digest
     if file.digest not in (None, digest):
         raise SweepError(

@@ -242,3 +242,35 @@ run_trial(trial, threads=1, progress=True).crossings[0].status
     text = "".join(str(output) for output in notebook.cells[0].outputs)
     assert "GD at η = 0.1" in text
     assert "'reached'" in text
+
+
+def test_many_samples_go_through_a_large_network_in_chunks_that_suit_it():
+    """By default as many as are fast; with a size, as many graphs are kept as fit."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(32 * 14 * 14, 3),
+    )
+    inputs, targets = torch.randn(300, 1, 28, 28), torch.arange(300) % 3
+    by_default = Objective.from_module(module, "ce", inputs, targets)
+    assert 1 < by_default.chunks.size < 300
+    assert by_default.chunks.retained == -(-300 // by_default.chunks.size)
+    of_a_size = Objective.from_module(module, "ce", inputs, targets, chunk_size=70)
+    assert (of_a_size.chunks.size, of_a_size.chunks.retained) == (70, 5)
+    whole = Objective.from_module(module, "ce", inputs, targets, chunk_size=300)
+    theta = whole.theta()
+    expected = Hessian(whole, theta) @ theta
+    for objective in (by_default, of_a_size):
+        found = Hessian(objective, theta) @ theta
+        assert float((found - expected).norm()) <= 1e-5 * float(expected.norm())
+
+
+def test_few_samples_go_through_it_together():
+    module = nn.Linear(5, 2)
+    objective = Objective.from_module(module, "mse", torch.randn(200, 5), torch.randn(200, 2))
+    assert (objective.chunks.size, objective.chunks.retained) == (200, 1)
