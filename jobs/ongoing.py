@@ -18,6 +18,7 @@ from jobs.dynamics.descent import GradientDescent
 from jobs.dynamics.flows import METHODS
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
 from jobs.dynamics.schedule import steps_to_record
+from jobs.kept_states import NOTHING, Keep, KeptState, Receiver
 from jobs.numerics import reproducible
 from jobs.objective import Objective, gradients_at
 from jobs.parameters import constants, stacked
@@ -53,6 +54,9 @@ class OngoingTrial:
             None for this process alone.
         memory: bytes that this process may use for it; None leaves the choice to
             :func:`jobs.curvature.memory.default_budget`.
+        keep: which states are kept; of GD only also those after given steps.
+        keeper: takes each of them when it is reached; a trial that is resumed from before may reach
+            one again. All ranks have the same ``keep``, and one of them a keeper.
 
     Raises:
         DatasetError: the dataset is not there, or too small.
@@ -68,8 +72,11 @@ class OngoingTrial:
         threads: int | None = None,
         ranks: Ranks | None = None,
         memory: int | None = None,
+        keep: Keep = NOTHING,
+        keeper: Receiver | None = None,
     ) -> None:
         self.trial = trial
+        self._keep, self._keeper = keep, keeper
         self.ranks = ranks or Alone()
         self.ranks.wants_stop = self.ranks.stop_agreed = False
         self.threads = threads
@@ -141,6 +148,9 @@ class OngoingTrial:
     def record(self, due: Due, found: Observed) -> None:
         """Record what is due, with what was found: :meth:`jobs.recorder.Recorder.record`."""
         self.recorder.record(due, found)
+        after_steps = self.trial.kind == "gd" and self.step in self._keep.steps
+        if self._keeper is not None and (after_steps or (self._keep.thresholds and due.crossed)):
+            self._keeper(KeptState(self.at.theta, self.step, self.at.time))
         if found.spectrum is not None:
             self.stepper.see_sharpness(found.spectrum.sharpness)
 
@@ -156,8 +166,13 @@ class OngoingTrial:
         return Bounds(
             threshold=self.pending[0],
             divergence=self.recorder.divergence,
-            steps=min(to_record, protocol.max_steps - self.step, MOST_STEPS),
+            steps=min(to_record, protocol.max_steps - self.step, MOST_STEPS, self._to_keep()),
         )
+
+    def _to_keep(self) -> int:
+        """Steps to the next state of GD that is kept for its number."""
+        following = self._keep.next_after(self.step) if self.trial.kind == "gd" else None
+        return MOST_STEPS if following is None else following - self.step
 
     def moved(self, at: Iterate) -> None:
         """Stand at another iterate."""

@@ -17,6 +17,7 @@ from orchestrator.cli.status import of_older_version
 from orchestrator.cluster import Allocation, here
 from orchestrator.engine import check_directory, network_errors, timed_for
 from orchestrator.engine.calibration import device_name
+from orchestrator.engine.capacity import kept_bytes
 from orchestrator.engine.devices import gpu_names
 from orchestrator.engine.planned_devices import PlannedDevices
 from orchestrator.ledger import Ledger
@@ -82,6 +83,7 @@ def plan(
                     for unit, its in hours.items()
                 },
                 "files": files,
+                "kept_bytes": sum(row["kept_bytes"] or 0 for row in rows),
                 "prior": bool(cost.guess.any()),
                 "timed": bool(cost.timed.all()),
             }
@@ -103,6 +105,7 @@ def plan(
         f"{' and '.join(_amount(hours[unit], unit) for unit in used) or 'no time'}"
         f"{_reservation(state, cost, timed, devices)}\n"
         f"{not_predicted}"
+        f"{_kept(rows)}"
         f"files: at most {files} small ones in {run} ({'there' if run.is_dir() else 'new'}); "
         f"{command('compact', run)} merges them"
     )
@@ -182,6 +185,7 @@ def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> l
         protocol, refusal = its.column.protocol, refused.get(its.column_id)
         measures = bool(protocol.also or protocol.eigenvalues)  # a table of their own
         predicted, resources = refusal is None, its.column.resources
+        keeps = bool(resources.keep)
         unit = HOURS[resources.device]
         hours = float(cost.seconds[i]) * resources.devices / 3600
         rows.append(
@@ -189,7 +193,8 @@ def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> l
                 "column": labels[its.column_id],
                 "column_id": its.column_id,
                 **_numbers(its.counts),
-                "files": (TABLES + measures) * its.counts.left,
+                "files": (TABLES + measures + keeps) * its.counts.left,
+                "kept_bytes": kept_bytes(its.column, its.counts.left) if predicted else None,
                 "gradients": float(cost.gradients[i]) if predicted else None,
                 **dict.fromkeys(HOURS.values()),
                 **({unit: hours} if predicted else {}),
@@ -199,6 +204,12 @@ def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> l
             }
         )
     return rows
+
+
+def _kept(rows: list[dict[str, Any]]) -> str:
+    """How much the states take that are to be kept."""
+    kept = sum(row["kept_bytes"] or 0 for row in rows)
+    return f"states to keep: at most {kept / 2**30:.3g} GiB\n" if kept else ""
 
 
 def _numbers(trials: Counts) -> dict[str, int]:

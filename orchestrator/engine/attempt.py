@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from jobs.checkpoint import CheckpointError
 from jobs.curvature.memory import default_budget
+from jobs.kept_states import Keep, KeptState
 from jobs.ongoing import OngoingTrial
 from jobs.process_group import Ranks
 from orchestrator.engine.commit import FinishedTrial
@@ -20,6 +21,7 @@ from orchestrator.live import LiveTrial, rounded
 from orchestrator.logs import NAME
 from orchestrator.plan import AttemptOutcome
 from orchestrator.store import set_aside
+from orchestrator.store.states import write_state
 
 log = logging.getLogger(NAME)
 
@@ -78,6 +80,8 @@ class AttemptInProgress:
             threads=self._work.resources.cpus_per_worker,
             ranks=ranks,
             memory=self._memory,
+            keep=Keep.of(self._work.resources.keep),
+            keeper=self._keep,
         )
         refuse_other_data(self.assignment.trial.problem, self._run.data_digest, self._work.data)
         attempt = self.assignment.attempt
@@ -91,6 +95,9 @@ class AttemptInProgress:
             aside = set_aside(self.checkpoint, str(error))
             warn(f"checkpoint {self.checkpoint.name} is damaged; it was set aside as {aside}")
         self._saved_at = time.monotonic()
+
+    def _keep(self, state: KeptState) -> None:
+        write_state(self._work.run, self.trial_id, state.step, state.time, state.theta)
 
     @property
     def _memory(self) -> int | None:
@@ -128,6 +135,7 @@ class AttemptInProgress:
             self._mark.started_at,
             time.time(),
             self.seconds,
+            Keep.of(self._work.resources.keep),
         )
 
     def fail(self, error: Exception) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from jobs.batch_bounds import BatchBounds
+from jobs.kept_states import Keep
 from jobs.spec import Problem, SpecError, Trial
 from jobs.spec.loss_name import own_loss
 from jobs.spec.network_name import short_name
 from jobs.spec.problem import sizes
 from orchestrator.cluster import Allocation, Node
 from orchestrator.plan import Batching
+from orchestrator.store.states import FOLDER
 from orchestrator.sweep import Column, Resources, SweepError
 
 BATCHED = ("fcn", "diagonal", "diagonal-difference")
@@ -98,6 +102,37 @@ def _refuse_too_little_memory(column: Column, gib: float) -> None:
             f"resources.memory_gib_per_worker is {gib:g}; it must be at least "
             f"{error.needed / 2**30:.3g} for {network} on {problem.dataset}, one sample at a time"
         ) from None
+
+
+def kept_bytes(column: Column, trials: int) -> int:
+    """Bytes of the states that so many trials of a column keep, if they reach all of them."""
+    keep = Keep.of(column.resources.keep)
+    if not keep or not trials:
+        return 0
+    from jobs.problem import vector_bytes
+
+    each = len(column.protocol.epsilons) * keep.thresholds + len(keep.steps)
+    return trials * each * vector_bytes(column.problem)
+
+
+def refuse_full_disk(run: Path, columns: Iterable[Column]) -> None:
+    """Make sure that the disk of a run directory has room for the states that are to be kept.
+
+    Raises:
+        SweepError: it has not, even if nothing else is written there.
+    """
+    needed = sum(kept_bytes(column, 1 + column.n_rates) for column in columns)
+    if not needed:
+        return
+    there = next(folder for folder in (run, *run.absolute().parents) if folder.is_dir())
+    kept = sum(path.stat().st_size for path in (run / FOLDER).glob("*.safetensors"))
+    free = shutil.disk_usage(there).free
+    if needed - kept > free:
+        raise SweepError(
+            f"resources.keep asks for states of {needed / 2**30:.3g} GiB; there must be as much "
+            f"room in {there}, which has {free / 2**30:.3g} GiB: keep fewer, or use another "
+            "--run-dir"
+        )
 
 
 class UnfitNodeError(RuntimeError):

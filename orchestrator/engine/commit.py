@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from jobs.kept_states import NOTHING, Keep
 from jobs.records import Crossing, Point, TrialResult
 from orchestrator.engine.work import (
     Assignment,
@@ -23,6 +24,7 @@ from orchestrator.engine.work import (
 from orchestrator.ledger import Row, attempt_row, part_name, settled_trials_of_rows, unmark, utc
 from orchestrator.plan import SettledTrials, newest
 from orchestrator.store import write_part
+from orchestrator.store.states import state_path
 
 COMMIT_SECONDS = 1.0
 """Trials of a work that ended within this time are committed together, in one part file."""
@@ -43,6 +45,7 @@ class FinishedTrial:
     started_at: float
     finished_at: float
     wall_s: float
+    keep: Keep = NOTHING
 
     @property
     def key(self) -> Row:
@@ -57,16 +60,19 @@ class FinishedTrial:
 def commit(run: Path, finished: Sequence[FinishedTrial], provenance: Provenance) -> SettledTrials:
     """Write the rows of finished trials, one part file a table, then remove marks and checkpoints.
 
-    ``measures`` gets no file where nothing was asked for. ``trials`` is written after it and
-    ``trajectories``: a trial counts as settled when its rows are there, and then nothing of it is
-    missing. The attempts come last; those that a kill leaves out are known by their marks.
+    ``measures`` and ``states`` get no file where nothing was asked for. ``trials`` is written after
+    them and ``trajectories``: a trial counts as settled when its rows are there, and then nothing
+    of it is missing. The attempts come last; those that a kill leaves out are known by their marks.
     """
     rows = [row for one in finished for row in trial_rows(one, provenance)]
     measures = [row for one in finished for row in measure_rows(one)]
+    states = [row for one in finished for row in state_rows(run, one)]
     name = part_name([(one.key["trial_id"], one.assignment.attempt) for one in finished])
     write_part(run, "trajectories", name, [row for f in finished for row in trajectory_rows(f)])
     if measures:
         write_part(run, "measures", name, measures)
+    if states:
+        write_part(run, "states", name, states)
     write_part(run, "trials", name, rows)
     write_part(run, "attempts", name, [_settled_row(one, provenance) for one in finished])
     for one in finished:
@@ -140,6 +146,25 @@ def measure_rows(finished: FinishedTrial) -> list[Row]:
         for crossing in finished.result.crossings
         for measured in crossing.measures
     ]
+
+
+def state_rows(run: Path, finished: FinishedTrial) -> list[Row]:
+    """One row of ``states`` per threshold and number of steps whose state is kept, and there."""
+    trial, result, keep = finished.assignment.trial, finished.result, finished.keep
+    wanted: list[tuple[float | None, int, float]] = []
+    if keep.thresholds:
+        reached = (crossing for crossing in result.crossings if crossing.status == "reached")
+        wanted += [(crossing.epsilon, crossing.steps, crossing.time) for crossing in reached]
+    if trial.learning_rate is not None:
+        last = result.crossings[-1].steps
+        wanted += [(None, step, trial.learning_rate * step) for step in keep.steps if step <= last]
+    rows = []
+    for epsilon, step, when in wanted:
+        path = state_path(run, trial.trial_id, step)
+        if path.is_file():  # not if it began before states were to be kept
+            place = {"epsilon": epsilon, "step": step, "time": when}
+            rows.append({**finished.key, **place, "file": path.name, "bytes": path.stat().st_size})
+    return rows
 
 
 def _settled_row(finished: FinishedTrial, provenance: Provenance) -> Row:

@@ -16,6 +16,7 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from jobs.kept_states import Keep
 from jobs.ongoing import OngoingTrial
 from jobs.process_group import LOOPBACK, ProcessGroup, RankError, open_store
 from jobs.spec import Trial
@@ -144,6 +145,7 @@ class Rank:
         """Become a rank of the process group that the leader's store stands for."""
         self._device = resources.device
         self._threads, self._memory = resources.cpus_per_worker, memory
+        self._keep = Keep.of(resources.keep)
         self._patience = group.patience
         self._ranks = ProcessGroup(
             TCPStore(group.store, group.port, is_master=False),
@@ -174,6 +176,7 @@ class Rank:
             threads=self._threads,
             ranks=self._ranks,
             memory=self._memory,
+            keep=self._keep,
         )
         if checkpoint is not None:
             with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.cluster import Allocation
-from orchestrator.engine.capacity import columns_that_fit
+from orchestrator.engine.capacity import columns_that_fit, refuse_full_disk
 from orchestrator.ledger.data_digests import read_data_digests, refuse_mixed_data
 from orchestrator.run_directory import SWEEP, has_sweep, refuse_unusable, sweep_of
 from orchestrator.store import Identity, create, identity, write_bytes_whole
@@ -35,6 +35,7 @@ def prepare(run: Path, sweep: Sweep) -> Sweep:
         StoreError: the directory cannot be written to.
     """
     _, whole = _extended(run, sweep)  # refused before anything is made
+    refuse_full_disk(run, sweep.columns)
     refuse_mixed_data(run, whole.columns, read_data_digests(run))
     create(run)
     with _locked(run):

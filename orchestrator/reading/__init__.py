@@ -2,6 +2,7 @@
 
 from orchestrator.reading.exports import Exported, ExportError, Format, check_export, export
 from orchestrator.reading.run import NotARunError, Run, open_run
+from orchestrator.reading.states import NoStateError
 from orchestrator.store.schema import SCHEMAS, UnknownTableError
 
 TABLES = tuple(SCHEMAS)
@@ -12,6 +13,7 @@ __all__ = [
     "ExportError",
     "Exported",
     "Format",
+    "NoStateError",
     "NotARunError",
     "Run",
     "UnknownTableError",

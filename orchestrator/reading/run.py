@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,15 @@ import duckdb as database
 import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
+from orchestrator.reading.states import kept_step, module_of, theta_of
 from orchestrator.run_directory import why_no_tables
-from orchestrator.store import TABLES, QueryError, Store, connect
+from orchestrator.store import PROBLEM_FIELDS, TABLES, QueryError, Store, connect
 from orchestrator.store import query as query_tables
 from orchestrator.store.schema import SCHEMAS, check_columns, schema_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor, nn
 
 
 class NotARunError(FileNotFoundError):
@@ -164,6 +167,35 @@ class Run:
         self._connections.add(connection)
         return connection
 
+    def theta(
+        self, trial_id: str, epsilon: float | None = None, *, step: int | None = None
+    ) -> Tensor:
+        """θ of shape (P,) where a trial crossed a threshold, or after a number of steps of GD.
+
+        What sweep files ask for is kept (``resources.keep``), and listed in the table ``states``.
+
+        Raises:
+            NoStateError: the trial kept no such state; says which it did keep.
+            StoreError: the run directory or the file of the state cannot be read.
+        """
+        if (epsilon is None) == (step is None):
+            raise ValueError("one of epsilon and step must be given, and not both")
+        rows = self.arrow("states", ["epsilon", "step"], _of_trial(trial_id))
+        return theta_of(self.path, trial_id, kept_step(rows, trial_id, epsilon, step))
+
+    def module(
+        self, trial_id: str, epsilon: float | None = None, *, step: int | None = None
+    ) -> nn.Module:
+        """The trial's network with :meth:`theta` in it, on the CPU: inputs of shape (samples,
+        features), as the dataset has them after its normalization, to (samples, outputs).
+
+        Raises:
+            NoStateError, StoreError: as :meth:`theta`.
+        """
+        theta = self.theta(trial_id, epsilon, step=step)
+        row, *_ = self.arrow("trials", PROBLEM_FIELDS, _of_trial(trial_id)).to_pylist()
+        return module_of(self.path, row, theta)
+
     def close(self) -> None:
         """Close the connections, with their relations; a second time does nothing."""
         self._closed = True
@@ -190,6 +222,13 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+
+def _of_trial(trial_id: str) -> str:
+    """The condition for the rows of a trial."""
+    if re.fullmatch("[0-9a-f]{16}", trial_id) is None:
+        raise ValueError(f"trial_id is {trial_id!r}; it must be 16 hexadecimal digits")
+    return f"trial_id = '{trial_id}'"
 
 
 def _as_list(columns: Sequence[str]) -> list[str]:

@@ -79,6 +79,18 @@ MEASURES: pa.Schema = pa.schema(
 )
 """One row per number that a trial was asked to measure at a threshold besides those of its row."""
 
+STATES: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "trial_id column_id"),
+        *_columns(_NUMBER, "epsilon"),
+        *_columns(_COUNT, "step"),
+        *_columns(_NUMBER, "time"),
+        *_columns(_TEXT, "file"),
+        *_columns(_COUNT, "bytes attempt"),
+    ]
+)
+"""One row per state that a trial kept: at a threshold, or after so many steps (epsilon NULL)."""
+
 ATTEMPTS: pa.Schema = pa.schema(
     [
         *_columns(_TEXT, "trial_id column_id"),
@@ -213,6 +225,7 @@ TABLES: dict[str, pa.Schema] = {
     "trials": TRIALS,
     "trajectories": TRAJECTORIES,
     "measures": MEASURES,
+    "states": STATES,
     "attempts": ATTEMPTS,
 }
 """The tables that trials write, each a folder of part files in the run directory."""
@@ -224,6 +237,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "trials": ("trial_id",),
     "trajectories": ("trial_id",),
     "measures": ("trial_id",),
+    "states": ("trial_id",),
     "attempts": ("trial_id", "attempt"),
 }
 """What readers take whole from one file: the newest of each trial, but every attempt."""
@@ -232,14 +246,19 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
     "trials": ("column_id", "trial_id", "epsilon"),
     "trajectories": ("column_id", "trial_id", "step"),
     "measures": ("column_id", "trial_id", "epsilon", "point", "measure", "layer", "rank"),
+    "states": ("column_id", "trial_id", "step", "epsilon"),
     "attempts": ("trial_id", "attempt"),
 }
 """The order of rows in a compacted file, so that a filter reads few row groups."""
 
 ADDED: dict[str, frozenset[str]] = {
     "trials": frozenset(
-        {"data_digest", "eta_unit", "eta_multiple", "lambda_min_residual", "lambda_min_converged"}
+        {
+            *("data_digest", "eta_unit", "eta_multiple", "lambda_min_residual"),
+            *("lambda_min_converged", "weight_decay", "data_loss", "data_sharpness"),
+        }
     ),
+    "trajectories": frozenset({"gradient_norm", "loss_rises", "realised_edge"}),
     "attempts": frozenset({"column_id"}),
 }
 """Columns that files of a table written before them lack: readers take each as NULL there."""

@@ -41,7 +41,8 @@ class Resources:
 
     Without ``memory_gib_per_worker``, a worker takes its share of the machine's memory. A running
     trial saves its checkpoint every ``checkpoint_seconds``: SIGKILL loses no more than that. A run
-    merges the files of a table once ``compact_after`` new ones have come; never for None.
+    merges the files of a table once ``compact_after`` new ones have come; never for None. ``keep``
+    says which states of a trial are kept: ``thresholds``, and numbers of steps.
     """
 
     workers: int = 1
@@ -50,6 +51,7 @@ class Resources:
     memory_gib_per_worker: float | None = None
     checkpoint_seconds: float = 10.0
     compact_after: int | None = 1000
+    keep: tuple[str | int, ...] = ()
 
     @property
     def device(self) -> str:

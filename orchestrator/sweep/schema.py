@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.kept_states import THRESHOLDS
 from jobs.spec import FLOW_METHODS, FURTHER_MEASURES, Protocol, SpecError
 from orchestrator.sweep.grid import EtaGrid, Resources
 from orchestrator.sweep.keys import (
@@ -104,6 +105,21 @@ def _whole(number: float | None) -> float | None:
     return int(number) if number is not None and number.is_integer() else number
 
 
+_KEEP = "thresholds, a list of numbers of steps, or of both, such as [thresholds, 0, 100]"
+
+
+def _keep(value: object) -> tuple[str | int, ...]:
+    """Which states are kept: ``thresholds`` first, then steps, each once."""
+    words = list(value) if isinstance(value, (list, tuple)) else [value]
+    for word in words:
+        refuse_too_large("keep", word)
+        whole = isinstance(word, int) and not isinstance(word, bool) and word >= 0
+        if word != THRESHOLDS and not whole:
+            raise SpecError("keep", value, _KEEP)
+    steps = sorted({word for word in words if isinstance(word, int)})
+    return (*([THRESHOLDS] if THRESHOLDS in words else []), *steps)
+
+
 class ResourcesKeys(Keys):
     """What one trial occupies while it runs."""
 
@@ -130,6 +146,10 @@ class ResourcesKeys(Keys):
         ge=2,
         lt=TOO_LARGE,
         description="a whole number of at least 2, or null to leave files as they are",
+    )
+
+    keep: Annotated[tuple[str | int, ...], BeforeValidator(_keep)] = Field(
+        default=Resources.keep, description=_KEEP
     )
 
 

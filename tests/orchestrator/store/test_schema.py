@@ -8,6 +8,7 @@ from orchestrator.store import (
     MEASURES,
     PHASE,
     PROVENANCE,
+    STATES,
     TABLES,
     TRAJECTORIES,
     TRIALS,
@@ -38,6 +39,10 @@ MEASURE_COLUMNS = """
 trial_id column_id epsilon point measure layer rank value standard_error residual attempt
 """
 
+STATE_COLUMNS = """
+trial_id column_id epsilon step time file bytes attempt
+"""
+
 ATTEMPT_COLUMNS = """
 trial_id column_id attempt outcome failure_class error hostname slurm_job_id restart_count
 started_at finished_at
@@ -58,6 +63,7 @@ n_diverged n_included n_short n_chance_crossing n_unconverged n_unmeasured
         (TRIALS, TRIAL_COLUMNS),
         (TRAJECTORIES, TRAJECTORY_COLUMNS),
         (MEASURES, MEASURE_COLUMNS),
+        (STATES, STATE_COLUMNS),
         (ATTEMPTS, ATTEMPT_COLUMNS),
         (PHASE, PHASE_COLUMNS),
     ],
@@ -97,6 +103,8 @@ def test_provenance_names_columns_and_no_result() -> None:
 
 
 def test_an_unknown_table_is_named() -> None:
-    assert list(TABLES) == ["trials", "trajectories", "measures", "attempts"]
-    with pytest.raises(ValueError, match=r"'trails'.*trials, trajectories, measures, attempts"):
+    assert list(TABLES) == ["trials", "trajectories", "measures", "states", "attempts"]
+    with pytest.raises(
+        ValueError, match=r"'trails'.*trials, trajectories, measures, states, attempts"
+    ):
         schema_of("trails", TABLES)
