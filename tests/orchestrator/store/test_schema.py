@@ -67,7 +67,7 @@ n_diverged n_included n_short n_chance_crossing n_unconverged n_unmeasured
         (ATTEMPTS, ATTEMPT_COLUMNS),
         (PHASE, PHASE_COLUMNS),
     ],
-    ids=["trials", "trajectories", "measures", "attempts", "phase"],
+    ids=["trials", "trajectories", "measures", "states", "attempts", "phase"],
 )
 def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -> None:
     assert schema.names == columns.split()
