@@ -16,6 +16,7 @@ SCRIPT = Path(__file__).parent / "processes" / "rank.py"
 
 
 PRODUCTS = [("products", {"n_train": n, "loss": loss}) for n in (7, 50) for loss in ("mse", "ce")]
+PRODUCTS.append(("products", {"n_train": 7, "loss": "ce", "weight_decay": 0.3}))
 TRIALS = [("trial", {"learning_rate": rate}) for rate in (0.05, 0.15, None)]
 MOVED = {0.05: 0, None: 2}
 """Rates of the trials that go on with another number of ranks; which of TRIALS they are."""
@@ -109,11 +110,12 @@ def test_one_process_alone_has_all_samples_and_nothing_to_agree_on():
 @pytest.mark.parametrize("size", [2, 3])
 def test_gradients_and_products_are_those_of_one_rank(found, size):
     (expected,), ranks = found.products[1], found.products[size]
-    assert [sum(rank[i]["samples"] for rank in ranks) for i in range(4)] == [7, 7, 50, 50]
+    assert [sum(rank[i]["samples"] for rank in ranks) for i in range(5)] == [7, 7, 50, 50, 7]
     for number, reference in enumerate(expected):
         for rank in ranks:
             mine = rank[number]
             # Only the order of summation differs.
+            assert mine["loss"] == pytest.approx(mine["train_loss"], rel=1e-12)
             for name in ("loss", "test_loss", "train_accuracy"):
                 assert mine[name] == pytest.approx(reference[name], rel=1e-12)
             for name in ("gradient", "products"):

@@ -23,9 +23,9 @@ from jobs.spec import FURTHER_MEASURES
 PROBLEM = {"dataset": "digits", "width": 6, "depth": 1, "activation": "tanh", "dtype": "float64"}
 
 
-def products(ranks, n_train, loss):
+def products(ranks, n_train, loss, weight_decay=None):
     """Loss, gradient and a Hessian product at θ0 of a small network."""
-    problem = Problem(**PROBLEM, n_train=n_train, loss=loss)
+    problem = Problem(**PROBLEM, n_train=n_train, loss=loss, weight_decay=weight_decay)
     train, test, theta = pose(problem, ranks=ranks)
     value, gradient = train.gradient(theta)
     vectors = torch.stack([theta, gradient])
@@ -35,6 +35,7 @@ def products(ranks, n_train, loss):
         "gradient": gradient.tolist(),
         "products": Hessian(train, theta).products(vectors).tolist(),
         "test_loss": test.evaluate(theta).loss,
+        "train_loss": train.evaluate(theta).loss,
         "train_accuracy": train.evaluate(theta).accuracy,
     }
 
