@@ -17,7 +17,7 @@ from torch import Tensor
 from jobs.dynamics.flow_reference import FlowState
 from jobs.dynamics.iterate import Iterate
 from jobs.recorder import Recorded
-from jobs.records import Crossing, Measured, Point, finite
+from jobs.records import Crossing, Measured, Point, PointSpectrum, finite
 from jobs.whole_file import write_whole
 
 FORMAT = 3
@@ -78,6 +78,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "previous": at.previous,
         "eigenvectors": recorded.eigenvectors,
         "trajectory": _table(recorded.trajectory),
+        "spectra": _spectra_table(recorded.spectra),
     }
     if recorded.flow is not None:
         of_flow = vars(recorded.flow)
@@ -119,6 +120,7 @@ def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
         if state.keys() - LATER != FIELDS:
             raise CheckpointError(f"{path} has other fields than {', '.join(sorted(FIELDS))}")
         trajectory = _points(tensors.pop("trajectory"))
+        spectra = _spectra(tensors.pop("spectra", None))
         if like is not None:
             tensors = {name: _put(path, tensors[name], like) for name in tensors}
         return Checkpoint(
@@ -144,6 +146,7 @@ def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
                 flow=_flow(state["flow"], tensors) if "flow" in state else None,
                 crossings=tuple(_crossing(crossing) for crossing in state["crossings"]),
                 trajectory=trajectory,
+                spectra=spectra,
             ),
         )
     except CheckpointError:
@@ -184,6 +187,24 @@ def _table(trajectory: tuple[Point, ...]) -> Tensor:
     ]
     columns = len(dataclasses.fields(Point))
     return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), columns)
+
+
+def _spectra_table(spectra: tuple[PointSpectrum, ...]) -> Tensor | None:
+    """A row for each: its step, the eigenvalues and their residuals, in float64; NaN for None."""
+    if not spectra:
+        return None
+    rows = [[one.step, *one.values, *one.residuals] for one in spectra]
+    numbers = [[math.nan if value is None else float(value) for value in row] for row in rows]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def _spectra(rows: Tensor | None) -> tuple[PointSpectrum, ...]:
+    found = []
+    for step, *numbers in [] if rows is None else rows.tolist():
+        values = tuple(map(finite, numbers))
+        half = len(values) // 2
+        found.append(PointSpectrum(int(step), values[:half], values[half:]))
+    return tuple(found)
 
 
 def _points(rows: Tensor) -> tuple[Point, ...]:

@@ -124,6 +124,7 @@ class OngoingTrial:
             self.data_digest,
             tuple(self.recorder.crossings),
             tuple(self.recorder.trajectory),
+            tuple(self.recorder.spectra),
         )
 
     def advance(self, until: Callable[[], bool] = lambda: False) -> bool:

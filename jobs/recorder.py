@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from jobs import datasets
-from jobs.curvature.further import further_measures
+from jobs.curvature.further import further_measures, leading_at
 from jobs.curvature.ritz import ExtremalEigenvalues
 from jobs.curvature.sharpness import SharpnessMeter
 from jobs.dynamics.flow_reference import FlowReference, FlowState
@@ -18,7 +18,7 @@ from jobs.dynamics.iterate import Iterate
 from jobs.dynamics.schedule import is_recorded
 from jobs.objective import Evaluation, Objective
 from jobs.parameters import l1_norm, l2_norm
-from jobs.records import Crossing, Measured, Point, Status, finite
+from jobs.records import Crossing, Measured, Point, PointSpectrum, Status, finite
 from jobs.spec import Trial
 
 MOST_GRADIENTS = 10
@@ -41,6 +41,7 @@ class Recorded:
     flow: FlowState | None
     crossings: tuple[Crossing, ...]
     trajectory: tuple[Point, ...]
+    spectra: tuple[PointSpectrum, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +100,14 @@ class Recorder:
         self._train, self._test, self._theta0 = train, test, theta0
         self._eta = trial.learning_rate or 0.0
         self._classifies = datasets.shape(trial.problem.dataset).kind != "numbers"
-        rtol = trial.protocol.sharpness_rtol
+        self._rtol = rtol = trial.protocol.sharpness_rtol
         self.meter = SharpnessMeter(train, rtol, trial.protocol.lambda_min_rtol)
         self.flow: FlowReference | None = None
         if trial.kind == "gd" and "distance_from_flow" in trial.protocol.also:
             self.flow = FlowReference(train, theta0, trial.protocol)
         self.crossings: list[Crossing] = []
         self.trajectory: list[Point] = []
+        self.spectra: list[PointSpectrum] = []
         self._initial_loss: float | None = None
         self._max_sharpness: float | None = None
 
@@ -131,6 +133,7 @@ class Recorder:
             flow=None if self.flow is None else self.flow.state(),
             crossings=tuple(self.crossings),
             trajectory=tuple(self.trajectory),
+            spectra=tuple(self.spectra),
         )
 
     def restore(self, recorded: Recorded) -> None:
@@ -138,6 +141,7 @@ class Recorder:
         self._initial_loss, self._max_sharpness = recorded.initial_loss, recorded.max_sharpness
         self.meter.restore(recorded.since_audit, recorded.eigenvectors)
         self.crossings, self.trajectory = list(recorded.crossings), list(recorded.trajectory)
+        self.spectra = list(recorded.spectra)
         if self.flow is not None and recorded.flow is not None:
             self.flow.restore(recorded.flow)
 
@@ -176,6 +180,9 @@ class Recorder:
             self._max_sharpness = max(self._max_sharpness or 0.0, found.spectrum.sharpness)
         if due.recorded:
             self._record(found.spectrum, found.test_loss)
+            if found.spectrum is not None and (count := self._protocol.trajectory_eigenvalues):
+                values, residuals = leading_at(self._train, self._at.theta, count, self._rtol)
+                self.spectra.append(PointSpectrum(self._at.step, values, residuals))
         if due.diverged:
             self._add_rows("diverged", self.pending, found, ())
             return

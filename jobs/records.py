@@ -117,8 +117,20 @@ class Point:
 
 
 @dataclass(frozen=True)
+class PointSpectrum:
+    """The leading eigenvalues at a recorded step, those of largest magnitude first, with their
+    residuals ‖Hv − λv‖ relative to the operator norm.
+    """
+
+    step: int
+    values: tuple[float | None, ...]
+    residuals: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
 class TrialResult:
-    """What a finished trial found: a crossing per threshold, and the recorded trajectory.
+    """What a finished trial found: a crossing per threshold, the recorded trajectory, and the
+    spectra along it, where they are asked for.
 
     ``init_hash`` names θ0, and the constants of a network that has any: the first 16 hex digits of
     the SHA-256 of the numbers. ``data_digest`` names the training and test samples that were read
@@ -130,6 +142,7 @@ class TrialResult:
     data_digest: str
     crossings: tuple[Crossing, ...]
     trajectory: tuple[Point, ...]
+    spectra: tuple[PointSpectrum, ...] = ()
 
     @property
     def init_sharpness(self) -> float | None:

@@ -59,6 +59,21 @@ def further_measures(
     return found
 
 
+def leading_at(
+    objective: Objective, theta: Tensor, count: int, rtol: float
+) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    """The eigenvalues of largest magnitude at θ, and their residuals; counted as
+    :func:`further_measures` counts.
+    """
+    gradients = objective.gradients
+    try:
+        products = Hessian(objective, theta).products
+        found = leading_eigenvalues(products, theta, count, rtol=rtol, agree=objective.agree)
+    finally:
+        objective.count_from(gradients=gradients, hvps=objective.hvps)
+    return tuple(map(finite, found.values)), tuple(map(finite, found.residuals))
+
+
 def _of_curvature(
     protocol: Protocol, objective: Objective, theta: Tensor, point: PointName
 ) -> list[Measured]:

@@ -49,6 +49,7 @@ class Protocol:
     for a point at each multiple of T of t = η·steps, or of the flow's time; or ``factor F``, for
     numbers of steps that grow by F. With None the points suit runs of any length
     (:func:`jobs.dynamics.schedule.is_recorded`).
+    ``trajectory_eigenvalues`` is how many of the largest in magnitude are wanted at each point.
     ``sharpness_rtol`` is the residual ‖Hv − λv‖ asked of every eigenpair, relative to the operator
     norm of H, and ``lambda_min_rtol`` that asked of λ_min in a row besides, relative to |λ_min|;
     with None none is.
@@ -76,6 +77,7 @@ class Protocol:
     midpoint: bool = False
     probes: int | None = None
     perturbation: float | None = None
+    trajectory_eigenvalues: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.epsilons, (list, tuple)):
@@ -112,9 +114,10 @@ class Protocol:
                 expected = f"one of {', '.join(FURTHER_MEASURES)}{nearest(name, FURTHER_MEASURES)}"
                 raise SpecError("also", name, expected)
         self._set("also", tuple(name for name in FURTHER_MEASURES if name in self.also))
-        whole("eigenvalues", self.eigenvalues, 0)
-        if self.eigenvalues > MOST_EIGENVALUES:
-            raise SpecError("eigenvalues", self.eigenvalues, f"at most {MOST_EIGENVALUES}")
+        for field in ("eigenvalues", "trajectory_eigenvalues"):
+            whole(field, getattr(self, field), 0)
+            if getattr(self, field) > MOST_EIGENVALUES:
+                raise SpecError(field, getattr(self, field), f"at most {MOST_EIGENVALUES}")
         if not isinstance(self.midpoint, bool):
             raise SpecError("midpoint", self.midpoint, "true or false")
         self._set("midpoint", self.midpoint and bool(self.also or self.eigenvalues))

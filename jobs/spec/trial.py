@@ -108,7 +108,8 @@ def _spelled_field(name: str, value: object) -> str:
 def _spelled_protocol(protocol: Protocol, *, with_flow: bool) -> str:
     """A protocol, of trials that integrate the flow or of others."""
     names = _PROTOCOL if with_flow else [name for name in _PROTOCOL if name != "flow_method"]
-    return canonical_json({name: getattr(protocol, name) for name in names})
+    values = {name: getattr(protocol, name) for name in names}
+    return canonical_json({name: v for name, v in values.items() if name not in _LATER or v})
 
 
 _PROBLEM, _PROTOCOL = (
@@ -116,8 +117,8 @@ _PROBLEM, _PROTOCOL = (
 )
 
 
-_LATER = ("weight_decay",)
-"""Fields that problems did not always have: where they are None, names are those of before."""
+_LATER = ("weight_decay", "trajectory_eigenvalues")
+"""Fields that were not always there: where they are None or 0, names are those of before."""
 
 
 def canonical_json(content: object) -> str:

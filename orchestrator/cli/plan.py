@@ -185,7 +185,7 @@ def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> l
         protocol, refusal = its.column.protocol, refused.get(its.column_id)
         measures = bool(protocol.also or protocol.eigenvalues)  # a table of their own
         predicted, resources = refusal is None, its.column.resources
-        keeps = bool(resources.keep)
+        more = bool(resources.keep) + bool(protocol.trajectory_eigenvalues)  # two more tables
         unit = HOURS[resources.device]
         hours = float(cost.seconds[i]) * resources.devices / 3600
         rows.append(
@@ -193,7 +193,7 @@ def _planned(state: RunState, cost: Prediction, refused: Mapping[str, str]) -> l
                 "column": labels[its.column_id],
                 "column_id": its.column_id,
                 **_numbers(its.counts),
-                "files": (TABLES + measures + keeps) * its.counts.left,
+                "files": (TABLES + measures + more) * its.counts.left,
                 "kept_bytes": kept_bytes(its.column, its.counts.left) if predicted else None,
                 "gradients": float(cost.gradients[i]) if predicted else None,
                 **dict.fromkeys(HOURS.values()),

@@ -60,17 +60,20 @@ class FinishedTrial:
 def commit(run: Path, finished: Sequence[FinishedTrial], provenance: Provenance) -> SettledTrials:
     """Write the rows of finished trials, one part file a table, then remove marks and checkpoints.
 
-    ``measures`` and ``states`` get no file where nothing was asked for. ``trials`` is written after
-    them and ``trajectories``: a trial counts as settled when its rows are there, and then nothing
-    of it is missing. The attempts come last; those that a kill leaves out are known by their marks.
+    A table gets no file where nothing was asked for. ``trials`` is written after the others: a
+    trial counts as settled when its rows are there, and then nothing of it is missing. The
+    attempts come last; those that a kill leaves out are known by their marks.
     """
     rows = [row for one in finished for row in trial_rows(one, provenance)]
     measures = [row for one in finished for row in measure_rows(one)]
+    spectra = [row for one in finished for row in spectrum_rows(one)]
     states = [row for one in finished for row in state_rows(run, one)]
     name = part_name([(one.key["trial_id"], one.assignment.attempt) for one in finished])
     write_part(run, "trajectories", name, [row for f in finished for row in trajectory_rows(f)])
     if measures:
         write_part(run, "measures", name, measures)
+    if spectra:
+        write_part(run, "spectra", name, spectra)
     if states:
         write_part(run, "states", name, states)
     write_part(run, "trials", name, rows)
@@ -145,6 +148,21 @@ def measure_rows(finished: FinishedTrial) -> list[Row]:
         {**finished.key, "epsilon": crossing.epsilon, **dataclasses.asdict(measured)}
         for crossing in finished.result.crossings
         for measured in crossing.measures
+    ]
+
+
+def spectrum_rows(finished: FinishedTrial) -> list[Row]:
+    """One row of ``spectra`` per leading eigenvalue at a recorded step."""
+    return [
+        {
+            **finished.key,
+            "step": one.step,
+            "rank": rank,
+            "eigenvalue": value,
+            "residual": residual,
+        }
+        for one in finished.result.spectra
+        for rank, (value, residual) in enumerate(zip(one.values, one.residuals, strict=True), 1)
     ]
 
 

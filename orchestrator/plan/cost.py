@@ -52,7 +52,8 @@ def descent_gradients(column: Column, learning_rate: float, flow: FlowSummary | 
         steps = min(flow.time / learning_rate, limit)
     else:
         steps = min(PRIOR_DESCENT_STEPS / learning_rate, limit)
-    gradients = steps + MEASUREMENT * points(steps, column.protocol.trajectory_every, learning_rate)
+    each = MEASUREMENT + PRODUCTS_PER_EIGENVALUE * column.protocol.trajectory_eigenvalues
+    gradients = steps + each * points(steps, column.protocol.trajectory_every, learning_rate)
     gradients += further_gradients(column, places=2 if column.protocol.midpoint else 1)
     if "distance_from_flow" in column.protocol.also:
         prior = PRIOR_FLOW_GRADIENTS[column.protocol.flow_method]

@@ -79,6 +79,16 @@ MEASURES: pa.Schema = pa.schema(
 )
 """One row per number that a trial was asked to measure at a threshold besides those of its row."""
 
+SPECTRA: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "trial_id column_id"),
+        *_columns(_COUNT, "step rank"),
+        *_columns(_NUMBER, "eigenvalue residual"),
+        *_columns(_COUNT, "attempt"),
+    ]
+)
+"""One row per leading eigenvalue at a recorded step, where the sweep file asks for them."""
+
 STATES: pa.Schema = pa.schema(
     [
         *_columns(_TEXT, "trial_id column_id"),
@@ -225,6 +235,7 @@ TABLES: dict[str, pa.Schema] = {
     "trials": TRIALS,
     "trajectories": TRAJECTORIES,
     "measures": MEASURES,
+    "spectra": SPECTRA,
     "states": STATES,
     "attempts": ATTEMPTS,
 }
@@ -237,6 +248,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "trials": ("trial_id",),
     "trajectories": ("trial_id",),
     "measures": ("trial_id",),
+    "spectra": ("trial_id",),
     "states": ("trial_id",),
     "attempts": ("trial_id", "attempt"),
 }
@@ -246,6 +258,7 @@ SORTED_BY: dict[str, tuple[str, ...]] = {
     "trials": ("column_id", "trial_id", "epsilon"),
     "trajectories": ("column_id", "trial_id", "step"),
     "measures": ("column_id", "trial_id", "epsilon", "point", "measure", "layer", "rank"),
+    "spectra": ("column_id", "trial_id", "step", "rank"),
     "states": ("column_id", "trial_id", "step", "epsilon"),
     "attempts": ("trial_id", "attempt"),
 }

@@ -28,6 +28,7 @@ PROTOCOL_FIELDS = {
     "measure.midpoint": "midpoint",
     "measure.probes": "probes",
     "measure.perturbation": "perturbation",
+    "measure.trajectory_eigenvalues": "trajectory_eigenvalues",
 }
 """The fields of :class:`jobs.spec.Protocol` by their keys in a sweep file."""
 

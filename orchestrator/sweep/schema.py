@@ -76,6 +76,7 @@ class MeasureKeys(_ProtocolKeys):
     """What a trial records on its way, and how exactly."""
 
     trajectory_every: int | str | None = Protocol.trajectory_every
+    trajectory_eigenvalues: int = Protocol.trajectory_eigenvalues
     sharpness_rtol: float = Protocol.sharpness_rtol
     lambda_min_rtol: float | None = Protocol.lambda_min_rtol
     also: tuple[str, ...] = Protocol.also  # one name, or a list

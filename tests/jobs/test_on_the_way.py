@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from jobs import OngoingTrial, Problem, run_trial
+from jobs import Hessian, OngoingTrial, Problem, run_trial
 from jobs.dynamics.descent import BLOCK
 from jobs.ongoing import advance
 from jobs.spec import Protocol, Trial
@@ -79,3 +79,49 @@ def test_they_are_the_same_in_a_batch_and_after_a_stop(trial, tmp_path, monkeypa
     advance(resumed)
     assert [run.result() for run in resumed] == alone
     assert max(result.trajectory[-1].loss_rises for result in alone) > 0
+
+
+def test_leading_eigenvalues_at_each_point_are_those_of_the_hessian_there(trial):
+    """By a dense Hessian at the last iterate, whose state the run still has."""
+    spec = trial(0.1, epsilons=(0.3,), trajectory_every=15, trajectory_eigenvalues=3, width=4)
+    run = OngoingTrial(spec, threads=1)
+    run.advance()
+    result = run.result()
+    assert [one.step for one in result.spectra] == [point.step for point in result.trajectory]
+    theta = run.at.theta
+    identity = torch.eye(len(theta), dtype=theta.dtype)
+    dense = Hessian(run.objective.apart(), theta).products(identity)
+    values = torch.linalg.eigvalsh(dense)
+    largest = values[values.abs().argsort(descending=True)[:3]]
+    assert result.spectra[-1].values == pytest.approx(largest.tolist(), rel=1e-4)
+    for one, point in zip(result.spectra, result.trajectory, strict=True):
+        assert abs(one.values[0]) == pytest.approx(point.sharpness, rel=1e-4)
+        assert max(one.residuals) <= 1e-3
+
+
+def test_they_change_nothing_else_but_the_products(trial):
+    asked = trial(0.3, epsilons=(0.2,), trajectory_every=30, trajectory_eigenvalues=2)
+    plain = trial(0.3, epsilons=(0.2,), trajectory_every=30)
+    assert asked.trial_id != plain.trial_id
+    found, expected = run_trial(asked, threads=1), run_trial(plain, threads=1)
+    assert found.trajectory == expected.trajectory
+    for mine, theirs in zip(found.crossings, expected.crossings, strict=True):
+        assert mine.hvps > theirs.hvps
+        assert dataclasses.replace(mine, hvps=theirs.hvps) == theirs
+    assert expected.spectra == ()
+
+
+def test_a_resumed_batch_has_the_spectra_of_undisturbed_trials(trial, tmp_path):
+    specs = [
+        trial(rate, epsilons=(0.25,), trajectory_every=9, trajectory_eigenvalues=2)
+        for rate in (0.05, 0.3)
+    ]
+    alone = [run_trial(spec, threads=1) for spec in specs]
+    runs = [OngoingTrial(spec, threads=1) for spec in specs]
+    advance(runs, lambda: runs[0].step >= 20)
+    resumed = [OngoingTrial(spec, threads=1) for spec in specs]
+    for number, (run, again) in enumerate(zip(runs, resumed, strict=True)):
+        run.save(tmp_path / str(number))
+        again.restore(tmp_path / str(number))
+    advance(resumed)
+    assert [run.result() for run in resumed] == alone

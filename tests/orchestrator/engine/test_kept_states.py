@@ -25,6 +25,7 @@ problem: {dataset: digits, n_train: 60, width: 8, depth: 1, activation: tanh,
   parameterization: [standard, ntk], base_width: 4}
 eta: {values: [0.5, 1.5]}
 stop: {epsilon: [0.4, 0.3], max_steps: 400}
+measure: {trajectory_eigenvalues: 2, trajectory_every: 10}
 resources: {keep: [thresholds, 5]}
 """
 
@@ -50,6 +51,18 @@ def test_every_threshold_and_step_has_a_row_and_a_file(run: Path) -> None:
     assert {row["file"] for row in states} == {path.name for path in (run / "kept").iterdir()}
     for row in states:
         assert (run / "kept" / row["file"]).stat().st_size == row["bytes"]
+
+
+def test_every_recorded_step_has_its_leading_eigenvalues(run: Path) -> None:
+    with open_run(run) as tables:
+        points = tables.arrow("trajectories", ["trial_id", "step", "sharpness"]).to_pylist()
+        spectra = tables.arrow("spectra").to_pylist()
+    top = {(row["trial_id"], row["step"]): row["eigenvalue"] for row in spectra if row["rank"] == 1}
+    assert len(spectra) == 2 * len(points) == 2 * len(top)
+    for point in points:
+        assert abs(top[point["trial_id"], point["step"]]) == pytest.approx(
+            point["sharpness"], rel=1e-4
+        )
 
 
 def test_theta_and_the_network_are_those_of_the_row(run: Path) -> None:

@@ -8,6 +8,7 @@ from orchestrator.store import (
     MEASURES,
     PHASE,
     PROVENANCE,
+    SPECTRA,
     STATES,
     TABLES,
     TRAJECTORIES,
@@ -39,6 +40,10 @@ MEASURE_COLUMNS = """
 trial_id column_id epsilon point measure layer rank value standard_error residual attempt
 """
 
+SPECTRUM_COLUMNS = """
+trial_id column_id step rank eigenvalue residual attempt
+"""
+
 STATE_COLUMNS = """
 trial_id column_id epsilon step time file bytes attempt
 """
@@ -63,11 +68,12 @@ n_diverged n_included n_short n_chance_crossing n_unconverged n_unmeasured
         (TRIALS, TRIAL_COLUMNS),
         (TRAJECTORIES, TRAJECTORY_COLUMNS),
         (MEASURES, MEASURE_COLUMNS),
+        (SPECTRA, SPECTRUM_COLUMNS),
         (STATES, STATE_COLUMNS),
         (ATTEMPTS, ATTEMPT_COLUMNS),
         (PHASE, PHASE_COLUMNS),
     ],
-    ids=["trials", "trajectories", "measures", "states", "attempts", "phase"],
+    ids=["trials", "trajectories", "measures", "spectra", "states", "attempts", "phase"],
 )
 def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -> None:
     assert schema.names == columns.split()
@@ -103,8 +109,8 @@ def test_provenance_names_columns_and_no_result() -> None:
 
 
 def test_an_unknown_table_is_named() -> None:
-    assert list(TABLES) == ["trials", "trajectories", "measures", "states", "attempts"]
+    assert list(TABLES) == ["trials", "trajectories", "measures", "spectra", "states", "attempts"]
     with pytest.raises(
-        ValueError, match=r"'trails'.*trials, trajectories, measures, states, attempts"
+        ValueError, match=r"'trails'.*trials, trajectories, measures, spectra, states, attempts"
     ):
         schema_of("trails", TABLES)
