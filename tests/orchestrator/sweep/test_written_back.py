@@ -49,6 +49,7 @@ PLAIN_GRIDS = st.builds(
         axis("depth", st.integers(1, MOST_DEPTH)),
         axis("activation", st.none() | st.sampled_from(ACTIVATIONS)),
         axis("loss", st.sampled_from([*LOSSES, "ce(smoothing=0.1)"])),
+        axis("weight_decay", st.none() | NUMBER),
         axis("init_scale", NUMBER),
         axis("seed", st.integers(0, 2**63 - 1)),
         axis("dtype", st.sampled_from(DTYPES)),
@@ -62,7 +63,8 @@ PLAIN_GRIDS = st.builds(
         epsilons=st.lists(NUMBER, min_size=1, max_size=3).map(tuple),
         max_steps=WHOLE,
         divergence_factor=st.floats(1, 1e300, exclude_min=True),
-        trajectory_every=WHOLE,
+        trajectory_every=st.none() | WHOLE | st.sampled_from(["time 0.5", "factor 1.2"]),
+        trajectory_eigenvalues=st.integers(0, 100),
         sharpness_rtol=st.floats(1e-6, 1, exclude_max=True),
         flow_method=st.sampled_from(["rkc2", "rk4"]),
         also=st.lists(st.sampled_from(FURTHER_MEASURES), max_size=3),
@@ -83,6 +85,7 @@ PLAIN_GRIDS = st.builds(
         gpus_per_worker=st.sampled_from([None, 0, 1, 0.25]),
         cpus_per_worker=WHOLE,
         memory_gib_per_worker=st.none() | NUMBER,
+        keep=st.sampled_from([(), ("thresholds",), ("thresholds", 0, 10), (3,)]),
     ),
 )
 
