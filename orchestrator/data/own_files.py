@@ -95,16 +95,15 @@ def _options(name: str, inside: str | None) -> dict[str, str | list[str]]:
         call = ast.parse(f"_({quoted})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError
-        return {str(each.arg): _column(each.value) for each in call.keywords if each.arg or _no()}
+        found = {each.arg: _column(each.value) for each in call.keywords}
+        if None in found or len(found) < len(call.keywords):
+            raise ValueError
+        return {str(option): value for option, value in found.items()}
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise DatasetError(
             f"dataset is {name!r}; its options must be columns, or lists of columns, as in "
             "table.parquet(inputs=[a, b], target=y)"
         ) from None
-
-
-def _no() -> bool:
-    raise ValueError
 
 
 def _column(value: ast.expr) -> str | Any:
