@@ -130,11 +130,8 @@ def _pace(state: RunState, columns: Numbers) -> Floats:
             foretold = float(plan.costs[1:][settled].sum()) * plan.seconds_per_gradient
             taken = float(state.seconds[of_gd][settled].sum())
             pace[place] = taken / foretold if taken and foretold else np.nan
-    for kind in np.unique(layout.resources[columns]).tolist():
-        alike = layout.resources[columns] == kind
-        if (known := alike & ~np.isnan(pace)).any():
-            pace[alike & np.isnan(pace)] = np.median(pace[known])
-    return np.where(np.isnan(pace), 1.0, pace)
+    others = _median_of_alike(layout.resources[columns], pace)
+    return np.nan_to_num(np.where(np.isnan(pace), others, pace), nan=1.0)
 
 
 def _by_others(
@@ -153,13 +150,9 @@ def _by_others(
     # of its settled trials, and follow from its flow for the others.
     settled = np.add.reduceat(state.seconds, layout.first[:-1])
     ratios = (settled + seconds) / (layout.assumed_gradients * layout.assumed_seconds)
-    known = np.zeros(len(guess), dtype=bool)
-    for kind in np.unique(layout.resources[guess]).tolist():
-        alike = layout.resources == kind
-        if (alike & measured).any():
-            of_kind = guess & alike
-            seconds[of_kind] *= np.median(ratios[alike & measured])
-            known |= of_kind
+    median = _median_of_alike(layout.resources, np.where(measured, ratios, np.nan))
+    known = guess & ~np.isnan(median)
+    seconds[known] *= median[known]
     on_cpus = [i for i in np.flatnonzero(guess) if state.columns[i].resources.device == "cpu"]
     if gradient_seconds and not known[on_cpus].all():
         each = seconds_by_column((state.columns[i] for i in on_cpus), gradient_seconds)
@@ -169,3 +162,13 @@ def _by_others(
                 seconds[i] = gradients[i] * gradient
                 known[i] = True
     return known
+
+
+def _median_of_alike(resources: Numbers, values: Floats) -> Floats:
+    """For each place the median of the values of the same resources, but for NaN; NaN for none."""
+    median = np.full(len(values), np.nan)
+    known = ~np.isnan(values)
+    for kind in np.unique(resources[known]).tolist():
+        alike = resources == kind
+        median[alike] = np.median(values[alike & known])
+    return median
