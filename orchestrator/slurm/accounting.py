@@ -93,12 +93,6 @@ class AccountedStart:
         }
 
     @property
-    def succeeded(self) -> bool:
-        """Whether job and steps ended well: SLURM calls COMPLETED what ended after a lost step."""
-        whole = self.ending.state == "COMPLETED" and not (self.ending.status or self.ending.signal)
-        return whole and not self.bad_steps
-
-    @property
     def failure_class(self) -> FailureClass | None:
         """The class of failure that this proves, if any.
 

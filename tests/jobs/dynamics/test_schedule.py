@@ -99,19 +99,6 @@ def test_by_time_a_flow_has_one_point_after_each_multiple(trial):
     assert times[-1] < end < 0.5 * len(times) + 0.5
 
 
-@pytest.mark.parametrize("every", ["time 0.5", "factor 1.3"])
-def test_a_resumed_trial_has_the_points_of_an_undisturbed_one(trial, tmp_path, every):
-    spec = trial(0.05, epsilons=(0.4, 1e-9), max_steps=120, trajectory_every=every, n_train=9)
-    whole = run_trial(spec, threads=1)
-    run = OngoingTrial(spec, threads=1)
-    run.advance(lambda: run.step >= 47)
-    run.save(tmp_path / "checkpoint")
-    resumed = OngoingTrial(spec, threads=1)
-    resumed.restore(tmp_path / "checkpoint")
-    resumed.advance()
-    assert resumed.result() == whole
-
-
 @pytest.mark.parametrize("learning_rate", [0.01, None])
 def test_a_trial_records_the_steps_of_the_rule_and_its_end(trial, learning_rate):
     spec = trial(learning_rate, epsilons=(1e-6,), max_steps=233, trajectory_every=None, n_train=9)
@@ -121,8 +108,9 @@ def test_a_trial_records_the_steps_of_the_rule_and_its_end(trial, learning_rate)
     assert [point.step for point in result.trajectory] == sorted({*_points(last), last})
 
 
-def test_a_trial_that_is_resumed_between_points_records_the_same(trial, tmp_path):
-    spec = trial(0.01, epsilons=(1e-9,), max_steps=233, trajectory_every=None, n_train=9)
+@pytest.mark.parametrize("every", [None, "time 0.5", "factor 1.3"])
+def test_a_trial_that_is_resumed_between_points_records_the_same(trial, tmp_path, every):
+    spec = trial(0.05, epsilons=(0.4, 1e-9), max_steps=233, trajectory_every=every, n_train=9)
     whole = run_trial(spec, threads=1)
     run = OngoingTrial(spec, threads=1)
     run.advance(lambda: run.step >= 113)

@@ -38,16 +38,16 @@ def test_a_recorded_accounting_of_22_05() -> None:
     assert starts["7"][-1].nodes is None
     assert starts["4"][0].failure_class == "exception"
     assert starts["5"][0].failure_class is None
-    assert starts["3_2"][0].succeeded
+    assert starts["3_2"][0].bad_steps == {}
     assert starts["3_2"][0].raw_id == "10"
 
 
-def test_completed_with_a_step_that_got_a_signal_is_no_success() -> None:
+def test_a_completed_job_says_which_step_got_a_signal() -> None:
     starts = parse_accounting((SAMPLES / "sacct-22.05.txt").read_text())
     (job,) = starts["8"]
     assert job.ending.state == "COMPLETED"
     assert job.steps["batch"].status == 0
-    assert not job.succeeded
+    assert list(job.bad_steps) == ["0"]
     assert str(job) == "COMPLETED; step 0 CANCELLED, signal 10"
 
 
