@@ -49,7 +49,7 @@ def test_an_import_names_the_file_too(tmp_path: Path) -> None:
     assert last.startswith(f"ImportError: {tmp_path / 'jobs'} is in the way of the package 'jobs'")
 
 
-def test_a_folder_that_python_passes_over_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_folder_that_python_ignores_does_no_harm(tmp_path: Path) -> None:
     """Without an ``__init__.py`` it is no package where a real one is found."""
     (tmp_path / "jobs").mkdir()
     done = run(tmp_path, START)

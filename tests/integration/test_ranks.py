@@ -114,7 +114,9 @@ def test_a_rank_that_runs_out_of_memory_fails_the_trial_as_that(
     until_gone(run.ranks)
 
 
-def test_what_does_not_fit_is_refused_before_anything_runs(make_run: Callable[..., Any]) -> None:
+def test_workers_that_do_not_fit_are_refused_before_anything_runs(
+    make_run: Callable[..., Any],
+) -> None:
     run, cpus = make_run(), len(os.sched_getaffinity(0))
     run.run(f"resources.workers={cpus + 1}", expect=2)
     assert (

@@ -68,7 +68,9 @@ def build(shape, width, outputs):
 """
 
 
-def test_networks_of_ones_own_and_others_go_the_whole_way(make_run: Callable[..., Any]) -> None:
+def test_custom_and_built_in_networks_go_from_the_sweep_file_to_the_tables(
+    make_run: Callable[..., Any],
+) -> None:
     run = make_run(text=NETWORKS)
     own = run.config.with_name("mynet.py")
     own.write_text(MYNET)

@@ -193,7 +193,7 @@ def _flat(value):
     return [_flat(one) for one in value] if isinstance(value, tuple) else value
 
 
-def test_what_is_loaded_is_what_was_saved(trial, tmp_path):
+def test_a_loaded_checkpoint_is_the_saved_one(trial, tmp_path):
     spec = trial(**SEVERAL)
     run = _advanced(spec, 25)
     run.save(tmp_path / "one")
@@ -353,7 +353,7 @@ def test_a_folder_that_is_not_there_is_an_error(trial, tmp_path):
         OngoingTrial(trial(), threads=1).save(tmp_path / "missing" / "checkpoint")
 
 
-def test_a_checkpoint_of_before_loads_and_lacks_what_came_later(trial, tmp_path):
+def test_an_older_checkpoint_loads_and_lacks_the_later_fields(trial, tmp_path):
     """Points had 8 numbers, and nothing was known of the losses on the way."""
     spec, path = trial(0.05, trajectory_every=7, epsilons=(0.2,)), tmp_path / "checkpoint"
     run = OngoingTrial(spec, threads=1)

@@ -254,7 +254,7 @@ def test_what_has_no_formulas_is_left_to_autograd(module):
     assert torch.isfinite(objective.gradient(theta)[1]).all()
 
 
-def test_a_loss_of_ones_own_is_left_to_autograd():
+def test_a_custom_loss_is_left_to_autograd():
     module = _network(nn.Tanh, 1, 3)
     inputs, targets = torch.ones(2, FEATURES).double(), torch.ones(2, 3).double()
     objective = Objective.from_module(module, lambda f, y: (f - y).pow(4).sum(), inputs, targets)

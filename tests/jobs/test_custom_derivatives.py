@@ -139,6 +139,6 @@ def make(outputs):
 
 @pytest.mark.parametrize("name", CLEAN)
 @pytest.mark.parametrize("width", [8, 32])
-def test_usual_networks_are_taken(own, problem, name, width):
+def test_networks_of_common_layers_are_accepted(own, problem, name, width):
     text = f"import torch\nfrom torch import nn\n{CLEAN[name]}"
     models.build(problem(architecture=own(text), width=width, activation="relu"), SHAPE)

@@ -114,7 +114,7 @@ def test_its_products_are_those_of_its_formula(own):
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(own, source, said):
+def test_unusable_losses_are_refused_in_a_sentence(own, source, said):
     with pytest.raises(LossError) as error:
         loss_of(own(source), CLASSES)
     assert str(error.value).startswith("loss ")

@@ -15,7 +15,7 @@ from jobs.datasets.root import get
 from orchestrator.cli.output import command
 
 
-def test_a_home_directory_that_nobody_has_is_named(monkeypatch):
+def test_a_home_directory_of_no_user_is_named(monkeypatch):
     monkeypatch.setenv("EOS_DATA", "~nosuchuser/data")
     with pytest.raises(DatasetError, match=r"EOS_DATA is '~nosuchuser/data'.*an absolute path"):
         datasets.data_root()

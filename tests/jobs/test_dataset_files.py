@@ -348,7 +348,7 @@ def _malicious(victim: Path, protocol: int) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_a_malicious_pickle_is_refused_and_nothing_of_it_is_run(root, protocol):
+def test_a_malicious_pickle_is_refused_and_never_executed(root, protocol):
     _write_cifar(root, "py")
     victim = root / "victim"
     content = _malicious(victim, protocol)

@@ -45,7 +45,7 @@ def test_other_networks_take_several_times_what_their_products_would() -> None:
     assert SPEED.seconds_per_gradient(problem, 8) == pytest.approx(TIMES_FLOOR * floor, rel=1e-12)
 
 
-def test_a_calibration_is_the_same_after_a_file() -> None:
+def test_a_calibration_is_read_back_as_it_was_written() -> None:
     calibration = Calibration(BatchBounds(7000, 300, memory=2**30, pays_from=5), SPEED)
     text = json.dumps(calibration.to_json())
     assert Calibration.from_json(json.loads(text)) == calibration

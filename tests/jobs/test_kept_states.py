@@ -14,7 +14,7 @@ KEEP = Keep.of(["thresholds", 40, 0, 7])
 CHANGES = {"epsilons": (0.4, 0.3), "trajectory_every": 25}
 
 
-def test_what_is_kept_is_said_by_words_and_numbers():
+def test_keep_takes_words_and_numbers_of_steps():
     assert Keep(thresholds=True, steps=(0, 7, 40)) == KEEP
     assert [bool(Keep.of(said)) for said in ((), ["thresholds"], [0])] == [False, True, True]
     assert [KEEP.next_after(step) for step in (0, 6, 7, 40)] == [7, 7, 40, None]

@@ -50,7 +50,7 @@ def test_a_loss_has_one_name(text, name):
         ("loss.py:fn(width)@0123456789abcdef", "FILE.py:FUNCTION@DIGEST for a loss of your own"),
     ],
 )
-def test_what_names_no_loss_is_refused(text, said):
+def test_unknown_losses_are_refused(text, said):
     with pytest.raises(SpecError) as error:
         loss_name(text)
     assert str(error.value).startswith(f"loss is {text!r}; it must be {said}")

@@ -86,7 +86,7 @@ def _usual(architecture, **changes):
         ("diagonal-difference", Shape((7,), 1), 14),
     ],
 )
-def test_number_of_parameters_of_the_usual_networks(architecture, shape, count):
+def test_number_of_parameters_of_the_built_in_networks(architecture, shape, count):
     assert Layout.of(models.build(_usual(architecture), shape)).size == count
 
 

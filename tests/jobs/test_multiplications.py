@@ -72,7 +72,7 @@ def test_networks_with_a_formula_need_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_a_network_of_ones_own_is_counted_like_the_others(tmp_path: Path) -> None:
+def test_a_custom_network_is_counted_like_the_others(tmp_path: Path) -> None:
     """On 64 pixels, 5 units and 10 outputs: 64·5 + 5·10, and each of the biases once at least."""
     path = tmp_path / "mynet.py"
     path.write_text(

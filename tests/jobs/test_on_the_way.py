@@ -58,7 +58,7 @@ def test_steps_that_raise_the_loss_are_counted_between_points_too():
         )
 
 
-def test_a_flow_has_neither(trial):
+def test_a_flow_has_neither_rises_nor_a_realised_edge(trial):
     for point in run_trial(trial(None), threads=1).trajectory:
         assert (point.loss_rises, point.realised_edge) == (None, None)
         assert point.gradient_norm > 0

@@ -109,7 +109,7 @@ NAN = np.where(np.arange(48).reshape(12, 4) == 9, np.nan, NAN)
         ({"y_train": CLASSES[:, None]}, r"classes of shape \(12, 1\) in y_train"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(changes, said):
+def test_unusable_arrays_are_refused_in_a_sentence(changes, said):
     with pytest.raises(DatasetError, match=said):
         arrays_of(given(**changes), "d")
 
@@ -211,7 +211,7 @@ def test_a_file_has_all_and_one_with_other_numbers_is_refused(tmp_path):
         datasets.check(problem)
 
 
-def test_data_that_nobody_named_are_not_known():
+def test_data_that_were_not_named_are_unknown():
     with pytest.raises(DatasetError, match="is not known in this process; it must be named in a"):
         datasets.find("mydata.npz(digest=0123456789abcdef)")
     with pytest.raises(SpecError, match=r"as in mydata.npz\(digest=0123456789abcdef\)"):

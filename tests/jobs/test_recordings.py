@@ -136,7 +136,7 @@ def test_where_recording_fails_a_warning_says_so_once_and_nothing_is_recorded(
     assert (objective.recordings._kept, objective.recordings._operator) == ({}, None)
 
 
-def test_what_finds_other_bits_is_not_used(recorder, random_objective, monkeypatch):
+def test_a_recording_with_other_bits_is_not_used(recorder, random_objective, monkeypatch):
     objective, theta = random_objective()
     record = Repeating.record
 

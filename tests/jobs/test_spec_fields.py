@@ -224,7 +224,7 @@ def test_a_parameterization_that_scales_with_width_needs_a_width_to_compare_with
 @pytest.mark.parametrize(
     ("dataset", "normalization"), [("cifar10", "feature"), ("mnist", "scalar")]
 )
-def test_what_is_not_said_is_usual_for_the_architecture_and_the_dataset(
+def test_defaults_depend_on_the_architecture_and_the_dataset(
     architecture, width, depth, activation, dataset, normalization
 ):
     found = Problem(dataset=dataset, n_train=1, architecture=architecture)
@@ -288,7 +288,7 @@ def test_what_a_factory_does_not_take_makes_no_other_problem():
         *(OWN.format("width, width"), OWN.format("heads"), OWN.format("width)(")),
     ],
 )
-def test_a_network_of_ones_own_is_named_with_what_it_takes_and_by_content(name):
+def test_a_custom_network_is_named_with_its_arguments_and_its_content(name):
     _refused(lambda: Problem(dataset="digits", n_train=1, architecture=name), "architecture", name)
 
 

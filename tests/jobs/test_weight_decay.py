@@ -125,7 +125,7 @@ def test_no_bit_depends_on_companions(dtype):
     assert [one.result() for one in together] == [one.result() for one in alone]
 
 
-def test_none_is_0_and_has_the_names_of_before():
+def test_no_weight_decay_is_0_and_keeps_the_earlier_names():
     plain = Problem(dataset="digits", n_train=20)
     assert Problem(dataset="digits", n_train=20, weight_decay=0) == plain
     protocol = Protocol(epsilons=(0.1,))

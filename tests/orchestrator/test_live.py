@@ -59,7 +59,7 @@ def test_a_process_speaks_again_only_after_a_while(run: Path) -> None:
     assert len(said) == 2
 
 
-def test_a_process_that_has_nothing_in_hand_leaves_nothing(run: Path) -> None:
+def test_a_process_without_work_leaves_nothing(run: Path) -> None:
     file = LiveFile(run)
     file.show(lambda: [TRIAL])
     assert len(files(run)) == 1
@@ -86,7 +86,7 @@ def test_what_keeps_a_process_from_speaking_is_passed_over(run: Path, obstacle: 
     assert list(run.rglob("*.tmp")) == []
 
 
-def test_a_fault_in_what_is_said_is_passed_over(run: Path) -> None:
+def test_a_fault_in_a_live_message_is_ignored(run: Path) -> None:
     def broken() -> list[LiveTrial]:
         raise RuntimeError("no trial can be asked")
 

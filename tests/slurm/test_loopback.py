@@ -155,7 +155,7 @@ def test_two_beside_each_other_do_not_clash_and_one_goes_down_without_a_trace(
     second.down()
 
 
-def test_what_a_crash_left_behind_is_taken_up_again(own_folder: Path) -> None:
+def test_work_left_by_a_crash_is_resumed(own_folder: Path) -> None:
     crashed = Loopback(own_folder, nodes=1, gpus=0)
     crashed.folder.mkdir()
     kept = crashed.folder / "kept"
@@ -182,7 +182,7 @@ def test_what_a_crash_left_behind_is_taken_up_again(own_folder: Path) -> None:
         ({"settings": {"MaxArraySiez": 5}}, "unrecognized key: MaxArraySiez"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_sentence_and_leaves_nothing(
+def test_an_impossible_cluster_is_one_sentence_and_leaves_nothing(
     shape: dict[str, object], sentence: str, own_folder: Path
 ) -> None:
     with pytest.raises(LoopbackError, match=sentence):

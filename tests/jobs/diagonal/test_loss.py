@@ -126,7 +126,7 @@ def test_the_product_network_is_the_shared_one_after_a_rotation():
         (([[1.0]], [0.5], 2, "logistic"), "labels of the logistic loss are 1 or -1"),
     ],
 )
-def test_what_cannot_be_a_loss_is_named(arguments, said):
+def test_unusable_losses_are_named(arguments, said):
     with pytest.raises(ValueError, match=said):
         TrainingLoss(*arguments)
 

@@ -54,7 +54,7 @@ def test_a_run_is_stable_if_its_loss_stays_when_it_goes_on(x, truth, loosest):
     assert accidents > 0
 
 
-def test_no_threshold_is_loose_enough_to_excuse_an_accident():
+def test_no_threshold_is_loose_enough_to_include_a_chance_crossing():
     sweep = sweep_plane(rates=np.linspace(0.17, 0.37, 200), epsilon=0.1)
     ratio = sweep.runs.edge_ratio[sweep.runs.reached()]
     assert ratio.max() > OFF_THE_EDGE

@@ -120,7 +120,7 @@ def test_runs_end_as_diverged_or_out_of_steps_and_say_so():
         ({"max_steps": -1}, "max_steps is -1; it must not be negative"),
     ],
 )
-def test_what_cannot_be_run_is_named(changes, said):
+def test_unusable_arguments_are_named(changes, said):
     arguments = {"start": START, "learning_rates": [0.1], **changes}
     with pytest.raises(ValueError, match=said):
         descend(example(), **arguments)

@@ -225,7 +225,7 @@ def test_a_row_that_is_not_finite_leaves_the_others_unchanged(random_objective, 
         assert torch.equal(spoilt[row], gradients[row])
 
 
-def test_what_cannot_go_together_is_refused(trial):
+def test_trials_that_cannot_share_a_batch_are_refused(trial):
     class Two(Alone):
         def __init__(self):
             super().__init__()

@@ -367,7 +367,7 @@ def test_a_constant_sharpness_near_eta_c_is_not_taken_for_the_edge() -> None:
     assert "S above η_c: the rates end at 1.14 of it, 1.35 are needed" in row.undecided
 
 
-def test_where_many_runs_are_accidents_the_rest_gives_no_interval() -> None:
+def test_with_many_chance_crossings_the_rest_gives_no_interval() -> None:
     runs = two_regimes(0.1)
     row = phase_row("c", 0.1, flow(20.0), runs)
     assert row.edge_exponent_low == pytest.approx(-1)
@@ -378,7 +378,7 @@ def test_where_many_runs_are_accidents_the_rest_gives_no_interval() -> None:
     assert (row.edge_exponent_low, row.edge_exponent_high) == (None, None)
 
 
-def test_accidents_are_named_where_they_leave_too_few_runs() -> None:
+def test_chance_crossings_are_named_where_they_leave_too_few_runs() -> None:
     level = [gd(eta, 20.0) for eta in (0.05, 0.08, 0.12, 0.2, 0.3, 0.4)]
     row = phase_row("c", 0.1, flow(20.0), level)
     assert row.transition is None

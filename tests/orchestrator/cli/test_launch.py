@@ -224,7 +224,7 @@ def test_each_job_gets_the_key_that_is_on_record(
     assert settings.key == record.submission.key != ""
 
 
-def test_what_has_failed_is_not_nothing(
+def test_where_only_failed_trials_are_left_the_status_is_3_until_they_are_asked_for(
     resume: Callable[..., Any], half_done: Path, slurm: FakeSlurm
 ) -> None:
     flow = load(half_done / "sweep.yaml").columns[0].flow()

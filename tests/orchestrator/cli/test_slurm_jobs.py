@@ -55,7 +55,7 @@ def jobs_in(answer: Any) -> dict[str, dict[str, Any]]:
     return {job["job_id"]: job for job in json.loads(answer.out)["jobs"]}
 
 
-def test_a_run_without_jobs_asks_nobody(eos: Eos, half_done: Path, slurm: FakeSlurm) -> None:
+def test_a_run_without_jobs_does_not_ask_slurm(eos: Eos, half_done: Path, slurm: FakeSlurm) -> None:
     assert eos("status", half_done).status == 0
     assert eos("why", half_done).status == 0
     status = json.loads(eos("status", half_done, "--json").out)

@@ -153,7 +153,7 @@ def test_later_looks_see_what_came_meanwhile(
     assert done.since is not None
 
 
-def test_a_failure_that_is_forgiven_is_to_do_again(half_done: Path) -> None:
+def test_a_trial_with_a_forgiven_failure_is_to_do_again(half_done: Path) -> None:
     watcher, trial = Watcher(half_done), next_trial(half_done)
     assert watcher.view().failures == ()
     for attempt in (1, 2, 3):
@@ -332,12 +332,12 @@ def test_a_queue_that_gives_no_answer_is_said_and_the_rest_is_shown(
     assert slurm.calls("sacct") == []
 
 
-def test_a_run_without_jobs_asks_nobody(eos: Eos, working: Path, slurm: FakeSlurm) -> None:
+def test_a_run_without_jobs_does_not_ask_slurm(eos: Eos, working: Path, slurm: FakeSlurm) -> None:
     assert "SLURM" not in eos("watch", working, "--once").out
     assert slurm.calls() == []
 
 
-def test_nobody_waits_for_a_queue_that_hangs(half_done: Path, slurm: FakeSlurm) -> None:
+def test_a_queue_that_hangs_is_not_waited_for(half_done: Path, slurm: FakeSlurm) -> None:
     submitted(half_done)
     slurm.hangs("squeue")
     now = [0.0]

@@ -195,7 +195,7 @@ def test_an_unknown_queue_is_said_in_a_line() -> None:
     assert "4711" in text
 
 
-def test_old_news_of_a_trial_show_their_age() -> None:
+def test_old_progress_of_a_trial_is_shown_with_its_age() -> None:
     old = replace(VIEW, running=(replace(GD, age_s=300.0),))
     assert "▃▄·▅ 5 min ago" in words(lines(old, 100, 40))
 

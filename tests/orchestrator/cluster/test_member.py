@@ -38,7 +38,7 @@ def test_a_start_that_fails_is_tried_again(join) -> None:
     assert join.warnings == [again] * (STARTS - 1)
 
 
-def test_a_start_that_keeps_failing_is_given_up_with_its_last_words(join) -> None:
+def test_a_start_that_keeps_failing_is_given_up_with_its_last_message(join) -> None:
     assert join("echo it started; echo $tries >&2; exit 4") == f"it started {STARTS}"
     assert join("exit 4") == "exit status 4"
 

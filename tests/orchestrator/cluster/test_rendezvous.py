@@ -80,7 +80,7 @@ def test_the_folder_is_private_short_and_those_of_the_dead_are_removed() -> None
         root.rmdir()
 
 
-def test_a_long_usual_place_for_temporary_folders_is_not_used(
+def test_a_default_temporary_folder_with_a_long_path_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * LONGEST_ROOT)))

@@ -126,7 +126,7 @@ def test_a_file_of_the_users_own_is_not_touched(tmp_path, web):
     assert not any(path.startswith("/cifar") for path, _ in web.asked)
 
 
-def test_a_mirror_of_ones_own_comes_first(tmp_path, web):
+def test_the_users_mirror_comes_first(tmp_path, web):
     with serving(Web(dict(web.files))) as own:
         fetch("cifar10", tmp_path, mirror=own.address.rstrip("/"))
     assert len(own.asked) == 1

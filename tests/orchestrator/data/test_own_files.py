@@ -112,7 +112,7 @@ def test_other_names_are_no_files(name):
         ("objects.npz", "must be a readable npz file"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(name, said, folder):
+def test_a_fault_of_a_file_is_one_sentence(name, said, folder):
     for kind in ("npz", "safetensors", "parquet"):
         (folder / f"cut.{kind}").write_bytes((folder / f"d.{kind}").read_bytes()[:100])
     with (folder / "one.npz").open("wb") as file:

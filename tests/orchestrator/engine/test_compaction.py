@@ -43,7 +43,7 @@ def test_enough_files_are_merged_and_no_row_changes(filled, column):
 
 
 @pytest.mark.parametrize("number", [FEW + 1, None])
-def test_fewer_files_or_a_sweep_that_says_so_are_left_alone(filled, column, number):
+def test_with_fewer_files_or_switched_off_nothing_is_compacted(filled, column, number):
     compacting = BackgroundCompaction(filled.path, after(column, number))
     compacting.start_when_due()
     assert compacting.process is None

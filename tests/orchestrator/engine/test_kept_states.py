@@ -81,7 +81,7 @@ def test_theta_and_the_network_are_those_of_the_row(run: Path) -> None:
             assert float(loss) == pytest.approx(row["test_loss"], rel=1e-5)
 
 
-def test_what_was_not_kept_is_named_with_what_was(run: Path) -> None:
+def test_a_missing_state_is_named_with_those_that_are_kept(run: Path) -> None:
     with open_run(run) as tables:
         name = next(
             row["trial_id"]

@@ -162,7 +162,7 @@ def test_one_work_more_than_there_is_room_for_is_handed_out(make_queue):
     assert queue.next_work() is None
 
 
-def test_a_worker_that_died_is_started_anew_and_waited_for(make_queue):
+def test_a_worker_that_died_is_started_again_and_waited_for(make_queue):
     queue = make_queue(slots=2)
     first, second = queue.next_work(), queue.next_work()
     for work in (first, second):

@@ -87,7 +87,7 @@ def test_the_lease_of_a_killed_process_is_taken_over_at_once(run: Path) -> None:
     assert leases.acquire("c")
 
 
-def test_a_job_that_was_put_back_takes_what_its_earlier_start_held(run: Path) -> None:
+def test_a_requeued_job_takes_the_leases_of_its_earlier_start(run: Path) -> None:
     earlier, other = Leases(run, JobStart("17", "x")), Leases(run, JobStart("18", "x", 2))
     assert earlier.acquire("c")
     assert not other.acquire("c")
@@ -294,7 +294,7 @@ def test_a_run_that_died_while_it_took_over_is_followed_by_another(run: Path) ->
     assert [path.name for path in (run / "claims").glob("[!.]*")] == ["c.claim"]
 
 
-def test_nobody_takes_what_a_living_run_is_taking_over(run: Path) -> None:
+def test_a_lease_that_a_living_run_is_taking_over_is_left_alone(run: Path) -> None:
     _left_by_the_dead(run)
     living = lease_and_stay(run, "d")
     try:

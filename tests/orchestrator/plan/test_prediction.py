@@ -91,7 +91,7 @@ def test_what_was_never_timed_takes_what_its_device_makes_of_it() -> None:
     assert timed.seconds.tolist() == [0.0, alone(with_gpu)]
 
 
-def test_gradients_that_were_timed_on_a_cpu_say_nothing_of_a_gpu() -> None:
+def test_gradients_timed_on_a_cpu_do_not_predict_a_gpu() -> None:
     columns = [a_column(0, architecture="cnn"), a_column(1, ONE_GPU, architecture="cnn")]
     found = predict(RunState.of(columns), gradient_seconds={GradientKind.of(columns[0]): 0.5})
     assert found.seconds[0] == pytest.approx(found.gradients[0] * 0.5, rel=1e-12)

@@ -230,7 +230,7 @@ def test_a_trial_that_settled_after_all_has_not_failed() -> None:
     assert one.column.counts.unfinished == 0
 
 
-def test_a_failure_that_is_forgiven_counts_no_longer() -> None:
+def test_a_forgiven_failure_no_longer_counts() -> None:
     one = One((0.5,))
     trial = one.trials[1]
     one.fail(trial)
@@ -417,7 +417,7 @@ def test_the_newest_attempt_counts_whenever_it_is_read() -> None:
     assert_same(*either)
 
 
-def test_a_flow_that_says_something_else_is_noticed() -> None:
+def test_a_flow_with_other_results_is_noticed() -> None:
     one = One((0.5,))
     assert not one.state.contradicts(outcome(one.trials[0], attempt=2))
     assert one.state.contradicts(outcome(one.trials[0], attempt=2, sharpness=51.0))

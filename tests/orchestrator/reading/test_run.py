@@ -209,7 +209,7 @@ def test_many_results_take_no_more_threads_than_one(small: Path) -> None:
         assert [one.fetchall() for one in relations] == [[(number,)] for number in range(20)]
 
 
-def test_a_connection_that_nobody_holds_is_closed(small: Path) -> None:
+def test_a_connection_without_references_is_closed(small: Path) -> None:
     with open_run(small) as run:
         connection = run.duckdb()
         held = weakref.ref(connection)

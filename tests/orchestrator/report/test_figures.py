@@ -57,7 +57,7 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
 
 
-def test_every_figure_with_data_is_drawn_with_its_words_and_the_others_are_said(
+def test_every_figure_with_data_is_drawn_with_its_caption_and_the_others_are_named(
     run, column
 ) -> None:
     add_grid(run, column)
@@ -151,7 +151,7 @@ def test_a_run_without_trials_has_no_figures(run, tmp_path) -> None:
     assert not (tmp_path / "figures").exists()
 
 
-def test_the_words_are_in_the_files(run, column, tmp_path) -> None:
+def test_the_captions_are_in_the_files(run, column, tmp_path) -> None:
     run.add(column(dataset="<b>&"))
     (drawn,) = figures_of(run.path, names=["trade-off"])
     png, svg = save(drawn, tmp_path)

@@ -44,7 +44,7 @@ def test_what_was_used_before_the_launch_does_not_count():
     assert budget(since=1.0).used(jobs, NOW) == pytest.approx(8 * 0.5)
 
 
-def test_a_job_that_died_without_a_word_counts_up_to_its_last_sign_of_life():
+def test_a_job_that_died_without_a_record_counts_up_to_its_last_heartbeat():
     assert budget().used({"17": job(start(3.0, heartbeat_s=2 * HOUR))}, NOW) == pytest.approx(8.0)
 
 

@@ -51,7 +51,7 @@ def test_a_program_that_cannot_be_run_is_named(slurm: FakeSlurm) -> None:
         ask("squeue", [])
 
 
-def test_the_programs_own_words_are_the_reason(slurm: FakeSlurm) -> None:
+def test_the_reason_is_the_program_s_own_message(slurm: FakeSlurm) -> None:
     slurm.fails("sacct", error="a layer below\nsacct: error: connection  refused")
     with pytest.raises(SlurmUnavailable) as caught:
         ask("sacct", [])

@@ -58,7 +58,7 @@ def test_every_key_of_a_profile_is_explained_and_no_other() -> None:
     assert keys().keys() == Profile.model_fields.keys()
 
 
-def test_what_holds_when_a_key_is_not_given_is_what_the_table_says() -> None:
+def test_the_defaults_of_keys_are_those_of_the_table() -> None:
     fields = Profile.model_fields.items()
     usual = {key: str(f.default) for key, f in fields if isinstance(f.default, (int, str))}
     said = keys()

@@ -136,7 +136,7 @@ def test_one_question_covers_all_clusters_of_a_run() -> None:
     assert clusters_of({"1": beta, "2": usual}) == "all"
 
 
-def test_a_job_that_has_said_its_last_word_is_ending_while_slurm_clears_it_away() -> None:
+def test_a_job_that_recorded_its_end_is_ending_until_slurm_removes_it() -> None:
     for word in ("RUNNING", "COMPLETING"):
         found = state(record(SETTLED), queued(word))
         assert (found.phase, found.end) == ("ending", "settled")
@@ -190,7 +190,7 @@ def test_accounting_speaks_where_the_queue_has_forgotten() -> None:
     assert found.reason == "COMPLETED; step 0 CANCELLED, signal 10"
 
 
-def test_a_job_that_runs_without_a_sign_of_life_is_told() -> None:
+def test_a_running_job_without_a_heartbeat_is_reported() -> None:
     assert state(record(SILENT), queued("RUNNING")).silent_s == 600
     assert state(record(), queued("RUNNING", starts=NOW - 300)).silent_s == 300
     assert state(record(), queued("RUNNING", starts=NOW - 30)).silent_s is None

@@ -131,7 +131,7 @@ def test_nothing_is_left_behind(run: Path) -> None:
         (0.0, None),
     ],
 )
-def test_a_clock_that_is_wrong_is_told_in_seconds_and_keeps_nobody_from_running(
+def test_a_wrong_clock_is_reported_in_seconds_and_stops_no_run(
     run: Path, monkeypatch: pytest.MonkeyPatch, skew: float, said: str | None
 ) -> None:
     true_time = time.time

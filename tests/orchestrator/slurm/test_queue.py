@@ -65,7 +65,7 @@ def test_what_has_not_ended_counts_as_live(state: str) -> None:
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "TIMEOUT", "CANCELLED",
                                    "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY",
                                    "BOOT_FAIL", "DEADLINE"])  # fmt: skip
-def test_what_has_ended_does_not(state: str) -> None:
+def test_ended_jobs_are_not_live(state: str) -> None:
     assert phase_of(state) == "ended"
     assert not parse_queue(queue_line("5", state, name="x"), USER)[0].live
 

@@ -64,7 +64,7 @@ def test_a_compacted_file_is_sorted(run) -> None:
     assert order == sorted(order)
 
 
-def test_a_run_of_before_without_the_folder_is_read_and_compacted(run) -> None:
+def test_an_older_run_without_the_folder_is_read_and_compacted(run) -> None:
     run.trial("a")
     run.trial("b")
     shutil.rmtree(run.path / "measures")

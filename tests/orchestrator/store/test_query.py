@@ -132,7 +132,7 @@ def test_python_variables_are_out_of_reach(run) -> None:
         ("SELECT error('as the user wished')", "as the user wished"),
     ],
 )
-def test_bad_sql_is_one_line_in_the_words_of_duckdb(run, sql, message) -> None:
+def test_bad_sql_is_one_line_with_the_message_of_duckdb(run, sql, message) -> None:
     with pytest.raises(QueryError, match=message) as caught:
         query(run.path, sql)
     assert "\n" not in str(caught.value)

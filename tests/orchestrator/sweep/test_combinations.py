@@ -18,7 +18,7 @@ def test_an_axis_counts_only_for_the_architectures_that_have_it() -> None:
     assert parse(dump(sweep)) == sweep
 
 
-def test_what_is_not_said_is_usual_for_each_architecture() -> None:
+def test_each_architecture_has_its_defaults() -> None:
     sweep = parse(POINT, ["problem.architecture=[fcn, vit]"])
     assert found(sweep, "width", "depth", "activation") == [(200, 2, "relu"), (64, 4, "gelu")]
     explicit = parse(POINT, ["problem.architecture=[fcn, vit]", "problem.width=null"])

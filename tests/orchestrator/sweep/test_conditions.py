@@ -46,7 +46,7 @@ def test_a_combination_that_no_problem_can_have_may_be_excluded() -> None:
     ]
 
 
-def test_a_match_sees_what_is_usual_and_what_is_absent() -> None:
+def test_a_match_sees_defaults_and_absent_fields() -> None:
     text = POINT.replace("n_train: 100", "n_train: 100, architecture: [fcn, vit, diagonal]")
     assert found(parse(text, ["exclude=[{problem.depth: 4}]"]), "architecture") == [
         ("fcn",),
@@ -290,7 +290,7 @@ def test_a_condition_whose_columns_are_all_excluded_fits_none() -> None:
     assert refused(FOUR + excluded + when).startswith(says)
 
 
-def test_a_condition_may_complete_a_problem_and_match_what_is_usual_in_it() -> None:
+def test_a_condition_may_complete_a_problem_and_match_its_defaults() -> None:
     text = POINT.replace("100}", "100, parameterization: mup}")
     when = (
         "when: [{match: {problem.parameterization: mup, problem.width: 200}, "

@@ -95,7 +95,7 @@ def test_there_is_a_file_for_every_experiment_and_one_for_all() -> None:
             assert rates <= united
 
 
-def test_nothing_of_the_paper_is_computed_twice() -> None:
+def test_no_trial_of_the_paper_is_computed_twice() -> None:
     """A problem under two protocols would be two columns of the same runs, and so would one whose
     parameterization changes nothing, for it is at its base width."""
     columns = load(PAPER / "full.yaml").columns

@@ -58,7 +58,9 @@ from orchestrator.sweep.labels import column_label, column_labels
         ),
     ],
 )
-def test_a_label_says_sizes_and_what_is_not_usual(problem: dict[str, object], label: str) -> None:
+def test_a_label_has_sizes_and_fields_that_differ_from_their_default(
+    problem: dict[str, object], label: str
+) -> None:
     assert column_label(column(Problem(**{"dataset": "digits", "n_train": 60, **problem}))) == label
 
 

@@ -101,7 +101,7 @@ def test_what_the_measures_have_no_use_for_makes_no_other_column(small: str) -> 
     st.none() | st.integers(2, 9),
 )
 @settings(deadline=None, max_examples=30, derandomize=True)
-def test_whatever_is_measured_a_dumped_sweep_reads_back_as_itself(
+def test_any_dumped_sweep_reads_back_as_itself(
     also: list[str], eigenvalues: int, midpoint: bool, probes: int | None
 ) -> None:
     protocol = Protocol(
