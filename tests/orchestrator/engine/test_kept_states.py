@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +81,23 @@ def test_theta_and_the_network_are_those_of_the_row(run: Path) -> None:
             with torch.no_grad():
                 loss = test.loss_sum(module(test.inputs), test.labels) / test.samples
             assert float(loss) == pytest.approx(row["test_loss"], rel=1e-5)
+
+
+def test_the_example_of_the_guide_gives_the_network_of_the_best_row(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "python.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```py\n(.*?)```", guide, flags=re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"open_run": open_run}
+    exec(example, names)
+    assert names["network"](torch.zeros(7, 64)).shape == (7, 10)
+    with open_run(run) as tables:
+        rows = tables.arrow("trials", ["trial_id", "test_loss"]).to_pylist()
+    best = min(rows, key=lambda row: row["test_loss"])
+    assert names["best"][0][0] == best["trial_id"]
 
 
 def test_a_missing_state_is_named_with_those_that_are_kept(run: Path) -> None:
