@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from support.tensorboard import scalars
 from support.waiting import wait_for
 
@@ -58,22 +60,29 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     long_text: Callable[[int], str],
 ) -> None:
     """It goes on in its curve of the live log, too, and no step is there twice."""
+    asked = ("measure.trajectory_eigenvalues=2", "resources.keep=[30,650]")
     run = make_run(text=long_text(1_000))
-    process = run.start_run("--log", "tensorboard")
+    process = run.start_run("--log", "tensorboard", *asked)
     checkpoints = run.path / "checkpoints"
     wait_for(lambda: list(checkpoints.glob("*.safetensors")), seconds=120)
     assert run.kill_worker()
     process.kill()
     process.wait(30)
-    run.run_with_ray("--log", "tensorboard")
+    run.run_with_ray("--log", "tensorboard", *asked)
     (resumed,) = {row["trial_id"] for row in run.rows("attempts") if row["outcome"] == "lost"}
     log = run.eos("logs", str(run.path), resumed)
     assert "attempt 2 resumes at step " in log
     assert "resumes at step 0" not in log
     quiet = make_run("quiet", long_text(1_000))
-    quiet.run()
+    quiet.run(*asked)
     assert run.science() == quiet.science()
     assert run.trajectories() == quiet.trajectories()
+    for table, place in (("spectra", ("step", "rank")), ("states", ("step", "file"))):
+        order = operator.itemgetter("trial_id", *place)
+        assert run.facts(table, order) == quiet.facts(table, order) != []
+    for state in quiet.rows("states"):
+        here, there = (load_file(one.path / "kept" / state["file"]) for one in (run, quiet))
+        assert here["theta"].equal(there["theta"])
     (folder,) = (run.path / "tensorboard").glob(f"*/*-{resumed}")
     logged = [step for step, _ in scalars(folder)["ray/tune/train_loss"]]
     recorded = [row["step"] for row in quiet.trajectories() if row["trial_id"] == resumed]

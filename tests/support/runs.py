@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +90,18 @@ class Run:
 
     def science(self) -> list[dict[str, Any]]:
         """The trials table without provenance, in a fixed order."""
-        rows = [
-            {key: value for key, value in row.items() if key not in PROVENANCE}
-            for row in self.rows("trials")
-        ]
-        return sorted(rows, key=lambda row: (row["trial_id"], -row["epsilon"]))
+        return self.facts("trials", lambda row: (row["trial_id"], -row["epsilon"]))
 
     def trajectories(self) -> list[dict[str, Any]]:
+        return self.facts("trajectories", lambda row: (row["trial_id"], row["step"]))
+
+    def facts(self, table: str, order: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
+        """The rows of a table without provenance, in this order."""
         rows = [
             {key: value for key, value in row.items() if key not in PROVENANCE}
-            for row in self.rows("trajectories")
+            for row in self.rows(table)
         ]
-        return sorted(rows, key=lambda row: (row["trial_id"], row["step"]))
+        return sorted(rows, key=order)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         answer: list[dict[str, Any]] = json.loads(
