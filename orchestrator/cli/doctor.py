@@ -141,12 +141,12 @@ def _nodes(profile: Profile, run_dir: Path | None, wait: int) -> Iterator[Check]
         named = f"{node} ({'; '.join(warned)})" if warned else node
         yield Check("node", named, "; ".join(problems) or None)
     for device in found.devices:
-        yield _speed(device, {"cpu": profile.cpu, "cuda": profile.gpu}[device.kind])
+        yield _speed(device, profile)
 
 
-def _speed(device: MeasuredDevice, named: str | None) -> Check:
+def _speed(device: MeasuredDevice, profile: Profile) -> Check:
     """What was measured on a device, which is kept here under its name for ``eos plan``."""
-    key = {"cpu": "cpu", "cuda": "gpu"}[device.kind]
+    key, named = {"cpu": ("cpu", profile.cpu), "cuda": ("gpu", profile.gpu)}[device.kind]
     check = f"a node's {key.upper()}"
     if device.calibration is None:
         return Check(check, device.name, f"its speed could not be measured ({device.failure})")
