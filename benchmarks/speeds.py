@@ -65,7 +65,7 @@ def steps(bench: Bench, case: Case) -> list[list[str]]:
 
 def descending(goal: Objective, theta: Tensor, block: int) -> Callable[[], Tensor]:
     """A block of steps of GD, from where the last one ended; gives the new θ."""
-    method, at = GradientDescent(goal, 1e-6, block), Iterate(theta).evaluated(goal)
+    method, at = GradientDescent(goal, 1e-6, block=block), Iterate(theta).evaluated(goal)
 
     def go() -> Tensor:
         nonlocal at

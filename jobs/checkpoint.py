@@ -26,7 +26,7 @@ FIELDS = {
     *("trial_id", "step", "time", "evaluated", "gradients", "hvps", "method", "since_audit"),
     *("initial_loss", "max_sharpness", "crossings"),
 }
-LATER = {"flow", "previous_loss", "loss_rises"}
+LATER = {"flow", "previous_loss", "loss_rises", "preconditioned_since_audit"}
 """Further fields, which not every checkpoint has."""
 FEWEST_COLUMNS = 8
 """Of a point: the numbers that came later are None in a checkpoint of before."""
@@ -72,6 +72,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "initial_loss": recorded.initial_loss,
         "max_sharpness": recorded.max_sharpness,
         "crossings": [dataclasses.asdict(crossing) for crossing in recorded.crossings],
+        "preconditioned_since_audit": recorded.preconditioned_since_audit,
     }
     tensors = {
         "theta": at.theta,
@@ -79,6 +80,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "eigenvectors": recorded.eigenvectors,
         "trajectory": _table(recorded.trajectory),
         "spectra": _spectra_table(recorded.spectra),
+        "moments": torch.stack(at.moments) if at.moments else None,
+        "previous_gradient": at.previous_gradient,
+        "preconditioned_eigenvectors": recorded.preconditioned_eigenvectors,
     }
     if recorded.flow is not None:
         of_flow = vars(recorded.flow)
@@ -134,6 +138,8 @@ def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
                 if (before := state.get("previous_loss")) is None
                 else before,
                 loss_rises=state.get("loss_rises", 0),
+                moments=tuple(tensors.get("moments", ())),
+                previous_gradient=tensors.get("previous_gradient"),
             ),
             gradients=state["gradients"] - state["evaluated"],
             hvps=state["hvps"],
@@ -147,6 +153,8 @@ def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
                 crossings=tuple(_crossing(crossing) for crossing in state["crossings"]),
                 trajectory=trajectory,
                 spectra=spectra,
+                preconditioned_since_audit=state.get("preconditioned_since_audit", 0),
+                preconditioned_eigenvectors=tensors.get("preconditioned_eigenvectors"),
             ),
         )
     except CheckpointError:

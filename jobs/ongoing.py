@@ -13,10 +13,11 @@ from jobs import checkpoint as checkpoints
 from jobs import datasets
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.curvature.ritz import ExtremalEigenvalues
-from jobs.curvature.sharpness import measure_together
+from jobs.curvature.sharpness import SharpnessMeter, measure_together
 from jobs.dynamics.descent import GradientDescent
 from jobs.dynamics.flows import METHODS
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
+from jobs.dynamics.moves import first_moments, preconditioner
 from jobs.dynamics.schedule import steps_to_record
 from jobs.kept_states import NOTHING, Keep, KeptState, Receiver
 from jobs.numerics import reproducible
@@ -155,6 +156,15 @@ class OngoingTrial:
         if found.spectrum is not None:
             self.stepper.see_sharpness(found.spectrum.sharpness)
 
+    @property
+    def preconditioner_root(self) -> Tensor:
+        """The diagonal of P⁻¹ᐟ² in the step from where an adaptive trial stands, shape (P,)."""
+        optimizer, at = self.trial.optimizer, self.at
+        moments = at.moments or first_moments(optimizer, at.theta)
+        diagonal = preconditioner(optimizer, at.step, at.gradient, moments)
+        assert diagonal is not None
+        return diagonal.rsqrt()
+
     def bounds(self) -> Bounds:
         """How far the trial may go before it must be observed again."""
         protocol = self.trial.protocol
@@ -162,7 +172,7 @@ class OngoingTrial:
             self.step,
             protocol.trajectory_every,
             time=self.at.time,
-            learning_rate=self.trial.learning_rate,
+            step_time=self.trial.step_time,
         )
         return Bounds(
             threshold=self.pending[0],
@@ -215,7 +225,7 @@ class OngoingTrial:
 
 def _stepper(trial: Trial, objective: Objective) -> Stepper:
     if trial.learning_rate is not None:
-        return GradientDescent(objective, trial.learning_rate)
+        return GradientDescent(objective, trial.learning_rate, trial.optimizer)
     return METHODS[trial.protocol.flow_method](objective)
 
 
@@ -283,27 +293,42 @@ def _observe(dues: Sequence[tuple[OngoingTrial, Due]]) -> None:
     recorders = [trial.recorder for trial, _ in dues]
     thetas = [trial.at.theta for trial, _ in dues]
 
-    def measured(rows: Sequence[int], points: Sequence[Tensor], **how: Any) -> Iterator[Spectrum]:
+    def measured(
+        rows: Sequence[int],
+        points: Sequence[Tensor],
+        meters: Sequence[SharpnessMeter] | None = None,
+        **how: Any,
+    ) -> Iterator[Spectrum]:
         if rows:
-            meters = [recorders[row].meter for row in rows]
+            meters = meters or [recorders[row].meter for row in rows]
             yield from zip(rows, measure_together(meters, stacked(points), **how), strict=True)
 
     spectra: dict[int, ExtremalEigenvalues] = {}
     middles: dict[int, ExtremalEigenvalues] = {}
+    preconditioned: dict[int, ExtremalEigenvalues] = {}
     for of_row in (False, True):
         rows = [row for row, (_, due) in enumerate(dues) if due.measured and due.of_row == of_row]
         at = [thetas[row] for row in rows]
         spectra |= measured(rows, at, ends="both" if of_row else "dominant", audit=of_row)
+        if rows and dues[0][0].trial.optimizer.is_adaptive:
+            scales = stacked([dues[row][0].preconditioner_root for row in rows])
+            meters = [recorders[row].preconditioned for row in rows]
+            preconditioned |= measured(
+                rows, at, meters, ends="dominant", audit=of_row, scales=scales
+            )
         if of_row:
             at_middle = {row: recorders[row].middle for row in rows}
             known = {row: middle for row, middle in at_middle.items() if middle is not None}
             middles |= measured(list(known), list(known.values()), ends="dominant", audit=True)
     losses: dict[int, float] = {}
     if rows := [row for row, (_, due) in enumerate(dues) if due.recorded]:
-        found = dues[0][0].test.stacked_losses(stacked([thetas[row] for row in rows]))
-        losses = dict(zip(rows, found.tolist(), strict=True))
+        of_test = dues[0][0].test.stacked_losses(stacked([thetas[row] for row in rows]))
+        losses = dict(zip(rows, of_test.tolist(), strict=True))
     for row, (trial, due) in enumerate(dues):
-        trial.record(due, Observed(spectra.get(row), middles.get(row), losses.get(row)))
+        found = Observed(
+            spectra.get(row), middles.get(row), losses.get(row), preconditioned.get(row)
+        )
+        trial.record(due, found)
 
 
 def _refuse_unlike(trials: Sequence[OngoingTrial]) -> None:

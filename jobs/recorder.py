@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from jobs import datasets
@@ -30,8 +31,8 @@ class Recorded:
     """What a recorder knows, as a checkpoint keeps it.
 
     ``eigenvectors``, shape (k, P), are those of the last measurement of the sharpness, which was
-    number ``since_audit`` after one that started cold. ``flow`` is the state of the flow that GD is
-    compared with.
+    number ``since_audit`` after one that started cold; so are those of the preconditioned Hessian.
+    ``flow`` is the state of the flow that GD is compared with.
     """
 
     initial_loss: float | None
@@ -42,6 +43,8 @@ class Recorded:
     crossings: tuple[Crossing, ...]
     trajectory: tuple[Point, ...]
     spectra: tuple[PointSpectrum, ...] = ()
+    preconditioned_since_audit: int = 0
+    preconditioned_eigenvectors: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +79,20 @@ class Observed:
         spectrum: of the Hessian at θ.
         at_middle: the same, at the mean of the last two iterates.
         test_loss: at θ.
+        preconditioned: of the preconditioned Hessian at θ, where that is another one.
     """
 
     spectrum: ExtremalEigenvalues | None = None
     at_middle: ExtremalEigenvalues | None = None
     test_loss: float | None = None
+    preconditioned: ExtremalEigenvalues | None = None
 
 
 class Recorder:
     """Observes iterates, measures what each step calls for, and keeps it.
 
-    ``flow`` is what GD is compared with, where the protocol asks for that; ``meter`` measures S.
+    ``flow`` is what GD is compared with, where the protocol asks for that; ``meter`` measures S,
+    and ``preconditioned`` that of the preconditioned Hessian.
 
     Args:
         trial: what is computed.
@@ -98,10 +104,11 @@ class Recorder:
     def __init__(self, trial: Trial, train: Objective, test: Objective, theta0: Tensor) -> None:
         self._trial, self._protocol = trial, trial.protocol
         self._train, self._test, self._theta0 = train, test, theta0
-        self._eta = trial.learning_rate or 0.0
+        self._step_time = trial.optimizer.time_per_step(trial.learning_rate or 0.0)
         self._classifies = datasets.shape(trial.problem.dataset).kind != "numbers"
         self._rtol = rtol = trial.protocol.sharpness_rtol
         self.meter = SharpnessMeter(train, rtol, trial.protocol.lambda_min_rtol)
+        self.preconditioned = SharpnessMeter(train, rtol)
         self.flow: FlowReference | None = None
         if trial.kind == "gd" and "distance_from_flow" in trial.protocol.also:
             self.flow = FlowReference(train, theta0, trial.protocol)
@@ -134,12 +141,17 @@ class Recorder:
             crossings=tuple(self.crossings),
             trajectory=tuple(self.trajectory),
             spectra=tuple(self.spectra),
+            preconditioned_since_audit=(of_preconditioned := self.preconditioned.state())[0],
+            preconditioned_eigenvectors=of_preconditioned[1],
         )
 
     def restore(self, recorded: Recorded) -> None:
         """Continue from the state that :meth:`state` gave."""
         self._initial_loss, self._max_sharpness = recorded.initial_loss, recorded.max_sharpness
         self.meter.restore(recorded.since_audit, recorded.eigenvectors)
+        self.preconditioned.restore(
+            recorded.preconditioned_since_audit, recorded.preconditioned_eigenvectors
+        )
         self.crossings, self.trajectory = list(recorded.crossings), list(recorded.trajectory)
         self.spectra = list(recorded.spectra)
         if self.flow is not None and recorded.flow is not None:
@@ -179,7 +191,7 @@ class Recorder:
         if found.spectrum is not None:
             self._max_sharpness = max(self._max_sharpness or 0.0, found.spectrum.sharpness)
         if due.recorded:
-            self._record(found.spectrum, found.test_loss)
+            self._record(found)
             if found.spectrum is not None and (count := self._protocol.trajectory_eigenvalues):
                 values, residuals = leading_at(self._train, self._at.theta, count, self._rtol)
                 self.spectra.append(PointSpectrum(self._at.step, values, residuals))
@@ -188,7 +200,7 @@ class Recorder:
             return
         if self.flow is not None:
             # A step behind GD: no row waits long for it, nor does a stop of the trial.
-            self.flow.follow(self._at.time - self._eta)
+            self.flow.follow(self._at.time - self._step_time)
         further = self._further() if due.of_row else ()
         if due.crossed:
             self._add_rows("reached", due.crossed, found, further)
@@ -208,7 +220,7 @@ class Recorder:
         protocol, train, middle = self._protocol, self._train, self.middle
         at_middle: list[Measured] = []
         if protocol.midpoint and middle is not None:  # first, for the flow does not go back
-            time = self._at.time - self._eta / 2
+            time = self._at.time - self._step_time / 2
             at_middle = further_measures(
                 protocol, train, middle, point="mid", flow=self.flow, time=time
             )
@@ -217,9 +229,9 @@ class Recorder:
         )
         return (*at_end, *at_middle)
 
-    def _record(self, measured: ExtremalEigenvalues | None, test_loss: float | None) -> None:
-        assert test_loss is not None
-        lambda_min = None
+    def _record(self, found: Observed) -> None:
+        assert found.test_loss is not None
+        measured, lambda_min = found.spectrum, None
         if measured is not None and measured.residual_min <= self._protocol.sharpness_rtol:
             lambda_min = finite(measured.lambda_min)
         self.trajectory.append(
@@ -227,26 +239,31 @@ class Recorder:
                 step=self._at.step,
                 time=self._at.time,
                 train_loss=finite(self._at.loss),
-                test_loss=finite(test_loss),
-                sharpness=None if measured is None else finite(measured.sharpness),
+                test_loss=finite(found.test_loss),
+                sharpness=_sharpness(measured),
                 lambda_min=lambda_min,
                 l1_norm=finite(l1_norm(self._at.theta)),
                 l2_norm=finite(l2_norm(self._at.theta)),
                 gradient_norm=finite(l2_norm(self._at.gradient)),
                 loss_rises=None if self._at.previous is None else self._at.loss_rises,
                 realised_edge=self._realised_edge(),
+                preconditioned_sharpness=_sharpness(found.preconditioned or measured),
             )
         )
 
     def _realised_edge(self) -> float | None:
-        """ζ of the last step of GD, whose gradient was (θ' − θ)/η."""
-        at = self._at
-        if at.previous is None:
+        """ζ of the last step: of GD, the gradient there was (θ' − θ)/η."""
+        at, rate = self._at, self._trial.learning_rate
+        if at.previous is None or rate is None:
             return None
-        squared = l2_norm(at.previous - at.theta) ** 2
-        if squared == 0:
+        descent = at.previous - at.theta
+        if at.previous_gradient is None:
+            slope = l2_norm(descent) ** 2 / rate
+        else:
+            slope = float(torch.dot(at.previous_gradient.double(), descent.double()))
+        if slope == 0:
             return None
-        return finite(1 + (at.loss - at.previous_loss) * self._eta / squared)
+        return finite(1 + (at.loss - at.previous_loss) / slope)
 
     def _add_rows(
         self,
@@ -270,7 +287,7 @@ class Recorder:
                     test_loss=finite(test.loss),
                     test_accuracy=self._accuracy(test),
                     **_spectrum(found.spectrum),
-                    sharpness_mid=None if middle is None else finite(middle.sharpness),
+                    sharpness_mid=_sharpness(middle),
                     max_sharpness=self._max_sharpness,
                     hvps=self._train.hvps,
                     gradients=self._train.gradients,
@@ -281,6 +298,7 @@ class Recorder:
                     measures=further,
                     data_loss=finite(train.data_loss),
                     data_sharpness=self._data_sharpness(found.spectrum),
+                    preconditioned_sharpness=_sharpness(found.preconditioned or found.spectrum),
                 )
             )
 
@@ -308,6 +326,10 @@ def _distance_from_flow(further: tuple[Measured, ...]) -> float | None:
     """That of the iterate itself, where it was measured."""
     found = [one for one in further if one.measure == "distance_from_flow" and one.point == "end"]
     return found[0].value if found else None
+
+
+def _sharpness(measured: ExtremalEigenvalues | None) -> float | None:
+    return None if measured is None else finite(measured.sharpness)
 
 
 def _spectrum(measured: ExtremalEigenvalues | None) -> dict[str, Any]:

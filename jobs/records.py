@@ -50,19 +50,21 @@ class Measured:
 class Crossing:
     """The state where the training loss first reached ``epsilon``, or at the stop if it did not.
 
-    ``steps`` counts updates of θ; ``time`` is η·steps, or the flow's time. Accuracies are
-    fractions. ``sharpness_residual`` is ‖Hv − λv‖ / |λ| (‖v‖ = 1) at the end of the spectrum that
-    gives the sharpness, and ``sharpness_converged`` says that it satisfies ``sharpness_rtol`` and
-    that the other end cannot be larger in magnitude. ``lambda_min_residual`` is ‖Hv − λv‖ / |λ| at
-    λ_min, and ``lambda_min_converged`` says that it satisfies ``lambda_min_rtol`` or, where that is
-    None, ``sharpness_rtol``; or that ‖Hv − λv‖ is at most ``LEAST_RTOL`` of the sharpness, so that
-    λ_min is 0 within rounding. ``sharpness_mid`` is measured at the mean of the last two
-    iterates of GD. ``max_sharpness`` is the largest sharpness measured up to here. ``hvps`` and
-    ``gradients`` count the evaluations that the trial needed up to here: the products of further
-    measures are among them, the gradients of these are not. ``distance_from_flow`` is
-    ‖θ − θ_flow(time)‖₂ of GD, where it is asked for. ``measures`` are the further ones.
-    ``data_loss`` and ``data_sharpness`` are the training loss and the sharpness without weight
-    decay, whose Hessian is that of the training loss less λ times the identity.
+    ``steps`` counts updates of θ; ``time`` is the flow's time: η·steps for GD, η·steps / (1 − β)
+    with momentum β. Accuracies are fractions. ``sharpness_residual`` is ‖Hv − λv‖ / |λ| (‖v‖ = 1)
+    at the end of the spectrum that gives the sharpness, and ``sharpness_converged`` says that it
+    satisfies ``sharpness_rtol`` and that the other end cannot be larger in magnitude.
+    ``lambda_min_residual`` is ‖Hv − λv‖ / |λ| at λ_min, and ``lambda_min_converged`` says that it
+    satisfies ``lambda_min_rtol`` or, where that is None, ``sharpness_rtol``; or that ‖Hv − λv‖ is
+    at most ``LEAST_RTOL`` of the sharpness, so that λ_min is 0 within rounding. ``sharpness_mid``
+    is measured at the mean of the last two iterates of GD. ``max_sharpness`` is the largest
+    sharpness measured up to here. ``hvps`` and ``gradients`` count the evaluations that the trial
+    needed up to here: the products of further measures are among them, the gradients of these are
+    not. ``distance_from_flow`` is ‖θ − θ_flow(time)‖₂ of GD, where it is asked for. ``measures``
+    are the further ones. ``data_loss`` and ``data_sharpness`` are the training loss and the
+    sharpness without weight decay, whose Hessian is that of the training loss less λ times the
+    identity. ``preconditioned_sharpness`` is max |λ| of P⁻¹ᐟ² H P⁻¹ᐟ², P being the preconditioner
+    of the next step: the sharpness itself, but for adaptive optimisers.
     """
 
     epsilon: float
@@ -91,6 +93,7 @@ class Crossing:
     measures: tuple[Measured, ...]
     data_loss: float | None = None
     data_sharpness: float | None = None
+    preconditioned_sharpness: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +101,10 @@ class Point:
     """One recorded step of a trajectory.
 
     ``gradient_norm`` is ‖∇L‖₂. Of GD, ``loss_rises`` counts the steps so far that ended at a larger
-    loss, and ``realised_edge`` is ζ = 1 + (L(θ) − L(θ')) / (η ‖∇L(θ')‖²) of the last step, from θ':
-    half of η times the curvature along it where that is constant; the loss rises where ζ > 1. None
-    of a flow, and at θ0.
+    loss, and ``realised_edge`` is ζ = 1 + (L(θ) − L(θ')) / (∇L(θ')ᵀ(θ' − θ)) of the last step, from
+    θ': half of η times the curvature along it for GD, where that is constant; the loss rises where
+    ζ > 1, of a step down the slope. None of a flow, and at θ0. ``preconditioned_sharpness`` is as
+    in :class:`Crossing`.
     """
 
     step: int
@@ -114,6 +118,7 @@ class Point:
     gradient_norm: float | None = None
     loss_rises: int | None = None
     realised_edge: float | None = None
+    preconditioned_sharpness: float | None = None
 
 
 @dataclass(frozen=True)

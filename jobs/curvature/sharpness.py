@@ -131,14 +131,21 @@ class SharpnessMeter:
         self._since_audit = 0
 
     def measure(
-        self, theta: Tensor, ends: Ends = "dominant", *, audit: bool = False
+        self,
+        theta: Tensor,
+        ends: Ends = "dominant",
+        *,
+        audit: bool = False,
+        scale: Tensor | None = None,
     ) -> ExtremalEigenvalues:
         """The ends of the spectrum at θ: :func:`~jobs.curvature.eigenvalues.extremal_eigenvalues`.
 
-        With ``audit`` the measurement depends on θ alone, and not on what was measured before.
+        With ``audit`` the measurement depends on θ alone, and not on what was measured before. With
+        a ``scale`` d of shape (P,) it is that of diag(d) H diag(d).
         """
+        products = Hessian(self._objective, theta).products
         found = extremal_eigenvalues(
-            Hessian(self._objective, theta).products,
+            products if scale is None else lambda vectors: scale * products(scale * vectors),
             self.start(theta, audit=audit),
             ends=ends,
             agree=self._objective.agree,
@@ -184,22 +191,30 @@ class SharpnessMeter:
 
 
 def measure_together(
-    meters: Sequence[SharpnessMeter], thetas: Tensor, ends: Ends, *, audit: bool = False
+    meters: Sequence[SharpnessMeter],
+    thetas: Tensor,
+    ends: Ends,
+    *,
+    audit: bool = False,
+    scales: Tensor | None = None,
 ) -> list[ExtremalEigenvalues]:
-    """What each meter measures at its row of ``thetas``, shape (K, P), as one computation.
+    """What each meter measures at its row of ``thetas``, shape (K, P), as one computation; with
+    its row of ``scales``, where there are any.
 
     The meters are of one loss and one tolerance, of one rank. Each has its own products counted,
     and the gradient of its graph. On one CPU thread, what it finds depends on no other.
     """
     if len(meters) == 1:
-        return [meters[0].measure(thetas[0], ends, audit=audit)]
+        scale = None if scales is None else scales[0]
+        return [meters[0].measure(thetas[0], ends, audit=audit, scale=scale)]
     starts = [meter.start(theta, audit=audit) for meter, theta in zip(meters, thetas, strict=True)]
+    points = (thetas, scales)
     alike: dict[int, list[int]] = defaultdict(list)
     for row, start in enumerate(starts):
         alike[len(start)].append(row)
     results: dict[int, ExtremalEigenvalues] = {}
     for rows in alike.values():
-        results |= dict(zip(rows, _together(meters, thetas, starts, rows, ends), strict=True))
+        results |= dict(zip(rows, _together(meters, points, starts, rows, ends), strict=True))
     for row, meter in enumerate(meters):
         meter.take(results[row])
     return [results[row] for row in range(len(meters))]
@@ -207,19 +222,38 @@ def measure_together(
 
 def _together(
     meters: Sequence[SharpnessMeter],
-    thetas: Tensor,
+    points: tuple[Tensor, Tensor | None],
     starts: Sequence[Tensor],
     rows: Sequence[int],
     ends: Ends,
 ) -> list[ExtremalEigenvalues]:
     """Measurements with equally many start vectors; one that falls out of step comes by itself."""
-    first = meters[rows[0]]
-    hessian = BatchedHessian(first._objective, thetas[list(rows)])
+    first, (thetas, scales) = meters[rows[0]], points
+    operator: BatchedHessian | _Scaled
+    operator = hessian = BatchedHessian(first._objective, thetas[list(rows)])
+    if scales is not None:
+        operator = _Scaled(hessian, scales[list(rows)])
     start = torch.stack([starts[row] for row in rows])
     found = extremal_eigenvalues_together(
-        hessian.products, start, ends=ends, only=hessian.only, **first._asked
+        operator.products, start, ends=ends, only=operator.only, **first._asked
     )
     return [
-        _together(meters, thetas, starts, [row], ends)[0] if one is None else one
+        _together(meters, points, starts, [row], ends)[0] if one is None else one
         for row, one in zip(rows, found, strict=True)
     ]
+
+
+class _Scaled:
+    """diag(dᵢ) H(θᵢ) diag(dᵢ) at K points; d of shape (K, P)."""
+
+    def __init__(self, hessian: BatchedHessian, scales: Tensor) -> None:
+        self._hessian, self._scales = hessian, scales[:, None]
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """The operators applied to the rows of matrix i, shape (K, k, P)."""
+        return self._scales * self._hessian.products(self._scales * vectors)
+
+    def only(self, rows: Tensor) -> None:
+        """Go on with some of the points alone."""
+        self._scales = self._scales[rows.to(self._scales.device)]
+        self._hessian.only(rows)

@@ -1,4 +1,4 @@
-"""Full-batch gradient descent: θ ← θ − η ∇L(θ), at one learning rate or at several together."""
+"""Full-batch gradient descent by an optimiser, at one learning rate or at several together."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
+from jobs.dynamics.moves import Moments, corrected, corrects, first_moments, move
 from jobs.objective import Objective
 from jobs.parameters import stacked
 from jobs.recordings import WORTH_BLOCKS
+from jobs.spec import GD, Optimizer
 
 BLOCK = {"cpu": 1, "cuda": 16}
 """Steps after which the losses are read, by kind of device. Reading makes the host wait for a GPU,
@@ -30,14 +32,20 @@ class GradientDescent(Stepper):
     Args:
         objective: L.
         learning_rate: η.
+        optimizer: what makes steps of gradients; the same of all that move together.
         block: steps between two readings; None for what suits the device.
     """
 
     def __init__(
-        self, objective: Objective, learning_rate: float, block: int | None = None
+        self,
+        objective: Objective,
+        learning_rate: float,
+        optimizer: Optimizer = GD,
+        block: int | None = None,
     ) -> None:
         super().__init__(objective)
         self.learning_rate = learning_rate
+        self.optimizer = optimizer
         self.block = block or BLOCK[objective.inputs.device.type]
 
     @classmethod
@@ -68,7 +76,7 @@ class GradientDescent(Stepper):
                 for before, of_row in zip(on_the_way, zip(*losses, strict=True), strict=True)
             ]
         ends = []
-        for row, (descent, (_, at, _)) in enumerate(zip(descents, moving, strict=True)):
+        for row, descent in enumerate(descents):
             kept = broken_at[row] or steps
             if kept < steps:
                 point, of_steps = start.only(row).after(kept)
@@ -76,13 +84,13 @@ class GradientDescent(Stepper):
             else:
                 point, place, of_row = end, row, [loss[row] for loss in losses]
             seen = on_the_way[row].after(of_row)
-            ends.append(point.iterate(place, at.step + done + kept, seen))
+            ends.append(point.iterate(place, seen))
             descent.objective.count(gradients=done + kept)
         return ends
 
     def time_at(self, step: int) -> float:
-        """η · step, in one product: a sum would depend on how the steps came in blocks."""
-        return self.learning_rate * step
+        """The flow's time, in one product: a sum would depend on how the steps came in blocks."""
+        return self.optimizer.time_per_step(self.learning_rate) * step
 
 
 @dataclass(frozen=True)
@@ -103,71 +111,117 @@ class _Losses:
 
 @dataclass(frozen=True)
 class _Points:
-    """Where descents stand, a row for each: θ and ∇L(θ), and the θ of the step before."""
+    """Where descents stand, a row for each: θ, ∇L(θ) and the moments, and the step before.
+
+    ``steps`` are those that each has made, and ``previous`` has the θ of the step before; of other
+    optimisers than GD the gradient there too.
+    """
 
     descents: Sequence[GradientDescent]
     eta: Tensor
+    steps: tuple[int, ...]
     thetas: Tensor
     gradients: Tensor
-    previous: Tensor
+    moments: Moments
+    previous: tuple[Tensor, ...]
 
     @classmethod
     def of(cls, points: Sequence[Iterate], descents: Sequence[GradientDescent]) -> _Points:
-        thetas = stacked([at.theta for at in points])
-        gradients = stacked([at.gradient for at in points])
-        eta = thetas.new_tensor([[descent.learning_rate] for descent in descents])
-        return cls(descents, eta, thetas, gradients, thetas)
+        optimizer, thetas = descents[0].optimizer, stacked([at.theta for at in points])
+        moments = [at.moments or first_moments(optimizer, at.theta) for at in points]
+        return cls(
+            descents,
+            thetas.new_tensor([[descent.learning_rate] for descent in descents]),
+            tuple(at.step for at in points),
+            thetas,
+            stacked([at.gradient for at in points]),
+            tuple(map(stacked, zip(*moments, strict=True))),
+            (thetas,),
+        )
 
     def after(self, steps: int) -> tuple[_Points, list[list[float]]]:
         """The points so many steps later, and the losses after each, read all at once."""
-        objective, arguments = self.descents[0].objective, (self.eta, self.thetas, self.gradients)
-        block = functools.partial(_steps, objective, steps)
-        if steps == self.descents[0].block > 1:
-            previous, thetas, gradients, losses = objective.recordings.call(
+        first = self.descents[0]
+        objective, optimizer = first.objective, first.optimizer
+        arguments = (self._sizes(steps), self.thetas, self.gradients, *self.moments)
+        block = functools.partial(_steps, objective, optimizer, steps)
+        if steps == first.block > 1:
+            found = objective.recordings.call(
                 f"a block of {steps} steps",
                 block,
-                lambda: functools.partial(_steps, objective.apart(), steps),
+                lambda: functools.partial(_steps, objective.apart(), optimizer, steps),
                 *arguments,
                 worth=WORTH_BLOCKS,
             )
         else:
-            previous, thetas, gradients, losses = block(*arguments)
-        end = _Points(self.descents, self.eta, thetas, gradients, previous)
+            found = block(*arguments)
+        (thetas, gradients, losses), rest = found[:3], found[3:]
+        moments, previous = rest[: len(self.moments)], rest[len(self.moments) :]
+        made = tuple(step + steps for step in self.steps)
+        end = _Points(self.descents, self.eta, made, thetas, gradients, moments, previous)
         return end, objective.read_losses(losses)
+
+    def _sizes(self, steps: int) -> Tensor:
+        """What each of the next steps is multiplied with, shape (steps, K, n)."""
+        optimizer = self.descents[0].optimizer
+        if not corrects(optimizer):
+            return self.eta.expand(steps, -1, -1)
+        rates = [descent.learning_rate for descent in self.descents]
+        rows = list(zip(rates, self.steps, strict=True))
+        each = range(1, steps + 1)
+        return self.thetas.new_tensor(
+            [[corrected(optimizer, eta, made + t) for eta, made in rows] for t in each]
+        )
 
     def only(self, row: int) -> _Points:
         """One of them."""
-        of_row = slice(row, row + 1)
-        tensors = (self.eta, self.thetas, self.gradients, self.previous)
-        return _Points(self.descents[of_row], *(tensor[of_row] for tensor in tensors))
+        its = slice(row, row + 1)
+        return _Points(
+            self.descents[its],
+            self.eta[its],
+            self.steps[its],
+            self.thetas[its],
+            self.gradients[its],
+            tuple(moment[its] for moment in self.moments),
+            tuple(tensor[its] for tensor in self.previous),
+        )
 
-    def iterate(self, row: int, step: int, seen: _Losses) -> Iterate:
+    def iterate(self, row: int, seen: _Losses) -> Iterate:
         """A point of its own. Of several it gets copies: a view would keep them all in memory."""
-        tensors = (self.thetas[row], self.previous[row], self.gradients[row])
-        if len(self.thetas) > 1:
-            tensors = (tensors[0].clone(), tensors[1].clone(), tensors[2].clone())
-        theta, previous, gradient = tensors
+        own = Tensor.clone if len(self.thetas) > 1 else (lambda tensor: tensor)
+        previous = [own(tensor[row]) for tensor in self.previous]
+        step = self.steps[row]
         return Iterate(
-            theta,
+            own(self.thetas[row]),
             step,
             self.descents[row].time_at(step),
-            previous,
+            previous[0],
             seen.loss,
-            gradient,
+            own(self.gradients[row]),
             seen.previous,
             seen.rises,
+            tuple(own(moment[row]) for moment in self.moments),
+            previous[1] if len(previous) > 1 else None,
         )
 
 
 def _steps(
-    objective: Objective, steps: int, eta: Tensor, thetas: Tensor, gradients: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """So many steps, at least one: the θ before the last, θ and ∇L there, and the losses after
-    each, of shape (steps, ·), of which nothing is read.
+    objective: Objective,
+    optimizer: Optimizer,
+    steps: int,
+    sizes: Tensor,
+    thetas: Tensor,
+    gradients: Tensor,
+    *moments: Tensor,
+) -> tuple[Tensor, ...]:
+    """So many steps, at least one: θ and ∇L there, the losses after each, of shape (steps, ·), of
+    which nothing is read, the moments, and what :attr:`_Points.previous` has.
     """
     found = []
-    for _ in range(steps):
-        previous, thetas = thetas, thetas - eta * gradients
+    for step in range(steps):
+        previous = (thetas,) if optimizer == GD else (thetas, gradients)
+        moves, moments = move(optimizer, sizes[step], gradients, moments)
+        thetas = thetas - moves
         losses, gradients = objective.stacked_gradients(thetas)
         found.append(losses.clone())  # a view may keep the gradients of all steps in memory
-    return previous, thetas, gradients, torch.stack(found)
+    return thetas, gradients, torch.stack(found), *moments, *previous

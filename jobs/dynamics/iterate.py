@@ -22,6 +22,9 @@ class Iterate:
     ``previous`` is the iterate before θ, of methods for which it is of interest, and
     ``previous_loss`` L there. ``loss_rises`` counts the steps so far that ended at a larger loss.
     ``loss`` and ``gradient`` are L(θ) and ∇L(θ), NaN and empty until they have been evaluated.
+    ``moments`` are what an optimiser remembers of earlier gradients, each of shape (P,), empty
+    before the first step, and ``previous_gradient`` is ∇L at ``previous``; None of GD, whose last
+    step tells it.
     """
 
     theta: Tensor
@@ -32,6 +35,8 @@ class Iterate:
     gradient: Tensor = field(default_factory=lambda: torch.empty(0))
     previous_loss: float = math.nan
     loss_rises: int = 0
+    moments: tuple[Tensor, ...] = ()
+    previous_gradient: Tensor | None = None
 
     @property
     def is_evaluated(self) -> bool:

@@ -59,12 +59,12 @@ def is_recorded(step: int, every: Every, *, time: float = 0.0, last: float | Non
 
 
 def steps_to_record(
-    step: int, every: Every, *, time: float = 0.0, learning_rate: float | None = None
+    step: int, every: Every, *, time: float = 0.0, step_time: float | None = None
 ) -> int:
     """Steps from this one to the next that is recorded, at least 1.
 
-    A flow, without a ``learning_rate``, knows no step's time before it has taken it: where points
-    are spaced by time, each step is asked for.
+    A flow, without a ``step_time``, knows no step's time before it has taken it: where points are
+    spaced by time, each step is asked for.
     """
     if not isinstance(every, str):
         gap = _gap(step, every)
@@ -72,21 +72,21 @@ def steps_to_record(
     kind, number = spacing(every)
     if kind == "factor":
         return _by_factor(step, number) - step
-    if learning_rate is None:
+    if step_time is None:
         return 1
     wanted = _multiples(time, number) + 1
-    ahead = max(1, math.floor((wanted - ROUNDING) * number / learning_rate) - step)
-    while _multiples(learning_rate * (step + ahead), number) < wanted:
+    ahead = max(1, math.floor((wanted - ROUNDING) * number / step_time) - step)
+    while _multiples(step_time * (step + ahead), number) < wanted:
         ahead += 1
     return ahead
 
 
-def points(steps: float, every: Every, learning_rate: float = 1.0) -> float:
-    """About how many of ``steps`` steps are recorded, of GD at a learning rate."""
+def points(steps: float, every: Every, step_time: float = 1.0) -> float:
+    """About how many of ``steps`` steps are recorded, each of a time."""
     if isinstance(every, str):
         kind, number = spacing(every)
         if kind == "time":
-            return min(steps, steps * learning_rate / number)
+            return min(steps, steps * step_time / number)
         together = 1 / (number - 1)  # below, steps lie closer than by the factor
         return min(steps, together + math.log(max(steps / together, 1.0)) / math.log(number))
     if every is not None:

@@ -1,6 +1,7 @@
 """What one trial is: frozen values with canonical names. Needs the standard library only."""
 
 from jobs.spec.loss_name import LOSSES
+from jobs.spec.optimizer import GD, OPTIMIZERS, Optimizer
 from jobs.spec.problem import (
     ACTIVATIONS,
     ARCHITECTURES,
@@ -15,7 +16,14 @@ from jobs.spec.protocol import (
     Protocol,
     check_reachable,
 )
-from jobs.spec.trial import SCHEMA_VERSION, Kind, Trial, canonical_json, column_id
+from jobs.spec.trial import (
+    SCHEMA_VERSION,
+    Kind,
+    Trial,
+    canonical_json,
+    check_comparable,
+    column_id,
+)
 from jobs.spec.values import SpecError, positive
 
 __all__ = [
@@ -24,16 +32,20 @@ __all__ = [
     "DTYPES",
     "FLOW_METHODS",
     "FURTHER_MEASURES",
+    "GD",
     "LEAST_RTOL",
     "LOSSES",
+    "OPTIMIZERS",
     "PARAMETERIZATIONS",
     "SCHEMA_VERSION",
     "Kind",
+    "Optimizer",
     "Problem",
     "Protocol",
     "SpecError",
     "Trial",
     "canonical_json",
+    "check_comparable",
     "check_reachable",
     "column_id",
     "positive",

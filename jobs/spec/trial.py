@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from jobs.spec.optimizer import GD, Optimizer
 from jobs.spec.problem import Problem
 from jobs.spec.protocol import Protocol, check_reachable
 from jobs.spec.values import SpecError, digest_of, positive
@@ -27,14 +28,16 @@ class Trial:
     """One gradient flow, or one gradient-descent run at one learning rate η.
 
     Raises:
-        SpecError: a flow with a learning rate, GD without a positive finite one, or a tolerance
-            that the dtype cannot reach.
+        SpecError: a flow with a learning rate or an optimiser, GD without a positive finite rate,
+            the distance from the flow for an optimiser that has no flow as its limit, or a
+            tolerance that the dtype cannot reach.
     """
 
     problem: Problem
     protocol: Protocol
     kind: Kind
     learning_rate: float | None = None
+    optimizer: Optimizer = GD
 
     def __post_init__(self) -> None:
         if self.kind == "gd":
@@ -43,9 +46,12 @@ class Trial:
         elif self.kind == "flow":
             if self.learning_rate is not None:
                 raise SpecError("learning_rate", self.learning_rate, "absent for a flow")
+            if self.optimizer != GD:
+                raise SpecError("optimizer", str(self.optimizer), "absent for a flow")
         else:
             raise SpecError("kind", self.kind, "one of gd, flow")
         check_reachable(self.problem, self.protocol)
+        check_comparable(self.protocol, self.optimizer)
 
     @functools.cached_property
     def trial_id(self) -> str:
@@ -53,33 +59,39 @@ class Trial:
         follows_flow = self.kind == "flow" or "distance_from_flow" in self.protocol.also
         eta = "null" if self.learning_rate is None else f'"{self.learning_rate.hex()}"'
         return _digest(
-            f'"kind":"{self.kind}","learning_rate":{eta}',
+            f'"kind":"{self.kind}","learning_rate":{eta}{_spelled_optimizer(self.optimizer)}',
             _spelled_problem(self.problem),
             _spelled_protocol(self.protocol, with_flow=follows_flow),
         )
 
     @functools.cached_property
     def column_id(self) -> str:
-        """16 hex digits that all trials of one column share: problem and protocol, without η."""
-        return column_id(self.problem, self.protocol)
+        """16 hex digits that all GD trials of one column share, whatever their η."""
+        return column_id(self.problem, self.protocol, self.optimizer)
+
+    @property
+    def step_time(self) -> float | None:
+        """The flow's time that a step of GD takes; None for a flow."""
+        eta = self.learning_rate
+        return None if eta is None else self.optimizer.time_per_step(eta)
 
     @property
     def batch_key(self) -> str:
         """16 hex digits that trials share which one batch can have: nothing but η, the seed and the
         initial scale is different, so that samples, shapes and what is measured are the same.
         """
-        return _batch_key(self.problem, self.protocol)
+        return _batch_key(self.problem, self.protocol, self.optimizer)
 
 
 @functools.lru_cache(maxsize=4096)
-def _batch_key(problem: Problem, protocol: Protocol) -> str:
-    return column_id(dataclasses.replace(problem, seed=0, init_scale=1.0), protocol)
+def _batch_key(problem: Problem, protocol: Protocol, optimizer: Optimizer) -> str:
+    return column_id(dataclasses.replace(problem, seed=0, init_scale=1.0), protocol, optimizer)
 
 
-def column_id(problem: Problem, protocol: Protocol) -> str:
-    """The 16 hex digits that name one problem measured by one protocol."""
-    protocol_of_flow = _spelled_protocol(protocol, with_flow=True)
-    return _digest('"kind":"column"', _spelled_problem(problem), protocol_of_flow)
+def column_id(problem: Problem, protocol: Protocol, optimizer: Optimizer = GD) -> str:
+    """The 16 hex digits that name one problem with an optimiser, measured by one protocol."""
+    begin = f'"kind":"column"{_spelled_optimizer(optimizer)}'
+    return _digest(begin, _spelled_problem(problem), _spelled_protocol(protocol, with_flow=True))
 
 
 def _digest(begin: str, problem: str, protocol: str) -> str:
@@ -105,6 +117,15 @@ def _spelled_field(name: str, value: object) -> str:
 
 
 @functools.lru_cache(maxsize=128)
+def _spelled_optimizer(optimizer: Optimizer) -> str:
+    """A further entry of a content; none for GD, which once was the only one."""
+    if optimizer == GD:
+        return ""
+    constants = {name: value for name, value in vars(optimizer).items() if value is not None}
+    return f',"optimizer":{canonical_json(constants)}'
+
+
+@functools.lru_cache(maxsize=128)
 def _spelled_protocol(protocol: Protocol, *, with_flow: bool) -> str:
     """A protocol, of trials that integrate the flow or of others."""
     names = _PROTOCOL if with_flow else [name for name in _PROTOCOL if name != "flow_method"]
@@ -119,6 +140,17 @@ _PROBLEM, _PROTOCOL = (
 
 _LATER = ("weight_decay", "trajectory_eigenvalues")
 """Fields that were not always there: where they are None or 0, names are those of before."""
+
+
+def check_comparable(protocol: Protocol, optimizer: Optimizer) -> None:
+    """Make sure that an optimiser can be compared with the flow, where a protocol asks for that.
+
+    Raises:
+        SpecError: it is adaptive, so that it has another limit.
+    """
+    if "distance_from_flow" in protocol.also and optimizer.is_adaptive:
+        expected = f"left out for {optimizer.name}, which has another limit than the gradient flow"
+        raise SpecError("also", "distance_from_flow", expected)
 
 
 def canonical_json(content: object) -> str:

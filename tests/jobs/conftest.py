@@ -18,6 +18,7 @@ from jobs.models.custom import named, register
 from jobs.network_requirements import NetworkError
 from jobs.objective import Objective
 from jobs.parameters import Layout
+from jobs.spec import Optimizer
 from jobs.spec.values import digest_of
 
 
@@ -43,7 +44,8 @@ def problem() -> Callable[..., Problem]:
 
 @pytest.fixture
 def trial() -> Callable[..., Trial]:
-    """GD on a small float64 problem (η=0.1, ε=0.2), with fields of any part changed.
+    """GD on a small float64 problem (η=0.1, ε=0.2), with fields of any part changed, and the
+    fields of its ``optimizer``.
 
     ``learning_rate=None`` makes it the flow.
     """
@@ -52,9 +54,11 @@ def trial() -> Callable[..., Trial]:
     def make(learning_rate: float | None = 0.1, **changes: Any) -> Trial:
         protocol = {"epsilons": (0.2,), "max_steps": 2_000, "trajectory_every": 20}
         protocol |= {name: value for name, value in changes.items() if name in of_protocol}
+        optimizer = Optimizer(**changes.pop("optimizer", {}))
         rest = {name: value for name, value in changes.items() if name not in of_protocol}
         return Trial(
             problem=_problem(**rest),
+            optimizer=optimizer,
             protocol=Protocol(**protocol),
             kind="flow" if learning_rate is None else "gd",
             learning_rate=learning_rate,

@@ -251,7 +251,7 @@ DAMAGES = {
         trajectory=torch.zeros(2, 7, dtype=torch.float64)
     ),
     "a column too many": lambda tensors, state, metadata: tensors.update(
-        trajectory=torch.zeros(2, 12, dtype=torch.float64)
+        trajectory=torch.zeros(2, 13, dtype=torch.float64)
     ),
     "float32": lambda tensors, state, metadata: tensors.update(theta=tensors["theta"].float()),
     "short previous": lambda tensors, state, metadata: tensors.update(
@@ -363,7 +363,7 @@ def test_an_older_checkpoint_loads_and_lacks_the_later_fields(trial, tmp_path):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = dict(file.metadata())
     state = json.loads(metadata["state"])
-    del state["previous_loss"], state["loss_rises"]
+    del state["previous_loss"], state["loss_rises"], state["preconditioned_since_audit"]
     tensors["trajectory"] = tensors["trajectory"][:, :8].contiguous()
     save_file(tensors, path, {**metadata, "state": json.dumps(state)})
     resumed = OngoingTrial(spec, threads=1)
@@ -372,7 +372,8 @@ def test_an_older_checkpoint_loads_and_lacks_the_later_fields(trial, tmp_path):
     whole = run_trial(spec, threads=1)
     assert resumed.result().crossings == whole.crossings
     for point, expected in zip(resumed.trajectory, whole.trajectory, strict=True):
-        later = {"gradient_norm": None, "loss_rises": None, "realised_edge": None}
+        names = ("gradient_norm", "loss_rises", "realised_edge", "preconditioned_sharpness")
+        later = dict.fromkeys(names)
         assert dataclasses.replace(point, **later) == dataclasses.replace(expected, **later)
     assert resumed.trajectory[0].gradient_norm is None
     assert resumed.trajectory[-1].realised_edge == whole.trajectory[-1].realised_edge

@@ -43,7 +43,7 @@ def _posed(architecture, x, y, **changes):
 @pytest.mark.parametrize(("eta", "printed"), GOLDEN_RUNS.items())
 def test_gd_on_a_diagonal_network_to_every_printed_digit(block, eta, printed):
     objective, theta = _diagonal()
-    method, at, epsilon = GradientDescent(objective, eta, block), Iterate(theta), 1e-12
+    method, at, epsilon = GradientDescent(objective, eta, block=block), Iterate(theta), 1e-12
     while (at := at.evaluated(objective)).loss >= epsilon:
         at = method.move(at, Bounds(math.nextafter(epsilon, 0), 1e3, 2_000))
     theta, taken = at.theta, at.step

@@ -10,8 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from jobs.curvature.hessian import BatchedHessian, Hessian
 from jobs.dynamics import descent
+from jobs.dynamics.moves import corrects, first_moments
 from jobs.problem import pose
-from jobs.spec import Problem
+from jobs.spec import OPTIMIZERS, Optimizer, Problem
 
 READING = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select"}
 NETWORKS = {
@@ -57,5 +58,9 @@ def test_steps_and_products_read_nothing(network, loss):
         objective.stacked_gradients(theta - 0.1 * gradient)
         Hessian(objective, theta).products(thetas)
         _, gradients = objective.stacked_gradients(thetas)
-        descent._steps(objective, 3, theta.new_full((2, 1), 0.1), thetas, gradients)
+        for name in OPTIMIZERS:
+            optimizer = Optimizer(name=name)
+            sizes = theta.new_full((3, 2, 2 if corrects(optimizer) else 1), 0.1)
+            moments = first_moments(optimizer, thetas)
+            descent._steps(objective, optimizer, 3, sizes, thetas, gradients, *moments)
         BatchedHessian(objective, thetas).products(thetas[:, None].contiguous())

@@ -61,7 +61,8 @@ def test_in_blocks_gd_ends_at_the_same_step_with_the_same_bits(linear_model, blo
     ends = []
     for size in (1, block):
         objective = linear_model.objective
-        method, at = GradientDescent(objective, 0.02, size), Iterate(theta0).evaluated(objective)
+        method = GradientDescent(objective, 0.02, block=size)
+        at = Iterate(theta0).evaluated(objective)
         threshold, before = stop * at.loss, objective.gradients
         while at.loss > threshold and at.step < 100:
             at = method.move(at, Bounds(threshold, math.inf, 100 - at.step))
@@ -76,7 +77,7 @@ def test_in_blocks_gd_ends_at_the_same_step_with_the_same_bits(linear_model, blo
 
 
 def test_a_block_ends_where_the_loss_is_no_longer_finite(linear_model):
-    method = GradientDescent(linear_model.objective, 1e150, 50)
+    method = GradientDescent(linear_model.objective, 1e150, block=50)
     at = Iterate(_random_theta(650)).evaluated(linear_model.objective)
     bounds = Bounds(0.0, 1e3 * at.loss, 50)
     moved = method.move(at, bounds)
