@@ -104,6 +104,11 @@ class Optimizer:
             return learning_rate / (1 - (self.momentum or 0.0))
         return learning_rate
 
+    @property
+    def columns(self) -> dict[str, str | float | None]:
+        """Its fields as the columns of tables are called."""
+        return {"optimizer": self.name, **{k: v for k, v in vars(self).items() if k != "name"}}
+
     def __str__(self) -> str:
         """In few words: ``adam β=0.9 β₂=0.999``."""
         words = {"momentum": "β", "beta2": "β₂", "damping": "δ"}

@@ -69,6 +69,13 @@ class Trial:
         """16 hex digits that all GD trials of one column share, whatever their η."""
         return column_id(self.problem, self.protocol, self.optimizer)
 
+    @functools.cached_property
+    def flow_id(self) -> str:
+        """The ``trial_id`` of the flow that this trial is compared with; of a flow, its own."""
+        if self.kind == "flow":
+            return self.trial_id
+        return Trial(problem=self.problem, protocol=self.protocol, kind="flow").trial_id
+
     @property
     def step_time(self) -> float | None:
         """The flow's time that a step of GD takes; None for a flow."""

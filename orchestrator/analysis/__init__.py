@@ -10,8 +10,18 @@
 [None, 'included', 'included', 'included', 'included', 'diverged']
 """
 
+from orchestrator.analysis.by_column import by_column, scale
 from orchestrator.analysis.crossings import exclusions_of
 from orchestrator.analysis.phase import PhaseRow
 from orchestrator.analysis.run import Analysis, analyze, compute, is_current
 
-__all__ = ["Analysis", "PhaseRow", "analyze", "compute", "exclusions_of", "is_current"]
+__all__ = [
+    "Analysis",
+    "PhaseRow",
+    "analyze",
+    "by_column",
+    "compute",
+    "exclusions_of",
+    "is_current",
+    "scale",
+]

@@ -12,9 +12,9 @@ import pyarrow as pa
 from jobs.spec.dataset_name import short_dataset
 from jobs.spec.network_name import short_name
 from orchestrator.analysis.grouped import codes, distinct_per_group, together
-from orchestrator.store import COLUMNS, PROBLEM_FIELDS
+from orchestrator.store import COLUMN_FIELDS, COLUMNS
 
-NEEDED: tuple[str, ...] = ("column_id", "trial_id", "epsilon", *PROBLEM_FIELDS)
+NEEDED: tuple[str, ...] = ("column_id", "trial_id", "epsilon", *COLUMN_FIELDS)
 """What :func:`columns_table` reads of ``trials``."""
 
 _MEASURED_IN = {"n_train": "n", "width": "width", "depth": "depth", "seed": "seed"} | {
@@ -40,7 +40,7 @@ def columns_table(trials: pa.Table) -> pa.Table:
         "n_trials": distinct_per_group(place, codes(trials["trial_id"]), len(first)),
         "n_epsilon": distinct_per_group(place, codes(trials["epsilon"]), len(first)),
     }
-    table = trials.select(["column_id", *PROBLEM_FIELDS]).take(first)
+    table = trials.select(["column_id", *COLUMN_FIELDS]).take(first)
     for name, values in counts.items():
         table = table.append_column(name, pa.array(values, type=pa.int64()))
     table = table.append_column("label", pa.array(labels(table), type=pa.string()))
@@ -65,8 +65,8 @@ def labels(columns: pa.Table) -> list[str]:
 
 def _varying(columns: pa.Table) -> list[str]:
     """The fields that vary, without those that merely follow from the others."""
-    encoded = {name: codes(columns[name]) for name in PROBLEM_FIELDS}
-    varying = [name for name in PROBLEM_FIELDS if len(np.unique(encoded[name])) > 1]
+    encoded = {name: codes(columns[name]) for name in COLUMN_FIELDS}
+    varying = [name for name in COLUMN_FIELDS if len(np.unique(encoded[name])) > 1]
     kept = [name for name in varying if name not in _FOLLOWING]
     told_apart = together([encoded[name] for name in kept], len(columns))
     for name in varying:

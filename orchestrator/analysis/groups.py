@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from jobs.spec import Problem, SpecError
 from orchestrator.analysis.grouped import Codes, codes, distinct_per_group, together
-from orchestrator.store import PROBLEM_FIELDS
+from orchestrator.store import COLUMN_FIELDS, PROBLEM_FIELDS
 
 ORDERED = ("n_train", "width", "depth", "init_scale", "weight_decay", "epsilon")
 """Fields whose values are sizes, so that something can rise or fall with them."""
@@ -64,7 +64,7 @@ class Groups:
 def groups(columns: pa.Table, field: str) -> Groups:
     """All groups of at least two values of a field, of a table of :data:`COLUMNS`."""
     free = COMPANIONS.get(field, ())
-    fixed = [name for name in PROBLEM_FIELDS if name != field and name not in free]
+    fixed = [name for name in COLUMN_FIELDS if name != field and name not in free]
     group = together([codes(columns[name]) for name in fixed], len(columns))
     member, group = _several(columns, field, np.arange(len(columns)), group)
     if free:
@@ -125,7 +125,7 @@ def _is_within(loose: tuple[object, ...], full: tuple[object, ...]) -> bool:
 def _names(columns: pa.Table, field: str, member: Codes, group: Codes) -> tuple[str, ...]:
     """16 hex digits for each group, of what its members have in common: equal in every sweep."""
     free = COMPANIONS.get(field, ())
-    fixed = [name for name in PROBLEM_FIELDS if name != field and name not in free]
+    fixed = [name for name in COLUMN_FIELDS if name != field and name not in free]
     first = np.unique(group, return_index=True)[1]
     shared = columns.select(fixed).take(pa.array(member[first])).to_pylist()
     if free and shared:
@@ -154,18 +154,18 @@ def aliases(rows: Sequence[Row], field: str) -> Iterator[tuple[int, dict[str, An
     """
     renamed = _RENAMED.get(field, ())
     free = {field, *renamed, *COMPANIONS.get(field, ())}
-    fixed = [name for name in PROBLEM_FIELDS if name not in free]
+    fixed = [name for name in COLUMN_FIELDS if name not in free]
     families: dict[tuple[Any, ...], dict[tuple[Any, ...], None]] = {}
     for row in rows if renamed else ():
         its = families.setdefault(tuple(row[name] for name in fixed), {})
         its[tuple(row[name] for name in renamed)] = None
-    there = {tuple(row[name] for name in PROBLEM_FIELDS) for row in rows if renamed}
+    there = {tuple(row[name] for name in COLUMN_FIELDS) for row in rows if renamed}
     for place, row in enumerate(rows if renamed else ()):
         for family in families[tuple(row[name] for name in fixed)]:
             other = {**row, **dict(zip(renamed, family, strict=True))}
             if not _may_be_same(row, other) or not _same(row, other):
                 continue
-            if tuple(other[name] for name in PROBLEM_FIELDS) not in there:
+            if tuple(other[name] for name in COLUMN_FIELDS) not in there:
                 yield place, other
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from orchestrator.analysis.agreement import agreement_table
+from orchestrator.analysis.by_column import READ as READ_OF_COLUMNS
+from orchestrator.analysis.by_column import by_column
 from orchestrator.analysis.columns import NEEDED, columns_table
 from orchestrator.analysis.crossing_statements import READ as READ_FURTHER
 from orchestrator.analysis.crossing_statements import READ_MEASURES, of_crossings
@@ -23,7 +25,7 @@ from orchestrator.store import ANALYSIS, Store, StoreError, write_table
 from orchestrator.store.files import file_errors
 from orchestrator.store.parts import UnreadableError, VanishedError, read_notes
 
-READ_TRIALS = tuple(dict.fromkeys([*READ, *NEEDED, *READ_FURTHER]))
+READ_TRIALS = tuple(dict.fromkeys([*READ, *READ_OF_COLUMNS, *NEEDED, *READ_FURTHER]))
 """What of ``trials`` an analysis needs."""
 
 READ_FROM = "eos.read_from"
@@ -81,6 +83,7 @@ def judged(
 
     ``trials`` needs the columns :data:`READ_TRIALS`, ``measures`` :data:`READ_MEASURES`.
     """
+    trials = by_column(trials)
     places, gd = read(trials)
     of_places, valleys = over_seeds(trials, places, gd)
     phase = phase_table(places, gd, of_places)

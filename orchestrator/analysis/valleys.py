@@ -43,11 +43,11 @@ from orchestrator.analysis.grouped import (
     together,
 )
 from orchestrator.analysis.groups import name_of
-from orchestrator.store import PROBLEM_FIELDS, VALLEYS
+from orchestrator.store import COLUMN_FIELDS, VALLEYS
 
 WHAT = "valley of test loss"
 
-SHARED = tuple(name for name in PROBLEM_FIELDS if name != "seed")
+SHARED = tuple(name for name in COLUMN_FIELDS if name != "seed")
 """What the columns of a group have in common."""
 
 
@@ -85,7 +85,7 @@ def over_seeds(trials: pa.Table, places: Places, gd: GdRows) -> tuple[Valleys, p
     ``trials`` needs ``column_id`` and the fields of the problem.
     """
     first = pc.index_in(places.keys["column_id"], value_set=trials["column_id"].combine_chunks())
-    problems = trials.select(PROBLEM_FIELDS).take(first)
+    problems = trials.select(COLUMN_FIELDS).take(first)
     parts = [codes(problems[name]) for name in SHARED]
     shared = together(parts, len(places))
     group = together([shared, codes(places.keys["epsilon"])], len(places))

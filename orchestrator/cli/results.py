@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.spec import GD, Optimizer
 from orchestrator.analysis import PhaseRow, analyze
 from orchestrator.cli.output import MOST_ROWS, command, print_json, print_table, shown
 from orchestrator.engine import RunOutcome
@@ -19,6 +20,8 @@ MOST_COLUMNS = 3
 """Up to this number of columns, every η is shown; of more, one line each."""
 
 COLUMNS = ("η/η_c", "status", "steps", "S", "2/η", "S·η/2", "ℓ1", "test loss")
+COLUMNS_OF_OTHERS = ("η", "η/η_c", "status", "steps", "S", "χ", "ℓ1", "test loss")
+"""Of other optimisers than GD, whose S is that of the preconditioned Hessian."""
 
 UNDECIDED = "undecided"
 
@@ -59,7 +62,10 @@ def print_summary(
     names = column_labels(sweep.columns)
     labels = {column.column_id: names[column.column_id] for column in columns}
     for column in columns[:MOST_COLUMNS]:
-        _print_column(column, labels[column.column_id], by_column[column.column_id])
+        flow = column.flow().trial_id  # which another column may have computed
+        shown_rows = [row for row in rows if row["trial_id"] == flow]
+        shown_rows += [row for row in by_column[column.column_id] if row["trial_id"] != flow]
+        _print_column(column, labels[column.column_id], shown_rows)
     its = [phase for phase in phases if phase.column_id in labels]
     if its:
         hidden = {"ℓ1 rises", "GD trials", "left out", *(["column"] if len(labels) == 1 else [])}
@@ -80,20 +86,25 @@ def _print_column(column: Column, label: str, rows: list[dict[str, Any]]) -> Non
         (row for row in rows if row["epsilon"] == epsilon), key=lambda row: row["eta"] or 0.0
     )
     title = f"{label} · at training loss {epsilon:g}"
-    print_table([_line(row) for row in last], COLUMNS, title=title)
+    columns = COLUMNS if column.optimizer == GD else COLUMNS_OF_OTHERS
+    print_table([_line(row, column.optimizer) for row in last], columns, title=title)
 
 
-def _line(row: dict[str, Any]) -> dict[str, Any]:
+def _line(row: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
     """One trial in the summary's columns."""
-    eta, sharpness = row["eta"], row["sharpness"]
-    at_edge = sharpness * eta / 2 if eta is not None and sharpness is not None else None
+    eta, plain = row["eta"], row["eta"] is None or optimizer == GD
+    sharpness = row["sharpness" if plain else "preconditioned_sharpness"]
+    known = eta is not None and sharpness is not None
+    chi = _fixed(optimizer.chi(eta, sharpness) if known else None, 3)
     return {
+        "η": shown(eta),
         "η/η_c": "flow" if eta is None else shown(row["eta_over_eta_c"]),
         "status": row["status"],
         "steps": row["steps"],
         "S": _fixed(sharpness, 2),
         "2/η": _fixed(None if eta is None else 2 / eta, 2),
-        "S·η/2": _fixed(at_edge, 3),
+        "S·η/2": chi,
+        "χ": chi,
         "ℓ1": _fixed(row["l1_norm"] if row["status"] != "diverged" else None, 1),
         "test loss": _fixed(row["test_loss"] if row["status"] != "diverged" else None, 4),
     }

@@ -181,5 +181,7 @@ class AttemptInProgress:
             attempt=self.assignment.attempt,
             step=self.run.step,
             loss=rounded(self.run.at.loss),
-            sharpness=tuple(rounded(point.sharpness) for point in self.run.trajectory[-points:]),
+            sharpness=tuple(
+                rounded(point.preconditioned_sharpness) for point in self.run.trajectory[-points:]
+            ),
         )

@@ -12,6 +12,7 @@ import torch
 
 from jobs.kept_states import NOTHING, Keep
 from jobs.records import Crossing, Point, TrialResult
+from jobs.spec import Trial
 from orchestrator.engine.work import (
     Assignment,
     NewPoints,
@@ -23,7 +24,7 @@ from orchestrator.engine.work import (
 )
 from orchestrator.ledger import Row, attempt_row, part_name, settled_trials_of_rows, unmark, utc
 from orchestrator.plan import SettledTrials, newest
-from orchestrator.store import write_part
+from orchestrator.store import OPTIMIZER_FIELDS, write_part
 from orchestrator.store.states import state_path
 
 COMMIT_SECONDS = 1.0
@@ -93,6 +94,8 @@ def trial_rows(finished: FinishedTrial, provenance: Provenance) -> list[Row]:
         **finished.key,
         "kind": trial.kind,
         **dataclasses.asdict(trial.problem),
+        **_of_optimizer(trial),
+        "flow_id": trial.flow_id,
         "init_hash": result.init_hash,
         "data_digest": result.data_digest,
         "init_sharpness": result.init_sharpness,
@@ -114,6 +117,13 @@ def trial_rows(finished: FinishedTrial, provenance: Provenance) -> list[Row]:
     ]
 
 
+def _of_optimizer(trial: Trial) -> Row:
+    """The columns that say how the trial was trained; NULL of a flow."""
+    if trial.kind == "flow":
+        return dict.fromkeys(OPTIMIZER_FIELDS)
+    return dict(trial.optimizer.columns)
+
+
 def _own(crossing: Crossing) -> Row:
     """The columns of a row that the crossing has itself."""
     columns = dataclasses.asdict(crossing)
@@ -128,7 +138,7 @@ def _critical(finished: FinishedTrial, crossing: Crossing) -> Row:
         sharpness = flow.sharpness.get(crossing.epsilon)
     else:
         sharpness = crossing.max_sharpness if crossing.status == "reached" else None
-    eta_c = 2 / sharpness if sharpness else None
+    eta_c = trial.optimizer.critical_rate(sharpness) if sharpness else None
     eta = trial.learning_rate
     return {
         "s_gf": sharpness,
@@ -173,9 +183,9 @@ def state_rows(run: Path, finished: FinishedTrial) -> list[Row]:
     if keep.thresholds:
         reached = (crossing for crossing in result.crossings if crossing.status == "reached")
         wanted += [(crossing.epsilon, crossing.steps, crossing.time) for crossing in reached]
-    if trial.learning_rate is not None:
+    if trial.step_time is not None:
         last = result.crossings[-1].steps
-        wanted += [(None, step, trial.learning_rate * step) for step in keep.steps if step <= last]
+        wanted += [(None, step, trial.step_time * step) for step in keep.steps if step <= last]
     rows = []
     for epsilon, step, when in wanted:
         path = state_path(run, trial.trial_id, step)

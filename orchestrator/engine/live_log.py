@@ -141,7 +141,7 @@ class _Writer:
                 self._started[one.trial_id] = (trial, position)
                 self._positions.write(one.trial_id, position)
             for point in new:
-                self._callback.log_trial_result(point.step, trial, metrics(point, trial.eta))
+                self._callback.log_trial_result(point.step, trial, metrics(point, trial.of))
             if one.ended:
                 self._callback.log_trial_end(trial, failed=False)
                 self._positions.remove(one.trial_id)

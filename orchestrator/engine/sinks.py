@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.records import Point
+from jobs.spec import Trial
 from orchestrator.engine.work import Assignment
 
 
@@ -96,7 +97,7 @@ class LoggedTrial:
 
     def __init__(self, assignment: Assignment, label: str, folder: Path, experiment: str) -> None:
         trial, ratio = assignment.trial, assignment.eta_over_final_eta_c
-        eta = self.eta = trial.learning_rate
+        self.of, eta = trial, trial.learning_rate
         self.trial_id = trial.trial_id
         self.experiment_dir_name = experiment
         if eta is None:
@@ -108,6 +109,7 @@ class LoggedTrial:
         self.local_path = str(folder / assignment.column_id / part)
         settings: dict[str, Any] = {
             **dataclasses.asdict(trial.problem),
+            **({} if eta is None else {"optimizer": str(trial.optimizer)}),
             "kind": trial.kind,
             "eta": eta,
             "eta_over_final_eta_c": ratio,
@@ -126,14 +128,14 @@ class LoggedTrial:
         return self._name
 
 
-def metrics(point: Point, eta: float | None) -> dict[str, float]:
+def metrics(point: Point, trial: Trial) -> dict[str, float]:
     """What is logged of a recorded step; a number that was not measured is left out.
 
-    ``edge`` is S·η/2, which is 1 at the edge of stability.
+    ``edge`` is χ, which is 1 at the edge of stability: S·η/2 for GD.
     """
     found = dataclasses.asdict(point)
-    step = found.pop("step")
-    if eta is not None and point.sharpness is not None:
-        found["edge"] = point.sharpness * eta / 2
+    step, eta = found.pop("step"), trial.learning_rate
+    if eta is not None and point.preconditioned_sharpness is not None:
+        found["edge"] = trial.optimizer.chi(eta, point.preconditioned_sharpness)
     # The callbacks take the step from this name.
     return {k: v for k, v in found.items() if v is not None} | {"training_iteration": step}

@@ -45,7 +45,9 @@ class Assignment:
     def final_eta_c(self) -> float | None:
         """η_c of the smallest threshold; None for a flow, and where the flow did not reach it."""
         smallest = self.trial.protocol.epsilons[-1]
-        return None if self.flow is None else self.flow.critical_rate(smallest)
+        return (
+            None if self.flow is None else self.flow.critical_rate(smallest, self.trial.optimizer)
+        )
 
 
 @dataclass(frozen=True)

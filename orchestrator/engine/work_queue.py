@@ -421,11 +421,12 @@ class WorkQueue:
 
     def _open(self) -> dict[str, float]:
         """The columns that are not complete and not leased by this run, with the seconds that they
-        are predicted to take. The longest come first: one that starts last keeps all other jobs
-        waiting.
+        are predicted to take, but those that wait for another column's flow. The longest come
+        first: one that starts last keeps all other jobs waiting.
         """
         seconds = predict(self.state, gradient_seconds=self.gradient_seconds).seconds
-        open_ones = np.flatnonzero(~self.state.complete)
+        waits = np.array([plan.flow is None for plan in self.state.plans])
+        open_ones = np.flatnonzero(~self.state.complete & ~(self.state.layout.flowless & waits))
         by_length = open_ones[np.argsort(-seconds[open_ones], kind="stable")]
         columns, leased = self.columns, self.leases.columns
         named = {columns[i].column_id: float(seconds[i]) for i in by_length.tolist()}

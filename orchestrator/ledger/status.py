@@ -172,6 +172,7 @@ def _described(column: ColumnState, trial: Trial, attempt: Mapping[str, Any]) ->
         "column_id": column.column_id,
         "kind": trial.kind,
         **dataclasses.asdict(column.column.problem),
+        **column.column.optimizer.columns,
         "eta": eta,
         "eta_over_final_eta_c": eta / eta_c if eta and eta_c else None,
         **{name: attempt.get(name) for name in _OF_ATTEMPT},

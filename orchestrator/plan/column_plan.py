@@ -35,12 +35,12 @@ class ColumnPlan:
         """η_c of the smallest threshold, which lays the grid; None unless the flow reached it."""
         if self.flow is None:
             return None
-        return self.flow.critical_rate(self.column.protocol.epsilons[-1])
+        return self.flow.critical_rate(self.column.protocol.epsilons[-1], self.column.optimizer)
 
     @property
     def initial_rate(self) -> float | None:
-        """2 over the sharpness at θ0; None where that is 0 or not known."""
-        return None if self.flow is None else self.flow.initial_rate
+        """The η at whose edge the sharpness at θ0 is; None where that is 0 or not known."""
+        return None if self.flow is None else self.flow.initial_rate(self.column.optimizer)
 
     def scale(self, unit: Unit) -> float:
         """η of the multiple 1 of a unit; NaN where it is not known."""

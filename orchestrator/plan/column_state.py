@@ -101,7 +101,11 @@ class ColumnState:
     @property
     def blocked(self) -> str | None:
         """Why no GD trial can be laid out, if that is so."""
-        return "its flow failed" if self.states[0] == State.FAILED else self.plan.blocked
+        if self.states[0] == State.FAILED:
+            return "its flow failed"
+        if self.plan.flow is None and (self.states == State.BLOCKED).any():
+            return "its flow, which is another column's too, failed"
+        return self.plan.blocked
 
     @property
     def complete(self) -> bool:

@@ -11,6 +11,7 @@ from jobs.batch_bounds import MOST_TRIALS
 from jobs.device_speed import DeviceSpeed
 from jobs.dynamics.schedule import points
 from jobs.multiplications import FLOPS_PER_MULTIPLICATION, layer_sizes, multiplications
+from jobs.spec import GD
 from orchestrator.plan.settled_trials import FlowSummary
 from orchestrator.sweep import Column
 
@@ -42,18 +43,24 @@ def flow_gradients(column: Column) -> float:
 
 
 def descent_gradients(column: Column, learning_rate: float, flow: FlowSummary | None) -> float:
-    """Gradients of a GD run: the flow's time to the last threshold, in steps of length η.
+    """Gradients of a GD run: the flow's time to the last threshold, in steps of its length.
 
-    Without the flow, η is taken in units of η_c, with the prior number of steps at η_c. A flow
-    beside GD costs what the column's flow took, or is assumed to take.
+    Without the flow, η is taken in units of η_c, with the prior number of steps at η_c; that is
+    also assumed of an adaptive optimiser, which does not follow the flow. A flow beside GD costs
+    what the column's flow took, or is assumed to take.
     """
-    limit = column.protocol.max_steps
-    if flow is not None and flow.time is not None:
-        steps = min(flow.time / learning_rate, limit)
+    limit, optimizer = column.protocol.max_steps, column.optimizer
+    if optimizer.is_adaptive:
+        steps = float(min(PRIOR_DESCENT_STEPS, limit))
+    elif flow is not None and flow.time is not None:
+        steps = min(flow.time / optimizer.time_per_step(learning_rate), limit)
     else:
-        steps = min(PRIOR_DESCENT_STEPS / learning_rate, limit)
+        scale = optimizer.time_per_step(learning_rate) * optimizer.edge / GD.edge
+        steps = min(PRIOR_DESCENT_STEPS / scale, limit)
     each = MEASUREMENT + PRODUCTS_PER_EIGENVALUE * column.protocol.trajectory_eigenvalues
-    gradients = steps + each * points(steps, column.protocol.trajectory_every, learning_rate)
+    each += MEASUREMENT if optimizer.is_adaptive else 0
+    step_time = optimizer.time_per_step(learning_rate)
+    gradients = steps + each * points(steps, column.protocol.trajectory_every, step_time)
     gradients += further_gradients(column, places=2 if column.protocol.midpoint else 1)
     if "distance_from_flow" in column.protocol.also:
         prior = PRIOR_FLOW_GRADIENTS[column.protocol.flow_method]

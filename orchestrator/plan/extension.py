@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from orchestrator.plan.column_plan import ColumnPlan
+from orchestrator.plan.layout import Layout
 from orchestrator.plan.run_state import OF_TRIALS, RunState
 from orchestrator.plan.settled_trials import SettledTrials, as_number, newest
 from orchestrator.plan.states import Result
@@ -33,9 +36,33 @@ def extended(state: RunState, columns: Sequence[Column]) -> RunState:
         finished[j] = state.finished[i]
         for name in OF_TRIALS:
             arrays[name][fresh.layout.slot(j)] = getattr(state, name)[state.layout.slot(i)]
+    for group in fresh.layout.flow_sharers.values():
+        _share_flow(fresh.layout, group, plans, arrays)
     moved = dataclasses.replace(fresh, plans=tuple(plans), finished=finished, **arrays)
     moved = moved.settled(newest(known)).restated(range(len(plans)))
     return with_work_of(moved, state)
+
+
+def _share_flow(
+    layout: Layout,
+    group: Sequence[int],
+    plans: list[ColumnPlan],
+    arrays: Mapping[str, npt.NDArray[Any]],
+) -> None:
+    """Give the flow that some columns share to all of them, and its number to the first."""
+    flow = next((plans[i].flow for i in group if plans[i].flow is not None), None)
+    if flow is None:
+        return
+    for i in group:
+        if plans[i].flow is None:
+            plans[i] = ColumnPlan(plans[i].column, flow)
+    first, *others = layout.first[list(group)].tolist()
+    for number in others:
+        if arrays["results"][first] == Result.NONE != arrays["results"][number]:
+            for values in arrays.values():
+                values[first] = values[number]
+        for values in arrays.values():
+            values[number] = 0
 
 
 def with_work_of(state: RunState, other: RunState) -> RunState:

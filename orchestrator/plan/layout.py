@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jobs.spec import Problem, Protocol
+from jobs.spec import GD, Optimizer, Problem, Protocol
 from orchestrator.plan.column_plan import STABLE_LIMIT, ColumnPlan
 from orchestrator.plan.cost import flow_gradients, prior_seconds_per_gradient, unknown_gradients
 from orchestrator.plan.settled_trials import Mask, Names, as_number
@@ -150,17 +150,57 @@ class Layout:
         """
         if len({column.protocol.flow_method for column in self.columns}) < 2:
             return {}
-        alike: dict[tuple[Problem, Protocol], list[int]] = defaultdict(list)
+        alike: dict[tuple[Problem, Optimizer, Protocol], list[int]] = defaultdict(list)
         for i, column in enumerate(self.columns):
             if "distance_from_flow" not in column.protocol.also:
                 protocol = dataclasses.replace(column.protocol, flow_method="rkc2")
-                alike[column.problem, protocol].append(i)
+                alike[column.problem, column.optimizer, protocol].append(i)
         several = [tuple(group) for group in alike.values() if len(group) > 1]
         return {i: group for group in several for i in group}
 
+    @functools.cached_property
+    def flow_sharers(self) -> dict[int, tuple[int, ...]]:
+        """Columns with one flow, because they have one problem and protocol; of each that has such,
+        all of them with itself. The first has the flow's number.
+        """
+        if all(column.optimizer == GD for column in self.columns):
+            return {}
+        alike: dict[tuple[Problem, Protocol], list[int]] = defaultdict(list)
+        for i, column in enumerate(self.columns):
+            alike[column.problem, column.protocol].append(i)
+        several = [tuple(group) for group in alike.values() if len(group) > 1]
+        return {i: group for group in several for i in group}
+
+    @functools.cached_property
+    def flowless(self) -> npt.NDArray[np.bool_]:
+        """Of each column, whether its flow has the number of another column's."""
+        found = np.zeros(len(self.columns), dtype=bool)
+        found[[i for i, group in self.flow_sharers.items() if i != group[0]]] = True
+        return found
+
+    def with_flow(self, i: int) -> int:
+        """The column that has the number of a column's flow."""
+        return self.flow_sharers.get(i, (i,))[0]
+
+    @functools.cached_property
+    def flow_names(self) -> dict[int, int]:
+        """The first column that has each flow, by the flow's trial_id as a number."""
+        found: dict[int, int] = {}
+        for i, column in enumerate(self.columns):
+            if not self.flowless[i]:
+                found[as_number(column.flow().trial_id)] = i
+        return found
+
     def related(self, columns: Iterable[int]) -> tuple[int, ...]:
-        """These columns and their relatives."""
-        return tuple(dict.fromkeys(r for i in columns for r in self.relatives.get(i, (i,))))
+        """These columns and those that share trials with them."""
+        return tuple(
+            dict.fromkeys(
+                related
+                for i in columns
+                for groups in (self.relatives, self.flow_sharers)
+                for related in groups.get(i, (i,))
+            )
+        )
 
     @functools.cached_property
     def assumed_gradients(self) -> Floats:
@@ -168,10 +208,10 @@ class Layout:
         known: dict[tuple[int, ...], float] = {}
         found = np.zeros(len(self.columns))
         for i, column in enumerate(self.columns):
-            key = (id(column.protocol), *map(id, column.etas))
+            key = (id(column.protocol), id(column.optimizer), *map(id, column.etas))
             if key not in known:
-                known[key] = flow_gradients(column) + unknown_gradients(column)
-            found[i] = known[key]
+                known[key] = unknown_gradients(column)
+            found[i] = known[key] + (0.0 if self.flowless[i] else flow_gradients(column))
         return found
 
     @functools.cached_property

@@ -18,17 +18,34 @@ Placed = tuple[Numbers, Numbers]
 def with_flows(
     layout: Layout, plans: tuple[ColumnPlan, ...], rows: SettledTrials
 ) -> tuple[tuple[ColumnPlan, ...], list[int]]:
-    """The plans with the flows among settled trials, and the columns whose flow is new."""
+    """The plans with the flows among settled trials, each in all columns that share it, and the
+    columns whose flow is new.
+    """
     at = np.flatnonzero(rows.is_flow)
     if not len(at):
         return plans, []
     known, begun = list(plans), []
-    columns = layout.find(rows.column[at])
-    for name, i in zip(rows.trial[at].tolist(), columns.tolist(), strict=True):
-        if i >= 0 and known[i].flow is None:
-            known[i] = ColumnPlan(known[i].column, rows.flows[name])
-            begun.append(i)
+    columns = _of_flows(layout, rows, at)
+    for name, first in zip(rows.trial[at].tolist(), columns.tolist(), strict=True):
+        for i in layout.flow_sharers.get(first, (first,)) if first >= 0 else ():
+            if known[i].flow is None:
+                known[i] = ColumnPlan(known[i].column, rows.flows[name])
+                begun.append(i)
     return tuple(known), begun
+
+
+def _of_flows(layout: Layout, rows: SettledTrials, at: Numbers) -> Numbers:
+    """The column that has the number of each of these flows; −1 for one that is of no column.
+
+    One that another column of the same problem and protocol has computed, which the sweep does not
+    have any more, is known by its name.
+    """
+    columns = layout.find(rows.column[at])
+    names = layout.flow_names if (columns < 0).any() else {}
+    pairs = zip(rows.trial[at].tolist(), columns.tolist(), strict=True)
+    return np.array(
+        [names.get(name, -1) if i < 0 else layout.with_flow(i) for name, i in pairs], dtype=np.int64
+    )
 
 
 def placed(
@@ -45,7 +62,7 @@ def placed(
     """
     columns = layout.find(rows.column)
     found = [
-        _flows(layout, rows, columns),
+        _flows(layout, rows),
         _descents(layout, plans, rows, columns),
         _by_name(layout, plans, rows, columns, begun, to_do),
     ]
@@ -53,9 +70,11 @@ def placed(
     return np.concatenate(numbers), np.concatenate(at)
 
 
-def _flows(layout: Layout, rows: SettledTrials, columns: Numbers) -> Placed:
-    at = np.flatnonzero(rows.is_flow & (columns >= 0))
-    return layout.first[columns[at]], at
+def _flows(layout: Layout, rows: SettledTrials) -> Placed:
+    at = np.flatnonzero(rows.is_flow)
+    columns = _of_flows(layout, rows, at)
+    known = columns >= 0
+    return layout.first[columns[known]], at[known]
 
 
 def _descents(layout: Layout, plans: Plans, rows: SettledTrials, columns: Numbers) -> Placed:

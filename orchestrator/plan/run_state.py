@@ -78,7 +78,10 @@ class RunState:
         layout = Layout(tuple(columns))
         n, c = layout.n_trials, len(layout.columns)
         counts = np.zeros((c, len(State)), dtype=np.int64)
-        counts[:, State.TO_DO] = np.diff(layout.first)
+        counts[:, State.TO_DO] = np.diff(layout.first) - layout.flowless
+        counts[:, State.ABSENT] = layout.flowless
+        states = np.full(n, State.TO_DO, np.uint8)
+        states[layout.first[:-1][layout.flowless]] = State.ABSENT
         return cls(
             layout=layout,
             plans=tuple(ColumnPlan(column) for column in layout.columns),
@@ -86,7 +89,7 @@ class RunState:
             attempts=np.zeros(n, np.int64),
             seconds=np.zeros(n),
             finished=np.zeros(c, np.int64),
-            states=np.full(n, State.TO_DO, np.uint8),
+            states=states,
             counts=counts,
         )
 
@@ -347,6 +350,7 @@ class RunState:
                 self.results[numbers],
                 failed[numbers],
                 running[numbers],
+                self.layout.flowless[its],
                 *handling.laid_out([self.plans[i] for i in its.tolist()]),
                 handling.stop_after_divergences,
             )

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jobs.spec import GD, Optimizer
+
 DIGITS = 16
 """Of a trial_id or column_id."""
 
@@ -66,15 +68,14 @@ class FlowSummary:
             init_sharpness=init_sharpness,
         )
 
-    def critical_rate(self, epsilon: float) -> float | None:
-        """η_c = 2 / s_gf(ε), or None where the flow did not reach ε."""
+    def critical_rate(self, epsilon: float, optimizer: Optimizer = GD) -> float | None:
+        """η_c of an optimiser, 2 / s_gf(ε) for GD; None where the flow did not reach ε."""
         sharpness = self.sharpness.get(epsilon)
-        return None if sharpness is None else 2 / sharpness
+        return None if sharpness is None else optimizer.critical_rate(sharpness)
 
-    @property
-    def initial_rate(self) -> float | None:
-        """2 over the sharpness at θ0, or None where that is 0 or was not measured."""
-        return 2 / self.init_sharpness if self.init_sharpness else None
+    def initial_rate(self, optimizer: Optimizer = GD) -> float | None:
+        """The same of the sharpness at θ0; None where that is 0 or was not measured."""
+        return optimizer.critical_rate(self.init_sharpness) if self.init_sharpness else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,8 @@ class State(IntEnum):
     """Of one trial.
 
     ``BLOCKED`` trials cannot be laid out: their flow failed or gives no learning rates.
-    ``ABSENT`` numbers stand for no trial: two learning rates of the file turned out to be one.
+    ``ABSENT`` numbers stand for no trial: two learning rates of the file turned out to be one, or
+    another column has the flow.
     """
 
     TO_DO = 0
@@ -40,6 +41,7 @@ def states_of(
     results: Codes,
     failed: Mask,
     running: Mask,
+    flowless: Mask,
     blocked: Mask,
     known: Integers,
     first_above: Integers,
@@ -51,6 +53,7 @@ def states_of(
         results: (C, k), of :class:`Result`.
         failed: (C, k), trials that are not tried again.
         running: (C, k).
+        flowless: (C,), whether the flow has its number in another column.
         blocked: (C,), whether the flow's result gives no learning rates.
         known: (C,), the number of GD trials.
         first_above: (C,), the place of the first GD trial above 2 η_c.
@@ -68,6 +71,7 @@ def states_of(
         skipped = places_from(first_after(diverged, first_above, stop_after_divergences), states)
         states[skipped & (states == State.TO_DO)] = State.SKIPPED
     states[places_from(1 + known, states)] = State.ABSENT
+    states[flowless, 0] = State.ABSENT
     return states
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobs.spec import GD, Optimizer
 from jobs.spec.dataset_name import short_dataset
 from jobs.spec.network_name import short_name
 from orchestrator.sweep.labels import shape
@@ -12,6 +13,7 @@ from orchestrator.sweep.labels import shape
 PROBLEM = (
     *("dataset", "n_train", "architecture", "depth", "width", "activation", "loss"),
     *("weight_decay", "parameterization", "init_scale", "seed"),
+    *("optimizer", "momentum", "beta2", "damping"),
 )
 """The columns of ``trials`` that describe a problem, in the order in which a title names them."""
 
@@ -41,6 +43,7 @@ def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
     words = {name: shortened(row[name], _LONGEST_BESIDE) for name in PROBLEM}
     words["dataset"] = shortened(short_dataset(str(row["dataset"])))
     words["loss"] = shortened(short_name(str(row["loss"])), _LONGEST_BESIDE)
+    words["optimizer"] = _optimizer(row)
     decay = row["weight_decay"]
     words["decay"] = "" if decay is None else f", weight decay {words['weight_decay']}"
     words["architecture"] = shortened(short_name(str(row["architecture"])), _LONGEST_BESIDE)
@@ -56,8 +59,16 @@ def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
         words["seeds"] = f", seed {seeds[0]}" if seeds else ""
     return (
         "{dataset}, n = {n_train}  ·  {architecture}{shape}{activation}  ·  {loss} loss{decay}\n"
-        "{parameterization} parameterization, init scale {init_scale}{seeds}"
+        "{parameterization} parameterization, init scale {init_scale}{optimizer}{seeds}"
     ).format(**words)
+
+
+def _optimizer(row: Mapping[str, Any]) -> str:
+    """The optimiser, where it is another one than GD."""
+    if row["optimizer"] in (None, GD.name):
+        return ""
+    constants = {name: row[name] for name in ("momentum", "beta2", "damping")}
+    return f", {Optimizer(name=row['optimizer'], **constants)}"
 
 
 def in_one_line(title: str) -> str:

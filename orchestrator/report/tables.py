@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.analysis import Analysis, compute, is_current
+from orchestrator.analysis import Analysis, by_column, compute, is_current, scale
 from orchestrator.report.labels import PROBLEM
 from orchestrator.report.places import READ, Row, with_exclusions
-from orchestrator.store import PROBLEM_FIELDS, query
+from orchestrator.store import COLUMN_FIELDS, query
 
 Array = NDArray[np.float64]
 Column = Mapping[str, Any]
@@ -39,7 +40,7 @@ _TRAJECTORY = ("step", "time", "train_loss", "sharpness", "l1_norm")
 class Trajectory:
     """The recorded steps of a trial in their order; NaN where nothing was measured.
 
-    All arrays have the shape (steps,); ``time`` is η·step for GD, and the time of a flow.
+    All arrays have the shape (steps,); ``time`` is that of a flow, η·step for GD.
     """
 
     step: Array
@@ -47,6 +48,10 @@ class Trajectory:
     train_loss: Array
     sharpness: Array
     l1_norm: Array
+
+    def in_gds_units(self, row: Row) -> Trajectory:
+        """With 2χ/η in place of the sharpness, of a trial with these columns of ``trials``."""
+        return dataclasses.replace(self, sharpness=self.sharpness * scale(row))
 
 
 class Tables:
@@ -67,7 +72,7 @@ class Tables:
     @cached_property
     def columns(self) -> list[Column]:
         """All columns, in the order of their problems."""
-        fields = ", ".join(f"any_value({field}) AS {field}" for field in PROBLEM_FIELDS)
+        fields = ", ".join(f"any_value({field}) AS {field}" for field in COLUMN_FIELDS)
         rows = query(self.run, f"SELECT column_id, {fields} FROM trials GROUP BY column_id")
         return in_order(rows.to_pylist())
 
@@ -95,7 +100,7 @@ class Tables:
 
     @cached_property
     def flows(self) -> dict[str, dict[float, float]]:
-        """s_gf of each column by threshold, in descending order, where its flow reached it."""
+        """s_gf of each flow by threshold, in descending order, in the column that computed it."""
         rows = query(
             self.run,
             "SELECT column_id, epsilon, any_value(s_gf) AS s_gf FROM trials WHERE kind = 'flow' "
@@ -131,9 +136,14 @@ class Tables:
         missing = sorted({one["column_id"] for one in columns} - self._trials.keys())
         if not missing:
             return
-        sql = f"SELECT {', '.join(READ)} FROM trials WHERE column_id IN ({_listed(missing)})"
+        here = f"column_id IN ({_listed(missing)})"
+        sql = (
+            f"SELECT {', '.join(READ)} FROM trials WHERE {here} "
+            f"OR trial_id IN (SELECT flow_id FROM trials WHERE {here})"
+        )
         self._trials |= {column_id: [] for column_id in missing}
-        rows = map(_clean, query(self.run, sql).to_pylist())
+        found = by_column(query(self.run, sql)).to_pylist()
+        rows = (_clean(row) for row in found if row["column_id"] in self._trials)
         for row in with_exclusions([row for row in rows if _is_placed(row)]):
             self._trials[row["column_id"]].append(row)
 
@@ -149,13 +159,17 @@ class Tables:
             yield family, [self.trials(column) for column in family]
 
     def trajectories(self, trial_ids: Sequence[str]) -> dict[str, Trajectory]:
-        """The trajectories of some trials; those without any are left out."""
+        """The trajectories of some trials; those without any are left out.
+
+        The sharpness is the preconditioned one; :meth:`Trajectory.in_gds_units` scales it.
+        """
         if not trial_ids:
             return {}
         wanted = _listed(trial_ids)
         rows = query(
             self.run,
-            f"SELECT list_position([{wanted}], trial_id) - 1 AS number, {', '.join(_TRAJECTORY)} "
+            f"SELECT list_position([{wanted}], trial_id) - 1 AS number, * REPLACE ("
+            "coalesce(preconditioned_sharpness, sharpness) AS sharpness) "
             f"FROM trajectories WHERE trial_id IN ({wanted}) ORDER BY number, step",
         )
         columns = {
@@ -187,7 +201,7 @@ def families(columns: Sequence[Column]) -> list[list[Column]]:
 
 def groups(columns: Sequence[Column], free: Collection[str]) -> list[list[Column]]:
     """Columns whose problems agree in all but the free fields, in the order of their first ones."""
-    fixed = [name for name in PROBLEM_FIELDS if name not in free]
+    fixed = [name for name in COLUMN_FIELDS if name not in free]
     found: dict[tuple[Any, ...], list[Column]] = {}
     for column in columns:
         found.setdefault(tuple(column[name] for name in fixed), []).append(column)

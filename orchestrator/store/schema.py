@@ -28,14 +28,17 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_COUNT, "seed"),
         *_columns(_TEXT, "dtype subset normalization"),
         *_columns(_COUNT, "base_width"),
-        *_columns(_TEXT, "init_hash data_digest"),
+        *_columns(_TEXT, "optimizer"),
+        *_columns(_NUMBER, "momentum beta2 damping"),
+        *_columns(_TEXT, "flow_id init_hash data_digest"),
         *_columns(_NUMBER, "init_sharpness eta"),
         *_columns(_TEXT, "eta_unit"),
         *_columns(_NUMBER, "eta_multiple eta_over_eta_c eta_c s_gf epsilon"),
         *_columns(_TEXT, "status"),
         *_columns(_COUNT, "steps"),
         *_columns(_NUMBER, "time train_loss data_loss train_accuracy test_loss test_accuracy"),
-        *_columns(_NUMBER, "sharpness data_sharpness lambda_max lambda_min sharpness_residual"),
+        *_columns(_NUMBER, "sharpness data_sharpness preconditioned_sharpness"),
+        *_columns(_NUMBER, "lambda_max lambda_min sharpness_residual"),
         *_columns(_FLAG, "sharpness_converged"),
         *_columns(_NUMBER, "lambda_min_residual"),
         *_columns(_FLAG, "lambda_min_converged"),
@@ -61,7 +64,7 @@ TRAJECTORIES: pa.Schema = pa.schema(
         *_columns(_NUMBER, "time train_loss test_loss sharpness lambda_min l1_norm l2_norm"),
         *_columns(_NUMBER, "gradient_norm"),
         *_columns(_COUNT, "loss_rises"),
-        *_columns(_NUMBER, "realised_edge"),
+        *_columns(_NUMBER, "realised_edge preconditioned_sharpness"),
         *_columns(_COUNT, "attempt"),
     ]
 )
@@ -153,10 +156,16 @@ PROBLEM_FIELDS: tuple[str, ...] = (
 )
 """The columns of ``trials`` that say which problem a row is about."""
 
+OPTIMIZER_FIELDS: tuple[str, ...] = ("optimizer", "momentum", "beta2", "damping")
+"""Those that say by which optimiser it was trained; NULL of a flow."""
+
+COLUMN_FIELDS: tuple[str, ...] = (*PROBLEM_FIELDS, *OPTIMIZER_FIELDS)
+"""Those that say, together with the protocol, of which column a row is."""
+
 VALLEYS: pa.Schema = pa.schema(
     [
         *_columns(_TEXT, "group_id"),
-        *(TRIALS.field(name) for name in PROBLEM_FIELDS if name != "seed"),
+        *(TRIALS.field(name) for name in COLUMN_FIELDS if name != "seed"),
         *_columns(_NUMBER, "epsilon"),
         *_columns(_COUNT, "n_seeds n_used"),
         *_columns(_NUMBER, "test_loss_best eta_best eta_best_over_eta_c"),
@@ -170,7 +179,7 @@ VALLEYS: pa.Schema = pa.schema(
 COLUMNS: pa.Schema = pa.schema(
     [
         *_columns(_TEXT, "column_id label"),
-        *(TRIALS.field(name) for name in PROBLEM_FIELDS),
+        *(TRIALS.field(name) for name in COLUMN_FIELDS),
         *_columns(_COUNT, "n_trials n_epsilon"),
     ]
 )
@@ -269,9 +278,12 @@ ADDED: dict[str, frozenset[str]] = {
         {
             *("data_digest", "eta_unit", "eta_multiple", "lambda_min_residual"),
             *("lambda_min_converged", "weight_decay", "data_loss", "data_sharpness"),
+            *(*OPTIMIZER_FIELDS, "flow_id", "preconditioned_sharpness"),
         }
     ),
-    "trajectories": frozenset({"gradient_norm", "loss_rises", "realised_edge"}),
+    "trajectories": frozenset(
+        {"gradient_norm", "loss_rises", "realised_edge", "preconditioned_sharpness"}
+    ),
     "attempts": frozenset({"column_id"}),
 }
 """Columns that files of a table written before them lack: readers take each as NULL there."""

@@ -1,4 +1,4 @@
-"""Columns: problems under a protocol with their learning rates, and how grids come to them."""
+"""Columns: a problem with an optimiser, a protocol and learning rates; how grids come to them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from jobs.spec import Problem, Protocol, SpecError, Trial, check_reachable
+from jobs.spec import (
+    GD,
+    Optimizer,
+    Problem,
+    Protocol,
+    SpecError,
+    Trial,
+    check_comparable,
+    check_reachable,
+)
 from jobs.spec import column_id as name_of_column
 from orchestrator.sweep.errors import NoColumnError, SweepError, shown, wrong
 from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
-from orchestrator.sweep.rules import Axis, Rule
+from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Rule, Setup, key_of
 
 MOST_COLUMNS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One problem under one protocol, with its flow and all its learning rates.
+    """One problem with an optimiser under one protocol, with its flow and all its learning rates.
 
     ``etas`` has one entry a unit, in the order of ``Unit``: a problem that several grids share may
     have multiples in each. ``stop_after_divergences`` is the number of diverged trials after which
@@ -30,11 +39,17 @@ class Column:
     etas: tuple[EtaGrid, ...]
     stop_after_divergences: int | None
     resources: Resources
+    optimizer: Optimizer = GD
 
     @functools.cached_property
     def column_id(self) -> str:
-        """The 16 hex digits that name the problem and the protocol."""
-        return name_of_column(self.problem, self.protocol)
+        """The 16 hex digits that name the problem, the optimiser and the protocol."""
+        return name_of_column(self.problem, self.protocol, self.optimizer)
+
+    @property
+    def setup(self) -> Setup:
+        """The problem and the optimiser."""
+        return Setup(self.problem, self.optimizer)
 
     def needs(self, unit: Unit) -> bool:
         """Whether some learning rates are in this unit."""
@@ -54,8 +69,8 @@ class Column:
         ``eta_c``, ``init_sharpness`` and ``absolute``, and there as the smallest multiple.
 
         Args:
-            eta_c: η_c, 2 over the largest sharpness along the flow.
-            eta_0: 2 over the sharpness at θ0.
+            eta_c: η_c, at whose edge the largest sharpness along the flow is.
+            eta_0: the same of the sharpness at θ0.
 
         Raises:
             ValueError: some rates are in a unit that is None.
@@ -81,7 +96,11 @@ class Column:
     def gd(self, learning_rate: float) -> Trial:
         """Gradient descent at one η, which is absolute here."""
         return Trial(
-            problem=self.problem, protocol=self.protocol, kind="gd", learning_rate=learning_rate
+            problem=self.problem,
+            protocol=self.protocol,
+            kind="gd",
+            learning_rate=learning_rate,
+            optimizer=self.optimizer,
         )
 
 
@@ -90,7 +109,7 @@ class Expansion:
     """The columns of grids, and what of each grid had no effect.
 
     ``idle`` has, for each grid, the fields of axes of which no column has a value, because its
-    network has no such field. ``unused`` has the exclusions and conditions that no problem matches.
+    network has no such field. ``unused`` has the exclusions and conditions that no setup matches.
     """
 
     columns: tuple[Column, ...]
@@ -112,46 +131,47 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     places = places or [
         f"grids[{number}]." if len(grids) > 1 else "" for number in range(len(grids))
     ]
-    askers: dict[Protocol, dict[Problem, list[tuple[int, Grid]]]] = {}
-    firsts: list[tuple[Problem, list[tuple[int, Grid]]]] = []
+    askers: dict[Protocol, dict[Setup, list[tuple[int, Grid]]]] = {}
+    firsts: list[tuple[Setup, list[tuple[int, Grid]]]] = []
     idle, unused = [], []
     for number, grid in enumerate(grids):
         used: set[Rule] = set()
         unseen = {axis.field: axis for axis in grid.axes}
         bases = _base_widths(grid)
         try:
-            for problem, treated in grid.problems(used):
+            for setup, treated in grid.setups(used):
                 if unseen:
-                    unseen = _still_unseen(unseen, problem, bases)
+                    unseen = _still_unseen(unseen, setup, bases)
                 of_protocol = askers.setdefault(treated.protocol, {})
-                known = of_protocol.get(problem)
+                known = of_protocol.get(setup)
                 if known is None:
-                    of_protocol[problem] = known = []
-                    firsts.append((problem, known))
+                    of_protocol[setup] = known = []
+                    firsts.append((setup, known))
                     _refuse_too_many(len(firsts))
                 if (number, treated) not in known:  # values may differ in what it has no use for
                     known.append((number, treated))
         except SpecError as error:
-            key = f"{places[number]}problem.{error.field}"
-            raise wrong(key, error.value, error.expected) from None
+            raise wrong(places[number] + key_of(error.field), error.value, error.expected) from None
         left = len(unseen) < len(grid.axes)  # else its exclusions leave nothing of it
         idle.append(frozenset(unseen if left else ()))
         unused.append(frozenset(grid.rules - used))
     if not firsts:
         raise NoColumnError("exclude leaves no column; it must leave at least one")
-    columns = tuple(_column(problem, asked, places) for problem, asked in firsts)
+    columns = tuple(_column(setup, asked, places) for setup, asked in firsts)
     return Expansion(columns, tuple(idle), tuple(unused))
 
 
 def _still_unseen(
-    unseen: Mapping[str, Axis], problem: Problem, bases: frozenset[Any]
+    unseen: Mapping[str, Axis], setup: Setup, bases: frozenset[Any]
 ) -> dict[str, Axis]:
-    """The axes left that the problem has no value of; another word for the same is a value."""
-    renamed = ("normalization", *(_RELATIVE if problem.width in bases else ()))
+    """The axes left that the setup has no value of; another word for the same is a value."""
+    values = setup.values
+    relative = _RELATIVE if setup.problem.width in bases else ()
+    renamed = ("normalization", f"{OF_OPTIMIZER}name", *relative)
     return {
         field: axis
         for field, axis in unseen.items()
-        if not axis.has(None) and not axis.has(getattr(problem, field)) and field not in renamed
+        if not axis.has(None) and not axis.has(values[field]) and field not in renamed
     }
 
 
@@ -172,15 +192,24 @@ def _refuse_too_many(columns: int) -> None:
         raise SweepError(f"the sweep has {columns} columns; it must have at most {MOST_COLUMNS}")
 
 
-def _column(problem: Problem, asked: list[tuple[int, Grid]], places: Sequence[str]) -> Column:
-    number, first = asked[0]
+def _column(setup: Setup, asked: list[tuple[int, Grid]], places: Sequence[str]) -> Column:
+    (problem, optimizer), (number, first) = setup, asked[0]
     for other_number, other in asked[1:]:
         _refuse_conflict(places[number], first, places[other_number], other)
     block = places[number]
     try:
         check_reachable(problem, first.protocol)
+        check_comparable(first.protocol, optimizer)
     except SpecError as error:
         raise wrong(f"{block}measure.{error.field}", error.value, error.expected) from None
+    etas = (first.eta,) if len(asked) == 1 else _united([grid.eta for _, grid in asked])
+    for eta in etas if optimizer.is_adaptive else ():
+        if eta.unit != "absolute":
+            raise wrong(
+                f"{block}eta.unit",
+                eta.unit,
+                f"absolute for {optimizer.name}, whose limit for small η is not the gradient flow",
+            )
     if first.resources.workers > problem.n_train:
         raise wrong(
             f"{block}resources.workers",
@@ -197,9 +226,10 @@ def _column(problem: Problem, asked: list[tuple[int, Grid]], places: Sequence[st
     return Column(
         problem=problem,
         protocol=first.protocol,
-        etas=(first.eta,) if len(asked) == 1 else _united([grid.eta for _, grid in asked]),
+        etas=etas,
         stop_after_divergences=first.stop_after_divergences,
         resources=first.resources,
+        optimizer=optimizer,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.sweep.grid import PROTOCOL_FIELDS, Grid
-from orchestrator.sweep.rules import Axis, Condition, Match
+from orchestrator.sweep.rules import Axis, Condition, Match, key_of
 
 
 def content_of(grid: Grid) -> dict[str, Any]:
@@ -25,9 +25,9 @@ def content_of(grid: Grid) -> dict[str, Any]:
         ),
         *((f"resources.{name}", v) for name, v in dataclasses.asdict(grid.resources).items()),
     ]
-    content: dict[str, Any] = {"problem": _problem(grid.axes), **_nested(keys)}
+    content: dict[str, Any] = {**_setup(grid.axes), **_nested(keys)}
     if grid.zipped:
-        content["zip"] = [[f"problem.{field}" for field in group] for group in grid.zipped]
+        content["zip"] = [[key_of(field) for field in group] for group in grid.zipped]
     if grid.exclude:
         content["exclude"] = [_match(match) for match in grid.exclude]
     if grid.when:
@@ -35,12 +35,12 @@ def content_of(grid: Grid) -> dict[str, Any]:
     return content
 
 
-def _problem(axes: Iterable[Axis]) -> dict[str, Any]:
-    """Axes as keys of a problem; a row of seeds by its length, however long it is."""
-    content = _fields(axes)
-    seeds = content.get("seed")
+def _setup(axes: Iterable[Axis]) -> dict[str, Any]:
+    """Axes as blocks of keys; a row of seeds by its length, however long it is."""
+    content = _nested((key_of(field), value) for field, value in _fields(axes).items())
+    seeds = content.get("problem", {}).get("seed")
     if isinstance(seeds, list) and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        content["seed"] = {"repeat": len(seeds), "from": seeds[0]}
+        content["problem"]["seed"] = {"repeat": len(seeds), "from": seeds[0]}
     return content
 
 
@@ -51,12 +51,15 @@ def _fields(axes: Iterable[Axis]) -> dict[str, Any]:
 
 
 def _match(match: Match) -> dict[str, Any]:
-    return {f"problem.{field}": value for field, value in _fields(match.fields).items()}
+    return {key_of(field): value for field, value in _fields(match.fields).items()}
 
 
 def _condition(condition: Condition) -> dict[str, Any]:
-    problem = {"problem": _problem(condition.axes)} if condition.axes else {}
-    return {"match": _match(condition.match), **problem, **_nested(condition.changes)}
+    return {
+        "match": _match(condition.match),
+        **_setup(condition.axes),
+        **_nested(condition.changes),
+    }
 
 
 def _nested(keys: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs.spec import Problem, Protocol
-from orchestrator.sweep.rules import Axis, Case, Condition, Match, Rule
+from jobs.spec import GD, Protocol
+from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Case, Condition, Match, Rule, Setup
 
 Unit = Literal["eta_c", "init_sharpness", "absolute"]
 
@@ -97,11 +97,12 @@ class EtaGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The product of its axes, every problem of it under one protocol and one set of multiples.
+    """The product of its axes, every setup of it under one protocol and one set of multiples.
 
-    An axis with the single value None is none: the problem has the default of its
-    architecture. Axes whose fields stand together in ``zipped`` advance together. ``when`` changes
-    problems, and how they are treated, in turn; what fits ``exclude`` after that is left out.
+    An axis with the single value None is none: the problem has the default of its architecture, as
+    the optimiser has its own; nor is one of GD alone. Axes whose fields stand together in
+    ``zipped`` advance together. ``when`` changes setups, and how they are treated, in turn; what
+    fits ``exclude`` after that is left out.
     ``spare`` are values of the protocol's fields of which only measures have a use that conditions
     ask for.
     """
@@ -119,28 +120,33 @@ class Grid:
     def __post_init__(self) -> None:
         if not any(condition.only(*_MEASURES) for condition in self.when):
             object.__setattr__(self, "spare", ())
-        said = tuple(axis for axis in self.axes if axis.values != (None,))
+        said = tuple(
+            axis
+            for axis in self.axes
+            if axis.values != (None,)
+            and axis != Axis(field=f"{OF_OPTIMIZER}name", values=(GD.name,))
+        )
         object.__setattr__(self, "axes", said)
 
     def __len__(self) -> int:
         """The combinations of its axes, before conditions and exclusions."""
         return math.prod(len(values) for _, values in self._directions())
 
-    def problems(self, used: set[Rule]) -> Iterator[tuple[Problem, Grid]]:
-        """The problems, each with the grid as it is for it, without conditions.
+    def setups(self, used: set[Rule]) -> Iterator[tuple[Setup, Grid]]:
+        """The setups, each with the grid as it is for it, without conditions.
 
-        Of axes, the last varies fastest. The exclusions and conditions that some problem fits are
+        Of axes, the last varies fastest. The exclusions and conditions that some setup fits are
         added to ``used``.
 
         Raises:
-            SpecError: a combination of values that no problem can have.
+            SpecError: a combination of values that no problem or optimiser can have.
         """
         treated: dict[tuple[int, ...], Grid] = {(): self._treated(())}
         noted = _Noted(used)
         for values in itertools.product(*(values for _, values in self._directions())):
             named = dict(zip(self._fields, itertools.chain.from_iterable(values), strict=True))
             if not self.when and not self.exclude:
-                yield Problem(**named), treated[()]
+                yield Setup.of(named), treated[()]
                 continue
             for case, met in self._cases(Case.of(named), (), noted):
                 seen = case.seen
@@ -150,7 +156,7 @@ class Grid:
                     noted.add(*(self.when[number] for number in met))
                     if met not in treated:
                         treated[met] = self._treated(met)
-                    yield case.problem or Problem(**case.named), treated[met]
+                    yield case.setup or Setup.of(case.named), treated[met]
 
     def reduced(self, fields: Collection[str], unused: Collection[Rule]) -> Grid:
         """This grid without some of its axes, and without exclusions and conditions of no use."""
@@ -201,12 +207,12 @@ class Grid:
             when=tuple(filter(None, (*own, *theirs))),
         )
         used: set[Rule] = set()
-        for _ in changed.problems(used):
+        for _ in changed.setups(used):
             pass
         return changed.reduced((), set(changed.when) - used)
 
     def _treated(self, met: tuple[int, ...]) -> Grid:
-        """The grid as it is for problems that meet these of its conditions, without conditions."""
+        """The grid as it is for setups that meet these of its conditions, without conditions."""
         if not self.when and not self.exclude and not self.zipped:
             return self
         changes = dict(item for number in met for item in self.when[number].changes)

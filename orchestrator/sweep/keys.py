@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.spec import Problem, SpecError, positive
-from orchestrator.sweep.rules import Axis, Match
+from jobs.spec import GD, Optimizer, Problem, SpecError, positive
+from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Match, key_of
 
 FORMS = ("<list>", "<range>")
 """How a value may be written that is a list or is made from a block of keys."""
@@ -114,19 +114,69 @@ class SomeProblemKeys(ProblemKeys):
     n_train: tuple[int, ...] = ()
 
 
-class MatchKeys(SomeProblemKeys):
-    """Some keys of a problem, such as ``problem.loss``, with a value or several.
+class OptimizerKeys(Keys):
+    """Every field of :class:`jobs.spec.Optimizer`, each as the tuple of its axis.
 
-    None matches a problem that has no use for the field.
+    None is the default of the optimiser.
     """
 
-    model_config = ConfigDict(alias_generator=lambda field: f"problem.{field}")
+    name: tuple[str, ...] = Field(default=(GD.name,))
+    momentum: tuple[float | None, ...] = (None,)
+    beta2: tuple[float | None, ...] = (None,)
+    damping: tuple[float | None, ...] = (None,)
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_axis(cls, value: object, info: ValidationInfo) -> object:
         field = str(info.field_name)
+        return _values(OF_OPTIMIZER + field, value, or_none=field != "name")
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The values of each field."""
+        return tuple(Axis(field=OF_OPTIMIZER + field, values=values) for field, values in self)
+
+    @property
+    def said(self) -> frozenset[str]:
+        """The fields of axes that the file names."""
+        return frozenset(OF_OPTIMIZER + field for field in self.model_fields_set)
+
+
+def _axis_field(field: str) -> str:
+    """The field of an axis, of a field of :class:`MatchKeys`."""
+    return field.replace("optimizer_", OF_OPTIMIZER, 1)
+
+
+class MatchKeys(SomeProblemKeys):
+    """Some keys of a problem or an optimiser, such as ``problem.loss``, with a value or several.
+
+    None matches a problem, or an optimiser, that has no use for the field.
+    """
+
+    model_config = ConfigDict(alias_generator=lambda field: key_of(_axis_field(field)))
+
+    optimizer_name: tuple[str, ...] = ()
+    optimizer_momentum: tuple[float | None, ...] = ()
+    optimizer_beta2: tuple[float | None, ...] = ()
+    optimizer_damping: tuple[float | None, ...] = ()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_axis(cls, value: object, info: ValidationInfo) -> object:
+        field = _axis_field(str(info.field_name))
         return distinct(_values(field, value, or_none=field in _NOT_EVERYWHERE))
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The values of each field."""
+        return tuple(
+            Axis(field=_axis_field(axis.field), values=axis.values) for axis in super().axes
+        )
+
+    @property
+    def said(self) -> frozenset[str]:
+        """The fields of axes that the match names."""
+        return frozenset(map(_axis_field, self.model_fields_set))
 
     @model_validator(mode="after")
     def _says_something(self) -> MatchKeys:
@@ -140,8 +190,11 @@ class MatchKeys(SomeProblemKeys):
         return Match(fields=tuple(axis for axis in self.axes if axis.field in self.said))
 
 
-_NOT_EVERYWHERE = ("width", "depth", "activation", "weight_decay", "base_width", "seed")
-"""Fields that some architectures or parameterizations have no use for."""
+_NOT_EVERYWHERE = (
+    *("width", "depth", "activation", "weight_decay", "base_width", "seed"),
+    *(OF_OPTIMIZER + field for field in ("momentum", "beta2", "damping")),
+)
+"""Fields that some architectures, parameterizations or optimisers have no use for."""
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -165,7 +218,7 @@ def refuse_too_large(field: str, value: object) -> None:
 
 
 def _values(field: str, value: object, *, or_none: bool) -> tuple[object, ...]:
-    """A value or a list of them, each as :class:`jobs.spec.Problem` has it."""
+    """A value or a list of them, each as :class:`jobs.spec.Problem` has it, or the optimiser."""
     if value == []:
         raise SpecError(field, value, "a value or a list of at least one")
     return tuple(
@@ -178,6 +231,10 @@ def _accepted(field: str, item: object, *, or_none: bool) -> object:
     refuse_too_large(field, item)
     if item is None and or_none:
         return None
+    if field.startswith(OF_OPTIMIZER):
+        name = field.removeprefix(OF_OPTIMIZER)
+        chosen: dict[str, Any] = {"name": "adam", name: item}
+        return getattr(Optimizer(**chosen), name)
     named: dict[str, Any] = {**_ANY_PROBLEM, field: item}
     if field == "base_width":
         named["width"] = 2 if item == 1 else 1  # at that width it would be of no use

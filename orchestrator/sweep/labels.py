@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.spec import Problem
+from jobs.spec import GD, Problem
 from jobs.spec.dataset_name import short_dataset
 from jobs.spec.network_name import short_name
 from jobs.spec.problem import default_normalization
@@ -67,6 +67,7 @@ def _parts(column: Column) -> list[str]:
         p.activation or "",
         short_name(p.loss),
         "" if p.weight_decay is None else f"weight decay {p.weight_decay:g}",
+        "" if column.optimizer == GD else str(column.optimizer),
         p.parameterization if p.width is not None else "",
         "" if p.base_width is None else f"(base width {p.base_width})",
         "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",

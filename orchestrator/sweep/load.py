@@ -30,7 +30,7 @@ from orchestrator.sweep.layers import (
 )
 from orchestrator.sweep.no_effect import OfNoEffect, checked_and_reduced, reduced
 from orchestrator.sweep.refusal import refusal, unknown_key
-from orchestrator.sweep.rules import Axis
+from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, key_of
 from orchestrator.sweep.schema import KEYS, Block, File
 from orchestrator.sweep.sweep import Sweep
 from orchestrator.sweep.user_files import with_digests
@@ -108,7 +108,9 @@ class _Text:
     def narrowed(self) -> bool:
         """Whether exclusions and conditions may fit nothing, for others wrote them more widely."""
         inherited = "base" in self.own and not {"exclude", "when"} & set(self.own)
-        return bool({"problem", "grids"} & {*self.changes, *(self.own if inherited else ())})
+        return bool(
+            {"problem", "optimizer", "grids"} & {*self.changes, *(self.own if inherited else ())}
+        )
 
     def parts(self) -> list[_Text]:
         """The files that it unites, with the same overrides."""
@@ -238,9 +240,12 @@ def _changes(overrides: Sequence[str]) -> Content:
 
 
 def _fields_of(block: object) -> frozenset[Any]:
-    """The fields of a problem that a block of the file names itself."""
-    problem = block.get("problem") if isinstance(block, dict) else None
-    return frozenset(problem) if isinstance(problem, dict) else frozenset()
+    """The fields of axes that a block of the file names itself."""
+    problem, optimizer = (
+        found if isinstance(block, dict) and isinstance(found := block.get(name), dict) else {}
+        for name in ("problem", "optimizer")
+    )
+    return frozenset((*problem, *(f"{OF_OPTIMIZER}{field}" for field in optimizer)))
 
 
 def _checked(content: Mapping[Any, Any]) -> File:
@@ -272,7 +277,7 @@ def _refuse_wrong_keys(content: Mapping[Any, Any]) -> None:
 
 
 def _grid(block: Block, path: _Path = ()) -> Grid:
-    axes = {axis.field: axis for axis in block.problem.axes}
+    axes = {axis.field: axis for axis in (*block.problem.axes, *block.optimizer.axes)}
     _refuse_unequal(block.zip, axes, path)
     together = {field for group in block.zip for field in group}
     protocol = Protocol(
@@ -312,7 +317,7 @@ def _refuse_unequal(
         for other in others:
             if len(axes[other].values) != count:
                 raise SweepError(
-                    f"{where} has problem.{first} with {_counted(count)} and problem.{other} with "
+                    f"{where} has {key_of(first)} with {_counted(count)} and {key_of(other)} with "
                     f"{_counted(len(axes[other].values))}; they must have as many, for they "
                     "advance together"
                 )

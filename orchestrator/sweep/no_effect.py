@@ -11,7 +11,7 @@ from orchestrator.sweep.columns import Expansion
 from orchestrator.sweep.content import content_of
 from orchestrator.sweep.errors import SweepError, dotted, shown
 from orchestrator.sweep.grid import Grid
-from orchestrator.sweep.rules import Rule
+from orchestrator.sweep.rules import OF_OPTIMIZER, Rule, key_of
 from orchestrator.sweep.sweep import Sweep
 
 
@@ -39,7 +39,7 @@ def checked_and_reduced(sweep: Sweep, own: Sequence[frozenset[str]], *, narrowed
             ):
                 key = ("grids", number) if own and axis.field in own[number] else ()
                 raise SweepError(
-                    f"{dotted((*key, 'problem', axis.field))} is "
+                    f"{dotted((*key, *key_of(axis.field).split('.')))} is "
                     f"{shown(axis.values[0] if len(axis.values) == 1 else list(axis.values))}; "
                     f"it must be left out, for {_without(axis.field, grid)}"
                 )
@@ -95,7 +95,11 @@ def _idle_everywhere(field: str, sweep: Sweep) -> bool:
 
 def _without(field: str, grid: Grid) -> str:
     """Why no column of a grid has any value of a field."""
-    problems = [problem for problem, _ in grid.problems(set())]
+    setups = [setup for setup, _ in grid.setups(set())]
+    problems = [setup.problem for setup in setups]
+    if field in _CONSTANTS:
+        named = " and ".join(dict.fromkeys(setup.optimizer.name for setup in setups))
+        return f"{named} {'has' if ' and ' not in named else 'have'} no {_CONSTANTS[field]}"
     if field == "base_width" and any(problem.width is not None for problem in problems):
         return "only the parameterizations ntk and mup are relative to a width"
     if field in _NAMES:
@@ -104,6 +108,11 @@ def _without(field: str, grid: Grid) -> str:
     return "when gives every column another value"
 
 
+_CONSTANTS = {
+    f"{OF_OPTIMIZER}momentum": "momentum",
+    f"{OF_OPTIMIZER}beta2": "second moment",
+    f"{OF_OPTIMIZER}damping": "second moment",
+}
 _NAMES = {
     "width": "have no width",
     "depth": "have no depth",

@@ -87,7 +87,7 @@ def _known(block: Sequence[str | int]) -> list[Key]:
     """The keys that a block at this place may have."""
     kind = _kind(block)
     if kind == "match":
-        return [each for each in KEYS.values() if each.parent == "problem"]
+        return [each for each in KEYS.values() if each.parent in ("problem", "optimizer")]
     own = {"when": [A_MATCH], "": OF_FILES}.get(kind, [])
     return [*(k for k in KEYS.values() if k.path not in _NOT_IN.get(kind, ())), *own]
 
@@ -134,7 +134,7 @@ def _without_tags(loc: Sequence[str | int]) -> Iterator[str | int]:
     for before, part in zip(("", *loc), loc, strict=False):
         if before in ("values", "seed") and part in FORMS:
             continue
-        if matched and isinstance(part, str) and part.startswith("problem."):
+        if matched and isinstance(part, str) and part.startswith(("problem.", "optimizer.")):
             yield from part.split(".", 1)
         else:
             yield part

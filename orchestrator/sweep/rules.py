@@ -5,14 +5,65 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from jobs.spec import Problem, SpecError
+from jobs.spec import Optimizer, Problem, SpecError
+
+OF_OPTIMIZER = "optimizer."
+"""How the fields of axes begin that are of the optimiser; those of the problem have bare names."""
+
+
+class Setup(NamedTuple):
+    """What is trained, and how: a problem and an optimiser."""
+
+    problem: Problem
+    optimizer: Optimizer
+
+    @classmethod
+    def of(cls, named: Mapping[str, Any]) -> Setup:
+        """The setup of values by the fields of axes.
+
+        Raises:
+            SpecError: no problem, or no optimiser, can have them; the field is that of an axis.
+        """
+        return cls(Problem(**_of_problem(named)), _optimizer(named))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of all fields that axes have."""
+        return {**vars(self.problem), **_values(self.optimizer)}
+
+
+def key_of(field: str) -> str:
+    """The key in a sweep file of an axis' field."""
+    return field if field.startswith(OF_OPTIMIZER) else f"problem.{field}"
+
+
+def _of_problem(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: v for field, v in named.items() if not field.startswith(OF_OPTIMIZER)}
+
+
+def _optimizer(named: Mapping[str, Any]) -> Optimizer:
+    chosen = {
+        field.removeprefix(OF_OPTIMIZER): value
+        for field, value in named.items()
+        if field.startswith(OF_OPTIMIZER)
+    }
+    try:
+        return Optimizer(**chosen)
+    except SpecError as error:
+        raise SpecError(OF_OPTIMIZER + error.field, error.value, error.expected) from None
+
+
+def _values(optimizer: Optimizer) -> dict[str, Any]:
+    return {OF_OPTIMIZER + field: value for field, value in vars(optimizer).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One field of :class:`jobs.spec.Problem` and the values that it takes, in the file's order."""
+    """One field of :class:`jobs.spec.Problem`, or of :class:`jobs.spec.Optimizer` after
+    ``OF_OPTIMIZER``, and the values that it takes, in the file's order.
+    """
 
     field: str
     values: tuple[str | int | float | None, ...]
@@ -29,21 +80,21 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """Some fields of a problem, each with the values that fit; a problem fits in all of them."""
+    """Some fields of a setup, each with the values that fit; a setup fits in all of them."""
 
     fields: tuple[Axis, ...]
 
-    def fits(self, problem: Mapping[str, Any]) -> bool:
-        """Whether a problem, as values by field, has one of the values of each field."""
-        return all(axis.has(problem.get(axis.field)) for axis in self.fields)
+    def fits(self, values: Mapping[str, Any]) -> bool:
+        """Whether a setup, as values by field, has one of the values of each field."""
+        return all(axis.has(values.get(axis.field)) for axis in self.fields)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """What is different for the problems that fit.
+    """What is different for the setups that fit.
 
-    ``axes`` replace those of the grid; ``changes`` are keys of a sweep file outside of ``problem``,
-    dotted, and their values.
+    ``axes`` replace those of the grid; ``changes`` are keys of a sweep file outside of ``problem``
+    and ``optimizer``, dotted, and their values.
     """
 
     match: Match
@@ -74,16 +125,16 @@ Rule = Match | Condition
 
 @dataclass(frozen=True)
 class Case:
-    """A combination of values, and its problem; None where no problem can have them."""
+    """A combination of values, and its setup; None where none can have them."""
 
     named: dict[str, Any]
-    problem: Problem | None
+    setup: Setup | None
 
     @classmethod
     def of(cls, named: dict[str, Any]) -> Case:
         """The case of values by field."""
         try:
-            return cls(named, Problem(**named))
+            return cls(named, Setup.of(named))
         except SpecError:
             return cls(named, None)
 
@@ -94,11 +145,16 @@ class Case:
         Where they make no problem before a condition has completed them, the defaults are those
         without the fields relative to a width; if that is no problem either, the values as given.
         """
-        if self.problem is not None:
-            return vars(self.problem)
+        if self.setup is not None:
+            return self.setup.values
         relative = ("parameterization", "base_width")
+        found = self.named
         try:
-            defaults = Problem(**{k: v for k, v in self.named.items() if k not in relative})
+            defaults = {k: v for k, v in _of_problem(self.named).items() if k not in relative}
+            found = {**vars(Problem(**defaults)), **found}
         except SpecError:
-            return self.named
-        return {**vars(defaults), **self.named}
+            pass
+        try:
+            return {**found, **_values(_optimizer(self.named))}
+        except SpecError:
+            return found

@@ -24,6 +24,7 @@ from orchestrator.sweep.keys import (
     EtaKeys,
     Keys,
     MatchKeys,
+    OptimizerKeys,
     ProblemKeys,
     RangeKeys,
     RepeatKeys,
@@ -31,7 +32,7 @@ from orchestrator.sweep.keys import (
     SomeProblemKeys,
     refuse_too_large,
 )
-from orchestrator.sweep.rules import Condition
+from orchestrator.sweep.rules import OF_OPTIMIZER, Condition
 
 MOST_RULES = 1_000
 """Exclusions, and conditions: every problem is matched against each of them."""
@@ -165,6 +166,7 @@ class ConditionKeys(Keys):
 
     match: MatchKeys
     problem: SomeProblemKeys = SomeProblemKeys()
+    optimizer: OptimizerKeys = OptimizerKeys()
     eta: SomeEtaKeys = SomeEtaKeys()
     stop: SomeStopKeys = SomeStopKeys()
     flow: FlowKeys = FlowKeys()
@@ -176,7 +178,12 @@ class ConditionKeys(Keys):
         """The condition as a value."""
         return Condition(
             match=self.match.value,
-            axes=tuple(axis for axis in self.problem.axes if axis.field in self.problem.said),
+            axes=tuple(
+                axis
+                for block in (self.problem, self.optimizer)
+                for axis in block.axes
+                if axis.field in block.said
+            ),
             changes=tuple(self._changes()),
         )
 
@@ -193,7 +200,7 @@ class ConditionKeys(Keys):
 
     def _changes(self) -> Iterator[tuple[str, Any]]:
         for name, block in self._blocks():
-            for key in type(block).model_fields if name != "problem" else ():
+            for key in type(block).model_fields if name not in ("problem", "optimizer") else ():
                 if key in block.model_fields_set:
                     yield f"{name}.{key}", _resolved(block, key)
 
@@ -210,6 +217,7 @@ def _resolved(block: Keys, key: str) -> object:
 def _zip(value: object) -> tuple[tuple[str, ...], ...]:
     """The fields of each list of keys that advance together."""
     fields = {f"problem.{name}": name for name in ProblemKeys.model_fields}
+    fields |= {key: key for key in map(OF_OPTIMIZER.__add__, OptimizerKeys.model_fields)}
     seen: set[str] = set()
     if not isinstance(value, list):
         raise SpecError("zip", value, _LISTS_OF_KEYS)
@@ -220,7 +228,7 @@ def _zip(value: object) -> tuple[tuple[str, ...], ...]:
             if not isinstance(key, str) or key not in fields:
                 near = difflib.get_close_matches(str(key), fields, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ", such as problem.dataset"
-                raise SpecError("zip", key, f"a key of the problem{hint}")
+                raise SpecError("zip", key, f"a key of the problem or the optimizer{hint}")
             if key in seen:
                 raise SpecError("zip", key, "named once: an axis advances with one other list")
             seen.add(key)
@@ -231,6 +239,7 @@ class Block(Keys):
     """One grid: a file without ``grids``, or one of its blocks on top of the rest."""
 
     problem: ProblemKeys
+    optimizer: OptimizerKeys = OptimizerKeys()
     eta: EtaKeys
     stop: StopKeys
     flow: FlowKeys = FlowKeys()

@@ -6,10 +6,11 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.spec import Problem, Protocol
+from jobs.spec import Protocol
 from orchestrator.sweep.columns import Column, Expansion, expand
 from orchestrator.sweep.errors import SweepError
 from orchestrator.sweep.grid import Grid
+from orchestrator.sweep.rules import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +63,9 @@ class Sweep:
 
 def _covered(grid: Grid, other: Sweep) -> bool:
     """Whether a sweep has all columns of a grid, at all its multiples."""
-    columns = {(column.problem, column.protocol): column for column in other.columns}
-    for problem, treated in grid.problems(set()):
-        column = columns.get((problem, treated.protocol))
+    columns = {(column.setup, column.protocol): column for column in other.columns}
+    for setup, treated in grid.setups(set()):
+        column = columns.get((setup, treated.protocol))
         multiples = set(treated.eta.multiples)
         if column is None or not any(
             eta.unit == treated.eta.unit and multiples.issubset(eta.multiples)
@@ -83,5 +84,5 @@ def _handled(grid: Grid, others: Sequence[Grid]) -> Grid:
     return grid
 
 
-def _columns(grid: Grid) -> set[tuple[Problem, Protocol]]:
-    return {(problem, treated.protocol) for problem, treated in grid.problems(set())}
+def _columns(grid: Grid) -> set[tuple[Setup, Protocol]]:
+    return {(setup, treated.protocol) for setup, treated in grid.setups(set())}

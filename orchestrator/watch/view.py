@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jobs.spec import GD
 from orchestrator.plan import ColumnCounts, Counts
 from orchestrator.slurm.job_states import JobState
 from orchestrator.watch.failures import Failure
@@ -25,7 +26,8 @@ class RunningTrial:
 
     ``column`` is its column in the words that tell it from the others; empty where there is one
     only. ``learning_rate`` is None for a flow, and where it is not known here yet. ``sharpness`` is
-    S at the last recorded points, the oldest first.
+    S at the last recorded points, preconditioned where the optimiser is, the oldest first, and
+    ``edge`` is η·S at the edge of stability.
     """
 
     trial_id: str
@@ -37,14 +39,15 @@ class RunningTrial:
     loss: float | None
     sharpness: tuple[float | None, ...]
     age_s: float | None
+    edge: float = GD.edge
 
     @property
     def at_edge(self) -> tuple[float | None, ...]:
-        """S·η/2 at the last recorded points, 1 at the edge of stability; nothing for a flow."""
+        """χ at the last recorded points, S·η/2 for GD, 1 at the edge; nothing for a flow."""
         if self.learning_rate is None:
             return ()
-        half = self.learning_rate / 2
-        return tuple(None if one is None else one * half for one in self.sharpness)
+        part = self.learning_rate / self.edge
+        return tuple(None if one is None else one * part for one in self.sharpness)
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,7 @@ class Watcher:
                 loss=None if said is None else said.loss,
                 sharpness=() if said is None else said.sharpness,
                 age_s=age,
+                edge=plan.column.optimizer.edge,
             )
             found.append((i, eta or 0.0, mark.trial_id, running))
         return tuple(running for *_, running in sorted(found, key=lambda one: one[:3]))

@@ -69,7 +69,7 @@ def trajectories(tables: Tables) -> Iterator[ReportFigure]:
     found = tables.trajectories([row["trial_id"] for rows in chosen.values() for row in rows])
     for column in tables.shown:
         rows = (row for row in chosen[column["column_id"]] if row["trial_id"] in found)
-        paths = [Path(row, found[row["trial_id"]]) for row in rows]
+        paths = [Path(row, found[row["trial_id"]].in_gds_units(row)) for row in rows]
         if not any(path.eta is not None for path in paths):
             continue
         yield ReportFigure(

@@ -86,7 +86,7 @@ def transition_figure(rows: Sequence[Row], phase: Row | None = None) -> Figure:
                 axes.axhline(level, color=drawing.cycle(number)["color"], **drawing.FLOW)
             markers.draw_gd(axes, place, measure, _name(place), **_points(number))
     _lay_out_rates(panels[0], places, critical)
-    _lay_out_sharpness(panels[0], places, critical)
+    _lay_out_sharpness(panels[0], places, critical, _sharpness_name(rows))
     _lay_out(panels[1], places, "l1_norm", r"final norm  $\Vert\theta\Vert_1$")
     _lay_out(panels[2], places, "test_loss", "final test loss")
     drawing.draw_edge(panels[0])
@@ -129,11 +129,17 @@ def _units_of(eta_c: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]
     return lambda eta: eta / eta_c, lambda ratio: ratio * eta_c
 
 
+def _sharpness_name(rows: Sequence[Row]) -> str:
+    """What the upper panel shows: of other optimisers than GD, the S of GD with the same χ."""
+    plain = all(row["optimizer"] == "gd" for row in rows)
+    return "final sharpness  $S$" if plain else r"final  $2\chi\,/\,\eta$  ($S$ for GD)"
+
+
 def _lay_out_sharpness(
-    axes: Axes, places: Sequence[Place], critical: tuple[float, float] | None
+    axes: Axes, places: Sequence[Place], critical: tuple[float, float] | None, name: str
 ) -> None:
     """A log axis for what was measured and the bend at η_c, with room for the frame's markers."""
-    drawing.set_up_panel(axes, "final sharpness  $S$")
+    drawing.set_up_panel(axes, name)
     values = [value for value in _values(places, "sharpness") if value > 0]
     if critical is not None:
         values.append(2 / critical[1])

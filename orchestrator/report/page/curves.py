@@ -190,7 +190,7 @@ def paths(tables: Tables, columns: Sequence[Column]) -> dict[str, Any]:
         some = chosen[start : start + _AT_ONCE]
         steps = tables.trajectories([row["trial_id"] for _, row in some])
         found += [
-            {"column": number, **_path(row, steps[row["trial_id"]], most)}
+            {"column": number, **_path(row, steps[row["trial_id"]].in_gds_units(row), most)}
             for number, row in some
             if row["trial_id"] in steps
         ]

@@ -56,9 +56,7 @@ def test_iterates_are_those_of_pytorch(trial, name):
         ("nesterov", 0.9, 3.8 / 2.8),
     ],
 )
-def test_on_the_linear_model_the_edge_is_exact(
-    linear_model, trial, name, momentum, edge, factor
-):
+def test_on_the_linear_model_the_edge_is_exact(linear_model, trial, name, momentum, edge, factor):
     optimizer = {"name": name, "momentum": momentum}
     assert Optimizer(**optimizer).edge == pytest.approx(edge, rel=1e-15)
     eta = factor * edge / linear_model.sharpness
