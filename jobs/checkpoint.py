@@ -44,7 +44,8 @@ class Checkpoint:
 
     Of the iterate, loss and gradient are not kept: they are evaluated again, and ``gradients``
     counts the evaluations before that one. ``hvps`` counts the Hessian-vector products, and
-    ``method`` is the integrator's own state.
+    ``method`` is the integrator's own state. ``recent``, shape (k, P), are the last iterates, where
+    other trials begin at a mean of them.
     """
 
     trial_id: str
@@ -53,6 +54,7 @@ class Checkpoint:
     hvps: int
     method: dict[str, float]
     recorded: Recorded
+    recent: Tensor | None = None
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -82,6 +84,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "spectra": _spectra_table(recorded.spectra),
         "moments": torch.stack(at.moments) if at.moments else None,
         "previous_gradient": at.previous_gradient,
+        "recent": checkpoint.recent,
         "preconditioned_eigenvectors": recorded.preconditioned_eigenvectors,
     }
     if recorded.flow is not None:
@@ -144,6 +147,7 @@ def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
             gradients=state["gradients"] - state["evaluated"],
             hvps=state["hvps"],
             method=state["method"],
+            recent=tensors.get("recent"),
             recorded=Recorded(
                 initial_loss=state["initial_loss"],
                 max_sharpness=state["max_sharpness"],

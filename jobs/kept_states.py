@@ -1,4 +1,6 @@
-"""Which states of a trial are kept: θ where it crosses thresholds, and after given steps of GD."""
+"""Which states of a trial are kept: θ where it crosses thresholds, and after given steps of GD;
+and those at which other trials begin.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from jobs.spec import StateName
 
 THRESHOLDS = "thresholds"
 
@@ -41,11 +45,15 @@ NOTHING = Keep()
 
 @dataclass(frozen=True, eq=False)
 class KeptState:
-    """θ, shape (P,), after ``step`` updates, at ``time``."""
+    """θ, shape (P,), after ``step`` updates, at ``time``; of a mean, those of its last iterate.
+
+    ``name`` says for which trials it is kept that begin there; None where it was asked for itself.
+    """
 
     theta: Tensor
     step: int
     time: float
+    name: StateName | None = None
 
 
 Receiver = Callable[[KeptState], None]

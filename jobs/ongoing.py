@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from jobs import checkpoint as checkpoints
@@ -27,7 +28,7 @@ from jobs.problem import pose
 from jobs.process_group import Alone, Ranks
 from jobs.recorder import Due, Observed, Recorder
 from jobs.records import Point, TrialResult
-from jobs.spec import Trial
+from jobs.spec import StateName, Trial
 from jobs.spec.values import digest_of
 
 Spectrum = tuple[int, ExtremalEigenvalues]
@@ -56,13 +57,16 @@ class OngoingTrial:
         memory: bytes that this process may use for it; None leaves the choice to
             :func:`jobs.curvature.memory.default_budget`.
         keep: which states are kept; of GD only also those after given steps.
+        starts: states at which other trials begin, which are kept too.
         keeper: takes each of them when it is reached; a trial that is resumed from before may reach
-            one again. All ranks have the same ``keep``, and one of them a keeper.
+            one again. All ranks have the same ``keep`` and ``starts``, and one of them a keeper.
+        start: the state at which a trial with a ``start`` begins; None where it has none.
 
     Raises:
         DatasetError: the dataset is not there, or too small.
         PlacementError: the device is not there, or there are more ranks than samples.
         MemoryBudgetError: not even one sample fits into the memory.
+        ValueError: the trial has a start, and no state is given, or the other way round.
     """
 
     def __init__(
@@ -74,10 +78,16 @@ class OngoingTrial:
         ranks: Ranks | None = None,
         memory: int | None = None,
         keep: Keep = NOTHING,
+        starts: Sequence[StateName] = (),
         keeper: Receiver | None = None,
+        start: KeptState | None = None,
     ) -> None:
+        if (trial.start is None) != (start is None):
+            expected = "none" if trial.start is None else "that of its parent, jobs.starts.state_of"
+            raise ValueError(f"trial {trial.trial_id}: the state at which it begins: {expected}")
         self.trial = trial
-        self._keep, self._keeper = keep, keeper
+        self._keep, self._starts, self._keeper = keep, starts, keeper
+        self._averaged = max((state.average for state in starts), default=1)
         self.ranks = ranks or Alone()
         self.ranks.wants_stop = self.ranks.stop_agreed = False
         self.threads = threads
@@ -86,9 +96,15 @@ class OngoingTrial:
                 trial.problem, device, self.ranks, memory
             )
         self.data_digest = datasets.load(trial.problem).digest
-        self.at = Iterate(self._theta0.clone())
+        theta = self._theta0.clone() if start is None else start.theta.to(self._theta0)
+        self.at = Iterate(theta)
+        self._recent = [theta]
+        self._start_step = None if start is None else start.step
         self.stepper = _stepper(trial, self.objective)
         self.recorder = Recorder(trial, self.objective, self.test, self._theta0)
+        if start is not None:
+            with reproducible(threads):
+                self.recorder.begin(self.objective.evaluate(self._theta0).loss)
 
     @property
     def finished(self) -> bool:
@@ -126,6 +142,7 @@ class OngoingTrial:
             tuple(self.recorder.crossings),
             tuple(self.recorder.trajectory),
             tuple(self.recorder.spectra),
+            self._start_step,
         )
 
     def advance(self, until: Callable[[], bool] = lambda: False) -> bool:
@@ -153,8 +170,22 @@ class OngoingTrial:
         after_steps = self.trial.kind == "gd" and self.step in self._keep.steps
         if self._keeper is not None and (after_steps or (self._keep.thresholds and due.crossed)):
             self._keeper(KeptState(self.at.theta, self.step, self.at.time))
+        if self._keeper is not None:
+            for state in self._starts:
+                if self._is_at(state, due):
+                    recent = self._recent[-state.average :]
+                    theta = recent[0] if len(recent) == 1 else torch.stack(recent).mean(0)
+                    self._keeper(KeptState(theta, self.step, self.at.time, state))
         if found.spectrum is not None:
             self.stepper.see_sharpness(found.spectrum.sharpness)
+
+    def _is_at(self, state: StateName, due: Due) -> bool:
+        """Whether a state at which another trial begins is this one."""
+        if state.epsilon is not None:
+            return state.epsilon in due.crossed
+        if state.chi is not None:
+            return due.recorded and self.recorder.reaches(state.chi)
+        return state.step == self.step
 
     @property
     def preconditioner_root(self) -> Tensor:
@@ -181,13 +212,19 @@ class OngoingTrial:
         )
 
     def _to_keep(self) -> int:
-        """Steps to the next state of GD that is kept for its number."""
-        following = self._keep.next_after(self.step) if self.trial.kind == "gd" else None
-        return MOST_STEPS if following is None else following - self.step
+        """Steps to the next state of GD that is kept for its number; one by one for a mean."""
+        if self.trial.kind == "flow":
+            return MOST_STEPS
+        if self._averaged > 1:
+            return 1
+        later = [state.step for state in self._starts if (state.step or 0) > self.step]
+        later.append(self._keep.next_after(self.step))
+        return min((step - self.step for step in later if step is not None), default=MOST_STEPS)
 
     def moved(self, at: Iterate) -> None:
         """Stand at another iterate."""
         self.at = at
+        self._recent = [*self._recent, at.theta][-self._averaged :]
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; the old one stays until the new one is whole.
@@ -203,6 +240,7 @@ class OngoingTrial:
                 hvps=self.objective.hvps,
                 method=self.stepper.state(),
                 recorded=self.recorder.state(),
+                recent=torch.stack(self._recent) if self._averaged > 1 else None,
             ),
         )
 
@@ -220,6 +258,7 @@ class OngoingTrial:
         self.stepper.restore(saved.method)
         self.recorder.restore(saved.recorded)
         self.at = saved.at
+        self._recent = [saved.at.theta] if saved.recent is None else list(saved.recent)
         self.objective.count_from(gradients=saved.gradients, hvps=saved.hvps)
 
 
@@ -232,9 +271,9 @@ def _stepper(trial: Trial, objective: Objective) -> Stepper:
 def advance(trials: Sequence[OngoingTrial], until: Callable[[], bool] = lambda: False) -> None:
     """Go on with trials as one computation, until all are finished or ``until()`` is true.
 
-    They differ in η, seed and initial scale only; each ends at its own step. The rows of a trial
-    are those that it would have found alone, within rounding, and its counts of evaluations are the
-    same; on one CPU thread, and for a network with formulas (:mod:`jobs.closed_form`), they have
+    They differ in η, seed, initial scale and start only; each ends at its own step. The rows of a
+    trial are those that it would have found alone, within rounding, and its counts of evaluations
+    are the same; on one CPU thread, and for a network with formulas (:mod:`jobs.closed_form`), they have
     the same bits. A trial that diverges disturbs no other. K trials take K times the memory of one.
 
     Afterwards each may be saved, or go on alone or with others.

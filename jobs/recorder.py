@@ -157,6 +157,21 @@ class Recorder:
         if self.flow is not None and recorded.flow is not None:
             self.flow.restore(recorded.flow)
 
+    def begin(self, initial_loss: float) -> None:
+        """Take L(θ0) as the loss that bounds are relative to, where a trial begins elsewhere."""
+        self._initial_loss = initial_loss
+
+    def reaches(self, chi: float) -> bool:
+        """Whether the last point is the first one where χ is at least this."""
+        found = [self._chi(point) >= chi for point in self.trajectory]
+        return bool(found) and found[-1] and not any(found[:-1])
+
+    def _chi(self, point: Point) -> float:
+        rate, sharpness = self._trial.learning_rate, point.preconditioned_sharpness
+        if rate is None or sharpness is None:
+            return 0.0
+        return self._trial.optimizer.chi(rate, sharpness)
+
     def due(self, at: Iterate, *, wants_sharpness: bool = False) -> Due:
         """What this step calls for; with ``wants_sharpness``, S is measured in any case."""
         self._at, protocol = at, self._protocol

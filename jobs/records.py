@@ -5,13 +5,16 @@ A number that was not measured, or that is not finite, is None.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jobs.spec import Trial
 
-Status = Literal["reached", "max_steps", "diverged"]
+Status = Literal["reached", "max_steps", "diverged", "no_start"]
+"""How a trial met a threshold. With ``no_start`` it was not computed: its parent never reached the
+state at which it was to begin."""
 PointName = Literal["end", "mid"]
 
 
@@ -139,17 +142,36 @@ class TrialResult:
 
     ``init_hash`` names θ0, and the constants of a network that has any: the first 16 hex digits of
     the SHA-256 of the numbers. ``data_digest`` names the training and test samples that were read
-    (:class:`jobs.datasets.Dataset`).
+    (:class:`jobs.datasets.Dataset`); None where nothing was computed. ``start_step`` is the step of
+    its parent at which it began.
     """
 
     trial: Trial
-    init_hash: str
-    data_digest: str
+    init_hash: str | None
+    data_digest: str | None
     crossings: tuple[Crossing, ...]
     trajectory: tuple[Point, ...]
     spectra: tuple[PointSpectrum, ...] = ()
+    start_step: int | None = None
 
     @property
     def init_sharpness(self) -> float | None:
-        """The sharpness at θ0; None where it could not be measured."""
-        return self.trajectory[0].sharpness
+        """The sharpness where the trial began; None where it could not be measured."""
+        return self.trajectory[0].sharpness if self.trajectory else None
+
+    @classmethod
+    def without_start(cls, trial: Trial) -> TrialResult:
+        """That of a trial whose parent never reached the state at which it was to begin."""
+        nothing: dict[str, Any] = dict.fromkeys(f.name for f in dataclasses.fields(Crossing))
+        counts: dict[str, Any] = {
+            "steps": 0,
+            "time": 0.0,
+            "hvps": 0,
+            "gradients": 0,
+            "measures": (),
+        }
+        crossings = tuple(
+            Crossing(**{**nothing, **counts, "epsilon": epsilon, "status": "no_start"})
+            for epsilon in trial.protocol.epsilons
+        )
+        return cls(trial, None, None, crossings, ())

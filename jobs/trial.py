@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobs.ongoing import OngoingTrial
 from jobs.records import TrialResult
 from jobs.spec import Trial
+from jobs.starts import started
 
 
 def run_trial(
@@ -20,8 +20,9 @@ def run_trial(
 
     Raises:
         DatasetError: the dataset is not there, or too small.
+        NoStartError: it is to begin at a state that its parent never reaches.
     """
-    ongoing = OngoingTrial(trial, device=device, threads=threads)
+    ongoing = started(trial, device=device, threads=threads)
     if not progress:
         ongoing.advance()
         return ongoing.result()

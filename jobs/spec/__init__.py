@@ -16,6 +16,7 @@ from jobs.spec.protocol import (
     Protocol,
     check_reachable,
 )
+from jobs.spec.start import Start, StateName
 from jobs.spec.trial import (
     SCHEMA_VERSION,
     Kind,
@@ -43,6 +44,8 @@ __all__ = [
     "Problem",
     "Protocol",
     "SpecError",
+    "Start",
+    "StateName",
     "Trial",
     "canonical_json",
     "check_comparable",

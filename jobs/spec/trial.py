@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from jobs.spec.optimizer import GD, Optimizer
 from jobs.spec.problem import Problem
 from jobs.spec.protocol import Protocol, check_reachable
+from jobs.spec.start import Start
 from jobs.spec.values import SpecError, digest_of, positive
 
 SCHEMA_VERSION = 3
@@ -27,10 +29,12 @@ Kind = Literal["gd", "flow"]
 class Trial:
     """One gradient flow, or one gradient-descent run at one learning rate η.
 
+    It begins at θ0, or GD at a state of another trial on the same problem, its ``start``.
+
     Raises:
-        SpecError: a flow with a learning rate or an optimiser, GD without a positive finite rate,
-            the distance from the flow for an optimiser that has no flow as its limit, or a
-            tolerance that the dtype cannot reach.
+        SpecError: a flow with a learning rate, an optimiser or a start, GD without a positive
+            finite rate, a start from another problem or from a flow, the distance from the flow
+            where the limit of small η is another one, or a tolerance that the dtype cannot reach.
     """
 
     problem: Problem
@@ -38,6 +42,7 @@ class Trial:
     kind: Kind
     learning_rate: float | None = None
     optimizer: Optimizer = GD
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "gd":
@@ -48,10 +53,14 @@ class Trial:
                 raise SpecError("learning_rate", self.learning_rate, "absent for a flow")
             if self.optimizer != GD:
                 raise SpecError("optimizer", str(self.optimizer), "absent for a flow")
+            if self.start is not None:
+                raise SpecError("start", str(self.start.state), "absent for a flow")
         else:
             raise SpecError("kind", self.kind, "one of gd, flow")
         check_reachable(self.problem, self.protocol)
-        check_comparable(self.protocol, self.optimizer)
+        check_comparable(self.protocol, self.optimizer, starts_elsewhere=self.start is not None)
+        if self.start is not None and self.start.parent.problem != self.problem:
+            raise SpecError("start", self.start.parent.trial_id, "a trial on the same problem")
 
     @functools.cached_property
     def trial_id(self) -> str:
@@ -59,14 +68,21 @@ class Trial:
         follows_flow = self.kind == "flow" or "distance_from_flow" in self.protocol.also
         eta = "null" if self.learning_rate is None else f'"{self.learning_rate.hex()}"'
         return _digest(
-            f'"kind":"{self.kind}","learning_rate":{eta}{_spelled_optimizer(self.optimizer)}',
+            f'"kind":"{self.kind}","learning_rate":{eta}{_spelled_optimizer(self.optimizer)}'
+            f"{_spelled_start(None if self.start is None else self.start.content)}",
             _spelled_problem(self.problem),
             _spelled_protocol(self.protocol, with_flow=follows_flow),
         )
 
     @functools.cached_property
     def column_id(self) -> str:
-        """16 hex digits that all GD trials of one column share, whatever their η."""
+        """16 hex digits that all GD trials of one column share, whatever their η.
+
+        Raises:
+            ValueError: the trial has a start, so that its sweep names its column.
+        """
+        if self.start is not None:
+            raise ValueError(f"trial {self.trial_id} has a start; its sweep names its column")
         return column_id(self.problem, self.protocol, self.optimizer)
 
     @functools.cached_property
@@ -84,8 +100,9 @@ class Trial:
 
     @property
     def batch_key(self) -> str:
-        """16 hex digits that trials share which one batch can have: nothing but η, the seed and the
-        initial scale is different, so that samples, shapes and what is measured are the same.
+        """16 hex digits that trials share which one batch can have: nothing but η, the seed, the
+        initial scale and the start is different, so that samples, shapes and what is measured are
+        the same.
         """
         return _batch_key(self.problem, self.protocol, self.optimizer)
 
@@ -95,9 +112,16 @@ def _batch_key(problem: Problem, protocol: Protocol, optimizer: Optimizer) -> st
     return column_id(dataclasses.replace(problem, seed=0, init_scale=1.0), protocol, optimizer)
 
 
-def column_id(problem: Problem, protocol: Protocol, optimizer: Optimizer = GD) -> str:
-    """The 16 hex digits that name one problem with an optimiser, measured by one protocol."""
-    begin = f'"kind":"column"{_spelled_optimizer(optimizer)}'
+def column_id(
+    problem: Problem,
+    protocol: Protocol,
+    optimizer: Optimizer = GD,
+    start: Mapping[str, object] | None = None,
+) -> str:
+    """The 16 hex digits that name one problem with an optimiser, measured by one protocol; with the
+    content of a start, where its trials have one.
+    """
+    begin = f'"kind":"column"{_spelled_optimizer(optimizer)}{_spelled_start(start)}'
     return _digest(begin, _spelled_problem(problem), _spelled_protocol(protocol, with_flow=True))
 
 
@@ -132,6 +156,11 @@ def _spelled_optimizer(optimizer: Optimizer) -> str:
     return f',"optimizer":{canonical_json(constants)}'
 
 
+def _spelled_start(content: Mapping[str, object] | None) -> str:
+    """A further entry of a content; none for θ0, where once all trials began."""
+    return "" if content is None else f',"start":{canonical_json(content)}'
+
+
 @functools.lru_cache(maxsize=128)
 def _spelled_protocol(protocol: Protocol, *, with_flow: bool) -> str:
     """A protocol, of trials that integrate the flow or of others."""
@@ -149,14 +178,22 @@ _LATER = ("weight_decay", "trajectory_eigenvalues")
 """Fields that were not always there: where they are None or 0, names are those of before."""
 
 
-def check_comparable(protocol: Protocol, optimizer: Optimizer) -> None:
-    """Make sure that an optimiser can be compared with the flow, where a protocol asks for that.
+def check_comparable(
+    protocol: Protocol, optimizer: Optimizer, *, starts_elsewhere: bool = False
+) -> None:
+    """Make sure that a trial can be compared with the flow, where a protocol asks for that.
 
     Raises:
-        SpecError: it is adaptive, so that it has another limit.
+        SpecError: its optimiser is adaptive, or it does not begin at θ0, so that its limit for
+            small η is another one.
     """
-    if "distance_from_flow" in protocol.also and optimizer.is_adaptive:
+    if "distance_from_flow" not in protocol.also:
+        return
+    if optimizer.is_adaptive:
         expected = f"left out for {optimizer.name}, which has another limit than the gradient flow"
+        raise SpecError("also", "distance_from_flow", expected)
+    if starts_elsewhere:
+        expected = "left out for trials that do not begin at θ0, as the flow does"
         raise SpecError("also", "distance_from_flow", expected)
 
 

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from jobs.spec import GD, Optimizer
 from orchestrator.analysis.grouped import numbers, numbers_or_null
-from orchestrator.store import OPTIMIZER_FIELDS
+from orchestrator.store import TRAINING_FIELDS
 
 READ = (
-    *("trial_id", "column_id", "kind", "flow_id", *OPTIMIZER_FIELDS),
+    *("trial_id", "column_id", "kind", "status", "flow_id", *TRAINING_FIELDS),
     *("sharpness", "preconditioned_sharpness", "s_gf"),
 )
 """What of ``trials`` this needs."""
@@ -29,17 +29,19 @@ READ = (
 def by_column(trials: pa.Table) -> pa.Table:
     """The rows, with the flow of each column that another one has computed, in GD's units.
 
-    ``trials`` needs the columns :data:`READ`; others are handed on. Of a flow, the optimiser is
-    that of its column. For adaptive optimisers, whose limit for small η is another one, a flow
+    ``trials`` needs the columns :data:`READ`; others are handed on. Of a flow, the optimiser and
+    the start are those of its column; rows of trials that had no start are left out. For adaptive optimisers, whose limit for small η is another one, a flow
     says nothing: its ``sharpness`` and ``s_gf`` are NULL there.
     """
     is_flow = pc.equal(trials["kind"], "flow")
-    named = pc.and_kleene(pc.is_valid(trials["optimizer"]), pc.not_equal(trials["optimizer"], "gd"))
+    started = pc.is_valid(trials["start"])
+    named = pc.or_(started, pc.fill_null(pc.not_equal(trials["optimizer"], GD.name), False))
     if not pc.any(named).as_py():
         return _filled(trials)
-    gd = trials.filter(pc.invert(is_flow))
+    computed = pc.not_equal(trials["status"], "no_start")
+    gd = trials.filter(pc.and_(pc.invert(is_flow), computed))
     first = np.unique(gd["column_id"].to_numpy(zero_copy_only=False), return_index=True)[1]
-    columns = gd.select(["column_id", "flow_id", *OPTIMIZER_FIELDS]).take(first).to_pylist()
+    columns = gd.select(["column_id", "flow_id", *TRAINING_FIELDS]).take(first).to_pylist()
     return _in_gds_units(
         _filled(pa.concat_tables([gd, _of_columns(trials.filter(is_flow), columns)]))
     )
@@ -76,7 +78,7 @@ def _of_columns(flows: pa.Table, columns: Sequence[Mapping[str, Any]]) -> pa.Tab
         if (column["flow_id"], column["column_id"]) not in there:
             wanted += [(place, column) for place in places.get(column["flow_id"], ())]
     found = flows.take([place for place, _ in wanted])
-    for name in ("column_id", *OPTIMIZER_FIELDS):
+    for name in ("column_id", *TRAINING_FIELDS):
         place, field = flows.schema.get_field_index(name), flows.schema.field(name)
         values = pa.array([column.get(name) for _, column in wanted], type=field.type)
         found = found.set_column(place, field, values)

@@ -21,10 +21,14 @@ _MEASURED_IN = {"n_train": "n", "width": "width", "depth": "depth", "seed": "see
     "init_scale": "init scale",
     "weight_decay": "weight decay",
     "base_width": "base width",
+    "momentum": "β",
+    "beta2": "β₂",
+    "damping": "δ",
+    "start": "from",
 }
 """The words before numbers; text speaks for itself."""
 
-_FOLLOWING = ("dtype", "subset", "normalization", "base_width")
+_FOLLOWING = ("dtype", "subset", "normalization", "base_width", "beta2", "damping")
 """Fields that mostly follow from others, as the normalization does from the dataset: a label has
 them only if it needs them."""
 

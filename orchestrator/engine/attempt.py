@@ -12,6 +12,8 @@ from jobs.curvature.memory import default_budget
 from jobs.kept_states import Keep, KeptState
 from jobs.ongoing import OngoingTrial
 from jobs.process_group import Ranks
+from jobs.records import TrialResult
+from jobs.starts import NoStartError, state_of, why_not_reached
 from orchestrator.engine.commit import FinishedTrial
 from orchestrator.engine.failures import classify, describe
 from orchestrator.engine.work import Assignment, TrialProgress, Work, checkpoint_path
@@ -21,6 +23,7 @@ from orchestrator.live import LiveTrial, rounded
 from orchestrator.logs import NAME
 from orchestrator.plan import AttemptOutcome
 from orchestrator.store import set_aside
+from orchestrator.store.starts import read_start, start_path, write_start
 from orchestrator.store.states import write_state
 
 log = logging.getLogger(NAME)
@@ -42,6 +45,7 @@ class AttemptInProgress:
         self._work = work
         self._mark: Mark | None = None
         self._run: OngoingTrial | None = None
+        self._start: KeptState | None = None
         self._saved_at = 0.0
 
     @property
@@ -68,6 +72,32 @@ class AttemptInProgress:
                 origin.restart_count,
             )
 
+    def find_start(self) -> bool:
+        """Find the state at which the trial begins, where that is not θ0; whether it has one.
+
+        Where the parent did not leave it, the parent is computed once more, as far as there.
+        """
+        start = self.assignment.trial.start
+        if start is None:
+            return True
+        parent, resources = start.parent.trial_id, self._work.resources
+        try:
+            self._start = read_start(self._work.run, start)
+            if self._start is None:
+                log.info("its parent %s is computed to %s", parent, start.state, extra=self.tag)
+                self._start = state_of(
+                    start,
+                    device=self.device,
+                    threads=resources.cpus_per_worker,
+                    memory=self._memory,
+                )
+                write_start(self._work.run, parent, start.state, self._start)
+        except NoStartError as error:
+            write_start(self._work.run, parent, start.state, str(error))
+            log.warning("no start: %s", error, extra=self.tag)
+            return False
+        return True
+
     def start(self, warn: Callable[[str], None], ranks: Ranks | None = None) -> None:
         """Mark the trial, and make its run, from its checkpoint if there is one.
 
@@ -81,7 +111,9 @@ class AttemptInProgress:
             ranks=ranks,
             memory=self._memory,
             keep=Keep.of(self._work.resources.keep),
+            starts=self.assignment.starts,
             keeper=self._keep,
+            start=self._start,
         )
         refuse_other_data(self.assignment.trial.problem, self._run.data_digest, self._work.data)
         attempt = self.assignment.attempt
@@ -97,7 +129,10 @@ class AttemptInProgress:
         self._saved_at = time.monotonic()
 
     def _keep(self, state: KeptState) -> None:
-        write_state(self._work.run, self.trial_id, state.step, state.time, state.theta)
+        if state.name is not None:
+            write_start(self._work.run, self.trial_id, state.name, state)
+        else:
+            write_state(self._work.run, self.trial_id, state.step, state.time, state.theta)
 
     @property
     def _memory(self) -> int | None:
@@ -122,11 +157,18 @@ class AttemptInProgress:
             self.save()
 
     def finish(self) -> FinishedTrial:
-        """What the rows of the finished trial are made of; its mark stays until they are there."""
+        """What the rows of the finished trial are made of, or of one that has no start; its mark
+        stays until they are there.
+        """
         assert self._mark is not None
-        result = self.run.result()
+        trial = self.assignment.trial
+        result = TrialResult.without_start(trial) if self._run is None else self.run.result()
         last = result.crossings[-1]
         log.info("%s after %d steps", last.status, last.steps, extra=self.tag)
+        for state in self.assignment.starts:
+            if not start_path(self._work.run, self.trial_id, state).exists():
+                why = why_not_reached(state, result)
+                write_start(self._work.run, self.trial_id, state, why)
         return FinishedTrial(
             self.assignment,
             result,

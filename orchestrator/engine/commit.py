@@ -12,7 +12,6 @@ import torch
 
 from jobs.kept_states import NOTHING, Keep
 from jobs.records import Crossing, Point, TrialResult
-from jobs.spec import Trial
 from orchestrator.engine.work import (
     Assignment,
     NewPoints,
@@ -24,7 +23,7 @@ from orchestrator.engine.work import (
 )
 from orchestrator.ledger import Row, attempt_row, part_name, settled_trials_of_rows, unmark, utc
 from orchestrator.plan import SettledTrials, newest
-from orchestrator.store import OPTIMIZER_FIELDS, write_part
+from orchestrator.store import TRAINING_FIELDS, write_part
 from orchestrator.store.states import state_path
 
 COMMIT_SECONDS = 1.0
@@ -94,7 +93,7 @@ def trial_rows(finished: FinishedTrial, provenance: Provenance) -> list[Row]:
         **finished.key,
         "kind": trial.kind,
         **dataclasses.asdict(trial.problem),
-        **_of_optimizer(trial),
+        **_of_training(finished),
         "flow_id": trial.flow_id,
         "init_hash": result.init_hash,
         "data_digest": result.data_digest,
@@ -117,11 +116,14 @@ def trial_rows(finished: FinishedTrial, provenance: Provenance) -> list[Row]:
     ]
 
 
-def _of_optimizer(trial: Trial) -> Row:
-    """The columns that say how the trial was trained; NULL of a flow."""
+def _of_training(finished: FinishedTrial) -> Row:
+    """The columns that say how the trial was trained, and from where; NULL of a flow."""
+    trial, start_step = finished.assignment.trial, finished.result.start_step
+    parent = None if trial.start is None else trial.start.parent.trial_id
+    of_start = {"parent_id": parent, "start_step": start_step}
     if trial.kind == "flow":
-        return dict.fromkeys(OPTIMIZER_FIELDS)
-    return dict(trial.optimizer.columns)
+        return {**dict.fromkeys(TRAINING_FIELDS), **of_start}
+    return {**trial.optimizer.columns, "start": finished.assignment.begins, **of_start}
 
 
 def _own(crossing: Crossing) -> Row:

@@ -108,11 +108,15 @@ class Execution:
         try:
             with node_blamed(self._device):
                 attempt.mark()  # if the process dies while the ranks start, this trial was lost
+                if not attempt.find_start():
+                    self._running.remove(attempt)
+                    self._report.settle(attempt.finish())
+                    return
                 self._ranks = self._find_ranks()
                 attempt.start(self._report.warn, self._ranks.group if self._ranks else None)
                 if self._ranks is not None:
                     content = attempt.checkpoint.read_bytes() if attempt.restored else None
-                    self._ranks.begin(attempt.assignment.trial, content)
+                    self._ranks.begin(attempt.assignment, content)
         except Exception as error:
             if len(self._running) == 1 or full_storage(error) or isinstance(error, UnfitNodeError):
                 raise

@@ -19,8 +19,9 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from jobs.kept_states import Keep
 from jobs.ongoing import OngoingTrial
 from jobs.process_group import LOOPBACK, ProcessGroup, RankError, open_store
-from jobs.spec import Trial
 from orchestrator.engine.failures import node_blamed
+from orchestrator.engine.work import Assignment
+from orchestrator.store.starts import read_start
 from orchestrator.sweep import Resources
 from orchestrator.sweep.user_files import find_files
 
@@ -95,9 +96,9 @@ class OtherRanks:
         _wait(joined, patience)
         self._computing: list[Any] = []
 
-    def begin(self, trial: Trial, checkpoint: bytes | None) -> None:
+    def begin(self, assignment: Assignment, checkpoint: bytes | None) -> None:
         """Let the other ranks resume a trial, from a checkpoint's content if there is one."""
-        self._computing = [other.compute.remote(trial, checkpoint) for other in self._others]
+        self._computing = [other.compute.remote(assignment, checkpoint) for other in self._others]
 
     def end(self) -> None:
         """Wait for the other ranks to have ended the trial too."""
@@ -158,18 +159,19 @@ class Rank:
         # Started now: where memory has run out, no thread can be.
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def compute(self, trial: Trial, checkpoint: bytes | None) -> None:
+    def compute(self, assignment: Assignment, checkpoint: bytes | None) -> None:
         """Run a trial to the end that all ranks agree on; the leader keeps its results."""
         try:
-            find_files(self._run, [trial.problem])
+            find_files(self._run, [assignment.trial.problem])
             with node_blamed(self._device):
-                self._compute(trial, checkpoint)
+                self._compute(assignment, checkpoint)
         except Exception:
             self._failed.set()
             self._ranks.leave()  # those who wait for this rank need not wait any longer
             raise
 
-    def _compute(self, trial: Trial, checkpoint: bytes | None) -> None:
+    def _compute(self, assignment: Assignment, checkpoint: bytes | None) -> None:
+        trial = assignment.trial
         run = OngoingTrial(
             trial,
             device=self._device,
@@ -177,6 +179,8 @@ class Rank:
             ranks=self._ranks,
             memory=self._memory,
             keep=self._keep,
+            starts=assignment.starts,
+            start=None if trial.start is None else read_start(self._run, trial.start),
         )
         if checkpoint is not None:
             with tempfile.TemporaryDirectory() as folder:

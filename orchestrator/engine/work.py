@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.records import Point
-from jobs.spec import Trial
+from jobs.spec import StateName, Trial
 from orchestrator.ledger.data_digests import DataDigest, DataKey
 from orchestrator.plan import NOTHING_SETTLED, FlowSummary, SettledTrials
 from orchestrator.sweep import AskedRate, Resources
@@ -25,7 +25,8 @@ class Assignment:
 
     ``flow`` is what the column's flow found, and ``asked`` the learning rate as the sweep file has
     it; both None for a flow. A trial with a ``batch_size`` is computed in a batch of at most that
-    many, even if it is the only one; a trial without is computed by itself.
+    many, even if it is the only one; a trial without is computed by itself. ``begins`` says where
+    it begins, None for θ0, and ``starts`` are the states at which other trials begin.
     """
 
     trial: Trial
@@ -34,6 +35,8 @@ class Assignment:
     flow: FlowSummary | None
     batch_size: int = 0
     asked: AskedRate | None = None
+    begins: str | None = None
+    starts: tuple[StateName, ...] = ()
 
     @property
     def eta_over_final_eta_c(self) -> float | None:

@@ -421,12 +421,11 @@ class WorkQueue:
 
     def _open(self) -> dict[str, float]:
         """The columns that are not complete and not leased by this run, with the seconds that they
-        are predicted to take, but those that wait for another column's flow. The longest come
-        first: one that starts last keeps all other jobs waiting.
+        are predicted to take, but those that wait for another column. The longest come first: one
+        that starts last keeps all other jobs waiting.
         """
         seconds = predict(self.state, gradient_seconds=self.gradient_seconds).seconds
-        waits = np.array([plan.flow is None for plan in self.state.plans])
-        open_ones = np.flatnonzero(~self.state.complete & ~(self.state.layout.flowless & waits))
+        open_ones = np.flatnonzero(~self.state.complete & ~self.state.waiting)
         by_length = open_ones[np.argsort(-seconds[open_ones], kind="stable")]
         columns, leased = self.columns, self.leases.columns
         named = {columns[i].column_id: float(seconds[i]) for i in by_length.tolist()}
@@ -447,7 +446,17 @@ class WorkQueue:
         attempt = 1 + self.state.last_attempt(name, column.column_id)
         self.state = self.state.started(name, column.column_id, RunningAttempt(attempt))
         asked = plan.asked_rate(trial)
-        return Assignment(trial, column.column_id, attempt, plan.flow, size, asked)
+        start = plan.column.start if trial.kind == "gd" else None
+        return Assignment(
+            trial,
+            column.column_id,
+            attempt,
+            plan.flow,
+            size,
+            asked,
+            None if start is None else start.said,
+            self.state.starts_at(trial, column.column_id),
+        )
 
     def _judge(self, trial_id: str, column_id: str) -> None:
         """A failed trial is tried again, unless its history says that it would fail again."""

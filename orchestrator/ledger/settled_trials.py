@@ -65,6 +65,7 @@ def settled_trials_of(rows: pa.Table) -> SettledTrials:
     starts = np.flatnonzero(np.append(True, trial[order[1:]] != trial[order[:-1]]))
     first = order[starts]
     diverged = np.asarray(pc.equal(rows.column("status"), "diverged").to_numpy(), dtype=bool)
+    no_start = np.asarray(pc.equal(rows.column("status"), "no_start").to_numpy(), dtype=bool)
     is_flow = np.asarray(pc.equal(rows.column("kind"), "flow").to_numpy(), dtype=bool)[first]
     of_flows = rows.filter(pc.equal(rows.column("kind"), "flow")).select(_OF_FLOWS).to_pylist()
     by_flow: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -78,6 +79,7 @@ def settled_trials_of(rows: pa.Table) -> SettledTrials:
         eta=_array(rows, "eta")[first],
         attempt=_array(rows, "attempt")[first],
         diverged=np.logical_or.reduceat(diverged[order], starts),
+        no_start=no_start[first],
         seconds=np.nan_to_num(_array(rows, "wall_s")[first]),
         finished_at=pc.fill_null(finished, 0).to_numpy()[first],
         digested=np.asarray(pc.is_valid(rows.column("data_digest")).to_numpy())[first],

@@ -22,13 +22,15 @@ runs in parallel without waiting for its neighbours."""
 
 @dataclass(frozen=True, eq=False)
 class ColumnPlan:
-    """A column, and the summary of its flow; None before it has settled.
+    """A column, the summary of its flow, None before it has settled, and of a column with a start
+    the trial from which it starts, None before its η is known.
 
     A trial has a place in its column: 0 is the flow, and GD follows by ascending η.
     """
 
     column: Column
     flow: FlowSummary | None = None
+    parent: Trial | None = None
 
     @property
     def critical_rate(self) -> float | None:
@@ -84,7 +86,8 @@ class ColumnPlan:
     @functools.cached_property
     def trials(self) -> tuple[Trial, ...]:
         """The trials that are known, by their places."""
-        return (self.column.flow(), *(self.column.gd(rate) for rate in self.learning_rates))
+        known = self.learning_rates if self.column.start is None or self.parent else ()
+        return (self.column.flow(), *(self.column.gd(rate, self.parent) for rate in known))
 
     @functools.cached_property
     def places(self) -> dict[str, int]:
@@ -101,6 +104,15 @@ class ColumnPlan:
         """The predicted cost of each known trial in gradients, by its place."""
         descents = (descent_gradients(self.column, rate, self.flow) for rate in self.learning_rates)
         return np.array([flow_gradients(self.column), *descents])
+
+    def trial_at(self, rate: AskedRate) -> Trial | None:
+        """The trial of GD at a learning rate as a sweep file asks for it; None of one that is not
+        known.
+        """
+        if self.flow is None or self.blocked or (self.column.start and self.parent is None):
+            return None
+        eta = rate.multiple * self.scale(rate.unit)
+        return self.column.gd(eta, self.parent) if math.isfinite(eta) else None
 
     def asked_rate(self, trial: Trial) -> AskedRate | None:
         """What the sweep file asks for where the trial stands; None for a flow."""

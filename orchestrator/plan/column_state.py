@@ -75,12 +75,16 @@ class ColumnCounts:
 
 @dataclass(frozen=True)
 class ColumnState:
-    """One column of a run state: its trials by place, the flow at 0, then GD by ascending η."""
+    """One column of a run state: its trials by place, the flow at 0, then GD by ascending η.
+
+    GD ``waits`` as long as the trial from which it starts has no result.
+    """
 
     plan: ColumnPlan
     states: Codes
     results: Codes
     unplaced_running: int
+    waits: bool = False
 
     @property
     def column(self) -> Column:
@@ -105,6 +109,8 @@ class ColumnState:
             return "its flow failed"
         if self.plan.flow is None and (self.states == State.BLOCKED).any():
             return "its flow, which is another column's too, failed"
+        if self.plan.blocked is None and (self.states == State.BLOCKED).any():
+            return "the trial from which it starts failed or is blocked"
         return self.plan.blocked
 
     @property
@@ -127,7 +133,7 @@ class ColumnState:
         """The trials that may start now, by η."""
         if self.plan.flow is None:
             return self.plan.trials if self.states[0] == State.TO_DO else ()
-        if self.blocked:
+        if self.blocked or self.waits:
             return ()
         stop = self.column.stop_after_divergences
         places = may_start(self.states, self.results, self.plan.first_above, stop)

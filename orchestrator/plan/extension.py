@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from orchestrator.plan.column_plan import ColumnPlan
 from orchestrator.plan.layout import Layout
+from orchestrator.plan.placing import with_parents
 from orchestrator.plan.run_state import OF_TRIALS, RunState
 from orchestrator.plan.settled_trials import SettledTrials, as_number, newest
 from orchestrator.plan.states import Result
@@ -32,12 +33,13 @@ def extended(state: RunState, columns: Sequence[Column]) -> RunState:
         if j is None or fresh.columns[j].etas != column.etas:
             known.append(_settled_of(state, i))
             continue
-        plans[j] = ColumnPlan(fresh.columns[j], state.plans[i].flow)
+        plans[j] = ColumnPlan(fresh.columns[j], state.plans[i].flow, state.plans[i].parent)
         finished[j] = state.finished[i]
         for name in OF_TRIALS:
             arrays[name][fresh.layout.slot(j)] = getattr(state, name)[state.layout.slot(i)]
     for group in fresh.layout.flow_sharers.values():
         _share_flow(fresh.layout, group, plans, arrays)
+    with_parents(fresh.layout, plans)
     moved = dataclasses.replace(fresh, plans=tuple(plans), finished=finished, **arrays)
     moved = moved.settled(newest(known)).restated(range(len(plans)))
     return with_work_of(moved, state)
@@ -55,7 +57,7 @@ def _share_flow(
         return
     for i in group:
         if plans[i].flow is None:
-            plans[i] = ColumnPlan(plans[i].column, flow)
+            plans[i] = dataclasses.replace(plans[i], flow=flow)
     first, *others = layout.first[list(group)].tolist()
     for number in others:
         if arrays["results"][first] == Result.NONE != arrays["results"][number]:
@@ -97,6 +99,7 @@ def _settled_of(state: RunState, i: int) -> SettledTrials:
         eta=np.array([np.nan, *plan.learning_rates])[places],
         attempt=state.attempts[its][places],
         diverged=state.results[its][places] == Result.DIVERGED,
+        no_start=state.results[its][places] == Result.NO_START,
         seconds=state.seconds[its][places],
         finished_at=np.full(len(places), state.finished[i]),
         digested=np.ones(len(places), dtype=bool),

@@ -163,7 +163,7 @@ class Layout:
         """Columns with one flow, because they have one problem and protocol; of each that has such,
         all of them with itself. The first has the flow's number.
         """
-        if all(column.optimizer == GD for column in self.columns):
+        if all(column.optimizer == GD and column.start is None for column in self.columns):
             return {}
         alike: dict[tuple[Problem, Protocol], list[int]] = defaultdict(list)
         for i, column in enumerate(self.columns):
@@ -189,6 +189,44 @@ class Layout:
         for i, column in enumerate(self.columns):
             if not self.flowless[i]:
                 found[as_number(column.flow().trial_id)] = i
+        return found
+
+    @functools.cached_property
+    def parents(self) -> dict[int, int]:
+        """Of each column with a start, the column from which it starts; parents come first."""
+        starts = {i: c.start for i, c in enumerate(self.columns) if c.start is not None}
+        found = {i: self.index.get(start.parent) for i, start in starts.items()}
+        return {i: parent for i, parent in found.items() if parent is not None}
+
+    @functools.cached_property
+    def children(self) -> dict[int, tuple[int, ...]]:
+        """The columns that start from each column."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for i, parent in self.parents.items():
+            found[parent].append(i)
+        return {parent: tuple(its) for parent, its in found.items()}
+
+    def descendants(self, columns: Iterable[int]) -> list[int]:
+        """These columns and all that start from them, parents first."""
+        found = dict.fromkeys(columns)
+        if not self.parents:
+            return list(found)
+        left = list(found)
+        while left:
+            new = [child for i in left for child in self.children.get(i, ()) if child not in found]
+            found |= dict.fromkeys(new)
+            left = new
+        return list(found)
+
+    @functools.cached_property
+    def generation(self) -> Numbers:
+        """Of each column, how many columns there are from which it starts, one from another."""
+        found = np.zeros(len(self.columns), dtype=np.int64)
+        for i, above in self.parents.items():
+            parent: int | None = above
+            while parent is not None:
+                found[i] += 1
+                parent = self.parents.get(parent)
         return found
 
     def related(self, columns: Iterable[int]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,9 +30,25 @@ def with_flows(
     for name, first in zip(rows.trial[at].tolist(), columns.tolist(), strict=True):
         for i in layout.flow_sharers.get(first, (first,)) if first >= 0 else ():
             if known[i].flow is None:
-                known[i] = ColumnPlan(known[i].column, rows.flows[name])
+                known[i] = dataclasses.replace(known[i], flow=rows.flows[name])
                 begun.append(i)
-    return tuple(known), begun
+    begun += with_parents(layout, known)
+    return tuple(known), list(dict.fromkeys(begun))
+
+
+def with_parents(layout: Layout, plans: list[ColumnPlan]) -> list[int]:
+    """Put the trials from which columns start into their plans, as far as their η is known;
+    returns the columns of which that is new.
+    """
+    found = []
+    for i in sorted(layout.parents, key=lambda i: int(layout.generation[i])):
+        start = plans[i].column.start
+        if plans[i].parent is None and start is not None:
+            parent = plans[layout.parents[i]].trial_at(start.rate)
+            if parent is not None:
+                plans[i] = dataclasses.replace(plans[i], parent=parent)
+                found.append(i)
+    return found
 
 
 def _of_flows(layout: Layout, rows: SettledTrials, at: Numbers) -> Numbers:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs.spec import Trial
+from jobs.spec import StateName, Trial
 from orchestrator.plan.column_plan import ColumnPlan
 from orchestrator.plan.column_state import ColumnCounts, ColumnState, Counts
 from orchestrator.plan.history import NO_HISTORY, UNKNOWN_COLUMN, Attempt, History
@@ -116,7 +116,8 @@ class RunState:
         new = rows.attempt[at] >= self.attempts[targets]
         targets, at = targets[new], at[new]
         results, attempts, seconds = (getattr(self, name).copy() for name in OF_TRIALS)
-        results[targets] = np.where(rows.diverged[at], Result.DIVERGED, Result.STABLE)
+        found = np.where(rows.diverged[at], Result.DIVERGED, Result.STABLE)
+        results[targets] = np.where(rows.no_start[at], Result.NO_START, found)
         attempts[targets], seconds[targets] = rows.attempt[at], rows.seconds[at]
         columns = np.searchsorted(self.layout.first, targets, "right") - 1
         finished = self.finished.copy()
@@ -211,7 +212,8 @@ class RunState:
     def column_at(self, i: int) -> ColumnState:
         """One column, by its place in the sweep."""
         its, early = self.layout.slot(i), self.unplaced_running.get(i, 0)
-        return ColumnState(self.plans[i], self.states[its], self.results[its], early)
+        waits = self.of_parents(self.states, [i])[0] in (State.TO_DO, State.RUNNING)
+        return ColumnState(self.plans[i], self.states[its], self.results[its], early, waits)
 
     def __iter__(self) -> Iterator[ColumnState]:
         return map(self.column_at, range(len(self.plans)))
@@ -234,6 +236,29 @@ class RunState:
         active = self.counts[:, State.RUNNING] > 0
         active[[*self.leases, *self.unplaced_running]] = True
         return active & ~self.complete
+
+    @property
+    def waiting(self) -> npt.NDArray[np.bool_]:
+        """Of each column, whether nothing can start before another column's flow or trial ends."""
+        without = np.array([plan.flow is None for plan in self.plans], dtype=bool)
+        found: npt.NDArray[np.bool_] = self.layout.flowless & without
+        children = [i for i in self.layout.parents if self.layout.flowless[i] or not without[i]]
+        if children:
+            states = self.of_parents(self.states, children)
+            found[children] |= (states == State.TO_DO) | (states == State.RUNNING)
+        return found
+
+    def starts_at(self, trial: Trial, column_id: str) -> tuple[StateName, ...]:
+        """The states of a trial at which trials of other columns begin."""
+        if (i := self.layout.index.get(column_id)) is None:
+            return ()
+        children = (self.plans[child] for child in self.layout.children.get(i, ()))
+        states = (
+            plan.column.start.state
+            for plan in children
+            if plan.column.start is not None and plan.parent == trial
+        )
+        return tuple(dict.fromkeys(states))
 
     @property
     def total_columns(self) -> ColumnCounts:
@@ -341,21 +366,44 @@ class RunState:
         """With the states of the trials of some columns by what is known now."""
         if not len(columns):
             return self
+        columns = self.layout.descendants(columns)
         states, counts = self.states.copy(), self.counts.copy()
         failed, running = np.zeros_like(states, dtype=bool), np.zeros_like(states, dtype=bool)
         failed[self._failures(columns)] = True
         running[list(self.running)] = True
-        for handling, its, numbers in self.layout.alike(columns):
-            states[numbers] = new = states_of(
-                self.results[numbers],
-                failed[numbers],
-                running[numbers],
-                self.layout.flowless[its],
-                *handling.laid_out([self.plans[i] for i in its.tolist()]),
-                handling.stop_after_divergences,
-            )
-            counts[its] = np.stack([(new == state).sum(axis=1) for state in State], axis=1)
+        chosen = np.asarray(columns, dtype=np.int64)
+        generations = self.layout.generation[chosen]
+        for generation in range(int(generations.max()) + 1):  # states depend on those of parents
+            for handling, its, numbers in self.layout.alike(chosen[generations == generation]):
+                states[numbers] = new = states_of(
+                    self.results[numbers],
+                    failed[numbers],
+                    running[numbers],
+                    self.layout.flowless[its],
+                    self.of_parents(states, its.tolist()),
+                    *handling.laid_out([self.plans[i] for i in its.tolist()]),
+                    handling.stop_after_divergences,
+                )
+                counts[its] = np.stack([(new == state).sum(axis=1) for state in State], axis=1)
         return dataclasses.replace(self, states=states, counts=counts)
+
+    def of_parents(self, states: Codes, columns: Sequence[int]) -> Codes:
+        """The state of the trial from which each of some columns starts; SETTLED for none."""
+        parents = self.layout.parents
+        found = np.full(len(columns), State.SETTLED, dtype=np.uint8)
+        for place, i in enumerate(columns if parents else ()):
+            if (above := parents.get(i)) is not None:
+                found[place] = self._of_parent(states, i, above)
+        return found
+
+    def _of_parent(self, states: Codes, i: int, above: int) -> int:
+        parent, its = self.plans[i].parent, self.layout.slot(above)
+        place = None if parent is None else self.plans[above].places.get(parent.trial_id)
+        if place is not None:
+            return int(states[its][place])
+        of_column = states[its][1:]
+        same = of_column[0] if (of_column == of_column[0]).all() else State.TO_DO
+        return int(same if same in (State.BLOCKED, State.SKIPPED) else State.TO_DO)
 
     def _failures(self, columns: Sequence[int]) -> list[int]:
         """The numbers of those trials of some columns that are not tried again."""

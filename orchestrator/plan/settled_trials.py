@@ -89,6 +89,7 @@ class SettledTrials:
         eta: the learning rate; NaN of a flow.
         attempt: the attempt that settled it.
         diverged: whether its loss grew beyond bounds.
+        no_start: whether it was not computed, because its parent never came to where it begins.
         seconds: what that attempt took; of what a batch took, its share.
         finished_at: when, in microseconds since the epoch.
         digested: whether the digest of its data is known, as in all rows but those of versions that
@@ -102,6 +103,7 @@ class SettledTrials:
     eta: npt.NDArray[np.float64]
     attempt: npt.NDArray[np.int64]
     diverged: Mask
+    no_start: Mask
     seconds: npt.NDArray[np.float64]
     finished_at: npt.NDArray[np.int64]
     digested: Mask
@@ -132,6 +134,7 @@ NOTHING_SETTLED = SettledTrials(
     eta=np.zeros(0),
     attempt=np.zeros(0, np.int64),
     diverged=np.zeros(0, np.bool_),
+    no_start=np.zeros(0, np.bool_),
     seconds=np.zeros(0),
     finished_at=np.zeros(0, np.int64),
     digested=np.zeros(0, np.bool_),

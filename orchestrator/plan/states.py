@@ -15,7 +15,10 @@ Integers = npt.NDArray[np.int64]
 class State(IntEnum):
     """Of one trial.
 
-    ``BLOCKED`` trials cannot be laid out: their flow failed or gives no learning rates.
+    ``SKIPPED`` trials are left out by a rule: rates above those that diverged, and trials whose
+    parent never reached the state at which they were to begin, or was skipped.
+    ``BLOCKED`` trials cannot be laid out: their flow failed or gives no learning rates, or their
+    parent failed.
     ``ABSENT`` numbers stand for no trial: two learning rates of the file turned out to be one, or
     another column has the flow.
     """
@@ -35,6 +38,7 @@ class Result(IntEnum):
     NONE = 0
     STABLE = 1
     DIVERGED = 2
+    NO_START = 3
 
 
 def states_of(
@@ -42,6 +46,7 @@ def states_of(
     failed: Mask,
     running: Mask,
     flowless: Mask,
+    of_parent: Codes,
     blocked: Mask,
     known: Integers,
     first_above: Integers,
@@ -54,6 +59,8 @@ def states_of(
         failed: (C, k), trials that are not tried again.
         running: (C, k).
         flowless: (C,), whether the flow has its number in another column.
+        of_parent: (C,), the state of the trial from which the column starts; SETTLED where that
+            makes no difference.
         blocked: (C,), whether the flow's result gives no learning rates.
         known: (C,), the number of GD trials.
         first_above: (C,), the place of the first GD trial above 2 η_c.
@@ -64,7 +71,11 @@ def states_of(
     states[running] = State.RUNNING
     states[results != Result.NONE] = State.SETTLED
     descents = states[:, 1:]
+    states[results == Result.NO_START] = State.SKIPPED
     blocked = blocked | (states[:, 0] == State.FAILED)
+    blocked |= (of_parent == State.FAILED) | (of_parent == State.BLOCKED)
+    left_out = (of_parent == State.SKIPPED) | (of_parent == State.ABSENT)
+    descents[left_out[:, None] & (descents == State.TO_DO)] = State.SKIPPED
     descents[blocked[:, None] & (descents == State.TO_DO)] = State.BLOCKED
     if stop_after_divergences is not None:
         diverged = results[:, 1:] == Result.DIVERGED

@@ -28,6 +28,7 @@ from matplotlib.ticker import (
     ScalarFormatter,
 )
 
+from jobs.spec import GD
 from orchestrator.report.places import Row
 
 TEXT, SMALL = 11.0, 9.5
@@ -101,7 +102,7 @@ def draw_edge(axes: Axes) -> None:
 def draw_critical(panels: Sequence[Axes], critical: tuple[float, float]) -> None:
     """The η_c at which the flow says that the edge begins to matter: (ε, η_c)."""
     for axes in panels:
-        axes.axvline(critical[1], zorder=1.2, label=critical_name(critical), **CRITICAL)
+        axes.axvline(critical[1], zorder=1.2, label="predicted", **CRITICAL)
 
 
 def draw_kink(panels: Sequence[Axes], phase: Row) -> None:
@@ -118,10 +119,11 @@ def fitted_interval(phase: Row) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def critical_name(critical: tuple[float, float]) -> str:
-    """The predicted η_c in a legend."""
+def critical_name(critical: tuple[float, float], optimizer: str = GD.name) -> str:
+    """The predicted η_c in a legend; its formula for GD."""
     epsilon, eta_c = critical
-    return rf"$\eta_c = 2/s_{{\mathrm{{gf}}}}$ = {eta_c:.3g} ({threshold_name(epsilon)})"
+    formula = r"$\eta_c = 2/s_{\mathrm{gf}}$" if optimizer == GD.name else r"$\eta_c$"
+    return rf"{formula} = {eta_c:.3g} ({threshold_name(epsilon)})"
 
 
 def kink_name(phase: Row) -> str:

@@ -13,7 +13,7 @@ from orchestrator.sweep.labels import shape
 PROBLEM = (
     *("dataset", "n_train", "architecture", "depth", "width", "activation", "loss"),
     *("weight_decay", "parameterization", "init_scale", "seed"),
-    *("optimizer", "momentum", "beta2", "damping"),
+    *("optimizer", "momentum", "beta2", "damping", "start"),
 )
 """The columns of ``trials`` that describe a problem, in the order in which a title names them."""
 
@@ -23,6 +23,10 @@ _NAMES = {
     "init_scale": "init scale",
     "weight_decay": "weight decay",
     "base_width": "base width",
+    "momentum": "β",
+    "beta2": "β₂",
+    "damping": "δ",
+    "start": "from",
 }
 MOST_IN_LEGEND = 18
 """Characters of a value beside others."""
@@ -44,6 +48,7 @@ def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
     words["dataset"] = shortened(short_dataset(str(row["dataset"])))
     words["loss"] = shortened(short_name(str(row["loss"])), _LONGEST_BESIDE)
     words["optimizer"] = _optimizer(row)
+    words["begin"] = "" if row["start"] is None else f", from {shortened(row['start'])}"
     decay = row["weight_decay"]
     words["decay"] = "" if decay is None else f", weight decay {words['weight_decay']}"
     words["architecture"] = shortened(short_name(str(row["architecture"])), _LONGEST_BESIDE)
@@ -59,7 +64,7 @@ def family_title(rows: Sequence[Mapping[str, Any]]) -> str:
         words["seeds"] = f", seed {seeds[0]}" if seeds else ""
     return (
         "{dataset}, n = {n_train}  ·  {architecture}{shape}{activation}  ·  {loss} loss{decay}\n"
-        "{parameterization} parameterization, init scale {init_scale}{optimizer}{seeds}"
+        "{parameterization} parameterization, init scale {init_scale}{optimizer}{begin}{seeds}"
     ).format(**words)
 
 

@@ -73,7 +73,12 @@ class Tables:
     def columns(self) -> list[Column]:
         """All columns, in the order of their problems."""
         fields = ", ".join(f"any_value({field}) AS {field}" for field in COLUMN_FIELDS)
-        rows = query(self.run, f"SELECT column_id, {fields} FROM trials GROUP BY column_id")
+        rows = query(
+            self.run,
+            "SELECT * REPLACE (coalesce(optimizer, 'gd') AS optimizer) FROM "
+            f"(SELECT column_id, {fields} FROM trials WHERE status <> 'no_start' "
+            "GROUP BY column_id)",
+        )
         return in_order(rows.to_pylist())
 
     @cached_property

@@ -30,6 +30,8 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_COUNT, "base_width"),
         *_columns(_TEXT, "optimizer"),
         *_columns(_NUMBER, "momentum beta2 damping"),
+        *_columns(_TEXT, "start parent_id"),
+        *_columns(_COUNT, "start_step"),
         *_columns(_TEXT, "flow_id init_hash data_digest"),
         *_columns(_NUMBER, "init_sharpness eta"),
         *_columns(_TEXT, "eta_unit"),
@@ -156,10 +158,10 @@ PROBLEM_FIELDS: tuple[str, ...] = (
 )
 """The columns of ``trials`` that say which problem a row is about."""
 
-OPTIMIZER_FIELDS: tuple[str, ...] = ("optimizer", "momentum", "beta2", "damping")
-"""Those that say by which optimiser it was trained; NULL of a flow."""
+TRAINING_FIELDS: tuple[str, ...] = ("optimizer", "momentum", "beta2", "damping", "start")
+"""Those that say by which optimiser it was trained, and from where; NULL of a flow."""
 
-COLUMN_FIELDS: tuple[str, ...] = (*PROBLEM_FIELDS, *OPTIMIZER_FIELDS)
+COLUMN_FIELDS: tuple[str, ...] = (*PROBLEM_FIELDS, *TRAINING_FIELDS)
 """Those that say, together with the protocol, of which column a row is."""
 
 VALLEYS: pa.Schema = pa.schema(
@@ -278,7 +280,8 @@ ADDED: dict[str, frozenset[str]] = {
         {
             *("data_digest", "eta_unit", "eta_multiple", "lambda_min_residual"),
             *("lambda_min_converged", "weight_decay", "data_loss", "data_sharpness"),
-            *(*OPTIMIZER_FIELDS, "flow_id", "preconditioned_sharpness"),
+            *(*TRAINING_FIELDS, "flow_id", "parent_id", "start_step"),
+            "preconditioned_sharpness",
         }
     ),
     "trajectories": frozenset(

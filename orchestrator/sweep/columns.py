@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -13,14 +13,17 @@ from jobs.spec import (
     Problem,
     Protocol,
     SpecError,
+    Start,
     Trial,
     check_comparable,
     check_reachable,
 )
 from jobs.spec import column_id as name_of_column
+from jobs.spec.start import check_reached
 from orchestrator.sweep.errors import NoColumnError, SweepError, shown, wrong
 from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
 from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Rule, Setup, key_of
+from orchestrator.sweep.starts import ColumnStart
 
 MOST_COLUMNS = 1_000_000
 
@@ -31,7 +34,7 @@ class Column:
 
     ``etas`` has one entry a unit, in the order of ``Unit``: a problem that several grids share may
     have multiples in each. ``stop_after_divergences`` is the number of diverged trials after which
-    larger multiples are left out; None tries them all.
+    larger multiples are left out; None tries them all. ``start`` says where GD begins, None for θ0.
     """
 
     problem: Problem
@@ -40,11 +43,13 @@ class Column:
     stop_after_divergences: int | None
     resources: Resources
     optimizer: Optimizer = GD
+    start: ColumnStart | None = None
 
     @functools.cached_property
     def column_id(self) -> str:
-        """The 16 hex digits that name the problem, the optimiser and the protocol."""
-        return name_of_column(self.problem, self.protocol, self.optimizer)
+        """The 16 hex digits that name the problem, the optimiser, the start and the protocol."""
+        start = None if self.start is None else self.start.content
+        return name_of_column(self.problem, self.protocol, self.optimizer, start)
 
     @property
     def setup(self) -> Setup:
@@ -93,14 +98,22 @@ class Column:
         """The gradient flow that every GD trial of the column is compared with."""
         return Trial(problem=self.problem, protocol=self.protocol, kind="flow")
 
-    def gd(self, learning_rate: float) -> Trial:
-        """Gradient descent at one η, which is absolute here."""
+    def gd(self, learning_rate: float, parent: Trial | None = None) -> Trial:
+        """Gradient descent at one η, which is absolute here; of a column with a start, from its
+        state of the ``parent``.
+        """
+        start = None
+        if self.start is not None:
+            if parent is None:
+                raise ValueError(f"column {self.column_id} has a start; its parent must be given")
+            start = Start(parent=parent, state=self.start.state)
         return Trial(
             problem=self.problem,
             protocol=self.protocol,
             kind="gd",
             learning_rate=learning_rate,
             optimizer=self.optimizer,
+            start=start,
         )
 
 
@@ -131,11 +144,12 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     places = places or [
         f"grids[{number}]." if len(grids) > 1 else "" for number in range(len(grids))
     ]
-    askers: dict[Protocol, dict[Setup, list[tuple[int, Grid]]]] = {}
-    firsts: list[tuple[Setup, list[tuple[int, Grid]]]] = []
-    idle, unused = [], []
-    for number, grid in enumerate(grids):
-        used: set[Rule] = set()
+    askers: dict[Protocol, dict[_Key, list[tuple[int, Grid]]]] = {}
+    firsts: list[tuple[_Key, list[tuple[int, Grid]]]] = []
+    idle, unused = [frozenset[str]()] * len(grids), [frozenset[Rule]()] * len(grids)
+    starts = _Starts(grids, places)
+    for number in starts.order:
+        grid, used = grids[number], set[Rule]()
         unseen = {axis.field: axis for axis in grid.axes}
         bases = _base_widths(grid)
         try:
@@ -143,22 +157,126 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
                 if unseen:
                     unseen = _still_unseen(unseen, setup, bases)
                 of_protocol = askers.setdefault(treated.protocol, {})
-                known = of_protocol.get(setup)
-                if known is None:
-                    of_protocol[setup] = known = []
-                    firsts.append((setup, known))
-                    _refuse_too_many(len(firsts))
-                if (number, treated) not in known:  # values may differ in what it has no use for
-                    known.append((number, treated))
+                for start in starts.of(number, setup, treated):
+                    known = of_protocol.get((setup, start))
+                    if known is None:
+                        of_protocol[setup, start] = known = []
+                        firsts.append(((setup, start), known))
+                        _refuse_too_many(len(firsts))
+                    if (number, treated) not in known:  # values may differ in what has no use
+                        known.append((number, treated))
         except SpecError as error:
             raise wrong(places[number] + key_of(error.field), error.value, error.expected) from None
+        starts.refuse_idle(number)
         left = len(unseen) < len(grid.axes)  # else its exclusions leave nothing of it
-        idle.append(frozenset(unseen if left else ()))
-        unused.append(frozenset(grid.rules - used))
+        idle[number] = frozenset(unseen if left else ())
+        unused[number] = frozenset(grid.rules - used)
     if not firsts:
         raise NoColumnError("exclude leaves no column; it must leave at least one")
-    columns = tuple(_column(setup, asked, places) for setup, asked in firsts)
+    columns = tuple(_column(*key, asked, places) for key, asked in firsts)
     return Expansion(columns, tuple(idle), tuple(unused))
+
+
+_Key = tuple[Setup, ColumnStart | None]
+
+
+class _Starts:
+    """Where the trials of each grid begin, found in an order in which parents come first.
+
+    Raises:
+        SweepError: a grid starts from a label that no other grid has, or from itself.
+    """
+
+    def __init__(self, grids: Sequence[Grid], places: Sequence[str]) -> None:
+        self._grids, self._places = grids, places
+        self._of_label: dict[str, dict[Problem, list[_Parent]]] = {
+            grid.label: {} for grid in grids if grid.label is not None
+        }
+        self._found = [False] * len(grids)
+        self.order: list[int] = []
+        for number in range(len(grids)):
+            self._visit(number, [])
+
+    def _visit(self, number: int, path: list[int]) -> None:
+        if number in self.order:
+            return
+        grid, where = self._grids[number], f"{self._places[number]}start.from"
+        if grid.start is not None:
+            label = grid.start.label
+            if label not in self._of_label:
+                known = ", ".join(self._of_label) or "none of them has one"
+                raise wrong(where, label, f"the label of another grid: {known}")
+            if number in path:
+                through = " → ".join(
+                    str(self._grids[one].label) for one in path[path.index(number) :]
+                )
+                raise wrong(where, label, f"a grid that does not start from this one: {through}")
+            for other, parent in enumerate(self._grids):
+                if parent.label == label:
+                    self._visit(other, [*path, number])
+        if number not in self.order:
+            self.order.append(number)
+
+    def of(self, number: int, setup: Setup, treated: Grid) -> Iterator[ColumnStart | None]:
+        """Where the trials of a setup of a grid begin; None is θ0.
+
+        Raises:
+            SweepError: a parent cannot reach the state.
+        """
+        grid, where = self._grids[number], f"{self._places[number]}start."
+        start: ColumnStart | None
+        if grid.start is None:
+            found: list[ColumnStart | None] = [None]
+        else:
+            found = []
+            for parent in self._of_label[grid.start.label].get(setup.problem, ()):
+                for state in grid.start.states:
+                    try:
+                        check_reached(state, parent.grid.protocol)
+                    except SpecError as error:
+                        raise wrong(where + error.field, error.value, error.expected) from None
+                    found += [
+                        ColumnStart.of(
+                            parent.column_id, parent.optimizer, parent.start, rate, state
+                        )
+                        for rate in parent.rates
+                    ]
+        for start in found:
+            self._found[number] = True
+            if grid.label is not None:
+                parents = self._of_label[grid.label].setdefault(setup.problem, [])
+                parents.append(_Parent(*setup, start, treated))
+            yield start
+
+    def refuse_idle(self, number: int) -> None:
+        """Make sure that a grid with a start has columns.
+
+        Raises:
+            SweepError: none of its problems is one of the grids from which it starts.
+        """
+        start = self._grids[number].start
+        if start is not None and not self._found[number]:
+            expected = "the label of grids that have a problem of this grid"
+            raise wrong(f"{self._places[number]}start.from", start.label, expected)
+
+
+@dataclass(frozen=True)
+class _Parent:
+    """A column from which others start, with the learning rates of one grid."""
+
+    problem: Problem
+    optimizer: Optimizer
+    start: ColumnStart | None
+    grid: Grid
+
+    @functools.cached_property
+    def column_id(self) -> str:
+        start = None if self.start is None else self.start.content
+        return name_of_column(self.problem, self.grid.protocol, self.optimizer, start)
+
+    @property
+    def rates(self) -> Iterator[AskedRate]:
+        return (AskedRate(self.grid.eta.unit, multiple) for multiple in self.grid.eta.multiples)
 
 
 def _still_unseen(
@@ -192,14 +310,16 @@ def _refuse_too_many(columns: int) -> None:
         raise SweepError(f"the sweep has {columns} columns; it must have at most {MOST_COLUMNS}")
 
 
-def _column(setup: Setup, asked: list[tuple[int, Grid]], places: Sequence[str]) -> Column:
+def _column(
+    setup: Setup, start: ColumnStart | None, asked: list[tuple[int, Grid]], places: Sequence[str]
+) -> Column:
     (problem, optimizer), (number, first) = setup, asked[0]
     for other_number, other in asked[1:]:
         _refuse_conflict(places[number], first, places[other_number], other)
     block = places[number]
     try:
         check_reachable(problem, first.protocol)
-        check_comparable(first.protocol, optimizer)
+        check_comparable(first.protocol, optimizer, starts_elsewhere=start is not None)
     except SpecError as error:
         raise wrong(f"{block}measure.{error.field}", error.value, error.expected) from None
     etas = (first.eta,) if len(asked) == 1 else _united([grid.eta for _, grid in asked])
@@ -230,6 +350,7 @@ def _column(setup: Setup, asked: list[tuple[int, Grid]], places: Sequence[str]) 
         stop_after_divergences=first.stop_after_divergences,
         resources=first.resources,
         optimizer=optimizer,
+        start=start,
     )
 
 

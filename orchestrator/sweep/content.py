@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator.sweep.grid import PROTOCOL_FIELDS, Grid
+from orchestrator.sweep.grid import PROTOCOL_FIELDS, Grid, GridStart
 from orchestrator.sweep.rules import Axis, Condition, Match, key_of
 
 
@@ -26,6 +26,10 @@ def content_of(grid: Grid) -> dict[str, Any]:
         *((f"resources.{name}", v) for name, v in dataclasses.asdict(grid.resources).items()),
     ]
     content: dict[str, Any] = {**_setup(grid.axes), **_nested(keys)}
+    if grid.label is not None:
+        content["label"] = grid.label
+    if grid.start is not None:
+        content["start"] = _start(grid.start)
     if grid.zipped:
         content["zip"] = [[key_of(field) for field in group] for group in grid.zipped]
     if grid.exclude:
@@ -42,6 +46,19 @@ def _setup(axes: Iterable[Axis]) -> dict[str, Any]:
     if isinstance(seeds, list) and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
         content["problem"]["seed"] = {"repeat": len(seeds), "from": seeds[0]}
     return content
+
+
+def _start(start: GridStart) -> dict[str, Any]:
+    """States are all places and means in combination."""
+    content: dict[str, list[Any]] = {}
+    for state in start.states:
+        for field, value in (*state.content.items(), ("average", state.average)):
+            if value not in content.setdefault(field, []):
+                content[field].append(value)
+    return {
+        "from": start.label,
+        **{field: its[0] if len(its) == 1 else its for field, its in content.items()},
+    }
 
 
 def _fields(axes: Iterable[Axis]) -> dict[str, Any]:

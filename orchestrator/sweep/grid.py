@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs.spec import GD, Protocol
+from jobs.spec import GD, Protocol, StateName
 from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Case, Condition, Match, Rule, Setup
 
 Unit = Literal["eta_c", "init_sharpness", "absolute"]
@@ -65,6 +65,16 @@ class Resources:
         return self.workers * (self.gpus_per_worker or self.cpus_per_worker)
 
 
+@dataclass(frozen=True)
+class GridStart:
+    """Where the trials of a grid begin: at these states of each GD trial of the grids of a label
+    whose problem they have.
+    """
+
+    label: str
+    states: tuple[StateName, ...]
+
+
 HOURS = {"cpu": "CPU-core hours", "cuda": "GPU hours"}
 """What is used up, by kind of device: time, times the cores or cards that are occupied."""
 
@@ -104,7 +114,8 @@ class Grid:
     ``zipped`` advance together. ``when`` changes setups, and how they are treated, in turn; what
     fits ``exclude`` after that is left out.
     ``spare`` are values of the protocol's fields of which only measures have a use that conditions
-    ask for.
+    ask for. ``label`` is what other grids call this one, and ``start`` says where its trials begin,
+    None for θ0.
     """
 
     axes: tuple[Axis, ...]
@@ -116,6 +127,8 @@ class Grid:
     exclude: tuple[Match, ...] = ()
     when: tuple[Condition, ...] = ()
     spare: tuple[tuple[str, Any], ...] = ()
+    label: str | None = None
+    start: GridStart | None = None
 
     def __post_init__(self) -> None:
         if not any(condition.only(*_MEASURES) for condition in self.when):
@@ -179,6 +192,7 @@ class Grid:
         """What says which columns there are: all but multiples and how trials are handled."""
         return (
             *(self.axes, self.zipped, self.exclude, self.protocol, self.spare),
+            *(self.label, self.start),
             tuple(filter(None, (c.without(*_MULTIPLES, *_HANDLING) for c in self.when))),
         )
 

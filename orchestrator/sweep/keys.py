@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.spec import GD, Optimizer, Problem, SpecError, positive
+from jobs.spec import GD, Optimizer, Problem, SpecError, StateName, positive
+from orchestrator.sweep.grid import GridStart
 from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Match, key_of
 
 FORMS = ("<list>", "<range>")
@@ -145,6 +146,55 @@ class OptimizerKeys(Keys):
 def _axis_field(field: str) -> str:
     """The field of an axis, of a field of :class:`MatchKeys`."""
     return field.replace("optimizer_", OF_OPTIMIZER, 1)
+
+
+class StartKeys(Keys):
+    """Where trials begin: at states of the GD trials of another grid, on the same problem."""
+
+    from_: str = Field(alias="from", description="the label of another grid of the sweep file")
+    epsilon: tuple[float, ...] = Field(
+        default=(), description="a loss threshold of that grid, or a list of them"
+    )
+    step: tuple[int, ...] = Field(default=(), description="a number of steps, or a list of them")
+    chi: tuple[float, ...] = Field(
+        default=(), description="a value of χ, which is 1 at the edge of stability, or a list"
+    )
+    average: tuple[int, ...] = Field(
+        default=(1,), description="of how many iterates the mean is taken, or a list of numbers"
+    )
+
+    @field_validator("epsilon", "step", "chi", "average", mode="before")
+    @classmethod
+    def _each(cls, value: object, info: ValidationInfo) -> object:
+        field = str(info.field_name)
+        if value == [] or value is None:
+            raise SpecError(field, value, "a value or a list of at least one")
+        listed = value if isinstance(value, list) else [value]
+        for one in listed:
+            refuse_too_large(field, one)
+            named: dict[str, Any] = {field: one}
+            StateName(**({"step": 0, **named} if field == "average" else named))
+        return tuple(dict.fromkeys(listed))
+
+    @model_validator(mode="after")
+    def _says_where(self) -> StartKeys:
+        if sum(map(bool, (self.epsilon, self.step, self.chi))) != 1:
+            raise ValueError("exactly one of epsilon, step and chi")
+        return self
+
+    @property
+    def value(self) -> GridStart:
+        """The start as a value."""
+        given: dict[str, Any] = {"epsilon": self.epsilon, "step": self.step, "chi": self.chi}
+        ((kind, places),) = ((kind, its) for kind, its in given.items() if its)
+        return GridStart(
+            self.from_,
+            tuple(
+                StateName(**{kind: place, "average": average})
+                for place in places
+                for average in self.average
+            ),
+        )
 
 
 class MatchKeys(SomeProblemKeys):

@@ -68,6 +68,7 @@ def _parts(column: Column) -> list[str]:
         short_name(p.loss),
         "" if p.weight_decay is None else f"weight decay {p.weight_decay:g}",
         "" if column.optimizer == GD else str(column.optimizer),
+        "" if column.start is None else f"from {column.start.said}",
         p.parameterization if p.width is not None else "",
         "" if p.base_width is None else f"(base width {p.base_width})",
         "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",

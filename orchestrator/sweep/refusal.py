@@ -17,7 +17,7 @@ _WITHOUT_BRACKETS = re.compile(r"[\w.+-]+(\s*,\s*[\w.+-]+)+")
 
 _NOT_IN: dict[str, tuple[str, ...]] = {
     "grids": ("name", "grids"),
-    "when": ("name", "grids", "zip", "exclude", "when"),
+    "when": ("name", "label", "start", "grids", "zip", "exclude", "when"),
 }
 """Keys that the file has but the blocks of these lists have not."""
 

@@ -30,6 +30,7 @@ from orchestrator.sweep.keys import (
     RepeatKeys,
     SomeEtaKeys,
     SomeProblemKeys,
+    StartKeys,
     refuse_too_large,
 )
 from orchestrator.sweep.rules import OF_OPTIMIZER, Condition
@@ -235,9 +236,23 @@ def _zip(value: object) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(fields[key] for key in group) for group in value)
 
 
+_LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
 class Block(Keys):
     """One grid: a file without ``grids``, or one of its blocks on top of the rest."""
 
+    label: str | None = Field(
+        default=None,
+        pattern=_LABEL,
+        description="text of at most 100 letters, digits, '.', '_' and '-' that begins with a "
+        "letter or digit, by which other grids call this one",
+    )
+    start: StartKeys | None = Field(
+        default=None,
+        description="a block with from, and one of epsilon, step and chi, such as "
+        "{from: hot, epsilon: 0.1}",
+    )
     problem: ProblemKeys
     optimizer: OptimizerKeys = OptimizerKeys()
     eta: EtaKeys
@@ -266,7 +281,7 @@ class File(Block):
     """A whole sweep file."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        pattern=_LABEL,
         description="text of at most 100 letters, digits, '.', '_' and '-' that begins with a "
         "letter or digit",
     )
@@ -295,8 +310,12 @@ class Key(NamedTuple):
         return self.path.rpartition(".")[2]
 
 
-_RANGES: dict[str, type[BaseModel]] = {"eta.values": RangeKeys, "problem.seed": RepeatKeys}
-"""Keys with a list or with a block of keys of its own."""
+_RANGES: dict[str, type[BaseModel]] = {
+    "eta.values": RangeKeys,
+    "problem.seed": RepeatKeys,
+    "start": StartKeys,
+}
+"""Keys with a list, or nothing, or with a block of keys of its own."""
 
 
 def _keys_of(model: type[BaseModel], parent: str = "") -> Iterator[Key]:

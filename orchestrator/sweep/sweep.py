@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jobs.spec import Protocol
 from orchestrator.sweep.columns import Column, Expansion, expand
 from orchestrator.sweep.errors import SweepError
-from orchestrator.sweep.grid import Grid
+from orchestrator.sweep.grid import Grid, GridStart
 from orchestrator.sweep.rules import Setup
 
 
@@ -63,7 +63,11 @@ class Sweep:
 
 def _covered(grid: Grid, other: Sweep) -> bool:
     """Whether a sweep has all columns of a grid, at all its multiples."""
-    columns = {(column.setup, column.protocol): column for column in other.columns}
+    if grid.start is not None:
+        return any(grid.computed == one.computed for one in other.grids)
+    columns = {
+        (column.setup, column.protocol): column for column in other.columns if not column.start
+    }
     for setup, treated in grid.setups(set()):
         column = columns.get((setup, treated.protocol))
         multiples = set(treated.eta.multiples)
@@ -84,5 +88,5 @@ def _handled(grid: Grid, others: Sequence[Grid]) -> Grid:
     return grid
 
 
-def _columns(grid: Grid) -> set[tuple[Setup, Protocol]]:
-    return {(setup, treated.protocol) for setup, treated in grid.setups(set())}
+def _columns(grid: Grid) -> set[tuple[Setup, Protocol, GridStart | None]]:
+    return {(setup, treated.protocol, grid.start) for setup, treated in grid.setups(set())}

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jobs.spec import GD
 from orchestrator.report import drawing, markers
 from orchestrator.report.drawing import INK, TEXT, key
 from orchestrator.report.labels import in_one_line, title
@@ -128,10 +129,11 @@ def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
         if path.eta is not None and low < 2 / path.eta < high:
             sharpness.axhline(2 / path.eta, color=colors[id(path)], **_LEVEL)
     scaled.axhline(1, color=INK, **_LEVEL)
+    plain = all(path.row["optimizer"] == GD.name for path in paths)
     for axes, label in (
         (loss, "training loss"),
-        (sharpness, "sharpness  $S$"),
-        (scaled, r"$S\cdot\eta\,/\,2$"),
+        (sharpness, "sharpness  $S$" if plain else r"$2\chi\,/\,\eta$"),
+        (scaled, r"$S\cdot\eta\,/\,2$" if plain else r"$\chi$"),
         (norm, r"norm  $\Vert\theta\Vert_1$"),
     ):
         drawing.set_up_panel(axes, label)
@@ -140,7 +142,7 @@ def trajectories_figure(paths: Sequence[Path], title: str) -> Figure:
         loss.set_yscale("log")
         drawing.set_log_ticks(loss.yaxis, *loss.get_ylim())
     for axes in (scaled, norm):
-        axes.set_xlabel(r"time  $\eta \cdot$ step", fontsize=TEXT)
+        axes.set_xlabel(r"time  $\eta \cdot$ step" if plain else "time of the flow", fontsize=TEXT)
     handles = [key(rf"{ratio(path.row):.3g} $\eta_c$", color=colors[id(path)]) for path in descents]
     if len(descents) < len(paths):
         handles.append(key("gradient flow", **_FLOW))

@@ -199,7 +199,9 @@ def _legend(
         entries.append(key("gradient flow", color=GREY, **drawing.FLOW))
     entries.append(key(drawing.EDGE_NAME, **drawing.EDGE))
     if critical is not None:
-        entries.append(key(drawing.critical_name(critical), **drawing.CRITICAL))
+        optimizers = {row["optimizer"] for place in places for row in place.gd} or {"gd"}
+        name = drawing.critical_name(critical, min(optimizers))
+        entries.append(key(name, **drawing.CRITICAL))
     if phase is not None:
         entries.append(key(drawing.kink_name(phase), **drawing.FITTED))
     if phase is not None and drawing.fitted_interval(phase) is not None:

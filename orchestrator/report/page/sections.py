@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.records import OFF_THE_EDGE
+from jobs.spec import GD
 from orchestrator.analysis.verdict import FAILS, HOLDS, MOSTLY_HOLDS, UNDECIDED
 from orchestrator.report.figures.transition import transition_of
 from orchestrator.report.labels import PROBLEM, field_name, in_one_line, shortened, title
@@ -228,6 +229,7 @@ def _problems(columns: Sequence[Column], found: Mapping[str, Rows]) -> dict[str,
         "axes": [(name, _listed(its)) for name, its in fields.items() if len(its) > 1],
         "epsilons": _listed(epsilons),
         "rates": _rates(rates),
+        "other_optimizers": any(column["optimizer"] != GD.name for column in columns),
     }
 
 
