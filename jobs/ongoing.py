@@ -273,8 +273,9 @@ def advance(trials: Sequence[OngoingTrial], until: Callable[[], bool] = lambda: 
 
     They differ in η, seed, initial scale and start only; each ends at its own step. The rows of a
     trial are those that it would have found alone, within rounding, and its counts of evaluations
-    are the same; on one CPU thread, and for a network with formulas (:mod:`jobs.closed_form`), they have
-    the same bits. A trial that diverges disturbs no other. K trials take K times the memory of one.
+    are the same; on one CPU thread, and for a network with formulas (:mod:`jobs.closed_form`), they
+    have the same bits. A trial that diverges disturbs no other. K trials take K times the memory of
+    one.
 
     Afterwards each may be saved, or go on alone or with others.
 

@@ -30,8 +30,9 @@ def by_column(trials: pa.Table) -> pa.Table:
     """The rows, with the flow of each column that another one has computed, in GD's units.
 
     ``trials`` needs the columns :data:`READ`; others are handed on. Of a flow, the optimiser and
-    the start are those of its column; rows of trials that had no start are left out. For adaptive optimisers, whose limit for small η is another one, a flow
-    says nothing: its ``sharpness`` and ``s_gf`` are NULL there.
+    the start are those of its column. For adaptive optimisers, whose limit for small η is another
+    one, a flow says nothing: its ``sharpness`` and ``s_gf`` are NULL there. Trials that had no
+    start are left out.
     """
     is_flow = pc.equal(trials["kind"], "flow")
     started = pc.is_valid(trials["start"])

@@ -46,6 +46,7 @@ class AttemptInProgress:
         self._mark: Mark | None = None
         self._run: OngoingTrial | None = None
         self._start: KeptState | None = None
+        self._why: str | None = None
         self._saved_at = 0.0
 
     @property
@@ -95,6 +96,7 @@ class AttemptInProgress:
         except NoStartError as error:
             write_start(self._work.run, parent, start.state, str(error))
             log.warning("no start: %s", error, extra=self.tag)
+            self._why = str(error)
             return False
         return True
 
@@ -178,6 +180,7 @@ class AttemptInProgress:
             time.time(),
             self.seconds,
             Keep.of(self._work.resources.keep),
+            self._why,
         )
 
     def fail(self, error: Exception) -> None:

@@ -32,7 +32,8 @@ COMMIT_SECONDS = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class FinishedTrial:
-    """A trial that ended with a result, and when (in seconds since the epoch).
+    """A trial that ended with a result, and when (in seconds since the epoch); ``why`` it has no
+    numbers, where it had no start.
 
     ``wall_s`` are the seconds that were spent on it. A trial that was computed together with K − 1
     others counts a K-th of that time, so that the sum over trials is the time of busy workers.
@@ -46,6 +47,7 @@ class FinishedTrial:
     finished_at: float
     wall_s: float
     keep: Keep = NOTHING
+    why: str | None = None
 
     @property
     def key(self) -> Row:
@@ -206,6 +208,7 @@ def _settled_row(finished: FinishedTrial, provenance: Provenance) -> Row:
         finished_at=utc(finished.finished_at),
         slurm_job_id=provenance.slurm_job_id,
         restart_count=provenance.restart_count,
+        error=finished.why,
     )
 
 

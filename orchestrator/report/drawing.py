@@ -102,7 +102,7 @@ def draw_edge(axes: Axes) -> None:
 def draw_critical(panels: Sequence[Axes], critical: tuple[float, float]) -> None:
     """The η_c at which the flow says that the edge begins to matter: (ε, η_c)."""
     for axes in panels:
-        axes.axvline(critical[1], zorder=1.2, label="predicted", **CRITICAL)
+        axes.axvline(critical[1], zorder=1.2, label=critical_name(critical), **CRITICAL)
 
 
 def draw_kink(panels: Sequence[Axes], phase: Row) -> None:

@@ -55,6 +55,8 @@ def unknown_key(key: Sequence[str], block: Sequence[str | int] = ()) -> SweepErr
     siblings = [each for each in known if each.parent == parent]
     given = dotted([*block, *key])
     nearest = _nearest(key[-1], siblings) or _elsewhere(key[-1], known, close=section != parent)
+    if _kind(block) == "grids" and list(key) == ["name"]:
+        nearest = KEYS["label"]
     if nearest is None:
         matched = _kind(block) == "match"
         names = ", ".join(each.path if matched else each.name for each in siblings or known)

@@ -35,6 +35,7 @@ def outcome(
         eta=np.array([eta]),
         attempt=np.array([attempt]),
         diverged=np.array([status == "diverged"]),
+        no_start=np.array([status == "no_start"]),
         seconds=np.array([wall_s]),
         finished_at=np.array([finished_at]),
         digested=np.array([True]),

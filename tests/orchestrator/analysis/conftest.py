@@ -54,6 +54,11 @@ DEFAULTS = {
     "dataset": "mnist-mini", "n_train": 100, "architecture": "fcn", "width": 32, "depth": 2,
     "activation": "tanh", "loss": "mse", "parameterization": "standard", "init_scale": 1.0,
     "weight_decay": None,
+    "optimizer": "gd",
+    "momentum": None,
+    "beta2": None,
+    "damping": None,
+    "start": None,
     "seed": 0, "dtype": "float32", "subset": "first", "normalization": "scalar",
     "base_width": None,
 }  # fmt: skip

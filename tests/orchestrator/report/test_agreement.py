@@ -20,6 +20,11 @@ COLUMN = {
     "loss": "mse",
     "parameterization": "standard",
     "weight_decay": None,
+    "optimizer": "gd",
+    "momentum": None,
+    "beta2": None,
+    "damping": None,
+    "start": None,
     "init_scale": 1.0,
     "seed": 0,
 }

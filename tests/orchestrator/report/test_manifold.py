@@ -15,6 +15,11 @@ PROBLEM = {
     "width": None,
     "activation": None,
     "weight_decay": None,
+    "optimizer": "gd",
+    "momentum": None,
+    "beta2": None,
+    "damping": None,
+    "start": None,
     "init_scale": 0.01,
     "normalization": "none",
 }

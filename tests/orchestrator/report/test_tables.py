@@ -88,6 +88,11 @@ def test_groups_agree_in_all_that_is_not_free() -> None:
         "parameterization": "mup",
         "init_scale": 1.0,
         "weight_decay": None,
+        "optimizer": "gd",
+        "momentum": None,
+        "beta2": None,
+        "damping": None,
+        "start": None,
     }
     columns = [
         {"column_id": f"{width}-{seed}", "width": width, "seed": seed, **problem, **fixed}

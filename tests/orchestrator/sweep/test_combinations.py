@@ -121,7 +121,8 @@ def test_a_zipped_axis_of_no_use_to_a_block_is_left_out_of_it() -> None:
         ),
         (
             "[[problem.seed, problem.widht]]",
-            "zip is 'problem.widht'; it must be a key of the problem; did you mean problem.width?",
+            "zip is 'problem.widht'; it must be a key of the problem or the optimizer; did you "
+            "mean problem.width?",
         ),
         (
             "[[problem.dataset, problem.n_train], [problem.n_train, problem.seed]]",

@@ -341,7 +341,7 @@ def test_a_rule_of_many_values_is_hashed_once_not_for_each_column() -> None:
         sweep = parse(FOUR, [f"problem.seed.repeat={seeds}"])
         grid = dataclasses.replace(sweep.grids[0], exclude=(match,))
         used: set[Match | Condition] = set()
-        assert {problem.seed for problem, _ in grid.problems(used)} == {0}
+        assert {setup.problem.seed for setup, _ in grid.setups(used)} == {0}
         assert used == {match}
         return hashed
 

@@ -33,7 +33,7 @@ RATES = (
 )
 POSITIVE = "a finite number above 0"
 WHOLE = "a whole number of at least 1"
-BLOCK = "problem, eta, stop, flow, measure, resources, zip, exclude, when"
+BLOCK = "label, start, problem, optimizer, eta, stop, flow, measure, resources, zip, exclude, when"
 TOP = f"a sweep file has {BLOCK}, name, grids, base, unite"
 PROBLEM = (
     "dataset, n_train, subset, normalization, architecture, width, depth, activation, loss, "
@@ -65,7 +65,7 @@ BY_OVERRIDE = {
     "problem={<list>: 1}": f"problem.'<list>' is not a known key; problem has {PROBLEM}",
     "grids=[{}, {problem: {widht: 3}}]": "grids[1].problem.widht is not a known key; "
     "did you mean grids[1].problem.width?",
-    "grids=[{name: other}]": f"grids[0].name is not a known key; grids[0] has {BLOCK}",
+    "grids=[{name: other}]": "grids[0].name is not a known key; did you mean grids[0].label?",
     "grids=[{1: other}]": f"grids[0].1 is not a known key; grids[0] has {BLOCK}",
     # whole numbers
     "problem.width=64.0": f"problem.width is 64.0; it must be {WHOLE}",

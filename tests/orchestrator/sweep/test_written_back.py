@@ -110,7 +110,7 @@ def grids(draw: st.DrawFn) -> Grid:
             if axis.field == excluded and None not in axis.values and draw(st.booleans())
         ),
     )
-    matched = next(iter(grid.problems(set())))[0]
+    matched = next(iter(grid.setups(set())))[0].problem
     seeds = next(axis for axis in axes if axis.field == "seed")
     condition = st.builds(
         Condition,
