@@ -24,7 +24,8 @@ start_step flow_id init_hash data_digest init_sharpness
 eta eta_unit eta_multiple eta_over_eta_c eta_c s_gf
 epsilon status steps time
 train_loss data_loss train_accuracy test_loss test_accuracy
-sharpness data_sharpness preconditioned_sharpness lambda_max lambda_min sharpness_residual sharpness_converged
+sharpness data_sharpness preconditioned_sharpness lambda_max lambda_min sharpness_residual
+sharpness_converged
 lambda_min_residual lambda_min_converged sharpness_mid max_sharpness
 hvps gradients
 l1_norm l2_norm distance_from_init distance_from_flow
@@ -85,15 +86,16 @@ def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -
     [
         (
             pa.int64(),
-            "n_train width depth base_width seed start_step steps hvps gradients attempt world_size",
+            "n_train width depth base_width seed start_step steps hvps gradients attempt "
+            "world_size",
         ),
         (pa.bool_(), "sharpness_converged lambda_min_converged git_dirty"),
         (pa.timestamp("us", tz="UTC"), "started_at finished_at"),
         (
             pa.string(),
             "trial_id column_id kind sweep dataset architecture activation loss parameterization "
-            "dtype subset normalization optimizer start parent_id flow_id init_hash data_digest eta_unit status hostname device "
-            "slurm_job_id "
+            "dtype subset normalization optimizer start parent_id flow_id init_hash data_digest "
+            "eta_unit status hostname device slurm_job_id "
             "git_commit torch_version version",
         ),
     ],
