@@ -20,6 +20,7 @@ def outcome(
     init_sharpness: float | None = None,
     attempt: int = 1,
     finished_at: int = 1,
+    column_id: str | None = None,
 ) -> SettledTrials:
     """A trial that ended so at all of its thresholds."""
     name = as_number(trial.trial_id)
@@ -30,7 +31,7 @@ def outcome(
     eta = np.nan if trial.learning_rate is None else trial.learning_rate
     return SettledTrials(
         trial=np.array([name], dtype=np.uint64),
-        column=np.array([as_number(trial.column_id)], dtype=np.uint64),
+        column=np.array([as_number(column_id or trial.column_id)], dtype=np.uint64),
         is_flow=np.array([trial.kind == "flow"]),
         eta=np.array([eta]),
         attempt=np.array([attempt]),
