@@ -186,3 +186,44 @@ def _slow_trial(run: Any) -> tuple[str, int] | None:
 
 def _tried(run: Any, name: str, times: int) -> bool:
     return sum(row["trial_id"] == name for row in run.rows("attempts")) >= times
+
+
+STARTS = """
+name: starts
+problem: {dataset: digits, n_train: 300, width: 24, depth: 2, activation: tanh}
+stop: {epsilon: [0.2, 0.05], max_steps: 20000}
+measure: {trajectory_every: 20}
+eta: {values: [0.05, 1.4]}
+grids:
+  - {label: first}
+  - label: second
+    start: {from: first, epsilon: 0.05, average: 5}
+    optimizer: {name: adam}
+    eta: {unit: absolute, values: [0.0001]}
+    stop: {epsilon: 0.02}
+"""
+
+
+@pytest.mark.timeout(600)
+def test_kills_change_no_number_of_a_parent_or_its_children(make_run: Callable[..., Any]) -> None:
+    run, moments = make_run(text=STARTS), random.Random(3)
+    for victim in ("worker", "driver"):
+        process = run.start_run()
+        wait_for(lambda: run.worker() is not None, seconds=120)
+        time.sleep(moments.uniform(0.5, 2.0))
+        if victim == "worker":
+            run.kill_worker()
+        process.kill()
+        process.wait(30)
+    run.run()
+    quiet = make_run("quiet", STARTS)
+    quiet.run()
+    assert run.science() == quiet.science()
+    assert run.trajectories() == quiet.trajectories()
+    run.assert_settled_once()
+    names = sorted(path.name for path in (quiet.path / "starts").iterdir())
+    assert len(names) == 2
+    assert sorted(path.name for path in (run.path / "starts").glob("*.safetensors")) == names
+    for name in names:
+        here, there = (load_file(one.path / "starts" / name) for one in (run, quiet))
+        assert here["theta"].equal(there["theta"])

@@ -24,7 +24,7 @@ eta: {values: [0.5, 1.5], stop_after_divergences: null}
 stop: {epsilon: [0.4, 0.3], max_steps: 400}
 measure: {trajectory_every: 10}
 grids:
-  - {label: hot, eta: {values: [0.5, 1.5, 30.0]}}
+  - {label: hot, eta: {values: [0.5, 30.0]}}
   - {optimizer: {name: heavy_ball, momentum: 0.5}}
   - {optimizer: {name: adam}, eta: {unit: absolute, values: [0.01]}}
   - label: cold
@@ -68,7 +68,7 @@ def test_every_number_is_that_of_the_trial_alone(run: Path) -> None:
     state = Ledger(run).read(sweep_of(run).columns)
     trials = {t.trial_id: t for plan in state.plans for t in plan.trials if t.kind == "gd"}
     settled = rows(run, "kind = 'gd' AND status <> 'no_start'")
-    assert len({row["trial_id"] for row in settled}) == 3 + 2 + 1 + 4 + 8
+    assert len({row["trial_id"] for row in settled}) == 2 + 2 + 1 + 2 + 4
     for row in settled:
         trial = trials[row["trial_id"]]
         result = run_trial(trial, threads=1)
@@ -140,7 +140,7 @@ def test_the_analysis_and_the_page_have_all_columns(run: Path) -> None:
         if labels[row["column_id"]] == "gd" and row["epsilon"] == momentum["epsilon"]
     )
     assert momentum["eta_c"] == pytest.approx(1.5 * plain["eta_c"], rel=1e-12)
-    eos("report", str(run))
+    eos("report", str(run), "--figures", "agreement")
     page = (run / "report" / "index.html").read_text()
     assert "Of other optimisers than GD" in page
     assert "heavy ball" in page or "heavy_ball" in page
