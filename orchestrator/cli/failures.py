@@ -54,7 +54,7 @@ def why(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show why trials and SLURM jobs failed, and why trials had no start.
+    """Show why trials and SLURM jobs failed, or trials had no start.
 
     With a trial, show all its attempts.
 

@@ -135,7 +135,9 @@ def metrics(point: Point, trial: Trial) -> dict[str, float]:
     """
     found = dataclasses.asdict(point)
     step, eta = found.pop("step"), trial.learning_rate
-    if eta is not None and point.preconditioned_sharpness is not None:
-        found["edge"] = trial.optimizer.chi(eta, point.preconditioned_sharpness)
+    sharpness = found.pop("preconditioned_sharpness")
+    sharpness = point.sharpness if sharpness is None else sharpness
+    if eta is not None and sharpness is not None:
+        found["edge"] = trial.optimizer.chi(eta, sharpness)
     # The callbacks take the step from this name.
     return {k: v for k, v in found.items() if v is not None} | {"training_iteration": step}

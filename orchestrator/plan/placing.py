@@ -59,9 +59,13 @@ def _of_flows(layout: Layout, rows: SettledTrials, at: Numbers) -> Numbers:
     """
     columns = layout.find(rows.column[at])
     names = layout.flow_names if (columns < 0).any() else {}
-    pairs = zip(rows.trial[at].tolist(), columns.tolist(), strict=True)
+    known = zip(rows.trial[at].tolist(), columns.tolist(), rows.digested[at].tolist(), strict=True)
     return np.array(
-        [names.get(name, -1) if i < 0 else layout.with_flow(i) for name, i in pairs], dtype=np.int64
+        [
+            layout.with_flow(i) if i >= 0 else names.get(name, -1) if digested else -1
+            for name, i, digested in known
+        ],
+        dtype=np.int64,
     )
 
 
