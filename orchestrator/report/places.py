@@ -20,7 +20,7 @@ EXCLUDED = (CHANCE_CROSSING, UNCONVERGED, UNMEASURED)
 READ = (
     *("trial_id", "column_id", "kind", *PROBLEM, "eta", "eta_c", "s_gf", "epsilon", "status"),
     *("steps", "train_loss", "test_accuracy", "l2_norm", "sharpness_converged", *MEASURES),
-    *("flow_id", "preconditioned_sharpness"),
+    *("flow_id", "parent_id", "preconditioned_sharpness"),
 )
 """The columns of ``trials`` that figures need."""
 

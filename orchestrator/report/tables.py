@@ -32,7 +32,7 @@ FIELDS = (
 _RATES = ("eta", "eta_c", "epsilon")
 """What is drawn on a logarithmic axis, where only what is positive has a place."""
 
-_TRAJECTORY = ("step", "time", "train_loss", "sharpness", "l1_norm")
+_TRAJECTORY = ("step", "time", "train_loss", "sharpness", "l1_norm", "test_loss")
 """The fields of :class:`Trajectory`."""
 
 
@@ -48,6 +48,7 @@ class Trajectory:
     train_loss: Array
     sharpness: Array
     l1_norm: Array
+    test_loss: Array
 
     def in_gds_units(self, row: Row) -> Trajectory:
         """With 2χ/η in place of the sharpness, of a trial with these columns of ``trials``."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from orchestrator.report.figures.agreement import agreement
 from orchestrator.report.figures.manifold import manifold
 from orchestrator.report.figures.sharpness_by_threshold import sharpness_by_threshold
+from orchestrator.report.figures.starts import starts
 from orchestrator.report.figures.test_loss import test_loss
 from orchestrator.report.figures.trade_off import LEAST, trade_off
 from orchestrator.report.figures.trajectories import trajectories
@@ -40,6 +41,7 @@ FIGURES: dict[str, FigureKind] = {
     "trade-off": FigureKind(
         trade_off, f"no column has {LEAST} solutions with η_c, sharpness and norm", True
     ),
+    "starts": FigureKind(starts, "no trial begins at a state of another", False),
     "widths": FigureKind(widths, "no columns differ in width alone", False),
     "agreement": FigureKind(agreement, "fewer than two fitted η_c are known", False),
     "manifold": FigureKind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,13 @@ def test_the_analysis_and_the_page_have_all_columns(run: Path) -> None:
         if labels[row["column_id"]] == "gd" and row["epsilon"] == momentum["epsilon"]
     )
     assert momentum["eta_c"] == pytest.approx(1.5 * plain["eta_c"], rel=1e-12)
-    eos("report", str(run), "--figures", "agreement")
+    eos("report", str(run), "--figures", "starts")
+    (figure,) = (run / "report").glob("starts-*.svg")
+    assert figure.stat().st_size > 10_000
     page = (run / "report" / "index.html").read_text()
     assert "Of other optimisers than GD" in page
-    assert "heavy ball" in page or "heavy_ball" in page
+    assert "heavy_ball" in page
+    assert re.search(r"of \d+ trials that begin at states of others", page)
 
 
 def test_the_sweep_that_is_kept_is_the_one_that_was_asked_for(run: Path) -> None:
