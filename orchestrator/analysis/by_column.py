@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from jobs.spec import GD, Optimizer
 from orchestrator.analysis.grouped import numbers, numbers_or_null
-from orchestrator.store import TRAINING_FIELDS
+from orchestrator.store import TRAINING_FIELDS, TRIALS
 
 READ = (
     *("trial_id", "column_id", "kind", "status", "flow_id", *TRAINING_FIELDS),
@@ -46,6 +46,15 @@ def by_column(trials: pa.Table) -> pa.Table:
     return _in_gds_units(
         _filled(pa.concat_tables([gd, _of_columns(trials.filter(is_flow), columns)]))
     )
+
+
+def rows_by_column(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same of rows of ``trials`` with some of its columns; what they lack is NULL."""
+    names = dict.fromkeys([*READ, *(name for row in rows for name in row if name in TRIALS.names)])
+    schema = pa.schema([TRIALS.field(name) for name in names])
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    found: list[dict[str, Any]] = by_column(table).to_pylist()
+    return found
 
 
 def scale(row: Mapping[str, Any]) -> float:

@@ -105,14 +105,16 @@ def _refuse_too_little_memory(column: Column, gib: float) -> None:
 
 
 def kept_bytes(column: Column, trials: int) -> int:
-    """Bytes of the states that so many trials of a column keep, if they reach all of them."""
+    """Bytes of the states that so many trials of a column keep, if they reach all of them, and of
+    the one at which they begin.
+    """
     keep = Keep.of(column.resources.keep)
-    if not keep or not trials:
+    if not trials or not (keep or column.start):
         return 0
     from jobs.problem import vector_bytes
 
     each = len(column.protocol.epsilons) * keep.thresholds + len(keep.steps)
-    return trials * each * vector_bytes(column.problem)
+    return (trials * each + (column.start is not None)) * vector_bytes(column.problem)
 
 
 def refuse_full_disk(run: Path, columns: Iterable[Column]) -> None:
@@ -129,9 +131,9 @@ def refuse_full_disk(run: Path, columns: Iterable[Column]) -> None:
     free = shutil.disk_usage(there).free
     if needed - kept > free:
         raise SweepError(
-            f"resources.keep asks for states of {needed / 2**30:.3g} GiB; there must be as much "
-            f"room in {there}, which has {free / 2**30:.3g} GiB: keep fewer, or use another "
-            "--run-dir"
+            f"resources.keep and start ask for {needed / 2**30:.3g} GiB of states; there must be "
+            f"as much room in {there}, which has {free / 2**30:.3g} GiB: keep fewer, or use "
+            "another --run-dir"
         )
 
 

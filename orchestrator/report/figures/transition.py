@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from jobs.spec import GD
+from orchestrator.analysis import rows_by_column
 from orchestrator.report import drawing, markers
 from orchestrator.report.drawing import GREY, SMALL, TEXT, key
 from orchestrator.report.labels import in_one_line, title
@@ -57,12 +59,21 @@ def transition_of(tables: Tables, column: Column) -> ReportFigure:
         f"The phase transition: {in_one_line(title(column))}",
         _CAPTION,
         _alternative(rows),
-        transition_figure(rows, _fitted(tables, rows)),
+        column_figure(rows, _fitted(tables, rows)),
     )
 
 
 def transition_figure(rows: Sequence[Row], phase: Row | None = None) -> Figure:
     """Draw the rows of ``trials`` of one column; they need the columns in ``places.READ``.
+
+    Raises:
+        ValueError: there are no rows, or they are of several columns.
+    """
+    return column_figure(rows_by_column(rows), phase)
+
+
+def column_figure(rows: Sequence[Row], phase: Row | None = None) -> Figure:
+    """Draw the rows of one column as :func:`orchestrator.analysis.by_column` has them.
 
     Panels from the top: final sharpness S with the curve 2/η, ‖θ‖₁, and test loss, all against η
     and, on the upper axis, η/η_c at the smallest ε. Colours and markers tell the thresholds apart;
@@ -131,7 +142,7 @@ def _units_of(eta_c: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 def _sharpness_name(rows: Sequence[Row]) -> str:
     """What the upper panel shows: of other optimisers than GD, the S of GD with the same χ."""
-    plain = all(row["optimizer"] == "gd" for row in rows)
+    plain = all(row["optimizer"] == GD.name for row in rows)
     return "final sharpness  $S$" if plain else r"final  $2\chi\,/\,\eta$  ($S$ for GD)"
 
 
@@ -199,7 +210,7 @@ def _legend(
         entries.append(key("gradient flow", color=GREY, **drawing.FLOW))
     entries.append(key(drawing.EDGE_NAME, **drawing.EDGE))
     if critical is not None:
-        optimizers = {row["optimizer"] for place in places for row in place.gd} or {"gd"}
+        optimizers = {row["optimizer"] for place in places for row in place.gd} or {GD.name}
         name = drawing.critical_name(critical, min(optimizers))
         entries.append(key(name, **drawing.CRITICAL))
     if phase is not None:
