@@ -102,9 +102,6 @@ class OngoingTrial:
         self._start_step = None if start is None else start.step
         self.stepper = _stepper(trial, self.objective)
         self.recorder = Recorder(trial, self.objective, self.test, self._theta0)
-        if start is not None:
-            with reproducible(threads):
-                self.recorder.begin(self.objective.evaluate(self._theta0).loss)
 
     @property
     def finished(self) -> bool:
@@ -155,6 +152,14 @@ class OngoingTrial:
         if not self.finished:
             advance([self], until)
         return self.finished
+
+    def begin(self) -> None:
+        """Find L(θ0), which bounds are relative to, where the trial does not begin there.
+
+        All ranks find it together, so that none does when it makes its run.
+        """
+        if self.trial.start is not None and not self.recorder.has_begun:
+            self.recorder.begin(self.objective.evaluate(self._theta0).loss)
 
     def evaluated(self, loss: float, gradient: Tensor) -> None:
         """Take in L and ∇L where the trial stands."""
@@ -299,6 +304,8 @@ def advance(trials: Sequence[OngoingTrial], until: Callable[[], bool] = lambda: 
         return len(moving) == 1 or until()
 
     with reproducible(trials[0].threads):
+        for trial in running:
+            trial.begin()
         while running and not (ranks.stop_agreed or until()):
             _evaluate([trial for trial in moving if not trial.at.is_evaluated])
             dues = [(trial, trial.due()) for trial in moving]

@@ -157,6 +157,11 @@ class Recorder:
         if self.flow is not None and recorded.flow is not None:
             self.flow.restore(recorded.flow)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the loss is known that bounds are relative to."""
+        return self._initial_loss is not None
+
     def begin(self, initial_loss: float) -> None:
         """Take L(θ0) as the loss that bounds are relative to, where a trial begins elsewhere."""
         self._initial_loss = initial_loss

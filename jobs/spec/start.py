@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from jobs.spec.protocol import Protocol
     from jobs.spec.trial import Trial
 
-MOST_AVERAGED = 1_000
-"""Iterates of which a mean is taken: each is kept until then."""
+MOST_AVERAGED = 100
+"""Iterates of which a mean is taken: each is in memory until then."""
 
 KINDS = ("epsilon", "step", "chi")
 

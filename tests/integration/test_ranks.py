@@ -50,10 +50,16 @@ def _assert_close(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -
                 assert mine[name] == value, name
 
 
+GOING_ON = (
+    "grids=[{label: hot, eta: {values: [0.05, 0.1]}}, {start: {from: hot, epsilon: 0.2, "
+    "average: 3}, optimizer: {name: adam}, eta: {values: [0.0003]}}]"
+)
+
+
 @pytest.mark.timeout(900)
 def test_two_ranks_write_the_table_of_one(make_run: Callable[..., Any]) -> None:
     # In float64, and away from η_c, so that the order of summation changes no name of a trial.
-    exact = "problem.dtype=float64", "eta.unit=absolute", "eta.values=[0.05, 0.1]"
+    exact = "problem.dtype=float64", "eta.unit=absolute", GOING_ON
     one, two = make_run("one"), make_run("two")
     one.run(*exact)
     two.run_with_ray(*exact, TWO)
