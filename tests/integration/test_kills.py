@@ -55,12 +55,20 @@ def test_kills_at_random_moments_change_no_number(
     assert not list((run.path / "claims").glob("*.claim"))
 
 
+GOING_ON = (
+    "grids=[{label: first}, {start: {from: first, step: 700, average: 5}, "
+    "optimizer: {name: adam}, eta: {unit: absolute, values: [0.0003]}}]"
+)
+
+
 def test_a_killed_trial_goes_on_from_its_checkpoint(
     make_run: Callable[..., Any],
     long_text: Callable[[int], str],
 ) -> None:
-    """It goes on in its curve of the live log, too, and no step is there twice."""
-    asked = ("measure.trajectory_eigenvalues=2", "resources.keep=[30,650]")
+    """It goes on in its curve of the live log, too, and no step is there twice; and a trial that
+    begins at one of its states begins at the same one.
+    """
+    asked = ("measure.trajectory_eigenvalues=2", "resources.keep=[30,650]", GOING_ON)
     run = make_run(text=long_text(1_000))
     process = run.start_run("--log", "tensorboard", *asked)
     checkpoints = run.path / "checkpoints"
@@ -80,9 +88,12 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     for table, place in (("spectra", ("step", "rank")), ("states", ("step", "file"))):
         order = operator.itemgetter("trial_id", *place)
         assert run.facts(table, order) == quiet.facts(table, order) != []
-    for state in quiet.rows("states"):
-        here, there = (load_file(one.path / "kept" / state["file"]) for one in (run, quiet))
-        assert here["theta"].equal(there["theta"])
+    files = [*(quiet.path / "kept").iterdir(), *(quiet.path / "starts").iterdir()]
+    assert {path.name for path in files} >= {state["file"] for state in quiet.rows("states")}
+    for path in files:
+        there = run.path / path.relative_to(quiet.path)
+        assert load_file(there)["theta"].equal(load_file(path)["theta"])
+    assert {row["start_step"] for row in quiet.rows("trials")} == {None, 700}
     (folder,) = (run.path / "tensorboard").glob(f"*/*-{resumed}")
     logged = [step for step, _ in scalars(folder)["ray/tune/train_loss"]]
     recorded = [row["step"] for row in quiet.trajectories() if row["trial_id"] == resumed]
@@ -186,44 +197,3 @@ def _slow_trial(run: Any) -> tuple[str, int] | None:
 
 def _tried(run: Any, name: str, times: int) -> bool:
     return sum(row["trial_id"] == name for row in run.rows("attempts")) >= times
-
-
-STARTS = """
-name: starts
-problem: {dataset: digits, n_train: 300, width: 24, depth: 2, activation: tanh}
-stop: {epsilon: [0.2, 0.05], max_steps: 20000}
-measure: {trajectory_every: 20}
-eta: {values: [0.05, 1.4]}
-grids:
-  - {label: first}
-  - label: second
-    start: {from: first, epsilon: 0.05, average: 5}
-    optimizer: {name: adam}
-    eta: {unit: absolute, values: [0.0001]}
-    stop: {epsilon: 0.02}
-"""
-
-
-@pytest.mark.timeout(600)
-def test_kills_change_no_number_of_a_parent_or_its_children(make_run: Callable[..., Any]) -> None:
-    run, moments = make_run(text=STARTS), random.Random(3)
-    for victim in ("worker", "driver"):
-        process = run.start_run()
-        wait_for(lambda: run.worker() is not None, seconds=120)
-        time.sleep(moments.uniform(0.5, 2.0))
-        if victim == "worker":
-            run.kill_worker()
-        process.kill()
-        process.wait(30)
-    run.run()
-    quiet = make_run("quiet", STARTS)
-    quiet.run()
-    assert run.science() == quiet.science()
-    assert run.trajectories() == quiet.trajectories()
-    run.assert_settled_once()
-    names = sorted(path.name for path in (quiet.path / "starts").iterdir())
-    assert len(names) == 2
-    assert sorted(path.name for path in (run.path / "starts").glob("*.safetensors")) == names
-    for name in names:
-        here, there = (load_file(one.path / "starts" / name) for one in (run, quiet))
-        assert here["theta"].equal(there["theta"])
