@@ -22,7 +22,7 @@ from orchestrator.ledger.data_digests import refuse_other_data
 from orchestrator.live import LiveTrial, rounded
 from orchestrator.logs import NAME
 from orchestrator.plan import AttemptOutcome
-from orchestrator.store import set_aside
+from orchestrator.store import StoreError, set_aside
 from orchestrator.store.starts import read_start, start_path, write_start
 from orchestrator.store.states import write_state
 
@@ -73,17 +73,23 @@ class AttemptInProgress:
                 origin.restart_count,
             )
 
-    def find_start(self) -> bool:
+    def find_start(self, warn: Callable[[str], None]) -> bool:
         """Find the state at which the trial begins, where that is not θ0; whether it has one.
 
-        Where the parent did not leave it, the parent is computed once more, as far as there.
+        Where the parent did not leave it, or its file is damaged, which is set aside with a
+        warning, the parent is computed once more, as far as there.
         """
         start = self.assignment.trial.start
         if start is None:
             return True
         parent, resources = start.parent.trial_id, self._work.resources
         try:
-            self._start = read_start(self._work.run, start)
+            try:
+                self._start = read_start(self._work.run, start)
+            except StoreError as error:
+                path = start_path(self._work.run, parent, start.state)
+                aside = set_aside(path, str(error))
+                warn(f"start {path.name} is damaged; it was set aside as {aside}")
             if self._start is None:
                 log.info("its parent %s is computed to %s", parent, start.state, extra=self.tag)
                 self._start = state_of(

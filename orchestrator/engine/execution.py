@@ -108,7 +108,7 @@ class Execution:
         try:
             with node_blamed(self._device):
                 attempt.mark()  # if the process dies while the ranks start, this trial was lost
-                if not attempt.find_start():
+                if not attempt.find_start(self._report.warn):
                     self._running.remove(attempt)
                     self._report.settle(attempt.finish())
                     return

@@ -243,10 +243,10 @@ class Layout:
     @functools.cached_property
     def assumed_gradients(self) -> Floats:
         """Gradients of each whole column, as is assumed before its flow has run."""
-        known: dict[tuple[int, ...], float] = {}
+        known: dict[tuple[object, ...], float] = {}
         found = np.zeros(len(self.columns))
         for i, column in enumerate(self.columns):
-            key = (id(column.protocol), id(column.optimizer), *map(id, column.etas))
+            key = (id(column.protocol), column.optimizer, *map(id, column.etas))
             if key not in known:
                 known[key] = unknown_gradients(column)
             found[i] = known[key] + (0.0 if self.flowless[i] else flow_gradients(column))

@@ -61,5 +61,5 @@ def read_start(run: Path, start: Start) -> KeptState | None:
             return KeptState(theta, int(about["step"]), float(about["time"]), start.state)
         reason = str(about["why"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read: {error}; without it, it is made again") from None
+        raise StoreError(f"{path} cannot be read: {error}") from None
     raise NoStartError(reason)

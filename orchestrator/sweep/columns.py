@@ -150,6 +150,7 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     starts = _Starts(grids, places)
     for number in starts.order:
         grid, used = grids[number], set[Rule]()
+        linked = grid.label is not None or grid.start is not None
         unseen = {axis.field: axis for axis in grid.axes}
         bases = _base_widths(grid)
         try:
@@ -157,7 +158,7 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
                 if unseen:
                     unseen = _still_unseen(unseen, setup, bases)
                 of_protocol = askers.setdefault(treated.protocol, {})
-                for start in starts.of(number, setup, treated):
+                for start in starts.of(number, setup, treated) if linked else (None,):
                     known = of_protocol.get((setup, start))
                     if known is None:
                         of_protocol[setup, start] = known = []

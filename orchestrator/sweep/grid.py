@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jobs.spec import GD, Protocol, StateName
-from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Case, Condition, Match, Rule, Setup
+from orchestrator.sweep.rules import (
+    OF_OPTIMIZER,
+    Axis,
+    Case,
+    Condition,
+    Match,
+    Rule,
+    Setup,
+    is_of_optimizer,
+)
 
 Unit = Literal["eta_c", "init_sharpness", "absolute"]
 
@@ -155,11 +164,12 @@ class Grid:
             SpecError: a combination of values that no problem or optimiser can have.
         """
         treated: dict[tuple[int, ...], Grid] = {(): self._treated(())}
+        make = Setup.of if any(map(is_of_optimizer, self._fields)) else Setup.of_gd
         noted = _Noted(used)
         for values in itertools.product(*(values for _, values in self._directions())):
             named = dict(zip(self._fields, itertools.chain.from_iterable(values), strict=True))
             if not self.when and not self.exclude:
-                yield Setup.of(named), treated[()]
+                yield make(named), treated[()]
                 continue
             for case, met in self._cases(Case.of(named), (), noted):
                 seen = case.seen

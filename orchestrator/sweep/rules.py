@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jobs.spec import Optimizer, Problem, SpecError
+from jobs.spec import GD, Optimizer, Problem, SpecError
 
 OF_OPTIMIZER = "optimizer."
 """How the fields of axes begin that are of the optimiser; those of the problem have bare names."""
@@ -28,26 +28,36 @@ class Setup(NamedTuple):
         """
         return cls(Problem(**_of_problem(named)), _optimizer(named))
 
+    @classmethod
+    def of_gd(cls, named: Mapping[str, Any]) -> Setup:
+        """The setup of values of fields of a problem alone."""
+        return cls(Problem(**named), GD)
+
     @property
     def values(self) -> dict[str, Any]:
         """The values of all fields that axes have."""
         return {**vars(self.problem), **_values(self.optimizer)}
 
 
+def is_of_optimizer(field: str) -> bool:
+    """Whether an axis' field is one of the optimiser."""
+    return field.startswith(OF_OPTIMIZER)
+
+
 def key_of(field: str) -> str:
     """The key in a sweep file of an axis' field."""
-    return field if field.startswith(OF_OPTIMIZER) else f"problem.{field}"
+    return field if is_of_optimizer(field) else f"problem.{field}"
 
 
 def _of_problem(named: Mapping[str, Any]) -> dict[str, Any]:
-    return {field: v for field, v in named.items() if not field.startswith(OF_OPTIMIZER)}
+    return {field: value for field, value in named.items() if not is_of_optimizer(field)}
 
 
 def _optimizer(named: Mapping[str, Any]) -> Optimizer:
     chosen = {
         field.removeprefix(OF_OPTIMIZER): value
         for field, value in named.items()
-        if field.startswith(OF_OPTIMIZER)
+        if is_of_optimizer(field)
     }
     try:
         return Optimizer(**chosen)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from support import in_process
 
 from jobs import run_trial
@@ -152,3 +153,22 @@ def test_the_sweep_that_is_kept_is_the_one_that_was_asked_for(run: Path) -> None
     kept = sweeps.load(run / "sweep.yaml")
     wanted = {column.column_id for column in sweeps.parse(TEXT).columns}
     assert wanted <= {column.column_id for column in kept.columns}
+
+
+def test_a_damaged_state_is_set_aside_and_made_again(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "more.yaml"
+    file.write_text(TEXT.partition("grids:")[0])
+    more = [
+        {"label": "hot", "eta": {"values": [0.5]}},
+        {"start": {"from": "hot", "epsilon": 0.4}, "eta": {"values": [0.25]}},
+    ]
+    (name,) = (path for path in (run / "starts").glob("*.safetensors"))
+    whole = load_file(name)["theta"]
+    name.write_bytes(name.read_bytes()[:-40])
+    status, _, errors = in_process.eos(
+        "run", str(file), f"grids={json.dumps(more)}", "--run-dir", str(run)
+    )
+    assert status == 0
+    assert f"start {name.name} is damaged; it was set aside as" in errors
+    assert load_file(name)["theta"].equal(whole)
+    assert len(rows(run, "eta_multiple = 0.25")) == 2
