@@ -163,7 +163,7 @@ def test_a_damaged_state_is_set_aside_and_made_again(run: Path, tmp_path: Path) 
         {"start": {"from": "hot", "epsilon": 0.4}, "eta": {"values": [0.25]}},
     ]
     (name,) = (path for path in (run / "starts").glob("*.safetensors"))
-    whole = load_file(name)["theta"]
+    whole = load_file(name)["theta"].clone()  # it is read lazily
     name.write_bytes(name.read_bytes()[:-40])
     status, _, errors = in_process.eos(
         "run", str(file), f"grids={json.dumps(more)}", "--run-dir", str(run)
