@@ -22,12 +22,24 @@ A trial of gradient descent from its initial parameters to a training loss:
 >>> result = run_trial(Trial(problem=problem, protocol=protocol, kind="gd", learning_rate=0.1))
 >>> result.crossings[0].status
 'reached'
+
+It goes on from where it was, by another optimiser:
+
+>>> from jobs import Optimizer, Start, StateName
+>>> start = Start(parent=result.trial, state=StateName(epsilon=0.3))
+>>> adam = Optimizer(name="adam")
+>>> later = Protocol(epsilons=(0.26,), trajectory_every=20)
+>>> trial = Trial(
+...     problem=problem, protocol=later, kind="gd", learning_rate=3e-3, optimizer=adam, start=start
+... )
+>>> run_trial(trial).start_step == result.crossings[0].steps
+True
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from jobs.spec import Problem, Protocol, SpecError, Trial
+from jobs.spec import Optimizer, Problem, Protocol, SpecError, Start, StateName, Trial
 
 if TYPE_CHECKING:
     from jobs.arguments import ArgumentError
@@ -45,10 +57,13 @@ __all__ = [
     "NetworkError",
     "Objective",
     "OngoingTrial",
+    "Optimizer",
     "Problem",
     "Protocol",
     "Sharpness",
     "SpecError",
+    "Start",
+    "StateName",
     "Trial",
     "TrialResult",
     "run_trial",
