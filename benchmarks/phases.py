@@ -19,7 +19,7 @@ from script import parse, table
 from orchestrator.analysis.crossings import read
 from orchestrator.analysis.phase import phase_table
 from orchestrator.analysis.valleys import over_seeds
-from orchestrator.store import PROBLEM_FIELDS, TRIALS
+from orchestrator.store import COLUMN_FIELDS, TRIALS
 
 RUNS, SEEDS = 20, 5
 
@@ -47,7 +47,7 @@ def trials(columns: int) -> tuple[pa.Table, np.ndarray]:
         "l1_norm": pa.array(50 + np.maximum(0, ratio - 1) + random.standard_normal(n)),
         "test_loss": pa.array(1 + np.log(ratio / 2) ** 2 + 0.05 * random.standard_normal(n)),
     }
-    problem = {name: pa.nulls(n, TRIALS.field(name).type) for name in PROBLEM_FIELDS}
+    problem = {name: pa.nulls(n, TRIALS.field(name).type) for name in COLUMN_FIELDS}
     problem |= {"seed": pa.array(column % SEEDS), "n_train": pa.array(column // SEEDS)}
     return pa.table(known | problem), true
 
