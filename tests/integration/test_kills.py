@@ -56,7 +56,7 @@ def test_kills_at_random_moments_change_no_number(
 
 
 GOING_ON = (
-    "grids=[{label: first}, {start: {from: first, step: 700, average: 5}, "
+    "grids=[{label: first}, {start: {from: first, step: 350, average: 5}, "
     "optimizer: {name: adam}, eta: {unit: absolute, values: [0.0003]}}]"
 )
 
@@ -68,8 +68,8 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     """It goes on in its curve of the live log, too, and no step is there twice; and a trial that
     begins at one of its states begins at the same one.
     """
-    asked = ("measure.trajectory_eigenvalues=2", "resources.keep=[30,650]", GOING_ON)
-    run = make_run(text=long_text(1_000))
+    asked = ("measure.trajectory_eigenvalues=2", "resources.keep=[30,320]", GOING_ON)
+    run = make_run(text=long_text(500))
     process = run.start_run("--log", "tensorboard", *asked)
     checkpoints = run.path / "checkpoints"
     wait_for(lambda: list(checkpoints.glob("*.safetensors")), seconds=120)
@@ -81,7 +81,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     log = run.eos("logs", str(run.path), resumed)
     assert "attempt 2 resumes at step " in log
     assert "resumes at step 0" not in log
-    quiet = make_run("quiet", long_text(1_000))
+    quiet = make_run("quiet", long_text(500))
     quiet.run(*asked)
     assert run.science() == quiet.science()
     assert run.trajectories() == quiet.trajectories()
@@ -93,7 +93,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(
     for path in files:
         there = run.path / path.relative_to(quiet.path)
         assert load_file(there)["theta"].equal(load_file(path)["theta"])
-    assert {row["start_step"] for row in quiet.rows("trials")} == {None, 700}
+    assert {row["start_step"] for row in quiet.rows("trials")} == {None, 350}
     (folder,) = (run.path / "tensorboard").glob(f"*/*-{resumed}")
     logged = [step for step, _ in scalars(folder)["ray/tune/train_loss"]]
     recorded = [row["step"] for row in quiet.trajectories() if row["trial_id"] == resumed]

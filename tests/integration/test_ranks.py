@@ -52,7 +52,7 @@ def _assert_close(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -
 
 GOING_ON = (
     "grids=[{label: hot, eta: {values: [0.05, 0.1]}}, {start: {from: hot, epsilon: 0.2, "
-    "average: 3}, optimizer: {name: adam}, eta: {values: [0.0003]}}]"
+    "average: 3}, optimizer: {name: adam}, eta: {values: [0.001]}, stop: {epsilon: 0.18}}]"
 )
 
 
