@@ -15,8 +15,8 @@ from orchestrator.analysis.verdict import FAILS, HOLDS, MOSTLY_HOLDS, UNDECIDED
 from orchestrator.report.figures.transition import transition_of
 from orchestrator.report.labels import PROBLEM, field_name, in_one_line, shortened, title
 from orchestrator.report.report_figure import as_bytes
-from orchestrator.report.tables import Column, Tables, values
-from orchestrator.store import query
+from orchestrator.report.tables import Column, Tables, groups, values
+from orchestrator.store import TRAINING_FIELDS, query
 
 Rows = list[dict[str, Any]]
 
@@ -229,6 +229,8 @@ def _problems(columns: Sequence[Column], found: Mapping[str, Rows]) -> dict[str,
         "axes": [(name, _listed(its)) for name, its in fields.items() if len(its) > 1],
         "epsilons": _listed(epsilons),
         "rates": _rates(rates),
+        "n_problems": len(groups(columns, TRAINING_FIELDS)),
+        "starts": any(column["start"] for column in columns),
         "other_optimizers": any(column["optimizer"] != GD.name for column in columns),
     }
 
