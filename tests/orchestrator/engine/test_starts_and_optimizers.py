@@ -10,13 +10,14 @@ import pytest
 from safetensors.torch import load_file
 from support import in_process
 
-from jobs import run_trial
+from jobs import StateName, run_trial
 from orchestrator import open_run
 from orchestrator import sweep as sweeps
 from orchestrator.analysis import by_column
 from orchestrator.ledger import Ledger
 from orchestrator.run_directory import sweep_of
 from orchestrator.store import Store
+from orchestrator.store.starts import start_path
 
 TEXT = """
 name: starts
@@ -162,7 +163,9 @@ def test_a_damaged_state_is_set_aside_and_made_again(run: Path, tmp_path: Path) 
         {"label": "hot", "eta": {"values": [0.5]}},
         {"start": {"from": "hot", "epsilon": 0.4}, "eta": {"values": [0.25]}},
     ]
-    (name,) = (path for path in (run / "starts").glob("*.safetensors"))
+    hot = Ledger(run).read(sweep_of(run).columns).plans[0]
+    parent = next(t for t in hot.trials if t.learning_rate == 0.5 * hot.critical_rate)
+    name = start_path(run, parent.trial_id, StateName(epsilon=0.4))
     whole = load_file(name)["theta"].clone()  # it is read lazily
     name.write_bytes(name.read_bytes()[:-40])
     status, _, errors = in_process.eos(
