@@ -132,6 +132,7 @@ class Recorder:
     def state(self) -> Recorded:
         """What a checkpoint must keep."""
         since_audit, eigenvectors = self.meter.state()
+        preconditioned_since_audit, preconditioned_eigenvectors = self.preconditioned.state()
         return Recorded(
             initial_loss=self._initial_loss,
             max_sharpness=self._max_sharpness,
@@ -141,8 +142,8 @@ class Recorder:
             crossings=tuple(self.crossings),
             trajectory=tuple(self.trajectory),
             spectra=tuple(self.spectra),
-            preconditioned_since_audit=(of_preconditioned := self.preconditioned.state())[0],
-            preconditioned_eigenvectors=of_preconditioned[1],
+            preconditioned_since_audit=preconditioned_since_audit,
+            preconditioned_eigenvectors=preconditioned_eigenvectors,
         )
 
     def restore(self, recorded: Recorded) -> None:

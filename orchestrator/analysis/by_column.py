@@ -7,6 +7,8 @@ in which that number is 2, one analysis holds for all: the sharpness is 2χ/η, 
 
 from __future__ import annotations
 
+import functools
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,10 +63,15 @@ def scale(row: Mapping[str, Any]) -> float:
     """What a sharpness of an optimiser's trial, or of a flow beside it, is multiplied with; NaN of
     a flow beside an adaptive one.
     """
-    if row["optimizer"] in (None, GD.name):
+    return _scale(row["optimizer"], row["momentum"], row["kind"])
+
+
+@functools.cache
+def _scale(name: str | None, momentum: float | None, kind: str) -> float:
+    if name is None or name == GD.name:
         return 1.0
-    optimizer = Optimizer(name=row["optimizer"], momentum=row["momentum"])
-    return float("nan") if optimizer.is_adaptive and row["kind"] == "flow" else 2 / optimizer.edge
+    optimizer = Optimizer(name=name, momentum=momentum)
+    return math.nan if optimizer.is_adaptive and kind == "flow" else GD.edge / optimizer.edge
 
 
 def _filled(trials: pa.Table) -> pa.Table:
@@ -97,8 +104,7 @@ def _of_columns(flows: pa.Table, columns: Sequence[Mapping[str, Any]]) -> pa.Tab
 
 def _in_gds_units(trials: pa.Table) -> pa.Table:
     rows = trials.select(["optimizer", "momentum", "kind"]).to_pylist()
-    known: dict[tuple[Any, ...], float] = {}
-    scales = np.array([known.setdefault(tuple(row.values()), scale(row)) for row in rows])
+    scales = np.array([scale(row) for row in rows])
     other = np.array([row["optimizer"] != GD.name for row in rows])
     is_flow = np.array([row["kind"] == "flow" for row in rows])
     sharpness = np.where(

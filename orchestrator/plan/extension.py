@@ -37,7 +37,7 @@ def extended(state: RunState, columns: Sequence[Column]) -> RunState:
         finished[j] = state.finished[i]
         for name in OF_TRIALS:
             arrays[name][fresh.layout.slot(j)] = getattr(state, name)[state.layout.slot(i)]
-    for group in fresh.layout.flow_sharers.values():
+    for group in dict.fromkeys(fresh.layout.flow_sharers.values()):
         _share_flow(fresh.layout, group, plans, arrays)
     with_parents(fresh.layout, plans)
     moved = dataclasses.replace(fresh, plans=tuple(plans), finished=finished, **arrays)

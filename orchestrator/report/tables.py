@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.spec import GD
 from orchestrator.analysis import Analysis, by_column, compute, is_current, scale
 from orchestrator.report.labels import PROBLEM
 from orchestrator.report.places import READ, Row, with_exclusions
@@ -73,12 +74,12 @@ class Tables:
     @cached_property
     def columns(self) -> list[Column]:
         """All columns, in the order of their problems."""
-        fields = ", ".join(f"any_value({field}) AS {field}" for field in COLUMN_FIELDS)
+        read = {field: f"any_value({field})" for field in COLUMN_FIELDS}
+        read["optimizer"] = f"coalesce({read['optimizer']}, '{GD.name}')"
+        fields = ", ".join(f"{value} AS {field}" for field, value in read.items())
         rows = query(
             self.run,
-            "SELECT * REPLACE (coalesce(optimizer, 'gd') AS optimizer) FROM "
-            f"(SELECT column_id, {fields} FROM trials WHERE status <> 'no_start' "
-            "GROUP BY column_id)",
+            f"SELECT column_id, {fields} FROM trials WHERE status <> 'no_start' GROUP BY column_id",
         )
         return in_order(rows.to_pylist())
 
@@ -172,10 +173,11 @@ class Tables:
         if not trial_ids:
             return {}
         wanted = _listed(trial_ids)
+        read = {name: name for name in _TRAJECTORY}
+        read["sharpness"] = "coalesce(preconditioned_sharpness, sharpness) AS sharpness"
         rows = query(
             self.run,
-            f"SELECT list_position([{wanted}], trial_id) - 1 AS number, * REPLACE ("
-            "coalesce(preconditioned_sharpness, sharpness) AS sharpness) "
+            f"SELECT list_position([{wanted}], trial_id) - 1 AS number, {', '.join(read.values())} "
             f"FROM trajectories WHERE trial_id IN ({wanted}) ORDER BY number, step",
         )
         columns = {

@@ -11,7 +11,8 @@ from pathlib import Path
 from jobs.kept_states import KeptState
 from jobs.spec import Start, StateName
 from jobs.starts import NoStartError
-from orchestrator.store.files import StoreError, atomic_write
+from orchestrator.store.files import StoreError
+from orchestrator.store.states import write_theta
 
 FOLDER = "starts"
 """In the run directory."""
@@ -29,17 +30,12 @@ def write_start(run: Path, trial_id: str, state: StateName, found: KeptState | s
         StoreError: the run directory cannot be written to.
     """
     import torch
-    from safetensors.torch import save_file
 
-    path = start_path(run, trial_id, state)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     if isinstance(found, str):
-        tensors, about = {"theta": torch.zeros(0)}, {"why": found}
+        theta, about = torch.zeros(0), {"why": found}
     else:
-        tensors = {"theta": found.theta.detach().cpu().clone()}
-        about = {"step": str(found.step), "time": repr(found.time)}
-    about["trial_id"] = trial_id
-    atomic_write(path, lambda temporary: save_file(tensors, temporary, about))
+        theta, about = found.theta, {"step": str(found.step), "time": repr(found.time)}
+    write_theta(start_path(run, trial_id, state), theta, {"trial_id": trial_id, **about})
 
 
 def read_start(run: Path, start: Start) -> KeptState | None:

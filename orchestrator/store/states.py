@@ -30,11 +30,19 @@ def write_state(run: Path, trial_id: str, step: int, time: float, theta: Tensor)
     Raises:
         StoreError: the run directory cannot be written to.
     """
+    about = {"trial_id": trial_id, "step": str(step), "time": repr(time)}
+    write_theta(state_path(run, trial_id, step), theta, about)
+
+
+def write_theta(path: Path, theta: Tensor, about: dict[str, str]) -> None:
+    """Write a θ whole to a file, with what is known about it.
+
+    Raises:
+        StoreError: its folder cannot be written to.
+    """
     from safetensors.torch import save_file
 
-    path = state_path(run, trial_id, step)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    about = {"trial_id": trial_id, "step": str(step), "time": repr(time)}
     tensors = {"theta": theta.detach().cpu().clone()}
     atomic_write(path, lambda temporary: save_file(tensors, temporary, about))
 

@@ -20,7 +20,7 @@ from pydantic import (
 
 from jobs.spec import GD, Optimizer, Problem, SpecError, StateName, positive
 from orchestrator.sweep.grid import GridStart
-from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Match, key_of
+from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Match, is_of_optimizer, key_of
 
 FORMS = ("<list>", "<range>")
 """How a value may be written that is a list or is made from a block of keys."""
@@ -281,7 +281,7 @@ def _accepted(field: str, item: object, *, or_none: bool) -> object:
     refuse_too_large(field, item)
     if item is None and or_none:
         return None
-    if field.startswith(OF_OPTIMIZER):
+    if is_of_optimizer(field):
         name = field.removeprefix(OF_OPTIMIZER)
         chosen: dict[str, Any] = {"name": "adam", name: item}
         return getattr(Optimizer(**chosen), name)
