@@ -26,7 +26,10 @@ FIELDS = {
     *("trial_id", "step", "time", "evaluated", "gradients", "hvps", "method", "since_audit"),
     *("initial_loss", "max_sharpness", "crossings"),
 }
-LATER = {"flow", "previous_loss", "loss_rises", "preconditioned_since_audit"}
+LATER = {
+    *("flow", "previous_loss", "loss_rises", "preconditioned_since_audit", "oscillation"),
+    *("at_edge", "third_derivatives"),
+}
 """Further fields, which not every checkpoint has."""
 FEWEST_COLUMNS = 8
 """Of a point: the numbers that came later are None in a checkpoint of before."""
@@ -44,8 +47,9 @@ class Checkpoint:
 
     Of the iterate, loss and gradient are not kept: they are evaluated again, and ``gradients``
     counts the evaluations before that one. ``hvps`` counts the Hessian-vector products, and
-    ``method`` is the integrator's own state. ``recent``, shape (k, P), are the last iterates, where
-    other trials begin at a mean of them.
+    ``third_derivatives`` the gradients of the Hessian's entries. ``method`` is the integrator's own
+    state, to which ``vectors`` of shape (k, P) may belong. ``recent``, shape (k, P), are the last
+    iterates, where other trials begin at a mean of them.
     """
 
     trial_id: str
@@ -55,6 +59,8 @@ class Checkpoint:
     method: dict[str, float]
     recorded: Recorded
     recent: Tensor | None = None
+    vectors: Tensor | None = None
+    third_derivatives: int = 0
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -67,8 +73,11 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "evaluated": False,
         "previous_loss": finite(at.previous_loss),
         "loss_rises": at.loss_rises,
+        "oscillation": at.oscillation,
+        "at_edge": at.at_edge,
         "gradients": checkpoint.gradients,
         "hvps": checkpoint.hvps,
+        "third_derivatives": checkpoint.third_derivatives,
         "method": checkpoint.method,
         "since_audit": recorded.since_audit,
         "initial_loss": recorded.initial_loss,
@@ -85,6 +94,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "moments": torch.stack(at.moments) if at.moments else None,
         "previous_gradient": at.previous_gradient,
         "recent": checkpoint.recent,
+        "vectors": checkpoint.vectors,
         "preconditioned_eigenvectors": recorded.preconditioned_eigenvectors,
     }
     if recorded.flow is not None:
@@ -143,11 +153,15 @@ def load(path: Path, trial_id: str, like: Tensor | None = None) -> Checkpoint:
                 loss_rises=state.get("loss_rises", 0),
                 moments=tuple(tensors.get("moments", ())),
                 previous_gradient=tensors.get("previous_gradient"),
+                oscillation=state.get("oscillation", 0.0),
+                at_edge=state.get("at_edge"),
             ),
             gradients=state["gradients"] - state["evaluated"],
             hvps=state["hvps"],
             method=state["method"],
             recent=tensors.get("recent"),
+            vectors=tensors.get("vectors"),
+            third_derivatives=state.get("third_derivatives", 0),
             recorded=Recorded(
                 initial_loss=state["initial_loss"],
                 max_sharpness=state["max_sharpness"],
@@ -228,7 +242,7 @@ def _points(rows: Tensor) -> tuple[Point, ...]:
         values: dict[str, Any] = {
             name: None if value != value else value for name, value in zip(names, row, strict=False)
         }
-        for count in {"step", "loss_rises"} & values.keys():
+        for count in {"step", "loss_rises", "at_edge"} & values.keys():
             values[count] = None if values[count] is None else int(values[count])
         points.append(Point(**values))
     return tuple(points)

@@ -97,7 +97,7 @@ class Objective:
         self.weight_decay = weight_decay
         self.convolutions = ByTheirForm if may_convolve(module) else nullcontext
         self.recordings = Recordings(enabled=isinstance(self.ranks, Alone))
-        self._counted = (0, 0)
+        self._counted = (0, 0, 0)
 
     @property
     def gradients(self) -> int:
@@ -109,13 +109,23 @@ class Objective:
         """The Hessian-vector products so far."""
         return self._counted[1]
 
-    def count(self, *, gradients: int = 0, hvps: int = 0) -> None:
-        """Count evaluations that were made elsewhere, such as together with those of others."""
-        self._counted = (self.gradients + gradients, self.hvps + hvps)
+    @property
+    def third_derivatives(self) -> int:
+        """The gradients of entries of the Hessian so far."""
+        return self._counted[2]
 
-    def count_from(self, *, gradients: int, hvps: int) -> None:
-        """Go on counting from these numbers."""
-        self._counted = (gradients, hvps)
+    def count(self, *, gradients: int = 0, hvps: int = 0, third_derivatives: int = 0) -> None:
+        """Count evaluations that were made elsewhere, such as together with those of others."""
+        more = gradients, hvps, third_derivatives
+        first, second, third = (n + m for n, m in zip(self._counted, more, strict=True))
+        self._counted = first, second, third
+
+    def count_from(
+        self, *, gradients: int, hvps: int, third_derivatives: int | None = None
+    ) -> None:
+        """Go on counting from these numbers; with None from the one that is there."""
+        third = self.third_derivatives if third_derivatives is None else third_derivatives
+        self._counted = (gradients, hvps, third)
 
     @functools.cached_property
     def closed_form(self) -> ClosedForm | None:
@@ -326,13 +336,10 @@ class Objective:
         """Rank 0's values of a small tensor on every rank: for numbers that steer a loop."""
         return self.ranks.agree(values)
 
-    def split(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """This rank's inputs and labels, chunk by chunk."""
-        yield from zip(
-            torch.split(self.inputs, self.chunks.size),
-            torch.split(self.labels, self.chunks.size),
-            strict=True,
-        )
+    def split(self, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """This rank's inputs and labels, chunk by chunk; or in parts of another size."""
+        size = size or self.chunks.size
+        yield from zip(torch.split(self.inputs, size), torch.split(self.labels, size), strict=True)
 
     def outputs(self, views: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """f(θ, x) for some inputs, at the parameters that ``views`` has by name."""

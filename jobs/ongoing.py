@@ -15,6 +15,7 @@ from jobs import datasets
 from jobs.checkpoint import Checkpoint, CheckpointError
 from jobs.curvature.ritz import ExtremalEigenvalues
 from jobs.curvature.sharpness import SharpnessMeter, measure_together
+from jobs.dynamics.central import CentralFlow
 from jobs.dynamics.descent import GradientDescent
 from jobs.dynamics.flows import METHODS
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
@@ -218,7 +219,7 @@ class OngoingTrial:
 
     def _to_keep(self) -> int:
         """Steps to the next state of GD that is kept for its number; one by one for a mean."""
-        if self.trial.kind == "flow":
+        if self.trial.kind != "gd":
             return MOST_STEPS
         if self._averaged > 1:
             return 1
@@ -243,7 +244,9 @@ class OngoingTrial:
                 at=self.at,
                 gradients=self.objective.gradients - self.at.is_evaluated,
                 hvps=self.objective.hvps,
+                third_derivatives=self.objective.third_derivatives,
                 method=self.stepper.state(),
+                vectors=self.stepper.vectors,
                 recorded=self.recorder.state(),
                 recent=torch.stack(self._recent) if self._averaged > 1 else None,
             ),
@@ -260,17 +263,23 @@ class OngoingTrial:
         if (saved.recorded.flow is None) != (self.recorder.flow is None):
             there = "no" if saved.recorded.flow is None else "a"
             raise CheckpointError(f"{path} holds {there} flow beside GD, unlike this trial")
-        self.stepper.restore(saved.method)
+        self.stepper.restore(saved.method, saved.vectors)
         self.recorder.restore(saved.recorded)
         self.at = saved.at
         self._recent = [saved.at.theta] if saved.recent is None else list(saved.recent)
-        self.objective.count_from(gradients=saved.gradients, hvps=saved.hvps)
+        self.objective.count_from(
+            gradients=saved.gradients,
+            hvps=saved.hvps,
+            third_derivatives=saved.third_derivatives,
+        )
 
 
 def _stepper(trial: Trial, objective: Objective) -> Stepper:
-    if trial.learning_rate is not None:
-        return GradientDescent(objective, trial.learning_rate, trial.optimizer)
-    return METHODS[trial.protocol.flow_method](objective)
+    if trial.learning_rate is None:
+        return METHODS[trial.protocol.flow_method](objective)
+    if trial.kind == "central":
+        return CentralFlow(objective, trial.learning_rate, trial.protocol.sharpness_rtol)
+    return GradientDescent(objective, trial.learning_rate, trial.optimizer)
 
 
 def advance(trials: Sequence[OngoingTrial], until: Callable[[], bool] = lambda: False) -> None:

@@ -16,7 +16,7 @@ from jobs.curvature.ritz import ExtremalEigenvalues
 from jobs.curvature.sharpness import SharpnessMeter
 from jobs.dynamics.flow_reference import FlowReference, FlowState
 from jobs.dynamics.iterate import Iterate
-from jobs.dynamics.schedule import is_recorded
+from jobs.dynamics.schedule import ROUNDING, is_recorded
 from jobs.objective import Evaluation, Objective
 from jobs.parameters import l1_norm, l2_norm
 from jobs.records import Crossing, Measured, Point, PointSpectrum, Status, finite
@@ -110,7 +110,7 @@ class Recorder:
         self.meter = SharpnessMeter(train, rtol, trial.protocol.lambda_min_rtol)
         self.preconditioned = SharpnessMeter(train, rtol)
         self.flow: FlowReference | None = None
-        if trial.kind == "gd" and "distance_from_flow" in trial.protocol.also:
+        if trial.kind != "flow" and "distance_from_flow" in trial.protocol.also:
             self.flow = FlowReference(train, theta0, trial.protocol)
         self.crossings: list[Crossing] = []
         self.trajectory: list[Point] = []
@@ -183,22 +183,22 @@ class Recorder:
         self._at, protocol = at, self._protocol
         if self._initial_loss is None:
             self._initial_loss = at.loss
-        if not at.loss <= self.divergence or not math.isfinite(at.loss):
+        if not at.average_loss <= self.divergence or not math.isfinite(at.loss):
             return Due(diverged=True, recorded=True)
-        crossed = tuple(epsilon for epsilon in self.pending if at.loss <= epsilon)
-        last = at.step >= protocol.max_steps or self._flow_is_spent()
+        crossed = tuple(epsilon for epsilon in self.pending if at.average_loss <= epsilon)
+        last = self._is_spent(at) or at.ended is not None
         regular = is_recorded(
             at.step,
             protocol.trajectory_every,
             time=at.time,
             last=self.trajectory[-1].time if self.trajectory else None,
         )
-        recorded = regular or bool(crossed) or last
+        recorded = (regular or bool(crossed) or last) and not self._has(at)
         return Due(
             crossed=crossed,
             last=last,
             recorded=recorded,
-            measured=recorded or wants_sharpness,
+            measured=recorded or last or wants_sharpness,
         )
 
     def record(self, due: Due, found: Observed) -> None:
@@ -226,15 +226,29 @@ class Recorder:
         if due.crossed:
             self._add_rows("reached", due.crossed, found, further)
         if due.last and self.pending:
-            self._add_rows("max_steps", self.pending, found, further)
+            status: Status = "max_steps" if self._at.ended is None else "unsolved"
+            self._add_rows(status, self.pending, found, further)
 
-    def _flow_is_spent(self) -> bool:
-        """Whether a flow took more gradients than ``max_steps`` steps of RK4 would.
-
-        A stabilised method may need a hundred for one of its own steps.
+    def _has(self, at: Iterate) -> bool:
+        """Whether the iterate is the last point: one from which the trial cannot go on is met
+        twice.
         """
-        allowed = MOST_GRADIENTS * self._protocol.max_steps
-        return self._trial.kind == "flow" and self._train.gradients >= allowed
+        return at.ended is not None and self.trajectory[-1].step == at.step
+
+    def _is_spent(self, at: Iterate) -> bool:
+        """Whether a trial has taken ``max_steps`` steps, or what corresponds to them.
+
+        A central flow takes the time of that many steps of GD, by ten times as many of its own at
+        most; a flow no more gradients than so many steps of RK4 would: a stabilised method may need
+        a hundred for one of its own steps.
+        """
+        most, kind = self._protocol.max_steps, self._trial.kind
+        if kind == "central":
+            assert self._trial.learning_rate is not None
+            time = most * self._trial.learning_rate
+            return at.time >= time * (1 - ROUNDING) or at.step >= MOST_GRADIENTS * most
+        spent = kind == "flow" and self._train.gradients >= MOST_GRADIENTS * most
+        return spent or at.step >= most
 
     def _further(self) -> tuple[Measured, ...]:
         """The further measures at θ, and at the mean of the last two iterates."""
@@ -259,7 +273,7 @@ class Recorder:
             Point(
                 step=self._at.step,
                 time=self._at.time,
-                train_loss=finite(self._at.loss),
+                train_loss=finite(self._at.average_loss),
                 test_loss=finite(found.test_loss),
                 sharpness=_sharpness(measured),
                 lambda_min=lambda_min,
@@ -269,8 +283,17 @@ class Recorder:
                 loss_rises=None if self._at.previous is None else self._at.loss_rises,
                 realised_edge=self._realised_edge(),
                 preconditioned_sharpness=_sharpness(found.preconditioned or measured),
+                **self._oscillation,
             )
         )
+
+    @property
+    def _oscillation(self) -> dict[str, Any]:
+        """What a central flow knows of the oscillation of GD; None of other trials."""
+        at = self._at
+        if self._trial.kind != "central":
+            return dict.fromkeys(("oscillation", "at_edge"))
+        return {"oscillation": finite(at.oscillation), "at_edge": at.at_edge}
 
     def _realised_edge(self) -> float | None:
         """ζ of the last step: of GD, the gradient there was (θ' − θ)/η."""
@@ -303,7 +326,7 @@ class Recorder:
                     status=status,
                     steps=self._at.step,
                     time=self._at.time,
-                    train_loss=finite(self._at.loss),
+                    train_loss=finite(self._at.average_loss),
                     train_accuracy=self._accuracy(train),
                     test_loss=finite(test.loss),
                     test_accuracy=self._accuracy(test),
@@ -320,8 +343,15 @@ class Recorder:
                     data_loss=finite(train.data_loss),
                     data_sharpness=self._data_sharpness(found.spectrum),
                     preconditioned_sharpness=_sharpness(found.preconditioned or found.spectrum),
+                    third_derivatives=self._third_derivatives,
+                    reason=self._at.ended if status == "unsolved" else None,
+                    **self._oscillation,
                 )
             )
+
+    @property
+    def _third_derivatives(self) -> int | None:
+        return self._train.third_derivatives if self._trial.kind == "central" else None
 
     def _data_sharpness(self, measured: ExtremalEigenvalues | None) -> float | None:
         """The sharpness without weight decay: both ends of the spectrum are moved by λ."""

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from jobs.spec import Trial
 
-Status = Literal["reached", "max_steps", "diverged", "no_start"]
+Status = Literal["reached", "max_steps", "diverged", "no_start", "unsolved"]
 """How a trial met a threshold. With ``no_start`` it was not computed: its parent never reached the
-state at which it was to begin."""
+state at which it was to begin; with ``unsolved`` no oscillation holds a central flow at the edge of
+stability, for a ``reason``."""
 PointName = Literal["end", "mid"]
 
 
@@ -68,6 +69,11 @@ class Crossing:
     sharpness without weight decay, whose Hessian is that of the training loss less λ times the
     identity. ``preconditioned_sharpness`` is max |λ| of P⁻¹ᐟ² H P⁻¹ᐟ², P being the preconditioner
     of the next step: the sharpness itself, but for adaptive optimisers.
+
+    Of a central flow ``steps`` are those of its integrator, and ``train_loss`` is the loss of GD on
+    average, L(θ) + tr X/η; ``oscillation`` is tr X/η, and ``at_edge`` in how many directions GD
+    oscillates. ``third_derivatives`` counts the gradients of entries of the Hessian, and ``reason``
+    says why it was not solved.
     """
 
     epsilon: float
@@ -97,6 +103,10 @@ class Crossing:
     data_loss: float | None = None
     data_sharpness: float | None = None
     preconditioned_sharpness: float | None = None
+    oscillation: float | None = None
+    at_edge: int | None = None
+    third_derivatives: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +116,8 @@ class Point:
     ``gradient_norm`` is ‖∇L‖₂. Of GD, ``loss_rises`` counts the steps so far that ended at a larger
     loss, and ``realised_edge`` is ζ = 1 + (L(θ) − L(θ')) / (∇L(θ')ᵀ(θ' − θ)) of the last step, from
     θ': half of η times the curvature along it for GD, where that is constant; the loss rises where
-    ζ > 1, of a step down the slope. None of a flow, and at θ0. ``preconditioned_sharpness`` is as
-    in :class:`Crossing`.
+    ζ > 1, of a step down the slope. None of a flow, and at θ0. ``preconditioned_sharpness``,
+    ``oscillation`` and ``at_edge`` are as in :class:`Crossing`.
     """
 
     step: int
@@ -122,6 +132,8 @@ class Point:
     loss_rises: int | None = None
     realised_edge: float | None = None
     preconditioned_sharpness: float | None = None
+    oscillation: float | None = None
+    at_edge: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.records import TrialResult
-from jobs.spec import Trial
+from jobs.spec import NAMES, Trial
 from jobs.starts import started
 
 
@@ -30,7 +30,7 @@ def run_trial(
     from tqdm.auto import tqdm
 
     eta = trial.learning_rate
-    name = "gradient flow" if eta is None else f"GD at η = {eta:g}"
+    name = NAMES[trial.kind] if eta is None else f"{NAMES[trial.kind]} at η = {eta:g}"
     # The steps until the end are not known: a bar would promise them.
     with tqdm(desc=name, unit=" steps") as bar:
 

@@ -125,6 +125,12 @@ class RungeKuttaChebyshev2(Integrator):
         self._chebyshev_h, self._rk4_h = -1.0, 0.0  # not known
         self._wait, self._refusals = 0, 0
         self._saved = float(ADVANCE)
+        self._longest = math.inf
+
+    def take(self, at: Iterate, longest: float) -> Asking[Candidate]:
+        """A step of at most that length, whose error is small enough."""
+        self._longest = longest
+        return (yield from self._take(at))
 
     def state(self) -> dict[str, float]:
         """What a checkpoint must keep besides θ."""
@@ -137,7 +143,7 @@ class RungeKuttaChebyshev2(Integrator):
             "saved": self._saved,
         }
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore(self, state: dict[str, float], vectors: Tensor | None = None) -> None:
         """Take up the state that :meth:`state` gave."""
         super().restore(state)
         self._chebyshev_h, self._rk4_h = state["h"], state["rk4_h"]
@@ -197,7 +203,7 @@ class RungeKuttaChebyshev2(Integrator):
 
     def _rk4_step(self) -> float:
         """The length of a step of RK4."""
-        return min(max(self._rk4_h, self._shortest()), RK4_LONGEST * self._unit)
+        return min(max(self._rk4_h, self._shortest()), RK4_LONGEST * self._unit, self._longest)
 
     def _shortest(self) -> float:
         """What a step of RK4 is not shortened below for accuracy."""
@@ -209,7 +215,7 @@ class RungeKuttaChebyshev2(Integrator):
         It ends at the next measurement of S, or is one of some equal steps on the way there.
         """
         h = min(self._chebyshev_h, REACH * (MOST_STAGES**2 - 1) / self._radius(self._chebyshev_h))
-        left = self._schedule.time_left
+        h, left = min(h, self._longest), self._schedule.time_left
         return left / math.ceil(left / h) if 0 < left < 4 * h else h
 
     def _is_worth(self, h: float) -> bool:

@@ -66,6 +66,10 @@ class Integrator(Stepper):
         """Take in a measurement of S at the current θ."""
         self._schedule.add(sharpness)
 
+    def advance(self, time: float) -> None:
+        """Count a step that took so much time."""
+        self._schedule.advance(time)
+
     @classmethod
     def move_together(
         cls, moving: Sequence[tuple[Self, Iterate, Bounds]], until: Callable[[], bool]
@@ -79,8 +83,8 @@ class Integrator(Stepper):
     def _move(self, at: Iterate, bounds: Bounds) -> Asking[Iterate]:
         taken = yield from self._take(at)
         if at.loss > bounds.threshold > taken.loss:
-            taken = yield from self._crossing(at, taken, bounds.threshold)
-        self._schedule.advance(taken.h)
+            taken = yield from crossing(at, taken, bounds.threshold)
+        self.advance(taken.h)
         end = at.step + 1, at.time + taken.h
         return Iterate(taken.theta, *end, loss=taken.loss, gradient=taken.gradient)
 
@@ -97,7 +101,7 @@ class Integrator(Stepper):
         """What a checkpoint must keep besides the iterate."""
         return self._schedule.state()
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore(self, state: dict[str, float], vectors: Tensor | None = None) -> None:
         """Continue from the state that :meth:`state` gave."""
         self._schedule.restore(state)
 
@@ -108,30 +112,6 @@ class Integrator(Stepper):
     @abstractmethod
     def _step(self, at: Iterate, h: float) -> Asking[Candidate]:
         """A step of length h, which is stable and accurate; nothing is learned from it."""
-
-    def _crossing(self, at: Iterate, beyond: Candidate, threshold: float) -> Asking[Candidate]:
-        """The point of a step where the loss has just reached the threshold.
-
-        Within the step θ follows the cubic polynomial that has the step's ends and their gradients.
-        The loss falls along the flow, so the point is found by the Illinois variant of regula falsi
-        in the logarithm of the loss.
-        """
-        goal = math.log(threshold * (1 - CROSSING_RTOL / 2))
-        low, at_low = 0.0, math.log(at.loss) - goal
-        high, at_high = 1.0, _log(beyond.loss) - goal
-        best = beyond
-        for _ in range(CROSSING_TRIES):
-            if threshold * (1 - CROSSING_RTOL) <= best.loss <= threshold:
-                break
-            share = low + (high - low) * min(max(at_low / (at_low - at_high), 0.02), 0.98)
-            tried = yield from evaluated(share * beyond.h, _within(at, beyond, share))
-            value = _log(tried.loss) - goal
-            if tried.loss <= threshold:
-                best = tried
-                high, at_high, at_low = share, value, at_low / 2
-            else:
-                low, at_low, at_high = share, value, at_high / 2
-        return best
 
     @property
     def _unit(self) -> float:
@@ -154,6 +134,35 @@ def runge_kutta_4(at: Iterate, h: float) -> Asking[tuple[Candidate, Tensor]]:
     slope = (k2 + k3).mul_(2).add_(k1).add_(k4)
     end = yield from evaluated(h, theta.sub(slope, alpha=h / 6))
     return end, k4
+
+
+def crossing(
+    at: Iterate, beyond: Candidate, threshold: float, added: tuple[float, float] = (0.0, 0.0)
+) -> Asking[Candidate]:
+    """The point of a step where the loss has just reached the threshold.
+
+    Within the step θ follows the cubic polynomial that has the step's ends and their gradients.
+    The loss falls along the flow, so the point is found by the Illinois variant of regula falsi in
+    the logarithm of the loss. ``added`` is what is added to the loss at the ends, and evenly
+    between them.
+    """
+    goal = math.log(threshold * (1 - CROSSING_RTOL / 2))
+    low, at_low = 0.0, math.log(at.loss + added[0]) - goal
+    high, at_high = 1.0, _log(beyond.loss + added[1]) - goal
+    best, level = beyond, beyond.loss + added[1]
+    for _ in range(CROSSING_TRIES):
+        if threshold * (1 - CROSSING_RTOL) <= level <= threshold:
+            break
+        share = low + (high - low) * min(max(at_low / (at_low - at_high), 0.02), 0.98)
+        tried = yield from evaluated(share * beyond.h, _within(at, beyond, share))
+        there = tried.loss + added[0] + share * (added[1] - added[0])
+        value = _log(there) - goal
+        if there <= threshold:
+            best, level = tried, there
+            high, at_high, at_low = share, value, at_low / 2
+        else:
+            low, at_low, at_high = share, value, at_high / 2
+    return best
 
 
 def evaluated(h: float, theta: Tensor) -> Asking[Candidate]:

@@ -25,6 +25,9 @@ class Iterate:
     ``moments`` are what an optimiser remembers of earlier gradients, each of shape (P,), empty
     before the first step, and ``previous_gradient`` is ∇L at ``previous``; None of GD, whose last
     step tells it.
+
+    Of a central flow, ``oscillation`` is tr X/η, by which the loss of GD is larger on average, and
+    ``at_edge`` in how many directions GD oscillates; ``ended`` says why it cannot go on from here.
     """
 
     theta: Tensor
@@ -37,6 +40,14 @@ class Iterate:
     loss_rises: int = 0
     moments: tuple[Tensor, ...] = ()
     previous_gradient: Tensor | None = None
+    oscillation: float = 0.0
+    at_edge: int | None = None
+    ended: str | None = None
+
+    @property
+    def average_loss(self) -> float:
+        """The loss that is compared with thresholds: L(θ), and on a central flow tr X/η more."""
+        return self.loss + self.oscillation
 
     @property
     def is_evaluated(self) -> bool:
@@ -106,5 +117,12 @@ class Stepper(ABC):
         """What a checkpoint must keep besides the iterate."""
         return {}
 
-    def restore(self, state: dict[str, float]) -> None:  # noqa: B027 (GD has none)
-        """Continue from the state that :meth:`state` gave."""
+    @property
+    def vectors(self) -> Tensor | None:
+        """What a checkpoint must keep besides: shape (k, P), None where there is nothing."""
+        return None
+
+    def restore(  # noqa: B027 (GD has no state)
+        self, state: dict[str, float], vectors: Tensor | None = None
+    ) -> None:
+        """Continue from what :meth:`state` and :attr:`vectors` gave."""

@@ -18,6 +18,8 @@ from jobs.spec.protocol import (
 )
 from jobs.spec.start import Start, StateName
 from jobs.spec.trial import (
+    KINDS,
+    NAMES,
     SCHEMA_VERSION,
     Kind,
     Trial,
@@ -34,8 +36,10 @@ __all__ = [
     "FLOW_METHODS",
     "FURTHER_MEASURES",
     "GD",
+    "KINDS",
     "LEAST_RTOL",
     "LOSSES",
+    "NAMES",
     "OPTIMIZERS",
     "PARAMETERIZATIONS",
     "SCHEMA_VERSION",

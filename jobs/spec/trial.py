@@ -11,30 +11,37 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from jobs.spec.optimizer import GD, Optimizer
 from jobs.spec.problem import Problem
 from jobs.spec.protocol import Protocol, check_reachable
 from jobs.spec.start import Start
-from jobs.spec.values import SpecError, digest_of, positive
+from jobs.spec.values import SpecError, digest_of, one_of, positive
 
 SCHEMA_VERSION = 3
 """Part of every hash: raised when the meaning of a field or of a computed number changes."""
 
-Kind = Literal["gd", "flow"]
+Kind = Literal["gd", "flow", "central"]
+"""Gradient descent, the gradient flow, and the central flow of GD at a learning rate."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+NAMES: dict[Kind, str] = {"gd": "GD", "flow": "flow", "central": "central flow"}
+"""What the kinds are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One gradient flow, or one gradient-descent run at one learning rate η.
+    """One gradient flow, or one gradient-descent run or central flow at one learning rate η.
 
     It begins at θ0, or GD at a state of another trial on the same problem, its ``start``.
 
     Raises:
-        SpecError: a flow with a learning rate, an optimiser or a start, GD without a positive
-            finite rate, a start from another problem or from a flow, the distance from the flow
-            where the limit of small η is another one, or a tolerance that the dtype cannot reach.
+        SpecError: a flow with a learning rate, a flow or central flow with an optimiser or a start,
+            GD or a central flow without a positive finite rate, a start from another problem or
+            from a flow, the distance from the flow where the limit of small η is another one, or a
+            tolerance that the dtype cannot reach.
     """
 
     problem: Problem
@@ -45,18 +52,19 @@ class Trial:
     start: Start | None = None
 
     def __post_init__(self) -> None:
-        if self.kind == "gd":
-            eta = positive("learning_rate", self.learning_rate)
-            object.__setattr__(self, "learning_rate", eta)
-        elif self.kind == "flow":
+        one_of("kind", self.kind, KINDS)
+        if self.kind == "flow":
             if self.learning_rate is not None:
                 raise SpecError("learning_rate", self.learning_rate, "absent for a flow")
-            if self.optimizer != GD:
-                raise SpecError("optimizer", str(self.optimizer), "absent for a flow")
-            if self.start is not None:
-                raise SpecError("start", str(self.start.state), "absent for a flow")
         else:
-            raise SpecError("kind", self.kind, "one of gd, flow")
+            eta = positive("learning_rate", self.learning_rate)
+            object.__setattr__(self, "learning_rate", eta)
+        if self.kind != "gd":
+            absent = f"absent for a {NAMES[self.kind]}"
+            if self.optimizer != GD:
+                raise SpecError("optimizer", str(self.optimizer), absent)
+            if self.start is not None:
+                raise SpecError("start", str(self.start.state), absent)
         check_reachable(self.problem, self.protocol)
         check_comparable(self.protocol, self.optimizer, starts_elsewhere=self.start is not None)
         if self.start is not None and self.start.parent.problem != self.problem:
@@ -76,14 +84,14 @@ class Trial:
 
     @functools.cached_property
     def column_id(self) -> str:
-        """16 hex digits that all GD trials of one column share, whatever their η.
+        """16 hex digits that all trials of one column share but its flow, whatever their η.
 
         Raises:
             ValueError: the trial has a start, so that its sweep names its column.
         """
         if self.start is not None:
             raise ValueError(f"trial {self.trial_id} has a start; its sweep names its column")
-        return column_id(self.problem, self.protocol, self.optimizer)
+        return column_id(self.problem, self.protocol, self.optimizer, kind=self.kind)
 
     @functools.cached_property
     def flow_id(self) -> str:
@@ -94,8 +102,8 @@ class Trial:
 
     @property
     def step_time(self) -> float | None:
-        """The flow's time that a step of GD takes; None for a flow."""
-        eta = self.learning_rate
+        """The flow's time that a step of GD takes; None where steps have no constant length."""
+        eta = self.learning_rate if self.kind == "gd" else None
         return None if eta is None else self.optimizer.time_per_step(eta)
 
     @property
@@ -117,11 +125,13 @@ def column_id(
     protocol: Protocol,
     optimizer: Optimizer = GD,
     start: Mapping[str, object] | None = None,
+    kind: Kind = "gd",
 ) -> str:
     """The 16 hex digits that name one problem with an optimiser, measured by one protocol; with the
-    content of a start, where its trials have one.
+    content of a start, where its trials have one. Central flows have a column of their own.
     """
-    begin = f'"kind":"column"{_spelled_optimizer(optimizer)}{_spelled_start(start)}'
+    of_kind = '"kind":"central column"' if kind == "central" else '"kind":"column"'
+    begin = f"{of_kind}{_spelled_optimizer(optimizer)}{_spelled_start(start)}"
     return _digest(begin, _spelled_problem(problem), _spelled_protocol(protocol, with_flow=True))
 
 

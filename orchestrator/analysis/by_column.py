@@ -34,8 +34,9 @@ def by_column(trials: pa.Table) -> pa.Table:
     ``trials`` needs the columns :data:`READ`; others are handed on. Of a flow, the optimiser and
     the start are those of its column. For adaptive optimisers, whose limit for small η is another
     one, a flow says nothing: its ``sharpness`` and ``s_gf`` are NULL there. Trials that had no
-    start are left out.
+    start are left out, as are central flows: they are no runs of GD.
     """
+    trials = trials.filter(pc.not_equal(trials["kind"], "central"))
     is_flow = pc.equal(trials["kind"], "flow")
     started = pc.is_valid(trials["start"])
     named = pc.or_(started, pc.fill_null(pc.not_equal(trials["optimizer"], GD.name), False))

@@ -17,6 +17,8 @@ from orchestrator.analysis.crossing_statements import READ as READ_FURTHER
 from orchestrator.analysis.crossing_statements import READ_MEASURES, of_crossings
 from orchestrator.analysis.crossings import READ, excluded_table, read
 from orchestrator.analysis.dependence import dependence_table
+from orchestrator.analysis.growth import READ as READ_OF_GROWTH
+from orchestrator.analysis.growth import growth_table
 from orchestrator.analysis.phase import PhaseRow, phase_table
 from orchestrator.analysis.statements import Evaluation, findings_table, of_tables
 from orchestrator.analysis.trends import trends_table
@@ -25,7 +27,9 @@ from orchestrator.store import ANALYSIS, Store, StoreError, write_table
 from orchestrator.store.files import file_errors
 from orchestrator.store.parts import UnreadableError, VanishedError, read_notes
 
-READ_TRIALS = tuple(dict.fromkeys([*READ, *READ_OF_COLUMNS, *NEEDED, *READ_FURTHER]))
+READ_TRIALS = tuple(
+    dict.fromkeys([*READ, *READ_OF_COLUMNS, *NEEDED, *READ_FURTHER, *READ_OF_GROWTH])
+)
 """What of ``trials`` an analysis needs."""
 
 READ_FROM = "eos.read_from"
@@ -83,14 +87,14 @@ def judged(
 
     ``trials`` needs the columns :data:`READ_TRIALS`, ``measures`` :data:`READ_MEASURES`.
     """
-    trials = by_column(trials)
+    growth, trials = growth_table(trials), by_column(trials)
     places, gd = read(trials)
     of_places, valleys = over_seeds(trials, places, gd)
     phase = phase_table(places, gd, of_places)
     tables = {"phase": phase, "excluded": excluded_table(trials, gd), "valleys": valleys}
     tables |= across(trials, phase)
     found = of_tables(tables) | of_crossings(trials, measures, places, gd, phase)
-    return tables | {"findings": findings_table(found)}, found
+    return tables | {"findings": findings_table(found), "growth": growth}, found
 
 
 def across(trials: pa.Table, phase: pa.Table) -> dict[str, pa.Table]:

@@ -198,14 +198,15 @@ def batch_size(
     Whether a trial is batched depends on the trial, its resources and the bounds of ``batching``,
     which a run directory keeps, so that its bits do not depend on what else there is to run. To
     find these may take seconds: they are asked for where it depends on them only, and not for flows
-    on a CPU, which come first and would gain little. How large the batch may be depends on the
+    on a CPU, which come first and would gain little, nor for central flows, of which most is
+    computed one by one. How large the batch may be depends on the
     ``memory`` of a process too (bytes; None for the default): what fits into it, but at least one
     trial; and on the most trials of ``batching``.
     """
     batching = batching or Batching()
     if not may_batch(trial.problem, resources):
         return 0
-    if trial.kind == "flow" and resources.device == "cpu":
+    if trial.kind == "central" or (trial.kind == "flow" and resources.device == "cpu"):
         return 0
     if (bounds := batching.bounds.get(resources.device)) is None:
         return 0

@@ -77,6 +77,13 @@ class ColumnPlan:
             return {}
         return self.column.learning_rates(self.critical_rate, self.initial_rate)
 
+    @property
+    def n_rates(self) -> int:
+        """The number of its rates: as the sweep asks, until the flow has settled."""
+        if self.flow is None or self.blocked:
+            return self.column.n_rates
+        return len(self.learning_rates)
+
     @functools.cached_property
     def first_above(self) -> int:
         """The place of the first GD trial above 2 η_c."""
@@ -87,7 +94,7 @@ class ColumnPlan:
     def trials(self) -> tuple[Trial, ...]:
         """The trials that are known, by their places."""
         known = self.learning_rates if self.column.start is None or self.parent else ()
-        return (self.column.flow(), *(self.column.gd(rate, self.parent) for rate in known))
+        return (self.column.flow(), *(self.column.at(rate, self.parent) for rate in known))
 
     @functools.cached_property
     def places(self) -> dict[str, int]:
@@ -112,7 +119,7 @@ class ColumnPlan:
         if self.flow is None or self.blocked or (self.column.start and self.parent is None):
             return None
         eta = rate.multiple * self.scale(rate.unit)
-        return self.column.gd(eta, self.parent) if math.isfinite(eta) else None
+        return self.column.at(eta, self.parent) if math.isfinite(eta) else None
 
     def asked_rate(self, trial: Trial) -> AskedRate | None:
         """What the sweep file asks for where the trial stands; None for a flow."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jobs.spec import GD, Optimizer, Problem, Protocol
+from jobs.spec import GD, Kind, Optimizer, Problem, Protocol
 from orchestrator.plan.column_plan import STABLE_LIMIT, ColumnPlan
 from orchestrator.plan.cost import flow_gradients, prior_seconds_per_gradient, unknown_gradients
 from orchestrator.plan.settled_trials import Mask, Names, as_number
@@ -23,18 +23,22 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Handling:
-    """What columns of one grid share: their learning rates, and when larger ones are skipped."""
+    """What columns of one grid share: their learning rates, when larger ones are skipped, and the
+    kind of their trials.
+    """
 
     etas: tuple[EtaGrid, ...]
     stop_after_divergences: int | None
+    kind: Kind = "gd"
 
     @functools.cached_property
     def multiples(self) -> Floats | None:
         """The multiples of their only unit; None where there are several units.
 
-        Nor where two lie so close that rounding could make one η of them.
+        Nor where two lie so close that rounding could make one η of them, or where some may turn
+        out to be below the η_c of a central flow.
         """
-        if len(self.etas) > 1:
+        if len(self.etas) > 1 or (self.kind == "central" and self.etas[0].unit != "eta_c"):
             return None
         multiples = np.array(self.etas[0].multiples)
         close = bool((np.diff(multiples) <= 1e-12 * multiples[1:]).any())
@@ -62,7 +66,7 @@ class Handling:
         if self.multiples is None:
             return (
                 np.array([plan.blocked is not None for plan in plans]),
-                np.array([len(plan.learning_rates) or plan.column.n_rates for plan in plans]),
+                np.array([plan.n_rates for plan in plans]),
                 np.array([plan.first_above for plan in plans]),
             )
         begun = np.array([plan.flow is not None for plan in plans])
@@ -127,9 +131,10 @@ class Layout:
         distinct: dict[Handling, int] = {}
         of_column = np.zeros(len(self.columns), dtype=np.int64)
         for i, column in enumerate(self.columns):
-            key = (*map(id, column.etas), column.stop_after_divergences)  # columns of a grid share
+            # The columns of a grid share these.
+            key = (*map(id, column.etas), column.stop_after_divergences, column.kind)
             if key not in known:
-                one = Handling(column.etas, column.stop_after_divergences)
+                one = Handling(column.etas, column.stop_after_divergences, column.kind)
                 known[key] = distinct.setdefault(one, len(distinct))
             of_column[i] = known[key]
         return tuple(distinct), of_column
@@ -150,11 +155,11 @@ class Layout:
         """
         if len({column.protocol.flow_method for column in self.columns}) < 2:
             return {}
-        alike: dict[tuple[Problem, Optimizer, Protocol], list[int]] = defaultdict(list)
+        alike: dict[tuple[Problem, Optimizer, Protocol, Kind], list[int]] = defaultdict(list)
         for i, column in enumerate(self.columns):
             if "distance_from_flow" not in column.protocol.also:
                 protocol = dataclasses.replace(column.protocol, flow_method="rkc2")
-                alike[column.problem, column.optimizer, protocol].append(i)
+                alike[column.problem, column.optimizer, protocol, column.kind].append(i)
         several = [tuple(group) for group in alike.values() if len(group) > 1]
         return {i: group for group in several for i in group}
 
@@ -163,7 +168,8 @@ class Layout:
         """Columns with one flow, because they have one problem and protocol; of each that has such,
         all of them with itself. The first has the flow's number.
         """
-        if all(column.optimizer == GD and column.start is None for column in self.columns):
+        plain = (GD, None, "gd")
+        if all((one.optimizer, one.start, one.kind) == plain for one in self.columns):
             return {}
         alike: dict[tuple[Problem, Protocol], list[int]] = defaultdict(list)
         for i, column in enumerate(self.columns):

@@ -79,7 +79,8 @@ class Tables:
         fields = ", ".join(f"{value} AS {field}" for field, value in read.items())
         rows = query(
             self.run,
-            f"SELECT column_id, {fields} FROM trials WHERE status <> 'no_start' GROUP BY column_id",
+            f"SELECT column_id, {fields} FROM trials WHERE status <> 'no_start' "
+            "AND kind <> 'central' GROUP BY column_id",
         )
         return in_order(rows.to_pylist())
 

@@ -46,7 +46,9 @@ TRIALS: pa.Schema = pa.schema(
         *_columns(_FLAG, "lambda_min_converged"),
         *_columns(_NUMBER, "sharpness_mid max_sharpness"),
         *_columns(_COUNT, "hvps gradients"),
-        *_columns(_NUMBER, "l1_norm l2_norm distance_from_init distance_from_flow"),
+        *_columns(_NUMBER, "l1_norm l2_norm distance_from_init distance_from_flow oscillation"),
+        *_columns(_COUNT, "at_edge third_derivatives"),
+        *_columns(_TEXT, "reason"),
         *_columns(_COUNT, "attempt"),
         *_columns(_MOMENT, "started_at finished_at"),
         *_columns(_NUMBER, "wall_s"),
@@ -66,8 +68,8 @@ TRAJECTORIES: pa.Schema = pa.schema(
         *_columns(_NUMBER, "time train_loss test_loss sharpness lambda_min l1_norm l2_norm"),
         *_columns(_NUMBER, "gradient_norm"),
         *_columns(_COUNT, "loss_rises"),
-        *_columns(_NUMBER, "realised_edge preconditioned_sharpness"),
-        *_columns(_COUNT, "attempt"),
+        *_columns(_NUMBER, "realised_edge preconditioned_sharpness oscillation"),
+        *_columns(_COUNT, "at_edge attempt"),
     ]
 )
 """One row per recorded step of a trial."""
@@ -230,6 +232,18 @@ FINDINGS: pa.Schema = pa.schema(
 )
 """One row per statement that any sweep can be asked."""
 
+GROWTH: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "column_id trial_id central_id flow_id"),
+        *_columns(_NUMBER, "eta eta_over_eta_c epsilon"),
+        *_columns(_NUMBER, "l1_flow l1_central l1_gd growth growth_central growth_oscillation"),
+        *_columns(_NUMBER, "central_share test_loss_flow test_loss_central test_loss_gd"),
+        *_columns(_NUMBER, "sharpness_central sharpness_gd steps_central"),
+        *_columns(_COUNT, "steps_gd"),
+    ]
+)
+"""One row per GD trial and ε with a central flow at the same η that reached ε as well."""
+
 ANALYSIS: dict[str, pa.Schema] = {
     "phase": PHASE,
     "excluded": EXCLUDED,
@@ -239,6 +253,7 @@ ANALYSIS: dict[str, pa.Schema] = {
     "trends": TRENDS,
     "agreement": AGREEMENT,
     "findings": FINDINGS,
+    "growth": GROWTH,
 }
 """The tables that the analysis writes, each one file in the run's folder ``analysis``."""
 
@@ -281,11 +296,14 @@ ADDED: dict[str, frozenset[str]] = {
             *("data_digest", "eta_unit", "eta_multiple", "lambda_min_residual"),
             *("lambda_min_converged", "weight_decay", "data_loss", "data_sharpness"),
             *(*TRAINING_FIELDS, "flow_id", "parent_id", "start_step"),
-            "preconditioned_sharpness",
+            *("preconditioned_sharpness", "oscillation", "at_edge", "third_derivatives", "reason"),
         }
     ),
     "trajectories": frozenset(
-        {"gradient_norm", "loss_rises", "realised_edge", "preconditioned_sharpness"}
+        {
+            *("gradient_norm", "loss_rises", "realised_edge", "preconditioned_sharpness"),
+            *("oscillation", "at_edge"),
+        }
     ),
     "attempts": frozenset({"column_id"}),
 }

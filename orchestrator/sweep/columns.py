@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from jobs.spec import (
     GD,
+    Kind,
     Optimizer,
     Problem,
     Protocol,
@@ -35,6 +36,7 @@ class Column:
     ``etas`` has one entry a unit, in the order of ``Unit``: a problem that several grids share may
     have multiples in each. ``stop_after_divergences`` is the number of diverged trials after which
     larger multiples are left out; None tries them all. ``start`` says where GD begins, None for θ0.
+    ``kind`` is that of its trials beside the flow: GD, or central flows at the rates above η_c.
     """
 
     problem: Problem
@@ -44,12 +46,15 @@ class Column:
     resources: Resources
     optimizer: Optimizer = GD
     start: ColumnStart | None = None
+    kind: Kind = "gd"
 
     @functools.cached_property
     def column_id(self) -> str:
-        """The 16 hex digits that name the problem, the optimiser, the start and the protocol."""
+        """The 16 hex digits that name the problem, the optimiser, the start and the protocol; and
+        the kind of its trials.
+        """
         start = None if self.start is None else self.start.content
-        return name_of_column(self.problem, self.protocol, self.optimizer, start)
+        return name_of_column(self.problem, self.protocol, self.optimizer, start, self.kind)
 
     @property
     def setup(self) -> Setup:
@@ -62,7 +67,9 @@ class Column:
 
     @property
     def n_rates(self) -> int:
-        """The number of GD trials, before multiples in two units turn out to be one η."""
+        """The number of its rates, before multiples in two units turn out to be one η, and rates of
+        central flows to be below η_c.
+        """
         return sum(len(eta.multiples) for eta in self.etas)
 
     def learning_rates(
@@ -91,16 +98,17 @@ class Column:
             if scale is None:
                 raise ValueError(f"{eta.unit} is None; it must be known to lay out rates in it")
             for multiple in eta.multiples:
-                rates.setdefault(multiple * scale, AskedRate(eta.unit, multiple))
+                if self.kind == "gd" or eta_c is None or multiple * scale > eta_c:
+                    rates.setdefault(multiple * scale, AskedRate(eta.unit, multiple))
         return dict(sorted(rates.items()))
 
     def flow(self) -> Trial:
-        """The gradient flow that every GD trial of the column is compared with."""
+        """The gradient flow that every trial of the column is compared with."""
         return Trial(problem=self.problem, protocol=self.protocol, kind="flow")
 
-    def gd(self, learning_rate: float, parent: Trial | None = None) -> Trial:
-        """Gradient descent at one η, which is absolute here; of a column with a start, from its
-        state of the ``parent``.
+    def at(self, learning_rate: float, parent: Trial | None = None) -> Trial:
+        """The trial at one η, which is absolute here; of a column with a start, from its state of
+        the ``parent``.
         """
         start = None
         if self.start is not None:
@@ -110,7 +118,7 @@ class Column:
         return Trial(
             problem=self.problem,
             protocol=self.protocol,
-            kind="gd",
+            kind=self.kind,
             learning_rate=learning_rate,
             optimizer=self.optimizer,
             start=start,
@@ -150,6 +158,7 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     starts = _Starts(grids, places)
     for number in starts.order:
         grid, used = grids[number], set[Rule]()
+        central = "central" not in grid.kinds
         linked = grid.label is not None or grid.start is not None
         unseen = {axis.field: axis for axis in grid.axes}
         bases = _base_widths(grid)
@@ -159,15 +168,20 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
                     unseen = _still_unseen(unseen, setup, bases)
                 of_protocol = askers.setdefault(treated.protocol, {})
                 for start in starts.of(number, setup, treated) if linked else (None,):
-                    known = of_protocol.get((setup, start))
-                    if known is None:
-                        of_protocol[setup, start] = known = []
-                        firsts.append(((setup, start), known))
-                        _refuse_too_many(len(firsts))
-                    if (number, treated) not in known:  # values may differ in what has no use
-                        known.append((number, treated))
+                    for kind in _kinds_of(grid, setup):
+                        central |= kind == "central"
+                        known = of_protocol.get((setup, start, kind))
+                        if known is None:
+                            of_protocol[setup, start, kind] = known = []
+                            firsts.append(((setup, start, kind), known))
+                            _refuse_too_many(len(firsts))
+                        if (number, treated) not in known:  # values may differ in what has no use
+                            known.append((number, treated))
         except SpecError as error:
             raise wrong(places[number] + key_of(error.field), error.value, error.expected) from None
+        if not central:
+            expected = "without central: only plain GD that begins at θ0 has a central flow"
+            raise wrong(f"{places[number]}kinds", list(grid.kinds), expected)
         starts.refuse_idle(number)
         left = len(unseen) < len(grid.axes)  # else its exclusions leave nothing of it
         idle[number] = frozenset(unseen if left else ())
@@ -178,7 +192,13 @@ def expand(grids: Sequence[Grid], places: Sequence[str] = ()) -> Expansion:
     return Expansion(columns, tuple(idle), tuple(unused))
 
 
-_Key = tuple[Setup, ColumnStart | None]
+_Key = tuple[Setup, ColumnStart | None, Kind]
+
+
+def _kinds_of(grid: Grid, setup: Setup) -> list[Kind]:
+    """The kinds of trials beside the flow, of which each has columns of its own."""
+    of_gd = setup.optimizer == GD and grid.start is None
+    return [kind for kind in grid.kinds if kind == "gd" or (kind == "central" and of_gd)]
 
 
 class _Starts:
@@ -312,7 +332,11 @@ def _refuse_too_many(columns: int) -> None:
 
 
 def _column(
-    setup: Setup, start: ColumnStart | None, asked: list[tuple[int, Grid]], places: Sequence[str]
+    setup: Setup,
+    start: ColumnStart | None,
+    kind: Kind,
+    asked: list[tuple[int, Grid]],
+    places: Sequence[str],
 ) -> Column:
     (problem, optimizer), (number, first) = setup, asked[0]
     for other_number, other in asked[1:]:
@@ -324,6 +348,11 @@ def _column(
     except SpecError as error:
         raise wrong(f"{block}measure.{error.field}", error.value, error.expected) from None
     etas = (first.eta,) if len(asked) == 1 else _united([grid.eta for _, grid in asked])
+    if kind == "central":
+        etas = tuple(filter(None, map(_above_critical, etas)))
+        if not etas:
+            expected = "such that one is above 1: central flows are at rates above η_c"
+            raise wrong(f"{block}eta.values", list(first.eta.multiples), expected)
     for eta in etas if optimizer.is_adaptive else ():
         if eta.unit != "absolute":
             raise wrong(
@@ -352,7 +381,16 @@ def _column(
         resources=first.resources,
         optimizer=optimizer,
         start=start,
+        kind=kind,
     )
+
+
+def _above_critical(eta: EtaGrid) -> EtaGrid | None:
+    """The rates that may be above η_c; None where there are none."""
+    if eta.unit != "eta_c":
+        return eta
+    above = tuple(multiple for multiple in eta.multiples if multiple > 1)
+    return EtaGrid(unit=eta.unit, multiples=above) if above else None
 
 
 def _united(etas: list[EtaGrid]) -> tuple[EtaGrid, ...]:

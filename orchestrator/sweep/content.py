@@ -26,6 +26,8 @@ def content_of(grid: Grid) -> dict[str, Any]:
         *((f"resources.{name}", v) for name, v in dataclasses.asdict(grid.resources).items()),
     ]
     content: dict[str, Any] = {**_setup(grid.axes), **_nested(keys)}
+    if grid.kinds != Grid.kinds:
+        content["kinds"] = list(grid.kinds)
     if grid.label is not None:
         content["label"] = grid.label
     if grid.start is not None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs.spec import GD, Protocol, StateName
+from jobs.spec import GD, Kind, Protocol, StateName
 from orchestrator.sweep.rules import (
     OF_OPTIMIZER,
     Axis,
@@ -124,7 +124,7 @@ class Grid:
     fits ``exclude`` after that is left out.
     ``spare`` are values of the protocol's fields of which only measures have a use that conditions
     ask for. ``label`` is what other grids call this one, and ``start`` says where its trials begin,
-    None for θ0.
+    None for θ0. ``kinds`` are those of its trials: the flow, and GD or central flows or both.
     """
 
     axes: tuple[Axis, ...]
@@ -138,6 +138,7 @@ class Grid:
     spare: tuple[tuple[str, Any], ...] = ()
     label: str | None = None
     start: GridStart | None = None
+    kinds: tuple[Kind, ...] = ("flow", "gd")
 
     def __post_init__(self) -> None:
         if not any(condition.only(*_MEASURES) for condition in self.when):
@@ -202,7 +203,7 @@ class Grid:
         """What says which columns there are: all but multiples and how trials are handled."""
         return (
             *(self.axes, self.zipped, self.exclude, self.protocol, self.spare),
-            *(self.label, self.start),
+            *(self.label, self.start, self.kinds),
             tuple(filter(None, (c.without(*_MULTIPLES, *_HANDLING) for c in self.when))),
         )
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.spec import GD, Problem
+from jobs.spec import GD, NAMES, Problem
 from jobs.spec.dataset_name import short_dataset
 from jobs.spec.network_name import short_name
 from jobs.spec.problem import default_normalization
@@ -69,6 +69,7 @@ def _parts(column: Column) -> list[str]:
         "" if p.weight_decay is None else f"weight decay {p.weight_decay:g}",
         "" if column.optimizer == GD else str(column.optimizer),
         "" if column.start is None else f"from {column.start.said}",
+        "" if column.kind == "gd" else NAMES[column.kind],
         p.parameterization if p.width is not None else "",
         "" if p.base_width is None else f"(base width {p.base_width})",
         "" if p.init_scale == Problem.init_scale else f"×{p.init_scale:g}",

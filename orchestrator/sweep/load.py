@@ -299,6 +299,7 @@ def _grid(block: Block, path: _Path = ()) -> Grid:
         zipped=block.zip,
         label=block.label,
         start=None if block.start is None else block.start.value,
+        kinds=block.kinds,
         exclude=tuple(keys.value for keys in block.exclude),
         when=tuple(keys.condition for keys in block.when),
         spare=tuple(

@@ -17,8 +17,8 @@ from pydantic import (
 )
 
 from jobs.kept_states import THRESHOLDS
-from jobs.spec import FLOW_METHODS, FURTHER_MEASURES, Protocol, SpecError
-from orchestrator.sweep.grid import EtaGrid, Resources
+from jobs.spec import FLOW_METHODS, FURTHER_MEASURES, KINDS, Kind, Protocol, SpecError
+from orchestrator.sweep.grid import EtaGrid, Grid, Resources
 from orchestrator.sweep.keys import (
     TOO_LARGE,
     EtaKeys,
@@ -236,6 +236,17 @@ def _zip(value: object) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(fields[key] for key in group) for group in value)
 
 
+_KINDS = "a list of flow, and of gd, central or both, such as [flow, gd, central]"
+
+
+def _kinds(value: object) -> tuple[str, ...]:
+    """The kinds of trials, each once and in one order."""
+    words = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not all(word in KINDS for word in words) or "flow" not in words or len(set(words)) < 2:
+        raise SpecError("kinds", value, _KINDS)
+    return tuple(kind for kind in ("flow", "gd", "central") if kind in words)
+
+
 _LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
@@ -252,6 +263,9 @@ class Block(Keys):
         default=None,
         description="a block with from, and one of epsilon, step and chi, such as "
         "{from: hot, epsilon: 0.1}",
+    )
+    kinds: Annotated[tuple[Kind, ...], BeforeValidator(_kinds)] = Field(
+        default=Grid.kinds, description=_KINDS
     )
     problem: ProblemKeys
     optimizer: OptimizerKeys = OptimizerKeys()

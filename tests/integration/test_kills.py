@@ -188,7 +188,7 @@ def _slow_trial(run: Any) -> tuple[str, int] | None:
     if not (run.path / "sweep.yaml").exists():
         return None
     (column,) = sweep_of(run.path).columns
-    name = column.gd(0.0005).trial_id
+    name = column.at(0.0005).trial_id
     for mark in read_marks(run.path):
         if mark.trial_id == name and mark.owner.is_dead() is False:
             return name, mark.owner.pid

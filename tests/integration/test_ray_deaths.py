@@ -70,7 +70,7 @@ def _at_work(run: Any, attempt: int) -> None:
         if not (run.path / "sweep.yaml").exists():
             return False
         (column,) = sweep_of(run.path).columns
-        said = list(read_log(run.path, column.gd(0.0005).trial_id))
+        said = list(read_log(run.path, column.at(0.0005).trial_id))
         return any(f"attempt {attempt} {word}" in line for line in said for word in BEGINS)
 
     wait_for(seen, 180)

@@ -47,7 +47,7 @@ def trial() -> Callable[..., Trial]:
     """GD on a small float64 problem (η=0.1, ε=0.2), with fields of any part changed, and the
     fields of its ``optimizer``.
 
-    ``learning_rate=None`` makes it the flow.
+    ``learning_rate=None`` makes it the flow, ``kind`` a central flow.
     """
     of_protocol = Protocol.__dataclass_fields__
 
@@ -55,12 +55,13 @@ def trial() -> Callable[..., Trial]:
         protocol = {"epsilons": (0.2,), "max_steps": 2_000, "trajectory_every": 20}
         protocol |= {name: value for name, value in changes.items() if name in of_protocol}
         optimizer = Optimizer(**changes.pop("optimizer", {}))
+        kind = changes.pop("kind", "flow" if learning_rate is None else "gd")
         rest = {name: value for name, value in changes.items() if name not in of_protocol}
         return Trial(
             problem=_problem(**rest),
             optimizer=optimizer,
             protocol=Protocol(**protocol),
-            kind="flow" if learning_rate is None else "gd",
+            kind=kind,
             learning_rate=learning_rate,
         )
 

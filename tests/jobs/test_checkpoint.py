@@ -251,7 +251,7 @@ DAMAGES = {
         trajectory=torch.zeros(2, 7, dtype=torch.float64)
     ),
     "a column too many": lambda tensors, state, metadata: tensors.update(
-        trajectory=torch.zeros(2, 13, dtype=torch.float64)
+        trajectory=torch.zeros(2, 15, dtype=torch.float64)
     ),
     "float32": lambda tensors, state, metadata: tensors.update(theta=tensors["theta"].float()),
     "short previous": lambda tensors, state, metadata: tensors.update(

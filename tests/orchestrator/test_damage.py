@@ -94,7 +94,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def test_a_trial_of_a_batch_that_cannot_start_fails_alone(make_run: Callable[..., Any]) -> None:
     run = make_run(text=SMALL)
     (column,) = load(run.config).columns
-    victim = column.gd(0.03).trial_id
+    victim = column.at(0.03).trial_id
     checkpoint = run.path / "checkpoints" / f"{victim}.safetensors"
     checkpoint.mkdir(parents=True)  # neither to be read as a checkpoint nor to be replaced by one
     run.run(expect=3)

@@ -124,7 +124,7 @@ def test_a_trial_over_two_nodes_of_two_ranks_in_a_cluster_closed_to_strangers(
     (column,) = sweep_of(here.run).columns
     rows = {(row["trial_id"], row["epsilon"]): row for row in here.rows("trials")}
     assert {row["world_size"] for row in rows.values()} == {4}
-    for trial in (column.flow(), column.gd(0.2)):
+    for trial in (column.flow(), column.at(0.2)):
         run = OngoingTrial(trial)
         run.advance()
         for alone in run.result().crossings:

@@ -54,7 +54,7 @@ class Bench:
 
     def trials(self) -> list[Trial]:
         """The GD trials, the longest first."""
-        return [self.column.gd(rate) for rate in RATES]
+        return [self.column.at(rate) for rate in RATES]
 
     def settle_flow(self, seconds: float) -> None:
         """Compute the flow and commit it, as if it had taken so long."""

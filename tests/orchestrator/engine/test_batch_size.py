@@ -17,7 +17,7 @@ GIB = 2**30
 
 
 def _gd(column, **changes):
-    return dataclasses.replace(column, problem=dataclasses.replace(column.problem, **changes)).gd(
+    return dataclasses.replace(column, problem=dataclasses.replace(column.problem, **changes)).at(
         0.1
     )
 

@@ -18,5 +18,5 @@ def test_the_initial_sharpness_of_a_flow_is_that_of_its_first_step(bench, column
     assert plan.flow.init_sharpness == first["sharpness"]
     assert plan.flow.initial_rate() == pytest.approx(2 / first["sharpness"], rel=1e-15)
     # The initial point is the column's: gradient descent measures the same there.
-    gd = run_trial(column.gd(0.02), threads=1)
+    gd = run_trial(column.at(0.02), threads=1)
     assert gd.init_sharpness == pytest.approx(first["sharpness"], rel=2e-3)

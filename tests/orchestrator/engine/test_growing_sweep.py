@@ -77,7 +77,7 @@ class _Course:
         self._other = Leases(bench.path)
         self._other.acquire(self._new.column_id)
         bench.settle_flow(seconds=1.0)
-        bench.carry_out(bench.work([self._column.gd(0.3)]))
+        bench.carry_out(bench.work([self._column.at(0.3)]))
 
     def run(self, *, grown_at: int | None) -> RunOutcome:
         looks = 0

@@ -369,8 +369,8 @@ def test_columns_that_differ_in_the_flow_alone_share_their_descents() -> None:
     state = RunState.of([mine, other])
     for its in (mine, other):
         state = state.settled(outcome(its.flow()))
-    trial = mine.gd(0.01)
-    assert trial.trial_id == other.gd(0.01).trial_id
+    trial = mine.at(0.01)
+    assert trial.trial_id == other.at(0.01).trial_id
     failed = Attempt(1, "failed", "numerics")
     tried = state.failed(trial.trial_id, mine.column_id, failed)
     assert [its.counts.failed for its in tried] == [1, 1]
@@ -387,8 +387,8 @@ def test_a_sweep_that_is_extended_keeps_what_is_known() -> None:
     state = RunState.of([mine, other])
     state = state.settled(newest([outcome(mine.flow()), outcome(other.flow())]))
     for its, rate in ((mine, 0.5), (mine, 1.0), (other, 1.0)):
-        state = state.settled(outcome(its.gd(rate * ETA_C)))
-    running = other.gd(0.5 * ETA_C)
+        state = state.settled(outcome(its.at(rate * ETA_C)))
+    running = other.at(0.5 * ETA_C)
     state = state.started(running.trial_id, other.column_id, RunningAttempt(3))
     denser = dataclasses.replace(
         mine, etas=(EtaGrid(unit="eta_c", multiples=(0.25, 0.5, 0.75, 1.0)),)

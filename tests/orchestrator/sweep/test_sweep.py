@@ -307,7 +307,7 @@ def test_blocks_may_differ_in_resources_where_they_share_no_column(small: str) -
 
 def test_a_column_makes_its_trials(small: str) -> None:
     (column,) = parse(small).columns
-    flow, gd = column.flow(), column.gd(0.25)
+    flow, gd = column.flow(), column.at(0.25)
     assert flow == Trial(problem=column.problem, protocol=column.protocol, kind="flow")
     assert (gd.kind, gd.learning_rate) == ("gd", 0.25)
     assert column.column_id == flow.column_id == gd.column_id
