@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from jobs.curvature.leading import Leading
-from jobs.dynamics.edge import Edge, NotAtEdgeError, Push, look
+from jobs.dynamics.edge import Edge, NotAtEdgeError, Push, leading_at_edge
 from jobs.dynamics.flows import RungeKuttaChebyshev2
 from jobs.dynamics.integrator import CROSSING_RTOL, Asking, Candidate, answered, crossing
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
@@ -120,7 +120,7 @@ class CentralFlow(Stepper):
                 return Iterate(
                     taken.theta, at.step + 1, at.time + taken.h, None, taken.loss, taken.gradient
                 )
-            leading = self._look(taken.theta, edge.leading.vectors, at.step + 1)
+            leading = self._measured(taken.theta, edge.leading.vectors, at.step + 1)
             rise = leading.values[0] / edge.limit - 1
             too_far = rise > OVERSHOOT and rise - above > OVERSHOOT / 2
             if self._constant or not too_far or taken.h <= SHORTEST * self.learning_rate:
@@ -139,14 +139,14 @@ class CentralFlow(Stepper):
         if self._edge is not None:
             return self._edge
         if self._leading is None:
-            self._leading = self._look(at.theta, None, at.step)
+            self._leading = self._measured(at.theta, None, at.step)
             objective = self.objective
         else:
             objective = copy.copy(self.objective)
         return Edge.measured(objective, at.theta, self.learning_rate, self._leading)
 
-    def _look(self, theta: Tensor, start: Tensor | None, number: int) -> Leading:
-        return look(
+    def _measured(self, theta: Tensor, start: Tensor | None, number: int) -> Leading:
+        return leading_at_edge(
             self.objective,
             theta,
             self.learning_rate,
@@ -207,7 +207,7 @@ class CentralFlow(Stepper):
             if found is beyond:
                 break
             taken = found
-            end = self._arrived(at, taken, self._look(taken.theta, self.vectors, at.step + 1))
+            end = self._arrived(at, taken, self._measured(taken.theta, self.vectors, at.step + 1))
         return end
 
     def _next_length(

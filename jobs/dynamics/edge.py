@@ -129,7 +129,7 @@ class Edge:
         return Push(found.x, force, expected, found.residual)
 
 
-def look(
+def leading_at_edge(
     objective: Objective,
     theta: Tensor,
     learning_rate: float,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jobs.spec import GD
 from orchestrator.analysis import Analysis, by_column, compute, is_current, scale
 from orchestrator.report.labels import PROBLEM
-from orchestrator.report.places import READ, Row, with_exclusions
+from orchestrator.report.places import READ, Place, Row, with_exclusions
 from orchestrator.store import COLUMN_FIELDS, query
 
 Array = NDArray[np.float64]
@@ -119,6 +119,26 @@ class Tables:
         for row in rows.to_pylist():
             found.setdefault(row["column_id"], {})[row["epsilon"]] = row["s_gf"]
         return found
+
+    @cached_property
+    def central(self) -> dict[tuple[str, float], list[Row]]:
+        """The central flows that reached each ε, in ascending η, by the trial_id of their flow."""
+        rows = query(
+            self.run,
+            f"SELECT {', '.join(READ)} FROM trials WHERE kind = 'central' AND status = 'reached' "
+            "AND eta > 0 AND epsilon > 0 ORDER BY eta",
+        )
+        found: dict[tuple[str, float], list[Row]] = {}
+        for row in rows.to_pylist():
+            found.setdefault((row["flow_id"], row["epsilon"]), []).append(_clean(row))
+        return found
+
+    def central_of(self, place: Place) -> list[Row]:
+        """The central flows at a place of plain GD, in ascending η."""
+        flow = place.flow
+        if flow is None or flow["start"] is not None or flow["optimizer"] != GD.name:
+            return []
+        return self.central.get((flow["trial_id"], place.epsilon), [])
 
     @cached_property
     def computed(self) -> Analysis | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from orchestrator.report.figures.agreement import agreement
+from orchestrator.report.figures.central import central
 from orchestrator.report.figures.manifold import manifold
 from orchestrator.report.figures.sharpness_by_threshold import sharpness_by_threshold
 from orchestrator.report.figures.starts import starts
@@ -41,6 +42,7 @@ FIGURES: dict[str, FigureKind] = {
     "trade-off": FigureKind(
         trade_off, f"no column has {LEAST} solutions with η_c, sharpness and norm", True
     ),
+    "central": FigureKind(central, "no column has central flows that reached a threshold", True),
     "starts": FigureKind(starts, "no trial begins at a state of another", False),
     "widths": FigureKind(widths, "no columns differ in width alone", False),
     "agreement": FigureKind(agreement, "fewer than two fitted η_c are known", False),

@@ -73,8 +73,11 @@ def curves(tables: Tables) -> dict[str, Any]:
             for number, column in enumerate(columns)
         ],
         "markers": [
-            {"drawn": one.drawn, "label": one.label, "symbol": one.symbol}
-            for one in MARKERS.values()
+            *(
+                {"drawn": one.drawn, "label": one.label, "symbol": one.symbol}
+                for one in MARKERS.values()
+            ),
+            {"drawn": "line", "label": "central flow", "symbol": ""},
         ],
         "places": places,
         "crossings": crossings,
@@ -139,7 +142,9 @@ def _colors(count: int, *, ordered: bool) -> list[str]:
 def _places(
     tables: Tables, columns: Sequence[Column], epsilons: Sequence[float]
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-    """All places, and GD at each in ascending η; ``marker`` is the number of what draws a trial."""
+    """All places, and GD at each in ascending η, before the central flows there; ``marker`` is the
+    number of what draws a trial.
+    """
     places: list[dict[str, Any]] = []
     crossings: list[dict[str, Any]] = []
     markers = list(MARKERS)
@@ -156,6 +161,15 @@ def _places(
                     **{measure: row[measure] for measure in _MEASURES},
                 }
                 for row in place.gd
+            ]
+            crossings += [
+                {
+                    "place": len(places),
+                    "eta": row["eta"],
+                    "marker": len(markers),
+                    **{measure: row[measure] for measure in _MEASURES},
+                }
+                for row in tables.central_of(place)
             ]
             places.append(
                 {

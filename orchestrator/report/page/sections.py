@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jobs.records import OFF_THE_EDGE
 from jobs.spec import GD
 from orchestrator.analysis.verdict import FAILS, HOLDS, MOSTLY_HOLDS, UNDECIDED
@@ -119,6 +121,7 @@ def sections(tables: Tables) -> dict[str, Any]:
         "opening": opening(tables, judged["decided"]),
         "problems": _problems(tables.columns, found),
         "findings": judged,
+        "growth": _growth(tables),
         "failures": {
             "outcomes": found["outcomes"],
             "excluded": [(rule, counts[name]) for name, rule in _RULES.items()],
@@ -133,6 +136,32 @@ def sections(tables: Tables) -> dict[str, Any]:
             "work": found["work"][0],
         },
         "software": {"author": _AUTHOR, "address": _repository()},
+    }
+
+
+def _growth(tables: Tables) -> dict[str, Any]:
+    """The growth of the norm, taken apart: of each column at its smallest ε, and over all.
+
+    The ``share`` of the central flow is told of rates at which the norm grew by more than a
+    hundredth; of others it is that of two small numbers.
+    """
+    titles = {one["column_id"]: in_one_line(title(one)) for one in tables.columns}
+    rows = tables.analysed("growth")
+    least = {
+        column_id: min(row["epsilon"] for row in rows if row["column_id"] == column_id)
+        for column_id in {row["column_id"] for row in rows}
+    }
+    at_least = [row for row in rows if row["epsilon"] == least[row["column_id"]]]
+    shares = [row["central_share"] for row in at_least if row["growth"] > 0.01 * row["l1_flow"]]
+    quartiles = np.quantile(shares, [0.25, 0.5, 0.75]).tolist() if shares else []
+    return {
+        "n": len(at_least),
+        "n_shares": len(shares),
+        "share": quartiles,
+        "rows": [
+            {**row, "title": titles.get(row["column_id"], row["column_id"])}
+            for row in at_least[:_MOST_ROWS]
+        ],
     }
 
 

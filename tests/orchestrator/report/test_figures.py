@@ -70,13 +70,15 @@ def test_every_figure_with_data_is_drawn_with_its_caption_and_the_others_are_nam
         "trajectories": 8,
         "sharpness-by-threshold": 1,
         "trade-off": 4,
+        "central": 0,
         "starts": 0,
         "widths": 2,
         "agreement": 1,
         "manifold": 0,
     }
     assert len(set(names)) == len(names)
-    without_starts, left_out = said
+    without_central, without_starts, left_out = said
+    assert without_central.startswith("figure central is left out: no column has central flows")
     assert without_starts.startswith("figure starts is left out: no trial begins at a state of")
     assert left_out.startswith("figure manifold is left out: no column is a diagonal network")
     for drawn in figures:

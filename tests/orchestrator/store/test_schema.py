@@ -29,13 +29,14 @@ sharpness_converged
 lambda_min_residual lambda_min_converged sharpness_mid max_sharpness
 hvps gradients
 l1_norm l2_norm distance_from_init distance_from_flow
+oscillation at_edge third_derivatives reason
 attempt started_at finished_at wall_s hostname device world_size slurm_job_id git_commit git_dirty
 torch_version version
 """
 
 TRAJECTORY_COLUMNS = """
 trial_id column_id step time train_loss test_loss sharpness lambda_min l1_norm l2_norm
-gradient_norm loss_rises realised_edge preconditioned_sharpness attempt
+gradient_norm loss_rises realised_edge preconditioned_sharpness oscillation at_edge attempt
 """
 
 MEASURE_COLUMNS = """
@@ -86,8 +87,8 @@ def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -
     [
         (
             pa.int64(),
-            "n_train width depth base_width seed start_step steps hvps gradients attempt "
-            "world_size",
+            "n_train width depth base_width seed start_step steps hvps gradients at_edge "
+            "third_derivatives attempt world_size",
         ),
         (pa.bool_(), "sharpness_converged lambda_min_converged git_dirty"),
         (pa.timestamp("us", tz="UTC"), "started_at finished_at"),
@@ -95,7 +96,7 @@ def test_tables_have_the_columns_users_rely_on_in_their_order(schema, columns) -
             pa.string(),
             "trial_id column_id kind sweep dataset architecture activation loss parameterization "
             "dtype subset normalization optimizer start parent_id flow_id init_hash data_digest "
-            "eta_unit status hostname device slurm_job_id "
+            "eta_unit status reason hostname device slurm_job_id "
             "git_commit torch_version version",
         ),
     ],

@@ -47,8 +47,20 @@ function curvesOf(groups, x, y, where = {}) {
     ...where,
     showlegend: false,
   })).filter((trace) => trace.x.length);
-  if (!many) return [...curves, ...beside];
-  return [...curves, ...beside, ...curves.map((curve, n) => medians(curve, groups[n], where))];
+  const average = groups.map((group) => ({
+    ...traceOf(group, central, x, y),
+    name: plain(group.name),
+    legendgroup: plain(group.name),
+    mode: "lines",
+    opacity: many ? 0.15 : 1,
+    line: { color: group.color, width: many ? 0.8 : 1.8, dash: "dash" },
+    hoverinfo: "text",
+    meta: "central",
+    ...where,
+    showlegend: false,
+  })).filter((trace) => trace.x.length);
+  if (!many) return [...curves, ...beside, ...average];
+  return [...curves, ...beside, ...average, ...curves.map((curve, n) => medians(curve, groups[n], where))];
 }
 
 const hollow = (color, symbol) => ({ mode: "markers", hoverinfo: "text", meta: "excluded",
@@ -65,6 +77,8 @@ function entries(some, { flow = false, critical = false } = {}) {
       entry("median", { color: GREY, width: 3 })] : []),
     ...(critical && (relative() || few) ? [entry("η_c", CRITICAL)] : []),
     ...(flow && few ? [entry("gradient flow", { ...LEVEL, color: GREY })] : []),
+    ...(some.some((place) => crossingsOf[place].some(central))
+      ? [entry("central flow", { color: GREY, width: 1.8, dash: "dash" })] : []),
     ...(reasons.length ? [{ x: [null], y: [null], ...hollow(GREY, "circle"),
       name: `excluded (${reasons.join(", ")})` }] : []),
   ];
@@ -111,7 +125,7 @@ function wordsOf(crossing, place) {
 // In words what became of a trial.
 function outcome(crossing) {
   const { drawn, label } = markers[crossings.marker[crossing]];
-  return { joined: "counts", hollow: `excluded: ${label}` }[drawn] ?? label;
+  return { joined: "counts", line: label, hollow: `excluded: ${label}` }[drawn] ?? label;
 }
 
 const halfEdge = (crossing) => number(crossings.sharpness[crossing] === null ? null
@@ -136,7 +150,7 @@ const normTitle = () => (relative() ? "‖θ‖₁ / that of the flow" : "norm �
 const known = (traces, name) => traces.flatMap((trace) => trace[name].filter((v) => v !== null));
 
 const pointsOf = (traces) =>
-  known(traces.filter((trace) => !["median", "lost"].includes(trace.meta)), "y").length;
+  known(traces.filter((trace) => !["median", "lost", "central"].includes(trace.meta)), "y").length;
 
 // Vertical lines at η_c in some panels: one in its units, else one for each of a few places. Above
 // all else, for a line of the grid would hide them.

@@ -13,6 +13,7 @@ const drawnAs = (...kinds) => (crossing) =>
   kinds.includes(markers[crossings.marker[crossing]].drawn);
 const included = drawnAs("joined");
 const excluded = drawnAs("hollow");
+const central = drawnAs("line");
 
 const count = (list) => (list ? list.length : 0);
 const placesOf = columns.map(() => []);

@@ -1,0 +1,102 @@
+"""A sweep with central flows, from its file to its tables, figures and page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import in_process
+
+from jobs import run_trial
+from orchestrator import open_run
+from orchestrator.ledger import Ledger
+from orchestrator.run_directory import sweep_of
+
+TEXT = """
+name: central
+kinds: [flow, gd, central]
+problem: {dataset: digits, n_train: 60, width: 8, depth: 1, activation: tanh, dtype: float64}
+eta: {values: [0.5, 1.5, 2.0]}
+stop: {epsilon: [0.3, 0.2], max_steps: 400}
+measure: {trajectory_every: 10}
+"""
+
+
+def eos(*arguments: str) -> str:
+    status, output, errors = in_process.eos(*arguments)
+    assert status == 0, output + errors
+    return output
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("central")
+    (folder / "central.yaml").write_text(TEXT)
+    eos("run", str(folder / "central.yaml"), "--run-dir", str(folder / "run"))
+    return folder / "run"
+
+
+def rows(run: Path, table: str = "trials", condition: str = "true") -> list[dict[str, Any]]:
+    with open_run(run) as tables:
+        found: list[dict[str, Any]] = tables.arrow(table, filter=condition).to_pylist()
+    return found
+
+
+def test_every_number_is_that_of_the_trial_alone(run: Path) -> None:
+    state = Ledger(run).read(sweep_of(run).columns)
+    trials = {t.trial_id: t for plan in state.plans for t in plan.trials if t.kind == "central"}
+    settled = rows(run, condition="kind = 'central'")
+    assert len(trials) == 2
+    assert len(settled) == 4
+    for row in settled:
+        result = run_trial(trials[row["trial_id"]], threads=1)
+        (crossing,) = (one for one in result.crossings if one.epsilon == row["epsilon"])
+        names = ("status", "steps", "time", "train_loss", "oscillation", "at_edge", "sharpness")
+        for name in (*names, "gradients", "hvps", "third_derivatives", "l1_norm", "reason"):
+            assert row[name] == getattr(crossing, name), name
+
+
+def test_they_share_the_flow_of_gd_and_nothing_runs_twice(run: Path) -> None:
+    state = Ledger(run).read(sweep_of(run).columns)
+    assert state.complete.all()
+    assert state.total.total == state.total.settled == 1 + 3 + 2
+    assert len({row["trial_id"] for row in rows(run, condition="kind = 'flow'")}) == 1
+    before = sorted(path.name for path in (run / "trials").iterdir())
+    eos("run", str(run / "sweep.yaml"), "--run-dir", str(run))
+    assert sorted(path.name for path in (run / "trials").iterdir()) == before
+
+
+def test_other_trials_have_nothing_in_the_columns_of_central_flows(run: Path) -> None:
+    for row in rows(run, condition="kind <> 'central'"):
+        of_central = ("oscillation", "at_edge", "third_derivatives", "reason")
+        assert [row[name] for name in of_central] == [None] * 4
+    points = rows(run, "trajectories")
+    central = {row["trial_id"] for row in rows(run, condition="kind = 'central'")}
+    assert {p["trial_id"] for p in points if p["oscillation"] is not None} == central
+
+
+def test_the_growth_of_the_norm_is_taken_apart(run: Path) -> None:
+    eos("analyze", str(run))
+    found = rows(run, "growth")
+    assert [row["eta_over_eta_c"] for row in found if row["epsilon"] == 0.2] == [
+        pytest.approx(factor, rel=0.1) for factor in (1.5, 2.0)
+    ]
+    for row in found:
+        assert row["growth"] == pytest.approx(row["growth_central"] + row["growth_oscillation"])
+    assert {row["column_id"] for row in rows(run, "phase")} == {
+        row["column_id"] for row in rows(run, condition="kind = 'gd'")
+    }
+
+
+def test_figures_and_page_show_them_beside_gd(run: Path) -> None:
+    (drawn,) = json.loads(eos("report", str(run), "--figures", "central", "--json"))["figures"]
+    assert drawn["title"].startswith("The central flow: digits")
+    assert "1.5 to 2 η_c" in drawn["alternative"]
+    eos("report", str(run))
+    page = (run / "report" / "index.html").read_text()
+    assert "The growth of the norm, taken apart" in page
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    marker = [one["label"] for one in data["markers"]].index("central flow")
+    assert data["crossings"]["marker"].count(marker) == 4
