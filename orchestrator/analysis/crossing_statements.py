@@ -114,7 +114,7 @@ def _stops_early(trials: pa.Table, gd: GdRows) -> Evaluation:
 def _of_risk(trials: pa.Table, places: Places, gd: GdRows, best: Numbers) -> dict[str, Evaluation]:
     known, n_places = gd.chosen(np.isfinite(gd.test_loss)), len(places)
     n = np.bincount(known.place, minlength=n_places)
-    truth = _edge_of_truth(trials, places)
+    truth = rates_of_truth(trials, places)
     at_truth = np.where(n >= LEAST_FOR_VALLEY, best / truth, np.nan)[np.isfinite(truth)]
     known = known.chosen(np.isfinite(known.l1_norm))
     n_known = np.bincount(known.place, minlength=n_places)
@@ -128,7 +128,7 @@ def _of_risk(trials: pa.Table, places: Places, gd: GdRows, best: Numbers) -> dic
     return {"best_at_the_truth": Evaluation(at_truth), "neither_is_best": Evaluation(share)}
 
 
-def _edge_of_truth(trials: pa.Table, places: Places) -> Numbers:
+def rates_of_truth(trials: pa.Table, places: Places) -> Numbers:
     """η* = 2/S(β*) of each place, NaN where the dataset has no known β*."""
     column = places.keys["column_id"]
     first = pc.index_in(column, value_set=trials["column_id"].combine_chunks())

@@ -8,18 +8,25 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestrator.analysis.agreement import agreement_table
 from orchestrator.analysis.by_column import READ as READ_OF_COLUMNS
 from orchestrator.analysis.by_column import by_column
 from orchestrator.analysis.columns import NEEDED, columns_table
 from orchestrator.analysis.crossing_statements import READ as READ_FURTHER
-from orchestrator.analysis.crossing_statements import READ_MEASURES, of_crossings
+from orchestrator.analysis.crossing_statements import (
+    READ_MEASURES,
+    of_crossings,
+    rates_of_truth,
+)
 from orchestrator.analysis.crossings import READ, excluded_table, read
 from orchestrator.analysis.dependence import dependence_table
 from orchestrator.analysis.growth import READ as READ_OF_GROWTH
 from orchestrator.analysis.growth import growth_table
 from orchestrator.analysis.phase import PhaseRow, phase_table
+from orchestrator.analysis.predictions import READ as READ_OF_PREDICTIONS
+from orchestrator.analysis.predictions import predictions_tables
 from orchestrator.analysis.statements import Evaluation, findings_table, of_tables
 from orchestrator.analysis.trends import trends_table
 from orchestrator.analysis.valleys import over_seeds
@@ -28,7 +35,12 @@ from orchestrator.store.files import file_errors
 from orchestrator.store.parts import UnreadableError, VanishedError, read_notes
 
 READ_TRIALS = tuple(
-    dict.fromkeys([*READ, *READ_OF_COLUMNS, *NEEDED, *READ_FURTHER, *READ_OF_GROWTH])
+    dict.fromkeys(
+        [
+            *(*READ, *READ_OF_COLUMNS, *NEEDED, *READ_FURTHER, *READ_OF_GROWTH),
+            *READ_OF_PREDICTIONS,
+        ]
+    )
 )
 """What of ``trials`` an analysis needs."""
 
@@ -87,14 +99,17 @@ def judged(
 
     ``trials`` needs the columns :data:`READ_TRIALS`, ``measures`` :data:`READ_MEASURES`.
     """
-    growth, trials = growth_table(trials), by_column(trials)
+    growth, central = growth_table(trials), trials.filter(pc.equal(trials["kind"], "central"))
+    trials = by_column(trials)
     places, gd = read(trials)
     of_places, valleys = over_seeds(trials, places, gd)
     phase = phase_table(places, gd, of_places)
     tables = {"phase": phase, "excluded": excluded_table(trials, gd), "valleys": valleys}
     tables |= across(trials, phase)
     found = of_tables(tables) | of_crossings(trials, measures, places, gd, phase)
-    return tables | {"findings": findings_table(found), "growth": growth}, found
+    tables |= {"findings": findings_table(found), "growth": growth}
+    truth = rates_of_truth(trials, places)
+    return tables | predictions_tables(trials, central, places, gd, truth), found
 
 
 def across(trials: pa.Table, phase: pa.Table) -> dict[str, pa.Table]:

@@ -244,6 +244,29 @@ GROWTH: pa.Schema = pa.schema(
 )
 """One row per GD trial and ε with a central flow at the same η that reached ε as well."""
 
+PREDICTIONS: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "column_id"),
+        *_columns(_NUMBER, "epsilon"),
+        *_columns(_TEXT, "candidate"),
+        *_columns(_NUMBER, "eta eta_over_eta_c cost eta_best eta_best_low eta_best_high"),
+        *_columns(_NUMBER, "test_loss_best error regret"),
+        *_columns(_FLAG, "reaches"),
+        *_columns(_TEXT, "undecided"),
+    ]
+)
+"""One row per column, ε and candidate: the rate that it predicts to be best, and the best one."""
+
+PREDICTORS: pa.Schema = pa.schema(
+    [
+        *_columns(_TEXT, "candidate meaning"),
+        *_columns(_COUNT, "n n_without n_beyond"),
+        *_columns(_NUMBER, "rank_correlation error_median regret_median regret_high"),
+        *_columns(_NUMBER, "within_seeds cost_median"),
+    ]
+)
+"""One row per candidate: how well it predicts over all columns and ε."""
+
 ANALYSIS: dict[str, pa.Schema] = {
     "phase": PHASE,
     "excluded": EXCLUDED,
@@ -254,6 +277,8 @@ ANALYSIS: dict[str, pa.Schema] = {
     "agreement": AGREEMENT,
     "findings": FINDINGS,
     "growth": GROWTH,
+    "predictions": PREDICTIONS,
+    "predictors": PREDICTORS,
 }
 """The tables that the analysis writes, each one file in the run's folder ``analysis``."""
 

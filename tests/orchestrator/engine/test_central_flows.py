@@ -91,7 +91,7 @@ def test_the_growth_of_the_norm_is_taken_apart(run: Path) -> None:
 
 
 def test_figures_and_page_show_them_beside_gd(run: Path) -> None:
-    (drawn,) = json.loads(eos("report", str(run), "--figures", "central", "--json"))["figures"]
+    drawn, *_ = json.loads(eos("report", str(run), "--figures", "central", "--json"))
     assert drawn["title"].startswith("The central flow: digits")
     assert "1.5 to 2 η_c" in drawn["alternative"]
     eos("report", str(run))

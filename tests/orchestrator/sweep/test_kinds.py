@@ -16,7 +16,7 @@ stop: {epsilon: [0.1, 0.05]}
 
 def test_without_a_word_there_are_the_flow_and_gd() -> None:
     assert {column.kind for column in parse(FILE).columns} == {"gd"}
-    assert "kinds" not in dump(parse(FILE))
+    assert "kinds:" not in dump(parse(FILE))
     assert parse(FILE, ["kinds=[flow,gd]"]) == parse(FILE)
 
 
@@ -45,10 +45,8 @@ def test_it_comes_back_from_its_file() -> None:
 
 
 def test_of_rates_in_another_unit_those_above_eta_c_remain_once_it_is_known() -> None:
-    (central,) = parse(
-        FILE,
-        ["kinds=[flow,central]", "problem.width=8", "eta={unit: absolute, values: [0.1, 0.3]}"],
-    ).columns
+    rates = "eta={unit: absolute, values: [0.1, 0.3]}"
+    (central,) = parse(FILE, ["kinds=[flow,central]", "problem.width=8", rates]).columns
     assert list(central.learning_rates(0.2)) == [0.3]
     assert list(central.learning_rates(0.05)) == [0.1, 0.3]
 
@@ -78,9 +76,8 @@ def test_other_kinds_are_refused(override: str, said: str) -> None:
 
 
 def test_central_flows_that_cannot_be_are_refused() -> None:
-    with pytest.raises(
-        SweepError, match=r"eta\.values is \[0\.5, 1\.0\]; it must be such that one"
-    ):
+    said = r"eta\.values is \[0\.5, 1\.0\]; it must be such that one is above 1"
+    with pytest.raises(SweepError, match=said):
         parse(FILE, ["kinds=[flow,central]", "eta.values=[0.5, 1.0]"])
     with pytest.raises(SweepError, match="without central: only plain GD that begins at θ0"):
         parse(FILE, ["kinds=[flow,gd,central]", "optimizer.name=nesterov"])

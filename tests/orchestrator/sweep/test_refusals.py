@@ -33,7 +33,10 @@ RATES = (
 )
 POSITIVE = "a finite number above 0"
 WHOLE = "a whole number of at least 1"
-BLOCK = "label, start, kinds, problem, optimizer, eta, stop, flow, measure, resources, zip, exclude, when"
+BLOCK = (
+    "label, start, kinds, problem, optimizer, eta, stop, flow, measure, resources, zip, exclude, "
+    "when"
+)
 TOP = f"a sweep file has {BLOCK}, name, grids, base, unite"
 PROBLEM = (
     "dataset, n_train, subset, normalization, architecture, width, depth, activation, loss, "

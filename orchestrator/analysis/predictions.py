@@ -1,0 +1,474 @@
+"""Predictions of the learning rate with the best test loss, beside the measured one.
+
+A candidate says from part of what a sweep knows at which rate GD stops with the least test loss: a
+column's flow, cheaper columns, its central flows, or what GD shows without test data. Each has its
+cost, relative to that of the column's own GD trials until the same ε, and its regret: the test loss
+at the predicted rate over the best measured one, less 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.stats import spearmanr
+
+from jobs.multiplications import multiplications
+from jobs.spec import GD, Problem
+from orchestrator.analysis.bounds import LEAST_FOR_VALLEY
+from orchestrator.analysis.crossings import GdRows, Places
+from orchestrator.analysis.grouped import Numbers, numbers
+from orchestrator.store import COLUMN_FIELDS, PREDICTIONS, PREDICTORS, PROBLEM_FIELDS
+
+READ = (
+    *("trial_id", "column_id", "kind", "status", "epsilon", "eta", "flow_id", "test_loss"),
+    *("init_sharpness", "gradients", "hvps", "third_derivatives", *COLUMN_FIELDS),
+)
+"""What of ``trials`` this needs besides what the table of phases does."""
+
+PER_THIRD_DERIVATIVE = 3
+"""Gradients that a third derivative costs."""
+
+FIRST_MEASUREMENT = 20
+"""Products that the sharpness at θ0 takes."""
+
+LEAST_FOR_RANKS = 3
+"""Fewer pairs have no rank correlation worth the name."""
+
+Predicted = tuple[float, float]
+"""A rate, and its cost in gradients and products."""
+
+
+class NoPredictionError(ValueError):
+    """A candidate has nothing to say of a column at ε; says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of plain GD at one ε, with what candidates may know of it.
+
+    ``problem`` has the fields that tell columns apart. Arrays are of the trials that count, in
+    ascending η, of shape (rates,). ``grid`` is what all GD trials of the column cost until ε.
+    ``central`` has η, test loss and cost of the central flows.
+    """
+
+    column_id: str
+    epsilon: float
+    problem: Mapping[str, Any]
+    eta_c: float
+    eta_0: float
+    truth: float
+    eta: Numbers
+    test_loss: Numbers
+    sharpness: Numbers
+    l1_norm: Numbers
+    flow_sharpness: float
+    flow_l1: float
+    flow_loss: float
+    flow_cost: float
+    grid: float
+    central: Sequence[tuple[float, float, float]] = ()
+
+    @property
+    def best(self) -> int:
+        """The place of the least test loss."""
+        return int(np.argmin(self.test_loss))
+
+    @property
+    def eta_best(self) -> float:
+        """The rate of the least test loss."""
+        return float(self.eta[self.best])
+
+    @property
+    def multiple(self) -> float:
+        """The same in units of η_c."""
+        return self.eta_best / self.eta_c
+
+    @property
+    def family(self) -> tuple[Any, ...]:
+        """What its other seeds share."""
+        return self.fixed("seed")
+
+    def loss_at(self, eta: float) -> float | None:
+        """The test loss of GD at a rate, between those measured in proportion to log η.
+
+        Below the smallest it is the flow's; above the largest that reached ε there is none.
+        """
+        if eta > self.eta[-1] * (1 + 1e-9):
+            return None
+        if eta < self.eta[0] and math.isfinite(self.flow_loss) and eta < self.eta_c:
+            return self.flow_loss
+        return float(np.interp(math.log(eta), np.log(self.eta), self.test_loss))
+
+    def fixed(self, name: str) -> tuple[Any, ...]:
+        """All that tells it apart but a field."""
+        return tuple(value for field, value in self.problem.items() if field != name)
+
+
+CHEAPER = ("width", "n_train")
+"""Fields of which a smaller value makes a column cheaper."""
+
+
+class Others:
+    """What a candidate may know of the other columns of a sweep, found without going through all.
+
+    Args:
+        columns: all of them, at each ε.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._alike: dict[tuple[Any, ...], list[Column]] = defaultdict(list)
+        self._thresholds: dict[str, list[Column]] = defaultdict(list)
+        multiples: dict[float, list[float]] = defaultdict(list)
+        self._families: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for one in columns:
+            self._thresholds[one.column_id].append(one)
+            for name in CHEAPER:
+                self._alike[name, one.epsilon, one.fixed(name)].append(one)
+            if math.isfinite(one.eta_c):
+                its = multiples[one.epsilon]
+                self._families[one.family, one.epsilon].append(len(its))
+                its.append(one.multiple)
+        self._multiples = {epsilon: np.array(values) for epsilon, values in multiples.items()}
+
+    def smallest(self, column: Column, name: str) -> Column | None:
+        """The column at the same ε with the smallest value of a field below this one's, and all
+        else equal.
+        """
+        own = column.problem[name]
+        known = [
+            one
+            for one in self._alike[name, column.epsilon, column.fixed(name)]
+            if own is not None and (theirs := one.problem[name]) is not None and theirs < own
+        ]
+        return min(known, key=lambda one: (one.problem[name], one.column_id), default=None)
+
+    def loosest(self, column: Column) -> Column | None:
+        """The same column at its largest ε; None where that is this one."""
+        one = max(self._thresholds[column.column_id], key=lambda other: other.epsilon)
+        return one if one.epsilon > column.epsilon else None
+
+    def multiples(self, column: Column) -> Numbers:
+        """Best η/η_c at the same ε of the columns of other problems."""
+        all_of_them = self._multiples.get(column.epsilon, np.zeros(0))
+        return np.delete(all_of_them, self._families[column.family, column.epsilon])
+
+
+def _eta_c(column: Column, others: Others) -> Predicted:
+    return _times_eta_c(column, 1.0)
+
+
+def _twice_eta_c(column: Column, others: Others) -> Predicted:
+    return _times_eta_c(column, 2.0)
+
+
+def _times_eta_c(column: Column, factor: float) -> Predicted:
+    if not math.isfinite(column.eta_c):
+        raise NoPredictionError("η_c is not known")
+    return factor * column.eta_c, column.flow_cost
+
+
+def _learned_multiple(column: Column, others: Others) -> Predicted:
+    """The median of best η/η_c over the columns of other problems in the sweep."""
+    known = others.multiples(column)
+    if not len(known):
+        raise NoPredictionError("no column of another problem has a best rate at this ε")
+    return _times_eta_c(column, float(np.median(known)))
+
+
+def _init_sharpness(column: Column, others: Others) -> Predicted:
+    if not math.isfinite(column.eta_0):
+        raise NoPredictionError("the sharpness at θ0 is not known")
+    return column.eta_0, FIRST_MEASUREMENT
+
+
+def _largest_stable(column: Column, others: Others) -> Predicted:
+    return float(column.eta[-1]), column.grid
+
+
+def _knee(column: Column, others: Others) -> Predicted:
+    """Where the growth of ‖θ‖₁ meets the fall of S, each relative to its whole range above η_c."""
+    above = column.eta > column.eta_c
+    if above.sum() < LEAST_FOR_VALLEY:
+        raise NoPredictionError(f"fewer than {LEAST_FOR_VALLEY} rates above η_c reached ε")
+    eta, fall, rise = column.eta[above], column.sharpness[above], column.l1_norm[above]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fallen = (column.flow_sharpness - fall) / (column.flow_sharpness - fall[-1])
+        risen = (rise - column.flow_l1) / (rise[-1] - column.flow_l1)
+    left = 1 - fallen - risen
+    if not np.isfinite(left).all() or left[0] < 0:
+        raise NoPredictionError("‖θ‖₁ and S do not change in opposite directions above η_c")
+    place = int(np.argmax(left < 0)) or len(left) - 1
+    share = left[place - 1] / (left[place - 1] - left[place])
+    at = np.interp(share, [0, 1], np.log(eta[place - 1 : place + 1]))
+    return math.exp(float(at)), column.grid
+
+
+def _narrower(column: Column, others: Others) -> Predicted:
+    """The best rate of the narrowest network: η itself under mup, else in units of η_c."""
+    return _transferred(
+        column, others, "width", absolute=column.problem["parameterization"] == "mup"
+    )
+
+
+def _fewer_samples(column: Column, others: Others) -> Predicted:
+    return _transferred(column, others, "n_train", absolute=False)
+
+
+def _transferred(column: Column, others: Others, name: str, *, absolute: bool) -> Predicted:
+    one = others.smallest(column, name)
+    if one is None:
+        raise NoPredictionError(f"no column differs in a smaller {name} alone")
+    cost = one.grid * _relative_cost(one.problem, column.problem)
+    if absolute:
+        return one.eta_best, cost
+    eta, of_flow = _times_eta_c(column, one.multiple)
+    if not math.isfinite(eta):
+        raise NoPredictionError(f"η_c of the column with the smaller {name} is not known")
+    return eta, cost + of_flow
+
+
+def _looser_epsilon(column: Column, others: Others) -> Predicted:
+    one = others.loosest(column)
+    if one is None:
+        raise NoPredictionError("there is no looser ε")
+    return one.eta_best, one.grid
+
+
+def _central(column: Column, others: Others) -> Predicted:
+    """The least test loss along central flows, from the parabola through the three least."""
+    if len(column.central) < LEAST_FOR_VALLEY - 1:
+        raise NoPredictionError(f"fewer than {LEAST_FOR_VALLEY - 1} central flows reached ε")
+    eta, loss, cost = (np.array(values) for values in zip(*column.central, strict=True))
+    place = int(np.argmin(loss))
+    rate = float(eta[place])
+    if 0 < place < len(eta) - 1:
+        near = slice(place - 1, place + 2)
+        bend, slope, _ = np.polyfit(np.log(eta[near] / rate), loss[near], 2)
+        rate *= math.exp(-slope / (2 * bend)) if bend > 0 else 1.0
+    return rate, float(cost.sum()) + column.flow_cost
+
+
+def _truth(column: Column, others: Others) -> Predicted:
+    if not math.isfinite(column.truth):
+        raise NoPredictionError("the dataset has no known truth")
+    return column.truth, 0.0
+
+
+CANDIDATES: dict[str, tuple[Callable[[Column, Others], Predicted], str]] = {
+    "eta_c": (_eta_c, "η_c, from the flow alone"),
+    "twice_eta_c": (_twice_eta_c, "2 η_c, a plain guess"),
+    "learned_multiple": (_learned_multiple, "the median multiple of η_c of the other problems"),
+    "init_sharpness": (_init_sharpness, "2/S(θ0)"),
+    "narrower": (_narrower, "the best rate of the narrowest width"),
+    "fewer_samples": (_fewer_samples, "the best multiple of η_c with the fewest samples"),
+    "looser_epsilon": (_looser_epsilon, "the best rate at the loosest ε"),
+    "central": (_central, "the least test loss along central flows"),
+    "knee": (_knee, "where ‖θ‖₁ has grown as much as S has yet to fall"),
+    "truth": (_truth, "2/S(β*) of the known truth"),
+    "largest_stable": (_largest_stable, "the largest rate that reached ε, a plain guess"),
+}
+"""Each candidate, and what it is in words; those that need the least first."""
+
+
+def predictions_tables(
+    trials: pa.Table, central: pa.Table, places: Places, gd: GdRows, truth: Numbers
+) -> dict[str, pa.Table]:
+    """The tables ``predictions`` and ``predictors``.
+
+    Args:
+        trials: with the columns :data:`READ`, flows with their columns.
+        central: the rows of central flows, with the same columns.
+        places, gd: those of ``trials``.
+        truth: 2/S(β*) of each place, NaN where there is no known truth.
+    """
+    columns = _columns(trials, central, places, gd, truth)
+    others, intervals = Others(columns), _intervals(columns)
+    rows = [
+        _row(column, others, name, intervals[column.family, column.epsilon])
+        for column in columns
+        for name in CANDIDATES
+    ]
+    of_each: dict[str, list[dict[str, Any]]] = {name: [] for name in CANDIDATES if rows}
+    for row in rows:
+        of_each[row["candidate"]].append(row)
+    summary = [_summary(name, its) for name, its in of_each.items()]
+    return {
+        "predictions": pa.Table.from_pylist(rows, schema=PREDICTIONS),
+        "predictors": pa.Table.from_pylist(summary, schema=PREDICTORS),
+    }
+
+
+def _row(
+    column: Column, others: Others, name: str, interval: tuple[float, float] | None
+) -> dict[str, Any]:
+    low, high = (None, None) if interval is None else (end * column.eta_c for end in interval)
+    best = column.eta_best
+    row: dict[str, Any] = {
+        "column_id": column.column_id,
+        "epsilon": column.epsilon,
+        "candidate": name,
+        "eta_best": best,
+        "eta_best_low": low,
+        "eta_best_high": high,
+        "test_loss_best": float(column.test_loss[column.best]),
+    }
+    try:
+        eta, cost = CANDIDATES[name][0](column, others)
+    except NoPredictionError as reason:
+        return row | {"undecided": str(reason)}
+    loss, least = column.loss_at(eta), row["test_loss_best"]
+    known = math.isfinite(column.eta_c)
+    return row | {
+        "eta": eta,
+        "eta_over_eta_c": eta / column.eta_c if known else None,
+        "cost": cost / column.grid if column.grid > 0 else None,
+        "error": math.log(eta / best),
+        "regret": loss / least - 1 if loss is not None and least > 0 else None,
+        "reaches": loss is not None,
+        "undecided": None if loss is not None else "GD reached ε at no rate as large",
+    }
+
+
+def _summary(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How well a candidate does over all places."""
+    said = [row for row in rows if row.get("eta") is not None]
+    regrets = [row["regret"] for row in said if row["regret"] is not None]
+    costs = [row["cost"] for row in said if row["cost"] is not None]
+    ranks = None
+    if len(said) >= LEAST_FOR_RANKS:
+        pairs = [[row["eta"] for row in said], [row["eta_best"] for row in said]]
+        if all(len(set(values)) > 1 for values in pairs):
+            ranks = float(spearmanr(*pairs).statistic)
+    within = [
+        row["eta_best_low"] <= row["eta"] <= row["eta_best_high"]
+        for row in said
+        if row["eta_best_low"] is not None
+    ]
+    return {
+        "candidate": name,
+        "meaning": CANDIDATES[name][1],
+        "n": len(said),
+        "n_without": len(rows) - len(said),
+        "n_beyond": sum(not row["reaches"] for row in said),
+        "rank_correlation": ranks,
+        "error_median": median(abs(row["error"]) for row in said) if said else None,
+        "regret_median": median(regrets) if regrets else None,
+        "regret_high": float(np.quantile(regrets, 0.9)) if regrets else None,
+        "within_seeds": sum(within) / len(within) if within else None,
+        "cost_median": median(costs) if costs else None,
+    }
+
+
+def _intervals(
+    columns: Sequence[Column],
+) -> dict[tuple[Any, float], tuple[float, float] | None]:
+    """The range of best η/η_c over the seeds of each problem at each ε; None of a single seed."""
+    found: dict[tuple[Any, float], list[float]] = defaultdict(list)
+    for one in columns:
+        found[one.family, one.epsilon].append(one.multiple)
+    return {
+        key: (min(values), max(values))
+        if len(values) > 1 and all(map(math.isfinite, values))
+        else None
+        for key, values in found.items()
+    }
+
+
+def _relative_cost(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """What a gradient of one problem costs in gradients of another."""
+    samples = float(one["n_train"] / other["n_train"])
+    try:
+        of_each = [
+            multiplications(Problem(**{name: p[name] for name in PROBLEM_FIELDS}))
+            for p in (one, other)
+        ]
+    except (ValueError, TypeError):  # a network that is not there any more
+        return samples
+    return samples * of_each[0] / of_each[1]
+
+
+def _columns(
+    trials: pa.Table, central: pa.Table, places: Places, gd: GdRows, truth: Numbers
+) -> list[Column]:
+    """The columns of plain GD at each ε with enough rates that count and have a test loss."""
+    included = gd.included()
+    included = included.chosen(np.isfinite(included.test_loss) & np.isfinite(included.l1_norm))
+    order = np.lexsort((included.eta, included.place))
+    starts = np.searchsorted(included.place[order], np.arange(len(places) + 1))
+    keys = places.keys.to_pylist()
+    first = pc.index_in(places.keys["column_id"], value_set=trials["column_id"].combine_chunks())
+    problems = trials.select(COLUMN_FIELDS).take(first).to_pylist()
+    eta_0 = 2 / numbers(trials["init_sharpness"].take(first))
+    cost = numbers(trials["gradients"]) + numbers(trials["hvps"])
+    grid = np.bincount(gd.place, np.nan_to_num(cost[gd.row]), len(places))
+    flows, averages = _flows(trials, cost), _central_flows(central)
+    found = []
+    for place, key in enumerate(keys):
+        rows = order[starts[place] : starts[place + 1]]
+        problem = problems[place]
+        plain = problem["optimizer"] in (None, GD.name) and problem["start"] is None
+        if len(rows) < LEAST_FOR_VALLEY or not plain:
+            continue
+        flow_id, loss, of_flow = flows.get(
+            (key["column_id"], key["epsilon"]), ("", math.nan, math.nan)
+        )
+        found.append(
+            Column(
+                column_id=key["column_id"],
+                epsilon=key["epsilon"],
+                problem=problem,
+                eta_c=float(places.predicted[place]),
+                eta_0=float(eta_0[place]),
+                truth=float(truth[place]),
+                **{
+                    name: getattr(included, name)[rows]
+                    for name in ("eta", "test_loss", "sharpness", "l1_norm")
+                },
+                flow_sharpness=float(places.flow_sharpness[place]),
+                flow_l1=float(places.flow_l1[place]),
+                flow_loss=loss,
+                flow_cost=of_flow,
+                grid=float(grid[place]),
+                central=averages.get((flow_id, key["epsilon"]), ()),
+            )
+        )
+    return found
+
+
+def _flows(trials: pa.Table, cost: Numbers) -> dict[tuple[str, float], tuple[str, float, float]]:
+    """The trial_id, test loss and cost of the flow of each column at each ε that it reached."""
+    is_flow = pc.and_(pc.equal(trials["kind"], "flow"), pc.equal(trials["status"], "reached"))
+    at = np.flatnonzero(is_flow.to_numpy(zero_copy_only=False).astype(bool))
+    rows = trials.select(["column_id", "epsilon", "trial_id", "test_loss"]).take(at).to_pylist()
+    return {
+        (row["column_id"], row["epsilon"]): (
+            row["trial_id"],
+            math.nan if row["test_loss"] is None else row["test_loss"],
+            each,
+        )
+        for row, each in zip(rows, cost[at].tolist(), strict=True)
+    }
+
+
+def _central_flows(central: pa.Table) -> dict[tuple[str, float], list[tuple[float, float, float]]]:
+    """η, test loss and cost of the central flows of each flow at each ε, in ascending η."""
+    found: dict[tuple[str, float], list[tuple[float, float, float]]] = defaultdict(list)
+    for row in sorted(_reached(central), key=lambda row: float(row["eta"])):
+        third = PER_THIRD_DERIVATIVE * (row["third_derivatives"] or 0)
+        cost = float(row["gradients"] + row["hvps"] + third)
+        found[row["flow_id"], row["epsilon"]].append((row["eta"], row["test_loss"], cost))
+    return found
+
+
+def _reached(central: pa.Table) -> Iterator[dict[str, Any]]:
+    for row in central.to_pylist():
+        if row["status"] == "reached" and row["test_loss"] is not None:
+            yield row
