@@ -203,7 +203,8 @@ def _knee(column: Column, others: Others) -> Predicted:
         fallen = (column.flow_sharpness - fall) / (column.flow_sharpness - fall[-1])
         risen = (rise - column.flow_l1) / (rise[-1] - column.flow_l1)
     left = 1 - fallen - risen
-    if not np.isfinite(left).all() or left[0] < 0:
+    opposite = fall[-1] < column.flow_sharpness and rise[-1] > column.flow_l1
+    if not (opposite and np.isfinite(left).all() and left[0] >= 0):
         raise NoPredictionError("‖θ‖₁ and S do not change in opposite directions above η_c")
     place = int(np.argmax(left < 0)) or len(left) - 1
     share = left[place - 1] / (left[place - 1] - left[place])

@@ -98,6 +98,9 @@ _MOST_VALUES = 12
 _MOST_ROWS = 40
 """Rows of a table that are listed, the most frequent ones."""
 
+_LEAST_PLACES = 3
+"""Columns and thresholds from which on a candidate's record is shown."""
+
 _LONGEST_ERROR = 600
 """Characters."""
 
@@ -122,6 +125,7 @@ def sections(tables: Tables) -> dict[str, Any]:
         "problems": _problems(tables.columns, found),
         "findings": judged,
         "growth": _growth(tables),
+        "predictors": _predictors(tables),
         "failures": {
             "outcomes": found["outcomes"],
             "excluded": [(rule, counts[name]) for name, rule in _RULES.items()],
@@ -163,6 +167,13 @@ def _growth(tables: Tables) -> dict[str, Any]:
             for row in at_least[:_MOST_ROWS]
         ],
     }
+
+
+def _predictors(tables: Tables) -> Rows:
+    """How well each candidate predicts the best rate, where several places can be asked."""
+    found = tables.analysed("predictors")
+    asked = max((row["n"] + row["n_without"] for row in found), default=0)
+    return found if asked >= _LEAST_PLACES else []
 
 
 def _answers(run: Path) -> dict[str, Rows]:
