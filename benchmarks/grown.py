@@ -89,7 +89,7 @@ def settle(run: Path, columns: Sequence[Column], trials_a_part: int) -> int:
 
 def _trials(column: Column) -> Iterator[Trial]:
     yield column.flow()
-    yield from map(column.gd, column.learning_rates(2 / SHARPNESS))
+    yield from map(column.at, column.learning_rates(2 / SHARPNESS))
 
 
 def _rows(part: Part) -> pa.Table:

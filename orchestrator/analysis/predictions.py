@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import spearmanr
 
 from jobs.multiplications import multiplications
 from jobs.spec import GD, Problem
@@ -340,6 +339,8 @@ def _row(
 
 def _summary(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How well a candidate does over all places."""
+    from scipy.stats import spearmanr  # which takes a second to import
+
     said = [row for row in rows if row.get("eta") is not None]
     regrets = [row["regret"] for row in said if row["regret"] is not None]
     costs = [row["cost"] for row in said if row["cost"] is not None]

@@ -68,13 +68,13 @@ def why(
     rows = describe_trials(ledger.store, state.failures())
     ends, silence = job_ends_of(run, {})
     bad_ends = [_as_row(end) for end in ends if end.bad]
-    without_start = [
+    cut_short = [
         {name: row[name] for name in ("trial_id", "column_id", "outcome", "error")}
         for row in ledger.store.rows("attempts")
         if row["outcome"] == "settled" and row["error"]
     ]
     if json:
-        print_json([*rows, *without_start, *bad_ends])
+        print_json([*rows, *cut_short, *bad_ends])
         return
     if rows:
         print_table([{**row, "error": first_line(row["error"])} for row in rows], FAILURE_COLUMNS)
@@ -84,9 +84,9 @@ def why(
         print(f"  {command('resume', run, '--failed', more=by_jobs)}")
     else:
         print("no trial has failed")
-    if without_start:
-        title = "Skipped: these trials were to begin where their parent never came"
-        print_table(without_start, ["trial_id", "error"], title=title, most=WIDEST, folded=FOLDED)
+    if cut_short:
+        title = "Without all rows: no start, or a central flow that could not go on"
+        print_table(cut_short, ["trial_id", "error"], title=title, most=WIDEST, folded=FOLDED)
     if bad_ends:
         title = "SLURM jobs that ended badly"
         lines = [{name: end[field] for name, field in END_COLUMNS.items()} for end in bad_ends]

@@ -33,7 +33,7 @@ COMMIT_SECONDS = 1.0
 @dataclasses.dataclass(frozen=True)
 class FinishedTrial:
     """A trial that ended with a result, and when (in seconds since the epoch); ``why`` it has no
-    numbers, where it had no start.
+    numbers, where it had no start, or why a central flow could not go on.
 
     ``wall_s`` are the seconds that were spent on it. A trial that was computed together with K − 1
     others counts a K-th of that time, so that the sum over trials is the time of busy workers.
@@ -208,7 +208,8 @@ def _settled_row(finished: FinishedTrial, provenance: Provenance) -> Row:
         finished_at=utc(finished.finished_at),
         slurm_job_id=provenance.slurm_job_id,
         restart_count=provenance.restart_count,
-        error=finished.why,
+        error=finished.why
+        or next((row.reason for row in finished.result.crossings if row.reason), None),
     )
 
 

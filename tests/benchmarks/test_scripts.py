@@ -118,6 +118,23 @@ SCRIPTS = {
             )
         ]
     ),
+    "central.py": Script(
+        [
+            Table(
+                ["flow", "GD 1.5", "central 1.5"],
+                {
+                    "steps": COUNT,
+                    "gradients": COUNT,
+                    "products": COUNT,
+                    "third derivatives": COUNT,
+                    "test loss": (1e-3, 10),
+                    "gradients a step of GD": (1, 1e4),
+                    "s ÷ GD": RATIO,
+                },
+                {"third derivatives", "gradients a step of GD", "s ÷ GD"},
+            )
+        ]
+    ),
     "diagonal.py": Script(
         [
             Table(

@@ -18,6 +18,7 @@ SCRIPT = Path(__file__).parent / "processes" / "rank.py"
 PRODUCTS = [("products", {"n_train": n, "loss": loss}) for n in (7, 50) for loss in ("mse", "ce")]
 PRODUCTS.append(("products", {"n_train": 7, "loss": "ce", "weight_decay": 0.3}))
 TRIALS = [("trial", {"learning_rate": rate}) for rate in (0.05, 0.15, None)]
+CENTRAL = ("trial", {"learning_rate": 0.15, "kind": "central"})
 MOVED = {0.05: 0, None: 2}
 """Rates of the trials that go on with another number of ranks; which of TRIALS they are."""
 
@@ -43,6 +44,7 @@ class Found:
 
     products: dict[int, list]
     trials: dict[int, list]
+    central: dict[int, list]
     measured: dict[int, list]
     stopped: list  # by two ranks, of which one was asked to stop at step 10 of the moved trials
     further: list  # by one rank that went on from there to step 15
@@ -65,8 +67,8 @@ def found(tmp_path_factory):
             for rate in MOVED
         ]  # fmt: skip
 
-    compared = [*PRODUCTS, *TRIALS, ("measured", {})]
-    trials, end = slice(len(PRODUCTS), len(compared) - 1), len(compared)
+    compared = [*PRODUCTS, *TRIALS, CENTRAL, ("measured", {})]
+    trials, end = slice(len(PRODUCTS), len(compared) - 2), len(compared)
     one = _together(folder, 1, *compared)
     two = _together(folder, 2, *compared, *moved(save="at-10", until=10), ("placement", {}))
     further = _together(folder, 1, *moved(load="at-10", save="at-15", until=15))
@@ -75,6 +77,7 @@ def found(tmp_path_factory):
     return Found(
         products={size: [rank[: len(PRODUCTS)] for rank in found] for size, found in sizes.items()},
         trials={size: [rank[trials] for rank in found] for size, found in sizes.items()},
+        central={size: [rank[end - 2] for rank in found] for size, found in sizes.items()},
         measured={size: [rank[end - 1] for rank in found] for size, found in sizes.items()},
         stopped=[rank[end : end + len(MOVED)] for rank in two],
         further=further[0],
@@ -146,6 +149,19 @@ def test_whole_trials_are_those_of_one_rank(found, size):
     for rank in found.trials[size]:
         for mine, theirs in zip(rank, expected, strict=True):
             _assert_same(mine, theirs)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_central_flows_are_those_of_one_rank_within_their_tolerance(found, size):
+    """Rounding decides whether eigenvectors that are good to 1e-3 get another block of products."""
+    (expected,) = found.central[1]
+    for rank in found.central[size]:
+        assert rank == found.central[size][0]  # the same bits
+        for mine, theirs in zip(rank["crossings"], expected["crossings"], strict=True):
+            assert (mine["status"], mine["at_edge"]) == (theirs["status"], theirs["at_edge"])
+            for name in ("time", "train_loss", "test_loss", "sharpness", "l1_norm"):
+                assert mine[name] == pytest.approx(theirs[name], rel=1e-3), name
+            assert mine["oscillation"] == pytest.approx(theirs["oscillation"], abs=1e-4)
 
 
 @pytest.mark.parametrize("size", [2, 3])

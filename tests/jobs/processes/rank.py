@@ -40,12 +40,12 @@ def products(ranks, n_train, loss, weight_decay=None):
     }
 
 
-def trial(ranks, learning_rate, load=None, save=None, until=None):
+def trial(ranks, learning_rate, kind=None, load=None, save=None, until=None):
     """The rows and the trajectory of a trial, or its step where all agreed to stop."""
     spec = Trial(
         problem=Problem(**PROBLEM, n_train=40),
         protocol=Protocol(epsilons=(0.3, 0.2), max_steps=500, trajectory_every=20),
-        kind="gd" if learning_rate else "flow",
+        kind=kind or ("gd" if learning_rate else "flow"),
         learning_rate=learning_rate,
     )
     run = OngoingTrial(spec, threads=1, ranks=ranks)

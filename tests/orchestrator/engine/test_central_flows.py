@@ -100,3 +100,19 @@ def test_figures_and_page_show_them_beside_gd(run: Path) -> None:
     data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     marker = [one["label"] for one in data["markers"]].index("central flow")
     assert data["crossings"]["marker"].count(marker) == 4
+
+
+def test_a_central_flow_that_cannot_go_on_says_why(tmp_path: Path) -> None:
+    """The Hessian of a linear model is the same everywhere, so that nothing holds it at 2/η."""
+    (tmp_path / "sweep.yaml").write_text(
+        TEXT.replace("width: 8, depth: 1, activation: tanh", "depth: 0").replace(", gd", "")
+    )
+    eos("run", str(tmp_path / "sweep.yaml"), "--run-dir", str(tmp_path / "run"))
+    found = rows(tmp_path / "run", condition="kind = 'central'")
+    assert {(row["status"], row["reason"]) for row in found} == {
+        ("unsolved", "no oscillation holds 1 eigenvalue at 2/η")
+    }
+    said = eos("why", str(tmp_path / "run"))
+    assert "no trial has failed" in said
+    assert "no oscillation holds 1 eigenvalue at 2/η" in said
+    eos("report", str(tmp_path / "run"))
