@@ -123,7 +123,7 @@ def refuse_full_disk(run: Path, columns: Iterable[Column]) -> None:
     Raises:
         SweepError: it has not, even if nothing else is written there.
     """
-    needed = sum(kept_bytes(column, 1 + column.n_rates) for column in columns)
+    needed = sum(kept_bytes(column, 1 + column.n_places) for column in columns)
     if not needed:
         return
     there = next(folder for folder in (run, *run.absolute().parents) if folder.is_dir())

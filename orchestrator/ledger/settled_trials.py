@@ -37,6 +37,9 @@ COLUMNS = (
     "wall_s",
     "finished_at",
     "data_digest",
+    "sharpness",
+    "sharpness_converged",
+    "test_loss",
 )
 """What is read of a row."""
 
@@ -71,6 +74,11 @@ def settled_trials_of(rows: pa.Table) -> SettledTrials:
     by_flow: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in of_flows:
         by_flow[row["trial_id"]].append(row)
+    epsilon = _array(rows, "epsilon")
+    last = np.lexsort((epsilon, trial))  # of each trial first its row at the smallest ε
+    last = last[starts]
+    reached = np.asarray(pc.equal(rows.column("status"), "reached").to_numpy(), dtype=bool)[last]
+    converged = pc.fill_null(rows.column("sharpness_converged"), False).to_numpy()[last]
     finished = pc.cast(rows.column("finished_at"), pa.int64())
     return SettledTrials(
         trial=trial[first],
@@ -80,6 +88,9 @@ def settled_trials_of(rows: pa.Table) -> SettledTrials:
         attempt=_array(rows, "attempt")[first],
         diverged=np.logical_or.reduceat(diverged[order], starts),
         no_start=no_start[first],
+        reached=reached,
+        sharpness=np.where(reached & converged, _array(rows, "sharpness")[last], np.nan),
+        test_loss=np.where(reached, _array(rows, "test_loss")[last], np.nan),
         seconds=np.nan_to_num(_array(rows, "wall_s")[first]),
         finished_at=pc.fill_null(finished, 0).to_numpy()[first],
         digested=np.asarray(pc.is_valid(rows.column("data_digest")).to_numpy())[first],

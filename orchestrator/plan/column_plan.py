@@ -23,14 +23,17 @@ runs in parallel without waiting for its neighbours."""
 @dataclass(frozen=True, eq=False)
 class ColumnPlan:
     """A column, the summary of its flow, None before it has settled, and of a column with a start
-    the trial from which it starts, None before its η is known.
+    the trial from which it starts, None before its η is known; and the multiples by which it has
+    refined its rates, in the unit of its own, round by round.
 
-    A trial has a place in its column: 0 is the flow, and GD follows by ascending η.
+    A trial has a place in its column: 0 is the flow, and GD follows by ascending η; then come the
+    rates of the rounds.
     """
 
     column: Column
     flow: FlowSummary | None = None
     parent: Trial | None = None
+    refined: tuple[float, ...] = ()
 
     @property
     def critical_rate(self) -> float | None:
@@ -72,10 +75,17 @@ class ColumnPlan:
 
     @functools.cached_property
     def learning_rates(self) -> dict[float, AskedRate]:
-        """The learning rates, ascending; none before the flow has settled, or where it blocks."""
+        """The learning rates by their places; none before the flow has settled, or where it blocks.
+
+        Those of the file ascend, and those of the rounds follow.
+        """
         if self.flow is None or self.blocked:
             return {}
-        return self.column.learning_rates(self.critical_rate, self.initial_rate)
+        rates = self.column.learning_rates(self.critical_rate, self.initial_rate)
+        unit = self.column.etas[0].unit
+        for multiple in self.refined:
+            rates.setdefault(multiple * self.scale(unit), AskedRate(unit, multiple))
+        return rates
 
     @property
     def n_rates(self) -> int:
@@ -88,7 +98,8 @@ class ColumnPlan:
     def first_above(self) -> int:
         """The place of the first GD trial above 2 η_c."""
         limit = STABLE_LIMIT * (self.critical_rate or 0.0)
-        return 1 + bisect.bisect_right(list(self.learning_rates), limit)
+        by_file = list(self.learning_rates)[: self.n_rates - len(self.refined)]
+        return 1 + bisect.bisect_right(by_file, limit)
 
     @functools.cached_property
     def trials(self) -> tuple[Trial, ...]:

@@ -136,5 +136,6 @@ class ColumnState:
         if self.blocked or self.waits:
             return ()
         stop = self.column.stop_after_divergences
-        places = may_start(self.states, self.results, self.plan.first_above, stop)
+        asked = self.plan.n_rates - len(self.plan.refined)
+        places = may_start(self.states, self.results, asked, self.plan.first_above, stop)
         return tuple(self.plan.trials[place] for place in places.tolist())

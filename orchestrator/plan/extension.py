@@ -33,7 +33,7 @@ def extended(state: RunState, columns: Sequence[Column]) -> RunState:
         if j is None or fresh.columns[j].etas != column.etas:
             known.append(_settled_of(state, i))
             continue
-        plans[j] = ColumnPlan(fresh.columns[j], state.plans[i].flow, state.plans[i].parent)
+        plans[j] = dataclasses.replace(state.plans[i], column=fresh.columns[j])
         finished[j] = state.finished[i]
         for name in OF_TRIALS:
             arrays[name][fresh.layout.slot(j)] = getattr(state, name)[state.layout.slot(i)]
@@ -100,6 +100,9 @@ def _settled_of(state: RunState, i: int) -> SettledTrials:
         attempt=state.attempts[its][places],
         diverged=state.results[its][places] == Result.DIVERGED,
         no_start=state.results[its][places] == Result.NO_START,
+        reached=state.reached[its][places],
+        sharpness=state.sharpness[its][places],
+        test_loss=state.test_loss[its][places],
         seconds=state.seconds[its][places],
         finished_at=np.full(len(places), state.finished[i]),
         digested=np.ones(len(places), dtype=bool),

@@ -36,9 +36,10 @@ class Handling:
         """The multiples of their only unit; None where there are several units.
 
         Nor where two lie so close that rounding could make one η of them, or where some may turn
-        out to be below the η_c of a central flow.
+        out to be below the η_c of a central flow, or where further ones follow.
         """
-        if len(self.etas) > 1 or (self.kind == "central" and self.etas[0].unit != "eta_c"):
+        open_ended = self.kind == "central" and self.etas[0].unit != "eta_c"
+        if len(self.etas) > 1 or open_ended or self.etas[0].refine is not None:
             return None
         multiples = np.array(self.etas[0].multiples)
         close = bool((np.diff(multiples) <= 1e-12 * multiples[1:]).any())
@@ -59,14 +60,15 @@ class Handling:
             found[hit] = 1 + k[hit]
         return found
 
-    def laid_out(self, plans: Sequence[ColumnPlan]) -> tuple[Mask, Numbers, Numbers]:
+    def laid_out(self, plans: Sequence[ColumnPlan]) -> tuple[Mask, Numbers, Numbers, Numbers]:
         """Of each column: whether its flow gives no learning rates, the number of its GD trials,
-        and the place of the first above 2 η_c.
+        how many of these the file asks for, and the place of the first above 2 η_c.
         """
         if self.multiples is None:
             return (
                 np.array([plan.blocked is not None for plan in plans]),
                 np.array([plan.n_rates for plan in plans]),
+                np.array([plan.n_rates - len(plan.refined) for plan in plans]),
                 np.array([plan.first_above for plan in plans]),
             )
         begun = np.array([plan.flow is not None for plan in plans])
@@ -74,7 +76,7 @@ class Handling:
         limits = STABLE_LIMIT * np.array([plan.critical_rate or 0.0 for plan in plans])
         below = self.multiples * scales[:, None] <= limits[:, None]
         known = np.full(len(plans), len(self.multiples))
-        return begun & np.isnan(scales), known, 1 + below.sum(axis=1)
+        return begun & np.isnan(scales), known, known, 1 + below.sum(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,7 @@ class Layout:
     @functools.cached_property
     def first(self) -> Numbers:
         """The number of each column's flow, and at last that of all trials."""
-        sizes = [1 + column.n_rates for column in self.columns]
+        sizes = [1 + column.n_places for column in self.columns]
         return np.cumsum([0, *sizes], dtype=np.int64)
 
     @property

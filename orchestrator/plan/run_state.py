@@ -16,11 +16,12 @@ from orchestrator.plan.column_state import ColumnCounts, ColumnState, Counts
 from orchestrator.plan.history import NO_HISTORY, UNKNOWN_COLUMN, Attempt, History
 from orchestrator.plan.layout import Layout
 from orchestrator.plan.placing import placed, with_flows
+from orchestrator.plan.refining import Found, Refinement, refined
 from orchestrator.plan.settled_trials import NOTHING_SETTLED, SettledTrials, newest
 from orchestrator.plan.states import Codes, Result, State, states_of
-from orchestrator.sweep import Column
+from orchestrator.sweep import Column, Unit
 
-OF_TRIALS = ("results", "attempts", "seconds")
+OF_TRIALS = ("results", "attempts", "seconds", "reached", "sharpness", "test_loss")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class RunState:
         results: of each trial, a :class:`Result`.
         attempts: of each trial, the attempt that settled it; 0 for none.
         seconds: of each trial, what that attempt took.
+        reached, sharpness, test_loss: of each trial, what it found at its smallest ε.
         finished: of each column, when its newest result came; µs since the epoch, 0 for none.
         states: of each trial, its :class:`State`.
         counts: of each column, how many trials are in each state.
@@ -62,6 +64,9 @@ class RunState:
     results: Codes
     attempts: npt.NDArray[np.int64]
     seconds: npt.NDArray[np.float64]
+    reached: npt.NDArray[np.bool_]
+    sharpness: npt.NDArray[np.float64]
+    test_loss: npt.NDArray[np.float64]
     finished: npt.NDArray[np.int64]
     states: Codes
     counts: npt.NDArray[np.int64]
@@ -78,16 +83,23 @@ class RunState:
         layout = Layout(tuple(columns))
         n, c = layout.n_trials, len(layout.columns)
         counts = np.zeros((c, len(State)), dtype=np.int64)
-        counts[:, State.TO_DO] = np.diff(layout.first) - layout.flowless
+        counts[:, State.TO_DO] = [1 + column.n_rates for column in columns] - layout.flowless
         counts[:, State.ABSENT] = layout.flowless
         states = np.full(n, State.TO_DO, np.uint8)
         states[layout.first[:-1][layout.flowless]] = State.ABSENT
+        for i, column in enumerate(columns):
+            if column.refine is not None:  # places that further rates may have
+                states[layout.slot(i)][1 + column.n_rates :] = State.ABSENT
+                counts[i, State.ABSENT] += column.refine.most
         return cls(
             layout=layout,
             plans=tuple(ColumnPlan(column) for column in layout.columns),
             results=np.zeros(n, np.uint8),
             attempts=np.zeros(n, np.int64),
             seconds=np.zeros(n),
+            reached=np.zeros(n, bool),
+            sharpness=np.full(n, np.nan),
+            test_loss=np.full(n, np.nan),
             finished=np.zeros(c, np.int64),
             states=states,
             counts=counts,
@@ -115,10 +127,12 @@ class RunState:
         targets, at = targets[at_last], at[at_last]
         new = rows.attempt[at] >= self.attempts[targets]
         targets, at = targets[new], at[new]
-        results, attempts, seconds = (getattr(self, name).copy() for name in OF_TRIALS)
+        arrays = {name: getattr(self, name).copy() for name in OF_TRIALS}
         found = np.where(rows.diverged[at], Result.DIVERGED, Result.STABLE)
-        results[targets] = np.where(rows.no_start[at], Result.NO_START, found)
-        attempts[targets], seconds[targets] = rows.attempt[at], rows.seconds[at]
+        arrays["results"][targets] = np.where(rows.no_start[at], Result.NO_START, found)
+        arrays["attempts"][targets] = rows.attempt[at]
+        for name in OF_TRIALS[2:]:
+            arrays[name][targets] = getattr(rows, name)[at]
         columns = np.searchsorted(self.layout.first, targets, "right") - 1
         finished = self.finished.copy()
         np.maximum.at(finished, columns, rows.finished_at[at])
@@ -126,16 +140,52 @@ class RunState:
         moved = dataclasses.replace(
             self,
             plans=plans,
-            results=results,
-            attempts=attempts,
-            seconds=seconds,
+            **arrays,
             finished=finished,
             unplaced=newest([NOTHING_SETTLED if again else self.unplaced, rows.take(left)]),
             running=_without(self.running, targets.tolist()),
             handed_out=_without(self.handed_out, targets.tolist()),
             unplaced_running=_without(self.unplaced_running, begun),
         )
-        return moved.restated(changed)
+        return moved.restated(changed)._refined(changed)
+
+    def _refined(self, columns: Sequence[int]) -> RunState:
+        """With the rates of the next round in those of some columns that have completed one.
+
+        What settled before its rate was known, as what is read from the tables at once, is placed.
+        """
+        following = {
+            i: found.following
+            for i in columns
+            if (found := self.refinement(i)) is not None and found.following
+        }
+        if not following:
+            return self
+        plans = list(self.plans)
+        for i, more in following.items():
+            plans[i] = dataclasses.replace(plans[i], refined=(*plans[i].refined, *more))
+        moved = dataclasses.replace(self, plans=tuple(plans), unplaced=NOTHING_SETTLED)
+        return moved.restated(list(following)).settled(self.unplaced)
+
+    def refinement(self, i: int) -> Refinement | None:
+        """What the rounds of a column say; None while one is under way, or where it has none."""
+        plan, its = self.plans[i], self.layout.slot(i)
+        asked, known = plan.column.refine, slice(1, 1 + plan.n_rates)
+        if asked is None or plan.flow is None or plan.blocked:
+            return None
+        if not np.isin(self.states[its][known], (State.SETTLED, State.SKIPPED)).all():
+            return None
+        settled = self.results[its][known] != Result.NONE
+        rates = list(plan.learning_rates.items())
+        found = Found(
+            multiple=np.array([eta / plan.scale(asked_unit(plan)) for eta, _ in rates])[settled],
+            eta=np.array([eta for eta, _ in rates])[settled],
+            diverged=(self.results[its][known] == Result.DIVERGED)[settled],
+            reached=self.reached[its][known][settled],
+            sharpness=self.sharpness[its][known][settled],
+            test_loss=self.test_loss[its][known][settled],
+        )
+        return refined(found, asked, len(plan.refined))
 
     def tried(self, attempts: Iterable[tuple[str, str | None, Attempt]]) -> RunState:
         """Attempts are on record, given with trial_id and column_id: some failed or were lost or
@@ -417,6 +467,11 @@ class RunState:
                     place = self.plans[i].places.get(trial_id)
                     found += [] if place is None else [int(self.layout.first[i]) + place]
         return found
+
+
+def asked_unit(plan: ColumnPlan) -> Unit:
+    """The unit in which a column's rates refine themselves: that of its first rates."""
+    return plan.column.etas[0].unit
 
 
 def _without(known: Mapping[int, Any], numbers: Iterable[int]) -> Mapping[int, Any]:

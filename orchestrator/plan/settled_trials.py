@@ -90,6 +90,9 @@ class SettledTrials:
         attempt: the attempt that settled it.
         diverged: whether its loss grew beyond bounds.
         no_start: whether it was not computed, because its parent never came to where it begins.
+        reached: whether it reached its smallest ε.
+        sharpness: S there; NaN where it did not reach it, or S did not converge.
+        test_loss: the test loss there; NaN where it did not reach it.
         seconds: what that attempt took; of what a batch took, its share.
         finished_at: when, in microseconds since the epoch.
         digested: whether the digest of its data is known, as in all rows but those of versions that
@@ -104,6 +107,9 @@ class SettledTrials:
     attempt: npt.NDArray[np.int64]
     diverged: Mask
     no_start: Mask
+    reached: Mask
+    sharpness: npt.NDArray[np.float64]
+    test_loss: npt.NDArray[np.float64]
     seconds: npt.NDArray[np.float64]
     finished_at: npt.NDArray[np.int64]
     digested: Mask
@@ -135,6 +141,9 @@ NOTHING_SETTLED = SettledTrials(
     attempt=np.zeros(0, np.int64),
     diverged=np.zeros(0, np.bool_),
     no_start=np.zeros(0, np.bool_),
+    reached=np.zeros(0, np.bool_),
+    sharpness=np.zeros(0),
+    test_loss=np.zeros(0),
     seconds=np.zeros(0),
     finished_at=np.zeros(0, np.int64),
     digested=np.zeros(0, np.bool_),

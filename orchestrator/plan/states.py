@@ -49,6 +49,7 @@ def states_of(
     of_parent: Codes,
     blocked: Mask,
     known: Integers,
+    asked: Integers,
     first_above: Integers,
     stop_after_divergences: int | None,
 ) -> Codes:
@@ -63,6 +64,8 @@ def states_of(
             makes no difference.
         blocked: (C,), whether the flow's result gives no learning rates.
         known: (C,), the number of GD trials.
+        asked: (C,), how many of these the file asks for; those that follow from them are not
+            skipped.
         first_above: (C,), the place of the first GD trial above 2 η_c.
         stop_after_divergences: of the columns, all the same.
     """
@@ -78,8 +81,10 @@ def states_of(
     descents[left_out[:, None] & (descents == State.TO_DO)] = State.SKIPPED
     descents[blocked[:, None] & (descents == State.TO_DO)] = State.BLOCKED
     if stop_after_divergences is not None:
-        diverged = results[:, 1:] == Result.DIVERGED
+        by_file = ~places_from(1 + asked, states)
+        diverged = (results == Result.DIVERGED)[:, 1:] & by_file[:, 1:]
         skipped = places_from(first_after(diverged, first_above, stop_after_divergences), states)
+        skipped &= by_file
         states[skipped & (states == State.TO_DO)] = State.SKIPPED
     states[places_from(1 + known, states)] = State.ABSENT
     states[flowless, 0] = State.ABSENT
@@ -109,7 +114,11 @@ def first_after(counts: Mask, first_above: Integers, needed: int) -> Integers:
 
 
 def may_start(
-    states: Codes, results: Codes, first_above: int, stop_after_divergences: int | None
+    states: Codes,
+    results: Codes,
+    asked: int,
+    first_above: int,
+    stop_after_divergences: int | None,
 ) -> Integers:
     """The places of one laid-out column whose trials may start now.
 
@@ -120,8 +129,8 @@ def may_start(
     if stop_after_divergences is None:
         return waiting
     open_ones = (states == State.TO_DO) | (states == State.RUNNING) | (states == State.SKIPPED)
-    may_diverge = (results == Result.DIVERGED) | open_ones
+    may_diverge = ((results == Result.DIVERGED) | open_ones)[: 1 + asked]
     above = np.array([first_above])
     certain = first_after(may_diverge[None, 1:], above, stop_after_divergences)
-    chosen: Integers = waiting[waiting < certain[0]]
+    chosen: Integers = waiting[(waiting < certain[0]) | (waiting > asked)]
     return chosen

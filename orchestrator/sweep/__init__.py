@@ -2,7 +2,7 @@
 
 from orchestrator.sweep.columns import Column
 from orchestrator.sweep.errors import SweepError
-from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
+from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Refine, Resources, Unit
 from orchestrator.sweep.load import dump, load, load_kept, parse
 from orchestrator.sweep.rules import Axis, Condition, Match
 from orchestrator.sweep.sweep import Sweep
@@ -15,6 +15,7 @@ __all__ = [
     "EtaGrid",
     "Grid",
     "Match",
+    "Refine",
     "Resources",
     "Sweep",
     "SweepError",

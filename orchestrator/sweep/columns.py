@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from jobs.spec import (
 from jobs.spec import column_id as name_of_column
 from jobs.spec.start import check_reached
 from orchestrator.sweep.errors import NoColumnError, SweepError, shown, wrong
-from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Resources, Unit
+from orchestrator.sweep.grid import AskedRate, EtaGrid, Grid, Refine, Resources, Unit
 from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Rule, Setup, key_of
 from orchestrator.sweep.starts import ColumnStart
 
@@ -60,6 +61,16 @@ class Column:
     def setup(self) -> Setup:
         """The problem and the optimiser."""
         return Setup(self.problem, self.optimizer)
+
+    @property
+    def refine(self) -> Refine | None:
+        """To what precision its rates refine themselves; None where they do not."""
+        return self.etas[0].refine
+
+    @property
+    def n_places(self) -> int:
+        """The number of rates that it may have, with those by which it refines itself."""
+        return self.n_rates + (self.refine.most if self.refine else 0)
 
     def needs(self, unit: Unit) -> bool:
         """Whether some learning rates are in this unit."""
@@ -349,6 +360,7 @@ def _column(
         raise wrong(f"{block}measure.{error.field}", error.value, error.expected) from None
     etas = (first.eta,) if len(asked) == 1 else _united([grid.eta for _, grid in asked])
     if kind == "central":
+        etas = tuple(dataclasses.replace(eta, refine=None) for eta in etas)
         etas = tuple(filter(None, map(_above_critical, etas)))
         if not etas:
             expected = "such that one is above 1: central flows are at rates above η_c"
@@ -390,18 +402,25 @@ def _above_critical(eta: EtaGrid) -> EtaGrid | None:
     if eta.unit != "eta_c":
         return eta
     above = tuple(multiple for multiple in eta.multiples if multiple > 1)
-    return EtaGrid(unit=eta.unit, multiples=above) if above else None
+    return dataclasses.replace(eta, multiples=above) if above else None
 
 
 def _united(etas: list[EtaGrid]) -> tuple[EtaGrid, ...]:
     units: tuple[Unit, ...] = get_args(Unit)
     of_unit = {u: [m for eta in etas if eta.unit == u for m in eta.multiples] for u in units}
-    return tuple(EtaGrid(unit=u, multiples=tuple(of_unit[u])) for u in units if of_unit[u])
+    refine = etas[0].refine  # that of all
+    found = {u: tuple(multiples) for u, multiples in of_unit.items() if multiples}
+    return tuple(EtaGrid(unit=u, multiples=its, refine=refine) for u, its in found.items())
+
+
+def _said(refine: Refine | None) -> dict[str, object] | None:
+    return None if refine is None else vars(refine)
 
 
 def _refuse_conflict(place: str, first: Grid, other_place: str, other: Grid) -> None:
     for key, mine, theirs in (
         ("eta.stop_after_divergences", first.stop_after_divergences, other.stop_after_divergences),
+        ("eta.refine", _said(first.eta.refine), _said(other.eta.refine)),
         *(
             (f"resources.{name}", getattr(first.resources, name), getattr(other.resources, name))
             for name in vars(first.resources)

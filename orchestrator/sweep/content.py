@@ -17,6 +17,7 @@ def content_of(grid: Grid) -> dict[str, Any]:
         ("eta.unit", grid.eta.unit),
         ("eta.values", grid.eta.multiples),
         ("eta.stop_after_divergences", grid.stop_after_divergences),
+        *([("eta.refine", vars(grid.eta.refine))] if grid.eta.refine else []),
         *(
             (key, value)
             for key, field in PROTOCOL_FIELDS.items()

@@ -100,15 +100,32 @@ class AskedRate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refine:
+    """To what precision the rates of a column refine themselves, all at its smallest ε.
+
+    ``kink`` is half the 95 % interval of the fitted η_c, ``divergence`` the distance of the largest
+    rate that reaches ε from the smallest that diverges, ``valley`` that of the rate with the least
+    test loss from its neighbours, each in log η; None asks for nothing. ``most`` bounds the further
+    rates.
+    """
+
+    kink: float | None = 0.01
+    divergence: float | None = 0.02
+    valley: float | None = 0.02
+    most: int = 40
+
+
+@dataclass(frozen=True, kw_only=True)
 class EtaGrid:
     """Learning rates as multiples of one unit, distinct and ascending.
 
     The unit is η_c (``eta_c``), 2 over the sharpness at θ0 (``init_sharpness``), or 1
-    (``absolute``).
+    (``absolute``). With ``refine`` further ones follow from what the trials find.
     """
 
     unit: Unit
     multiples: tuple[float, ...]
+    refine: Refine | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "multiples", tuple(sorted(set(self.multiples))))
@@ -252,6 +269,7 @@ class Grid:
             eta=EtaGrid(
                 unit=changes.get("eta.unit", eta["unit"]),
                 multiples=changes.get("eta.values", eta["multiples"]),
+                refine=changes.get("eta.refine", eta["refine"]),
             ),
             stop_after_divergences=changes.get(
                 "eta.stop_after_divergences", self.stop_after_divergences
@@ -310,5 +328,5 @@ class _Noted:
 
 
 _MEASURES = ("measure.also", "measure.eigenvalues")
-_MULTIPLES = ("eta.unit", "eta.values")
+_MULTIPLES = ("eta.unit", "eta.values", "eta.refine")
 _HANDLING = ("eta.stop_after_divergences", *(f"resources.{name}" for name in vars(Resources())))

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from jobs.spec import GD, Optimizer, Problem, SpecError, StateName, positive
-from orchestrator.sweep.grid import GridStart
+from orchestrator.sweep.grid import EtaGrid, GridStart, Refine
 from orchestrator.sweep.rules import OF_OPTIMIZER, Axis, Match, is_of_optimizer, key_of
 
 FORMS = ("<list>", "<range>")
@@ -29,6 +29,9 @@ TOO_LARGE = 2**63
 """Whole numbers are stored in tables as 64-bit integers."""
 
 MOST_SEEDS = 1_000_000
+
+MOST_REFINED = 1_000
+"""Further rates of a column, for which each has room from the beginning."""
 
 _ANY_PROBLEM = {"dataset": "any", "n_train": 1, "parameterization": "ntk", "base_width": 8}
 """A problem in which every field has a meaning."""
@@ -343,6 +346,28 @@ Values = Annotated[
 ]
 
 
+_A_PRECISION = "a number above 0, relative to η, or null to ask for nothing"
+
+
+class RefineKeys(Keys):
+    """To what precision the rates of a column refine themselves."""
+
+    kink: float | None = Field(default=Refine.kink, gt=0, description=_A_PRECISION)
+    divergence: float | None = Field(default=Refine.divergence, gt=0, description=_A_PRECISION)
+    valley: float | None = Field(default=Refine.valley, gt=0, description=_A_PRECISION)
+    most: int = Field(
+        default=Refine.most,
+        ge=1,
+        le=MOST_REFINED,
+        description=f"a whole number from 1 to {MOST_REFINED}",
+    )
+
+    @property
+    def value(self) -> Refine:
+        """The precision as a value."""
+        return Refine(**self.model_dump())
+
+
 class EtaKeys(Keys):
     """The learning rates of every column, in units of η_c or as they are."""
 
@@ -356,6 +381,11 @@ class EtaKeys(Keys):
         lt=TOO_LARGE,
         description="a whole number of at least 1, or null to try every learning rate",
     )
+    refine: RefineKeys | None = Field(
+        default=None,
+        description="null, or a block with kink, divergence, valley and most, such as "
+        "{kink: 0.01, most: 40}",
+    )
 
     @property
     def multiples(self) -> tuple[float, ...]:
@@ -363,6 +393,12 @@ class EtaKeys(Keys):
         if isinstance(self.values, RangeKeys):
             return self.values.geometric or self.values.linear or ()
         return self.values
+
+    @property
+    def value(self) -> EtaGrid:
+        """The rates as a value."""
+        refine = None if self.refine is None else self.refine.value
+        return EtaGrid(unit=self.unit, multiples=self.multiples, refine=refine)
 
 
 class SomeEtaKeys(EtaKeys):

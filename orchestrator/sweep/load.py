@@ -16,7 +16,7 @@ from jobs.spec import Protocol
 from orchestrator.sweep.columns import expand
 from orchestrator.sweep.content import content_of
 from orchestrator.sweep.errors import NoColumnError, SweepError, dotted, shown
-from orchestrator.sweep.grid import EtaGrid, Grid, Resources
+from orchestrator.sweep.grid import Grid, Resources
 from orchestrator.sweep.keys import distinct
 from orchestrator.sweep.layers import (
     Above,
@@ -293,7 +293,7 @@ def _grid(block: Block, path: _Path = ()) -> Grid:
             for field, axis in axes.items()
         ),
         protocol=protocol,
-        eta=EtaGrid(unit=block.eta.unit, multiples=block.eta.multiples),
+        eta=block.eta.value,
         stop_after_divergences=block.eta.stop_after_divergences,
         resources=Resources(**block.resources.model_dump()),
         zipped=block.zip,

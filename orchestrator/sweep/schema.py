@@ -18,7 +18,7 @@ from pydantic import (
 
 from jobs.kept_states import THRESHOLDS
 from jobs.spec import FLOW_METHODS, FURTHER_MEASURES, KINDS, Kind, Protocol, SpecError
-from orchestrator.sweep.grid import EtaGrid, Grid, Resources
+from orchestrator.sweep.grid import Grid, Resources
 from orchestrator.sweep.keys import (
     TOO_LARGE,
     EtaKeys,
@@ -27,6 +27,7 @@ from orchestrator.sweep.keys import (
     OptimizerKeys,
     ProblemKeys,
     RangeKeys,
+    RefineKeys,
     RepeatKeys,
     SomeEtaKeys,
     SomeProblemKeys,
@@ -210,8 +211,8 @@ def _resolved(block: Keys, key: str) -> object:
     """What a key of a condition stands for."""
     if isinstance(block, FlowKeys):
         return block.resolved
-    if isinstance(block, EtaKeys) and key == "values":
-        return EtaGrid(unit="absolute", multiples=block.multiples).multiples
+    if isinstance(block, EtaKeys) and key in ("values", "refine"):
+        return block.value.multiples if key == "values" else block.value.refine
     return getattr(block, key)
 
 
@@ -326,6 +327,7 @@ class Key(NamedTuple):
 
 _RANGES: dict[str, type[BaseModel]] = {
     "eta.values": RangeKeys,
+    "eta.refine": RefineKeys,
     "problem.seed": RepeatKeys,
     "start": StartKeys,
 }

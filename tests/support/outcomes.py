@@ -21,6 +21,7 @@ def outcome(
     attempt: int = 1,
     finished_at: int = 1,
     column_id: str | None = None,
+    test_loss: float = 0.5,
 ) -> SettledTrials:
     """A trial that ended so at all of its thresholds."""
     name = as_number(trial.trial_id)
@@ -37,6 +38,9 @@ def outcome(
         attempt=np.array([attempt]),
         diverged=np.array([status == "diverged"]),
         no_start=np.array([status == "no_start"]),
+        reached=np.array([status == "reached"]),
+        sharpness=np.array([np.nan if sharpness is None else sharpness]),
+        test_loss=np.array([test_loss]),
         seconds=np.array([wall_s]),
         finished_at=np.array([finished_at]),
         digested=np.array([True]),

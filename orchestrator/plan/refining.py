@@ -1,0 +1,209 @@
+"""Learning rates that a column finds by itself: which ones its settled trials call for next.
+
+Rates come in rounds. Those of the next round are a function of what the trials of all rounds before
+found at the smallest ε, and of nothing else, so that a resumed run asks for the same ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.records import OFF_THE_EDGE
+from orchestrator.analysis.kink import fitted_kinks
+from orchestrator.sweep import Refine
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+DIGITS = 6
+"""Significant digits of a multiple that a round asks for."""
+
+SAME = 1e-4
+"""Rates closer than this, in log η, are one."""
+
+A_ROUND = 4
+"""Rates that the kink asks for in one round: a quarter below it, the others above."""
+
+BELOW, ABOVE = (0.55, 0.93), (1.07, 2.0)
+"""In units of the kink: where further rates tell most of it. Nearer, a trial may belong to either
+regime; further above, GD scatters more."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the GD trials of a column found at its smallest ε, in any order; shape (rates,).
+
+    ``multiple`` is η in units that the column's rates are given in. ``sharpness`` and ``test_loss``
+    are NaN where ε was not reached or they are not known.
+    """
+
+    multiple: Floats
+    eta: Floats
+    diverged: Flags
+    reached: Flags
+    sharpness: Floats
+    test_loss: Floats
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How precisely something is known: its bounds in multiples, and ``reason`` where it is not as
+    precise as was asked for and no further rate would help.
+    """
+
+    low: float = math.nan
+    high: float = math.nan
+    met: bool = False
+    reason: str = ""
+
+    @property
+    def width(self) -> float:
+        """log(high / low)."""
+        return math.log(self.high / self.low) if self.low > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What is known of a column after some rounds, and the multiples of the next one.
+
+    Without any, the refinement has ended: everything is as precise as was asked for, or has a
+    reason.
+    """
+
+    kink: Precision
+    divergence: Precision
+    valley: Precision
+    following: tuple[float, ...]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why something is not as precise as was asked for."""
+        each = (self.kink, self.divergence, self.valley)
+        return [one.reason for one in each if one.reason]
+
+
+def refined(found: Found, asked: Refine, used: int) -> Refinement:
+    """What the trials of complete rounds say, and which rates they call for next.
+
+    Args:
+        found: the trials so far, by the file's own rates and those of earlier rounds.
+        asked: to what precision.
+        used: the rates of earlier rounds.
+    """
+    order = np.argsort(found.multiple, kind="stable")
+    found = Found(*(values[order] for values in vars(found).values()))
+    kink, at_kink = _kink(found, asked.kink)
+    divergence, at_end = _divergence(found, asked.divergence)
+    valley, at_best = _valley(found, asked.valley, divergence)
+    following = _new([*at_end, *at_best, *at_kink], found.multiple)
+    left = asked.most - used
+    if following and left <= 0:
+        kink, divergence, valley = (
+            one if one.met or one.reason else _with(one, f"all {asked.most} further rates are used")
+            for one in (kink, divergence, valley)
+        )
+    return Refinement(kink, divergence, valley, tuple(sorted(following[: max(left, 0)])))
+
+
+def _with(one: Precision, reason: str) -> Precision:
+    return Precision(one.low, one.high, one.met, reason)
+
+
+def _kink(found: Found, asked: float | None) -> tuple[Precision, list[float]]:
+    """The 95 % interval of the fitted η_c, and rates on both sides of it."""
+    if asked is None:
+        return Precision(met=True), []
+    with np.errstate(invalid="ignore"):
+        at_edge = found.sharpness * found.eta / 2
+        counts = found.reached & (found.sharpness > 0) & (at_edge <= OFF_THE_EDGE)
+    multiple = found.multiple[counts]
+    # In its own unit η·S has another factor, which moves neither the kink nor its interval.
+    kinks = fitted_kinks(
+        multiple, found.sharpness[counts], np.zeros(len(multiple), dtype=np.int64), 1
+    )
+    kink, low, high = (float(values[0]) for values in (kinks.eta_c, kinks.low, kinks.high))
+    if not math.isfinite(kink):
+        return Precision(reason="S shows no transition from constant to 2/η"), []
+    known = Precision(low, high, met=math.isfinite(low) and math.log(high / low) / 2 <= asked)
+    if known.met:
+        return known, []
+    below = _widest_gaps(multiple, kink * BELOW[0], kink * BELOW[1], A_ROUND // 4)
+    top = min(ABOVE[1] * kink, float(found.multiple[found.reached][-1]))
+    above = _widest_gaps(multiple, kink * ABOVE[0], max(top, kink * 1.2), A_ROUND - len(below))
+    return known, [*above, *below]
+
+
+def _divergence(found: Found, asked: float | None) -> tuple[Precision, list[float]]:
+    """The largest rate that reached ε and the smallest above it that diverged."""
+    if asked is None:
+        return Precision(met=True), []
+    if not found.reached.any():
+        return Precision(reason="no rate reached ε"), []
+    low = float(found.multiple[found.reached][-1])
+    above = found.multiple[found.diverged & (found.multiple > low)]
+    if not len(above):
+        return Precision(low=low, reason=f"no rate diverged, up to {found.multiple[-1]:g}"), []
+    known = Precision(low, float(above[0]), met=math.log(above[0] / low) <= asked)
+    return known, [] if known.met else _between(known.low, known.high, 2)
+
+
+def _valley(
+    found: Found, asked: float | None, divergence: Precision
+) -> tuple[Precision, list[float]]:
+    """The measured rates on both sides of that with the least test loss."""
+    if asked is None:
+        return Precision(met=True), []
+    known = found.reached & np.isfinite(found.test_loss)
+    if not known.any():
+        return Precision(reason="no rate reached ε with a test loss"), []
+    multiple, loss = found.multiple[known], found.test_loss[known]
+    best = int(np.argmin(loss))
+    if best == 0:
+        said = "the test loss is least at the smallest rate"
+        return Precision(high=float(multiple[0]), reason=said), []
+    low, middle = float(multiple[best - 1]), float(multiple[best])
+    if best < len(multiple) - 1:
+        high = float(multiple[best + 1])
+    elif math.isfinite(divergence.high):
+        high = divergence.high
+    else:
+        return Precision(low=low, reason="the test loss is least at the largest rate"), []
+    gaps = [(low, middle), (middle, high)]
+    wide = [gap for gap in gaps if math.log(gap[1] / gap[0]) > asked]
+    return Precision(low, high, met=not wide), [at for gap in wide for at in _between(*gap, 1)]
+
+
+def _between(low: float, high: float, count: int) -> list[float]:
+    """So many multiples between two others, in equal ratios."""
+    return [low * (high / low) ** (k / (count + 1)) for k in range(1, count + 1)]
+
+
+def _widest_gaps(multiple: Floats, low: float, high: float, count: int) -> list[float]:
+    """The middles of the widest gaps that the rates leave between two bounds, one by one."""
+    inside = multiple[(multiple > low) & (multiple < high)].tolist()
+    ends = [low, *inside, high]
+    found: list[float] = []
+    for _ in range(count):
+        ratios = [b / a for a, b in itertools.pairwise(ends)]
+        widest = int(np.argmax(ratios))
+        middle = math.sqrt(ends[widest] * ends[widest + 1])
+        found.append(middle)
+        ends.insert(widest + 1, middle)
+    return found
+
+
+def _new(wanted: list[float], known: Floats) -> list[float]:
+    """Multiples to their digits, those that are none of the known ones nor of each other."""
+    logs = np.log(known).tolist()
+    found = []
+    for multiple in wanted:
+        rounded = float(f"{multiple:.{DIGITS}g}")
+        if all(abs(math.log(rounded) - one) > SAME for one in logs):
+            logs.append(math.log(rounded))
+            found.append(rounded)
+    return found
