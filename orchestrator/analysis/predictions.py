@@ -24,6 +24,7 @@ from jobs.spec import GD, Problem
 from orchestrator.analysis.bounds import LEAST_FOR_VALLEY
 from orchestrator.analysis.crossings import GdRows, Places
 from orchestrator.analysis.grouped import Numbers, numbers
+from orchestrator.analysis.groups import aliases
 from orchestrator.store import COLUMN_FIELDS, PREDICTIONS, PREDICTORS, PROBLEM_FIELDS
 
 READ = (
@@ -108,7 +109,7 @@ class Column:
 
     def fixed(self, name: str) -> tuple[Any, ...]:
         """All that tells it apart but a field."""
-        return tuple(value for field, value in self.problem.items() if field != name)
+        return _fixed(self.problem, name)
 
 
 CHEAPER = ("width", "n_train")
@@ -126,6 +127,10 @@ class Others:
         self._alike: dict[tuple[Any, ...], list[Column]] = defaultdict(list)
         self._thresholds: dict[str, list[Column]] = defaultdict(list)
         multiples: dict[float, list[float]] = defaultdict(list)
+        # At the base width, mup has the name of the standard parameterization.
+        for place, other in aliases([one.problem for one in columns], "width"):
+            one = columns[place]
+            self._alike["width", one.epsilon, _fixed(other, "width")].append(one)
         self._families: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for one in columns:
             self._thresholds[one.column_id].append(one)
@@ -367,6 +372,10 @@ def _summary(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "within_seeds": sum(within) / len(within) if within else None,
         "cost_median": median(costs) if costs else None,
     }
+
+
+def _fixed(problem: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    return tuple(problem[field] for field in COLUMN_FIELDS if field != name)
 
 
 def _intervals(

@@ -59,6 +59,9 @@ def plan(
     cost, timed = _predicted(run, state, sound, devices)
     rows = _planned(state, cost, refused)
     total = _numbers(state.total)
+    further = sum(
+        plan.column.refine.most - len(plan.refined) for plan in state.plans if plan.column.refine
+    )
     gradients = float(cost.gradients.sum())
     hours = {unit: sum(row[unit] or 0.0 for row in rows) for unit in HOURS.values()}
     files = sum(row["files"] for row in rows)
@@ -98,9 +101,10 @@ def plan(
     print_table(shown, keys)
     if len(rows) > len(shown):
         print(f"… and {len(rows) - len(shown)} more columns")
+    following = f", and at most {further} that may follow by eta.refine" if further else ""
     print(
         f"{len(rows)} columns, {total['trials']} trials: {total['settled']} settled, "
-        f"{total['to do']} to do\n"
+        f"{total['to do']} to do{following}\n"
         f"predicted: {gradients:.2g} gradient evaluations, "
         f"{' and '.join(_amount(hours[unit], unit) for unit in used) or 'no time'}"
         f"{_reservation(state, cost, timed, devices)}\n"

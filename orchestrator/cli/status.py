@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -58,6 +59,8 @@ def status(run: RunArgument, json: Json = False) -> None:
     print(f"{state.trials.settled} trials settled, {left} left{go}")
     if state.slurm_jobs and not seen.jobs:
         print(f"active SLURM jobs: {', '.join(state.slurm_jobs)}")
+    for column in itertools.islice(state.columns.refining(), MOST_ROWS):
+        print(f"{column.label}: {column.refined}")
     for column in state.columns.blocked():
         print(f"{column.label}: {column.blocked}")
     if state.older:

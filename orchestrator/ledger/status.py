@@ -26,12 +26,15 @@ from orchestrator.sweep.labels import column_labels
 
 @dataclass(frozen=True)
 class ColumnStatus:
-    """One column. Ages in seconds; None where nothing of the kind was seen."""
+    """One column. Ages in seconds; None where nothing of the kind was seen. ``refined`` says what
+    its rounds of rates have found.
+    """
 
     column_id: str
     label: str
     trials: Counts
     blocked: str | None
+    refined: str | None
     leased_by: str | None
     heartbeat_s: float | None
     last_result_s: float | None
@@ -55,6 +58,11 @@ class ColumnStatuses(Sequence[ColumnStatus]):
             return [self._status(i) for i in range(len(self))[at]]
         return self._status(range(len(self))[at])
 
+    def refining(self) -> Iterator[ColumnStatus]:
+        """Those whose rates refine themselves."""
+        columns = enumerate(self._state.columns)
+        return (self._status(i) for i, column in columns if column.refine is not None)
+
     def blocked(self) -> Iterator[ColumnStatus]:
         """Those of which trials are blocked."""
         return map(self._status, self._state.blocked_places())
@@ -71,6 +79,7 @@ class ColumnStatuses(Sequence[ColumnStatus]):
             label=self._labels[column.column_id],
             trials=counts,
             blocked=column.blocked if counts.blocked else None,
+            refined=self._state.refined_so_far(i),
             last_result_s=max(self._now - finished / 1e6, 0.0) if finished else None,
             **_holder(self._state.leases.get(i)),
         )

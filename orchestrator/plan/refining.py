@@ -29,6 +29,10 @@ SAME = 1e-4
 A_ROUND = 4
 """Rates that the kink asks for in one round: a quarter below it, the others above."""
 
+FOR_SCATTER = 16
+"""Rates from which on the interval of the kink says how many more it would take: it narrows with
+the root of their number."""
+
 BELOW, ABOVE = (0.55, 0.93), (1.07, 2.0)
 """In units of the kink: where further rates tell most of it. Nearer, a trial may belong to either
 regime; further above, GD scatters more."""
@@ -62,9 +66,11 @@ class Precision:
     reason: str = ""
 
     @property
-    def width(self) -> float:
-        """log(high / low)."""
-        return math.log(self.high / self.low) if self.low > 0 else math.inf
+    def said(self) -> str:
+        """The bounds in words; empty where nothing was asked for."""
+        known = [f"from {self.low:.4g}", f"to {self.high:.4g}"]
+        ends = [text for text, end in zip(known, (self.low, self.high), strict=True) if end > 0]
+        return " ".join([*ends, f"({self.reason})" if self.reason else ""]).strip()
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,14 @@ class Refinement:
     following: tuple[float, ...]
 
     @property
-    def reasons(self) -> list[str]:
-        """Why something is not as precise as was asked for."""
-        each = (self.kink, self.divergence, self.valley)
-        return [one.reason for one in each if one.reason]
+    def said(self) -> str:
+        """What is known, in words, and why something is not as precise as was asked for."""
+        parts = [
+            ("η_c fitted", self.kink),
+            ("divergence", self.divergence),
+            ("least test loss", self.valley),
+        ]
+        return "; ".join(f"{name} {one.said}" for name, one in parts if one.said)
 
 
 def refined(found: Found, asked: Refine, used: int) -> Refinement:
@@ -97,11 +107,11 @@ def refined(found: Found, asked: Refine, used: int) -> Refinement:
     """
     order = np.argsort(found.multiple, kind="stable")
     found = Found(*(values[order] for values in vars(found).values()))
-    kink, at_kink = _kink(found, asked.kink)
+    left = asked.most - used
+    kink, at_kink = _kink(found, asked.kink, left)
     divergence, at_end = _divergence(found, asked.divergence)
     valley, at_best = _valley(found, asked.valley, divergence)
     following = _new([*at_end, *at_best, *at_kink], found.multiple)
-    left = asked.most - used
     if following and left <= 0:
         kink, divergence, valley = (
             one if one.met or one.reason else _with(one, f"all {asked.most} further rates are used")
@@ -114,7 +124,7 @@ def _with(one: Precision, reason: str) -> Precision:
     return Precision(one.low, one.high, one.met, reason)
 
 
-def _kink(found: Found, asked: float | None) -> tuple[Precision, list[float]]:
+def _kink(found: Found, asked: float | None, left: int) -> tuple[Precision, list[float]]:
     """The 95 % interval of the fitted η_c, and rates on both sides of it."""
     if asked is None:
         return Precision(met=True), []
@@ -132,6 +142,10 @@ def _kink(found: Found, asked: float | None) -> tuple[Precision, list[float]]:
     known = Precision(low, high, met=math.isfinite(low) and math.log(high / low) / 2 <= asked)
     if known.met:
         return known, []
+    more = len(multiple) * ((math.log(high / low) / 2 / asked) ** 2 - 1) if low > 0 else 0.0
+    if len(multiple) >= FOR_SCATTER and more > left:
+        said = f"S scatters: about {more:.0f} further rates would be needed"
+        return _with(known, said), []
     below = _widest_gaps(multiple, kink * BELOW[0], kink * BELOW[1], A_ROUND // 4)
     top = min(ABOVE[1] * kink, float(found.multiple[found.reached][-1]))
     above = _widest_gaps(multiple, kink * ABOVE[0], max(top, kink * 1.2), A_ROUND - len(below))
@@ -148,8 +162,15 @@ def _divergence(found: Found, asked: float | None) -> tuple[Precision, list[floa
     above = found.multiple[found.diverged & (found.multiple > low)]
     if not len(above):
         return Precision(low=low, reason=f"no rate diverged, up to {found.multiple[-1]:g}"), []
-    known = Precision(low, float(above[0]), met=math.log(above[0] / low) <= asked)
-    return known, [] if known.met else _between(known.low, known.high, 2)
+    high = float(above[0])
+    known = Precision(low, high, met=math.log(high / low) <= asked)
+    short = found.multiple[(found.multiple > low) & (found.multiple < high)]
+    if known.met or not len(short):
+        return known, [] if known.met else _between(low, high, 2)
+    ends = [(low, float(short[0])), (float(short[-1]), high)]
+    wide = [at for end in ends if math.log(end[1] / end[0]) > asked for at in _between(*end, 1)]
+    said = f"{len(short)} rates between neither reached ε nor diverged within stop.max_steps"
+    return known if wide else _with(known, said), wide
 
 
 def _valley(

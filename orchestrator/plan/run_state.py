@@ -187,6 +187,15 @@ class RunState:
         )
         return refined(found, asked, len(plan.refined))
 
+    def refined_so_far(self, i: int) -> str | None:
+        """What the rounds of a column have found, in words; None where it has none."""
+        plan = self.plans[i]
+        if (asked := plan.column.refine) is None:
+            return None
+        used = f"{len(plan.refined)} of at most {asked.most} further rates"
+        found = self.refinement(i)
+        return f"{used}, a round is under way" if found is None else f"{used}; {found.said}"
+
     def tried(self, attempts: Iterable[tuple[str, str | None, Attempt]]) -> RunState:
         """Attempts are on record, given with trial_id and column_id: some failed or were lost or
         preempted. Those of settled trials change nothing.

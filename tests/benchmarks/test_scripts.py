@@ -253,6 +253,14 @@ SCRIPTS = {
     "published.py": Script(
         [Table(["0"], {"S": SHARPNESS, "published S": (77.5, 77.5), "loss": (1e-3, 10)})]
     ),
+    "refining.py": Script(
+        [
+            Table(
+                ["synthetic", "diagonal", "digits"],
+                {"rates": (9, 48), "uniform": (174, 174), "rates ÷ uniform": (0.05, 0.3)},
+            )
+        ]
+    ),
     "scaling.py": Script(
         [
             Table(

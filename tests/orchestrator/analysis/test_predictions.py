@@ -82,6 +82,12 @@ def test_under_mup_the_narrowest_width_hands_on_its_rate_and_otherwise_its_multi
         predicted("narrower", column(**narrow), column(**wide))
 
 
+def test_at_the_base_width_mup_is_the_standard_parameterization_and_hands_on_its_rate() -> None:
+    narrow = column(width=16, best=0.4)
+    wide = column(width=64, parameterization="mup", base_width=16)
+    assert predicted("narrower", wide, narrow)[0] == 0.4
+
+
 def test_fewer_samples_hand_on_the_multiple_and_cost_their_share() -> None:
     few = column(n_train=10, best=0.4, eta_c=0.2)
     eta, cost = predicted("fewer_samples", column(), few)

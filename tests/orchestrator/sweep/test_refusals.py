@@ -59,7 +59,13 @@ BY_OVERRIDE = {
     "bases=x.yaml": "bases is not a known key; did you mean base?",
     "base=x.yaml": "base is on the command line; it must stand in a sweep file",
     "unite=[x.yaml]": "unite is on the command line; it must stand in a sweep file",
-    "eta.qqq=3": "eta.qqq is not a known key; eta has unit, values, stop_after_divergences",
+    "eta.refine={kink: 0}": "eta.refine.kink is 0; it must be a number above 0, relative to η, or "
+    "null to ask for nothing",
+    "eta.refine={most: 0}": "eta.refine.most is 0; it must be a whole number from 1 to 1000",
+    "eta.refine=3": "eta.refine is 3; it must be null, or a block with kink, divergence, valley "
+    "and most, such as {kink: 0.01, most: 40}",
+    "eta.refine={knk: 1}": "eta.refine.knk is not a known key; did you mean eta.refine.kink?",
+    "eta.qqq=3": "eta.qqq is not a known key; eta has unit, values, stop_after_divergences, refine",
     "=3": f"'' is not a known key; {TOP}",
     "eta.values={geometrc: [1, 2, 3]}": "eta.values.geometrc is not a known key; "
     "did you mean eta.values.geometric?",
