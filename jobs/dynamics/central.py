@@ -110,7 +110,7 @@ class CentralFlow(Stepper):
 
     def _step(self, at: Iterate, bounds: Bounds) -> Asking[Iterate]:
         edge = self._edge_at(at)
-        self._flow.see_sharpness(edge.leading.values[0])
+        self._flow.see_sharpness(max(edge.leading.values[0], 0.0))
         above = edge.leading.values[0] / edge.limit - 1
         h = self._h
         while True:
@@ -197,8 +197,6 @@ class CentralFlow(Stepper):
         before = dataclasses.replace(at, gradient=at.gradient + push.force)
         for _ in range(CROSSING_TRIES):
             if end.average_loss >= threshold * (1 - 10 * CROSSING_RTOL):
-                break
-            if end.average_loss > threshold:
                 break
             beyond = dataclasses.replace(taken, gradient=taken.gradient + push.force)
             found = yield from crossing(
