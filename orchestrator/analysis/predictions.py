@@ -131,16 +131,16 @@ class Others:
         for place, other in aliases([one.problem for one in columns], "width"):
             one = columns[place]
             self._alike["width", one.epsilon, _fixed(other, "width")].append(one)
-        self._families: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        families: dict[tuple[Any, ...], list[float]] = defaultdict(list)
         for one in columns:
             self._thresholds[one.column_id].append(one)
             for name in CHEAPER:
                 self._alike[name, one.epsilon, one.fixed(name)].append(one)
             if math.isfinite(one.eta_c):
-                its = multiples[one.epsilon]
-                self._families[one.family, one.epsilon].append(len(its))
-                its.append(one.multiple)
-        self._multiples = {epsilon: np.array(values) for epsilon, values in multiples.items()}
+                multiples[one.epsilon].append(one.multiple)
+                families[one.family, one.epsilon].append(one.multiple)
+        self._multiples = {epsilon: np.sort(values) for epsilon, values in multiples.items()}
+        self._families = {key: np.sort(values) for key, values in families.items()}
 
     def smallest(self, column: Column, name: str) -> Column | None:
         """The column at the same ε with the smallest value of a field below this one's, and all
@@ -159,10 +159,20 @@ class Others:
         one = max(self._thresholds[column.column_id], key=lambda other: other.epsilon)
         return one if one.epsilon > column.epsilon else None
 
-    def multiples(self, column: Column) -> Numbers:
-        """Best η/η_c at the same ε of the columns of other problems."""
+    def median_multiple(self, column: Column) -> float | None:
+        """The median best η/η_c at the same ε over the columns of other problems."""
         all_of_them = self._multiples.get(column.epsilon, np.zeros(0))
-        return np.delete(all_of_them, self._families[column.family, column.epsilon])
+        own = self._families.get((column.family, column.epsilon), np.zeros(0))
+        # The places of its own, equal ones counted on; all but these are of others.
+        places = np.searchsorted(all_of_them, own) + np.arange(len(own))
+        places -= np.searchsorted(own, own)
+        left = len(all_of_them) - len(own)
+        if not left:
+            return None
+        middle = [(left - 1) // 2, left // 2]
+        for place in places:
+            middle = [at + int(place <= at) for at in middle]
+        return float(all_of_them[middle].mean())
 
 
 def _eta_c(column: Column, others: Others) -> Predicted:
@@ -181,10 +191,10 @@ def _times_eta_c(column: Column, factor: float) -> Predicted:
 
 def _learned_multiple(column: Column, others: Others) -> Predicted:
     """The median of best η/η_c over the columns of other problems in the sweep."""
-    known = others.multiples(column)
-    if not len(known):
+    factor = others.median_multiple(column)
+    if factor is None:
         raise NoPredictionError("no column of another problem has a best rate at this ε")
-    return _times_eta_c(column, float(np.median(known)))
+    return _times_eta_c(column, factor)
 
 
 def _init_sharpness(column: Column, others: Others) -> Predicted:

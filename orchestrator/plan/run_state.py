@@ -170,9 +170,10 @@ class RunState:
     def refinement(self, i: int) -> Refinement | None:
         """What the rounds of a column say; None while one is under way, or where it has none."""
         plan, its = self.plans[i], self.layout.slot(i)
-        asked, known = plan.column.refine, slice(1, 1 + plan.n_rates)
+        asked = plan.column.refine
         if asked is None or plan.flow is None or plan.blocked:
             return None
+        known = slice(1, 1 + plan.n_rates)
         if not np.isin(self.states[its][known], (State.SETTLED, State.SKIPPED)).all():
             return None
         settled = self.results[its][known] != Result.NONE
