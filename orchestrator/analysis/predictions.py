@@ -8,6 +8,7 @@ at the predicted rate over the best measured one, less 1.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,12 +77,12 @@ class Column:
     grid: float
     central: Sequence[tuple[float, float, float]] = ()
 
-    @property
+    @functools.cached_property
     def best(self) -> int:
         """The place of the least test loss."""
         return int(np.argmin(self.test_loss))
 
-    @property
+    @functools.cached_property
     def eta_best(self) -> float:
         """The rate of the least test loss."""
         return float(self.eta[self.best])
@@ -91,7 +92,7 @@ class Column:
         """The same in units of η_c."""
         return self.eta_best / self.eta_c
 
-    @property
+    @functools.cached_property
     def family(self) -> tuple[Any, ...]:
         """What its other seeds share."""
         return self.fixed("seed")
@@ -124,35 +125,39 @@ class Others:
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self._alike: dict[tuple[Any, ...], list[Column]] = defaultdict(list)
+        self._smallest: dict[tuple[Any, ...], Column] = {}
         self._thresholds: dict[str, list[Column]] = defaultdict(list)
         multiples: dict[float, list[float]] = defaultdict(list)
         # At the base width, mup has the name of the standard parameterization.
         for place, other in aliases([one.problem for one in columns], "width"):
             one = columns[place]
-            self._alike["width", one.epsilon, _fixed(other, "width")].append(one)
+            self._add("width", one, _fixed(other, "width"))
         families: dict[tuple[Any, ...], list[float]] = defaultdict(list)
         for one in columns:
             self._thresholds[one.column_id].append(one)
             for name in CHEAPER:
-                self._alike[name, one.epsilon, one.fixed(name)].append(one)
+                self._add(name, one, one.fixed(name))
             if math.isfinite(one.eta_c):
                 multiples[one.epsilon].append(one.multiple)
                 families[one.family, one.epsilon].append(one.multiple)
         self._multiples = {epsilon: np.sort(values) for epsilon, values in multiples.items()}
         self._families = {key: np.sort(values) for key, values in families.items()}
 
+    def _add(self, name: str, one: Column, fixed: tuple[Any, ...]) -> None:
+        """Keep the column with the smallest value of a field among those that agree in all else."""
+        if one.problem[name] is None:
+            return
+        known = self._smallest.setdefault((name, one.epsilon, fixed), one)
+        if (one.problem[name], one.column_id) < (known.problem[name], known.column_id):
+            self._smallest[name, one.epsilon, fixed] = one
+
     def smallest(self, column: Column, name: str) -> Column | None:
-        """The column at the same ε with the smallest value of a field below this one's, and all
-        else equal.
+        """The column at the same ε with the smallest value of a field, if that is below this one's,
+        and all else equal.
         """
         own = column.problem[name]
-        known = [
-            one
-            for one in self._alike[name, column.epsilon, column.fixed(name)]
-            if own is not None and (theirs := one.problem[name]) is not None and theirs < own
-        ]
-        return min(known, key=lambda one: (one.problem[name], one.column_id), default=None)
+        one = self._smallest.get((name, column.epsilon, column.fixed(name)))
+        return one if one is not None and own is not None and one.problem[name] < own else None
 
     def loosest(self, column: Column) -> Column | None:
         """The same column at its largest ε; None where that is this one."""
