@@ -14,12 +14,11 @@ from measuring import timed
 from script import parse, table
 
 from jobs import Problem, Protocol, Trial, run_trial
+from jobs.dynamics.schedule import PER_THIRD_DERIVATIVE
 from jobs.records import Crossing
 
 FACTORS = (1.32, 1.91, 2.76, 4.0)
 """Rates in units of η_c."""
-
-PER_THIRD_DERIVATIVE = 3
 
 
 def main() -> None:

@@ -140,18 +140,8 @@ class _ByAutograd:
     def _product(
         self, graph: PartialGradient, direction: Sequence[Tensor], *, retain_graph: bool
     ) -> tuple[Tensor, ...]:
-        dependent = [i for i, tensor in enumerate(graph.tensors) if tensor.requires_grad]
-        if not dependent:
-            return ()
         try:
-            return torch.autograd.grad(
-                [graph.tensors[i] for i in dependent],
-                graph.leaves,
-                [direction[i] for i in dependent],
-                retain_graph=retain_graph,
-                allow_unused=True,
-                materialize_grads=True,
-            )
+            return differentiated(graph.tensors, graph.leaves, direction, retain_graph=retain_graph)
         except RuntimeError as error:
             if "not implemented" not in str(error):
                 raise
@@ -172,6 +162,31 @@ class _ByAutograd:
             "implementation of plain operations, for attention torch's own with "
             "SDPBackend.MATH"
         )
+
+
+def differentiated(
+    tensors: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    direction: Sequence[Tensor],
+    *,
+    retain_graph: bool = True,
+    create_graph: bool = False,
+) -> tuple[Tensor, ...]:
+    """∇⟨tensors, direction⟩ with respect to the leaves: a tensor for each, none where the tensors
+    do not depend on them.
+    """
+    dependent = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]
+    if not dependent:
+        return ()
+    return torch.autograd.grad(
+        [tensors[i] for i in dependent],
+        leaves,
+        [direction[i] for i in dependent],
+        retain_graph=retain_graph,
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )
 
 
 class BatchedHessian:

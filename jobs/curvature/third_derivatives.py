@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from jobs.curvature.hessian import differentiated
 from jobs.objective import Objective, PartialGradient
 
 
@@ -56,30 +56,10 @@ def _add(
     pairs: Sequence[tuple[int, int]],
 ) -> None:
     """Add the part of some samples to each row."""
-    dependent = [tensor for tensor in graph.tensors if tensor.requires_grad]
-    if not dependent:
-        return
-    names = [n for n, tensor in enumerate(graph.tensors) if tensor.requires_grad]
+    directions = [objective.layout.split(vector) for vector in vectors]
     for first in sorted({i for i, _ in pairs}):
-        direction = objective.layout.split(vectors[first])
-        products = torch.autograd.grad(
-            dependent,
-            graph.leaves,
-            [direction[n] for n in names],
-            create_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        varying = [n for n, tensor in enumerate(products) if tensor.requires_grad]
-        rows = [row for row, (i, _) in enumerate(pairs) if i == first]
-        for row in rows if varying else ():
-            second = objective.layout.split(vectors[pairs[row][1]])
-            tensors = torch.autograd.grad(
-                [products[n] for n in varying],
-                graph.leaves,
-                [second[n] for n in varying],
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            objective.layout.add_(found[row], tensors)
+        products = differentiated(graph.tensors, graph.leaves, directions[first], create_graph=True)
+        for row, (i, j) in enumerate(pairs):
+            if i == first:
+                tensors = differentiated(products, graph.leaves, directions[j])
+                objective.layout.add_(found[row], tensors)

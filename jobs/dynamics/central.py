@@ -18,8 +18,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from jobs.curvature.leading import Leading
-from jobs.dynamics.edge import Edge, NotAtEdgeError, Push, leading_at_edge
+from jobs.curvature.hessian import Hessian
+from jobs.curvature.leading import Leading, eigenpairs_above
+from jobs.dynamics.edge import BAND, Edge, NotAtEdgeError, Push
 from jobs.dynamics.flows import RungeKuttaChebyshev2
 from jobs.dynamics.integrator import CROSSING_RTOL, Asking, Candidate, answered, crossing
 from jobs.dynamics.iterate import Bounds, Iterate, Stepper
@@ -146,13 +147,14 @@ class CentralFlow(Stepper):
         return Edge.measured(objective, at.theta, self.learning_rate, self._leading)
 
     def _measured(self, theta: Tensor, start: Tensor | None, number: int) -> Leading:
-        return leading_at_edge(
-            self.objective,
-            theta,
-            self.learning_rate,
+        return eigenpairs_above(
+            Hessian(self.objective, theta).products,
+            start,
+            (1 - BAND) * 2 / self.learning_rate,
+            like=theta,
             rtol=self._rtol,
-            start=start,
             number=number,
+            agree=self.objective.agree,
         )
 
     def _arrived(self, at: Iterate, taken: Candidate, leading: Leading) -> Iterate:

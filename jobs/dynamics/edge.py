@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.curvature.hessian import Hessian
-from jobs.curvature.leading import MOST_ABOVE, Leading, eigenpairs_above
+from jobs.curvature.leading import MOST_ABOVE, Leading
 from jobs.curvature.third_derivatives import hessian_gradients
 from jobs.dynamics.complementarity import Matrix, as_matrix, as_vector, pairs, scales, solve
 from jobs.objective import Objective
@@ -127,31 +126,3 @@ class Edge:
         ahead = np.diag(room) + h * as_matrix(drift + gram @ x / 2)
         expected = np.sort(self.limit - np.linalg.eigvalsh(ahead))[::-1]
         return Push(found.x, force, expected, found.residual)
-
-
-def leading_at_edge(
-    objective: Objective,
-    theta: Tensor,
-    learning_rate: float,
-    *,
-    rtol: float,
-    start: Tensor | None,
-    number: int,
-) -> Leading:
-    """The eigenpairs at θ that are near 2/η or above it, from those of a point near by.
-
-    Args:
-        objective, theta, learning_rate: where.
-        rtol: the residual asked of each, relative to the operator norm.
-        start: the vectors of the point near by, shape (k, P); None where there is none.
-        number: of the pseudo-random vector that is tried besides.
-    """
-    return eigenpairs_above(
-        Hessian(objective, theta).products,
-        start,
-        (1 - BAND) * 2 / learning_rate,
-        like=theta,
-        rtol=rtol,
-        number=number,
-        agree=objective.agree,
-    )

@@ -10,6 +10,13 @@ from jobs.spec.protocol import spacing
 PRODUCTS_PER_GRADIENT = 0.4
 """Hessian-vector products of a GD trial, which measures the sharpness about every fifty steps."""
 
+MEASUREMENT = 20
+"""Gradients that one measurement of the sharpness is worth: the products that Lanczos typically
+needs at a relative residual of 1e-3."""
+
+PER_THIRD_DERIVATIVE = 3
+"""Gradients that a third derivative is worth."""
+
 DENSE = 100
 """Every step up to this one is recorded, unless the protocol gives a number of steps."""
 

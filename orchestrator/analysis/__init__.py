@@ -10,7 +10,7 @@
 [None, 'included', 'included', 'included', 'included', 'diverged']
 """
 
-from orchestrator.analysis.by_column import by_column, rows_by_column, scale
+from orchestrator.analysis.by_column import by_column, is_plain, rows_by_column, scale
 from orchestrator.analysis.crossings import exclusions_of
 from orchestrator.analysis.phase import PhaseRow
 from orchestrator.analysis.run import Analysis, analyze, compute, is_current
@@ -23,6 +23,7 @@ __all__ = [
     "compute",
     "exclusions_of",
     "is_current",
+    "is_plain",
     "rows_by_column",
     "scale",
 ]

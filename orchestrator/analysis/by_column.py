@@ -60,6 +60,11 @@ def rows_by_column(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def is_plain(row: Mapping[str, Any]) -> bool:
+    """Whether a row of GD, or of a flow beside it, is of GD itself from θ0."""
+    return row["optimizer"] in (None, GD.name) and row["start"] is None
+
+
 def scale(row: Mapping[str, Any]) -> float:
     """What a sharpness of an optimiser's trial, or of a flow beside it, is multiplied with; NaN of
     a flow beside an adaptive one.

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.spec import GD
+from orchestrator.analysis.by_column import is_plain
 from orchestrator.store import GROWTH
 
 READ = (
@@ -45,8 +45,7 @@ def _rows(
     reached: list[dict[str, Any]], central: Mapping[Any, Row], flows: Mapping[Any, Row]
 ) -> Iterator[dict[str, Any]]:
     for gd in reached:
-        plain = gd["optimizer"] in (None, GD.name) and gd["start"] is None
-        if gd["kind"] != "gd" or not plain:
+        if gd["kind"] != "gd" or not is_plain(gd):
             continue
         average, flow = central.get(_place(gd)), flows.get((gd["flow_id"], gd["epsilon"]))
         if average is not None and flow is not None:

@@ -20,9 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.dynamics.schedule import MEASUREMENT, PER_THIRD_DERIVATIVE
 from jobs.multiplications import multiplications
-from jobs.spec import GD, Problem
+from jobs.spec import Problem
 from orchestrator.analysis.bounds import LEAST_FOR_VALLEY
+from orchestrator.analysis.by_column import is_plain
 from orchestrator.analysis.crossings import GdRows, Places
 from orchestrator.analysis.grouped import Numbers, numbers
 from orchestrator.analysis.groups import aliases
@@ -33,12 +35,6 @@ READ = (
     *("init_sharpness", "gradients", "hvps", "third_derivatives", *COLUMN_FIELDS),
 )
 """What of ``trials`` this needs besides what the table of phases does."""
-
-PER_THIRD_DERIVATIVE = 3
-"""Gradients that a third derivative costs."""
-
-FIRST_MEASUREMENT = 20
-"""Products that the sharpness at θ0 takes."""
 
 LEAST_FOR_RANKS = 3
 """Fewer pairs have no rank correlation worth the name."""
@@ -132,16 +128,15 @@ class Others:
         for place, other in aliases([one.problem for one in columns], "width"):
             one = columns[place]
             self._add("width", one, _fixed(other, "width"))
-        families: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+        self._families: dict[tuple[Any, ...], list[float]] = defaultdict(list)
         for one in columns:
             self._thresholds[one.column_id].append(one)
             for name in CHEAPER:
                 self._add(name, one, one.fixed(name))
-            if math.isfinite(one.eta_c):
+            self._families[one.family, one.epsilon].append(one.multiple)
+            if math.isfinite(one.multiple):
                 multiples[one.epsilon].append(one.multiple)
-                families[one.family, one.epsilon].append(one.multiple)
         self._multiples = {epsilon: np.sort(values) for epsilon, values in multiples.items()}
-        self._families = {key: np.sort(values) for key, values in families.items()}
 
     def _add(self, name: str, one: Column, fixed: tuple[Any, ...]) -> None:
         """Keep the column with the smallest value of a field among those that agree in all else."""
@@ -164,10 +159,22 @@ class Others:
         one = max(self._thresholds[column.column_id], key=lambda other: other.epsilon)
         return one if one.epsilon > column.epsilon else None
 
+    def interval(self, column: Column) -> tuple[float, float] | None:
+        """The range of best η/η_c over the seeds of the problem at this ε; None of a single seed,
+        and where one has no η_c.
+        """
+        known = self._seeds(column)
+        if len(known) < 2 or not all(map(math.isfinite, known)):
+            return None
+        return min(known), max(known)
+
+    def _seeds(self, column: Column) -> list[float]:
+        return self._families[column.family, column.epsilon]
+
     def median_multiple(self, column: Column) -> float | None:
         """The median best η/η_c at the same ε over the columns of other problems."""
         all_of_them = self._multiples.get(column.epsilon, np.zeros(0))
-        own = self._families.get((column.family, column.epsilon), np.zeros(0))
+        own = np.sort([each for each in self._seeds(column) if math.isfinite(each)])
         # The places of its own, equal ones counted on; all but these are of others.
         places = np.searchsorted(all_of_them, own) + np.arange(len(own))
         places -= np.searchsorted(own, own)
@@ -205,7 +212,7 @@ def _learned_multiple(column: Column, others: Others) -> Predicted:
 def _init_sharpness(column: Column, others: Others) -> Predicted:
     if not math.isfinite(column.eta_0):
         raise NoPredictionError("the sharpness at θ0 is not known")
-    return column.eta_0, FIRST_MEASUREMENT
+    return column.eta_0, MEASUREMENT
 
 
 def _largest_stable(column: Column, others: Others) -> Predicted:
@@ -310,12 +317,8 @@ def predictions_tables(
         truth: 2/S(β*) of each place, NaN where there is no known truth.
     """
     columns = _columns(trials, central, places, gd, truth)
-    others, intervals = Others(columns), _intervals(columns)
-    rows = [
-        _row(column, others, name, intervals[column.family, column.epsilon])
-        for column in columns
-        for name in CANDIDATES
-    ]
+    others = Others(columns)
+    rows = [_row(column, others, name) for column in columns for name in CANDIDATES]
     of_each: dict[str, list[dict[str, Any]]] = {name: [] for name in CANDIDATES if rows}
     for row in rows:
         of_each[row["candidate"]].append(row)
@@ -326,9 +329,8 @@ def predictions_tables(
     }
 
 
-def _row(
-    column: Column, others: Others, name: str, interval: tuple[float, float] | None
-) -> dict[str, Any]:
+def _row(column: Column, others: Others, name: str) -> dict[str, Any]:
+    interval = others.interval(column)
     low, high = (None, None) if interval is None else (end * column.eta_c for end in interval)
     best = column.eta_best
     row: dict[str, Any] = {
@@ -393,21 +395,6 @@ def _fixed(problem: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     return tuple(problem[field] for field in COLUMN_FIELDS if field != name)
 
 
-def _intervals(
-    columns: Sequence[Column],
-) -> dict[tuple[Any, float], tuple[float, float] | None]:
-    """The range of best η/η_c over the seeds of each problem at each ε; None of a single seed."""
-    found: dict[tuple[Any, float], list[float]] = defaultdict(list)
-    for one in columns:
-        found[one.family, one.epsilon].append(one.multiple)
-    return {
-        key: (min(values), max(values))
-        if len(values) > 1 and all(map(math.isfinite, values))
-        else None
-        for key, values in found.items()
-    }
-
-
 def _relative_cost(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     """What a gradient of one problem costs in gradients of another."""
     samples = float(one["n_train"] / other["n_train"])
@@ -440,8 +427,7 @@ def _columns(
     for place, key in enumerate(keys):
         rows = order[starts[place] : starts[place + 1]]
         problem = problems[place]
-        plain = problem["optimizer"] in (None, GD.name) and problem["start"] is None
-        if len(rows) < LEAST_FOR_VALLEY or not plain:
+        if len(rows) < LEAST_FOR_VALLEY or not is_plain(problem):
             continue
         flow_id, loss, of_flow = flows.get(
             (key["column_id"], key["epsilon"]), ("", math.nan, math.nan)

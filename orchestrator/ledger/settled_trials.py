@@ -64,9 +64,9 @@ def settled_trials_of(rows: pa.Table) -> SettledTrials:
         rows, trial, column = rows.filter(pa.array(named)), trial[named], column[named]
     if not len(rows):
         return NOTHING_SETTLED
-    order = np.argsort(trial, kind="stable")
+    order = np.lexsort((_array(rows, "epsilon"), trial))
     starts = np.flatnonzero(np.append(True, trial[order[1:]] != trial[order[:-1]]))
-    first = order[starts]
+    first = order[starts]  # of each trial its row at the smallest ε
     diverged = np.asarray(pc.equal(rows.column("status"), "diverged").to_numpy(), dtype=bool)
     no_start = np.asarray(pc.equal(rows.column("status"), "no_start").to_numpy(), dtype=bool)
     is_flow = np.asarray(pc.equal(rows.column("kind"), "flow").to_numpy(), dtype=bool)[first]
@@ -74,11 +74,8 @@ def settled_trials_of(rows: pa.Table) -> SettledTrials:
     by_flow: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in of_flows:
         by_flow[row["trial_id"]].append(row)
-    epsilon = _array(rows, "epsilon")
-    last = np.lexsort((epsilon, trial))  # of each trial first its row at the smallest ε
-    last = last[starts]
-    reached = np.asarray(pc.equal(rows.column("status"), "reached").to_numpy(), dtype=bool)[last]
-    converged = pc.fill_null(rows.column("sharpness_converged"), False).to_numpy()[last]
+    reached = np.asarray(pc.equal(rows.column("status"), "reached").to_numpy(), dtype=bool)[first]
+    converged = pc.fill_null(rows.column("sharpness_converged"), False).to_numpy()[first]
     finished = pc.cast(rows.column("finished_at"), pa.int64())
     return SettledTrials(
         trial=trial[first],
@@ -89,8 +86,8 @@ def settled_trials_of(rows: pa.Table) -> SettledTrials:
         diverged=np.logical_or.reduceat(diverged[order], starts),
         no_start=no_start[first],
         reached=reached,
-        sharpness=np.where(reached & converged, _array(rows, "sharpness")[last], np.nan),
-        test_loss=np.where(reached, _array(rows, "test_loss")[last], np.nan),
+        sharpness=np.where(reached & converged, _array(rows, "sharpness")[first], np.nan),
+        test_loss=np.where(reached, _array(rows, "test_loss")[first], np.nan),
         seconds=np.nan_to_num(_array(rows, "wall_s")[first]),
         finished_at=pc.fill_null(finished, 0).to_numpy()[first],
         digested=np.asarray(pc.is_valid(rows.column("data_digest")).to_numpy())[first],

@@ -82,9 +82,8 @@ class ColumnPlan:
         if self.flow is None or self.blocked:
             return {}
         rates = self.column.learning_rates(self.critical_rate, self.initial_rate)
-        unit = self.column.etas[0].unit
         for multiple in self.refined:
-            rates.setdefault(multiple * self.scale(unit), AskedRate(unit, multiple))
+            rates.setdefault(multiple * self.scale(self.unit), AskedRate(self.unit, multiple))
         return rates
 
     @property
@@ -94,11 +93,21 @@ class ColumnPlan:
             return self.column.n_rates
         return len(self.learning_rates)
 
+    @property
+    def n_asked(self) -> int:
+        """How many of these the file asks for."""
+        return self.n_rates - len(self.refined)
+
+    @property
+    def unit(self) -> Unit:
+        """The unit in which its rates refine themselves: that of its first ones."""
+        return self.column.etas[0].unit
+
     @functools.cached_property
     def first_above(self) -> int:
         """The place of the first GD trial above 2 η_c."""
         limit = STABLE_LIMIT * (self.critical_rate or 0.0)
-        by_file = list(self.learning_rates)[: self.n_rates - len(self.refined)]
+        by_file = list(self.learning_rates)[: self.n_asked]
         return 1 + bisect.bisect_right(by_file, limit)
 
     @functools.cached_property

@@ -136,6 +136,6 @@ class ColumnState:
         if self.blocked or self.waits:
             return ()
         stop = self.column.stop_after_divergences
-        asked = self.plan.n_rates - len(self.plan.refined)
-        places = may_start(self.states, self.results, asked, self.plan.first_above, stop)
+        plan = self.plan
+        places = may_start(self.states, self.results, plan.n_asked, plan.first_above, stop)
         return tuple(self.plan.trials[place] for place in places.tolist())

@@ -9,15 +9,11 @@ from types import MappingProxyType
 
 from jobs.batch_bounds import MOST_TRIALS
 from jobs.device_speed import DeviceSpeed
-from jobs.dynamics.schedule import points
+from jobs.dynamics.schedule import MEASUREMENT, points
 from jobs.multiplications import FLOPS_PER_MULTIPLICATION, layer_sizes, multiplications
 from jobs.spec import GD
 from orchestrator.plan.settled_trials import FlowSummary
 from orchestrator.sweep import Column
-
-MEASUREMENT = 20
-"""Gradients that one measurement of the sharpness is worth: the products that Lanczos typically
-needs at a relative residual of 1e-3."""
 
 LAMBDA_MIN = 50
 """Products that λ_min takes besides at a ``lambda_min_rtol`` of 1e-3: 47 with 13,002 parameters."""

@@ -68,7 +68,7 @@ class Handling:
             return (
                 np.array([plan.blocked is not None for plan in plans]),
                 np.array([plan.n_rates for plan in plans]),
-                np.array([plan.n_rates - len(plan.refined) for plan in plans]),
+                np.array([plan.n_asked for plan in plans]),
                 np.array([plan.first_above for plan in plans]),
             )
         begun = np.array([plan.flow is not None for plan in plans])

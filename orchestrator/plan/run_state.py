@@ -19,7 +19,7 @@ from orchestrator.plan.placing import placed, with_flows
 from orchestrator.plan.refining import Found, Refinement, refined
 from orchestrator.plan.settled_trials import NOTHING_SETTLED, SettledTrials, newest
 from orchestrator.plan.states import Codes, Result, State, states_of
-from orchestrator.sweep import Column, Unit
+from orchestrator.sweep import Column
 
 OF_TRIALS = ("results", "attempts", "seconds", "reached", "sharpness", "test_loss")
 
@@ -177,10 +177,10 @@ class RunState:
         if not np.isin(self.states[its][known], (State.SETTLED, State.SKIPPED)).all():
             return None
         settled = self.results[its][known] != Result.NONE
-        rates = list(plan.learning_rates.items())
+        etas = np.array(list(plan.learning_rates))[settled]
         found = Found(
-            multiple=np.array([eta / plan.scale(asked_unit(plan)) for eta, _ in rates])[settled],
-            eta=np.array([eta for eta, _ in rates])[settled],
+            multiple=etas / plan.scale(plan.unit),
+            eta=etas,
             diverged=(self.results[its][known] == Result.DIVERGED)[settled],
             reached=self.reached[its][known][settled],
             sharpness=self.sharpness[its][known][settled],
@@ -477,11 +477,6 @@ class RunState:
                     place = self.plans[i].places.get(trial_id)
                     found += [] if place is None else [int(self.layout.first[i]) + place]
         return found
-
-
-def asked_unit(plan: ColumnPlan) -> Unit:
-    """The unit in which a column's rates refine themselves: that of its first rates."""
-    return plan.column.etas[0].unit
 
 
 def _without(known: Mapping[int, Any], numbers: Iterable[int]) -> Mapping[int, Any]:

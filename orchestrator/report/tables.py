@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.spec import GD
-from orchestrator.analysis import Analysis, by_column, compute, is_current, scale
+from orchestrator.analysis import Analysis, by_column, compute, is_current, is_plain, scale
 from orchestrator.report.labels import PROBLEM
 from orchestrator.report.places import READ, Place, Row, with_exclusions
 from orchestrator.store import COLUMN_FIELDS, query
@@ -136,7 +136,7 @@ class Tables:
     def central_of(self, place: Place) -> list[Row]:
         """The central flows at a place of plain GD, in ascending η."""
         flow = place.flow
-        if flow is None or flow["start"] is not None or flow["optimizer"] != GD.name:
+        if flow is None or not is_plain(flow):
             return []
         return self.central.get((flow["trial_id"], place.epsilon), [])
 

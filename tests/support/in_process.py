@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -57,6 +58,20 @@ def one_worker(queue: WorkQueue, environment: Any, **_: Any) -> Iterator[CarryOu
                 searcher.on_trial_complete(name, result)
 
     yield carry_out
+
+
+def settled(*arguments: str) -> str:
+    """What a command prints that must end well."""
+    status, output, errors = eos(*arguments)
+    assert status == 0, output + errors
+    return output
+
+
+def run_of(folder: Path, text: str) -> Path:
+    """The run directory of a sweep file with this text, with all that it asks for."""
+    (folder / "sweep.yaml").write_text(text)
+    settled("run", str(folder / "sweep.yaml"), "--run-dir", str(folder / "run"))
+    return folder / "run"
 
 
 def eos(*arguments: str) -> tuple[int, str, str]:

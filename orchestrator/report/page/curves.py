@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.spec import NAMES
 from orchestrator.analysis.groups import aliases
 from orchestrator.report.drawing import cycle, ordered_colors
 from orchestrator.report.figures.trajectories import chosen_trials, thinned
@@ -77,7 +78,7 @@ def curves(tables: Tables) -> dict[str, Any]:
                 {"drawn": one.drawn, "label": one.label, "symbol": one.symbol}
                 for one in MARKERS.values()
             ),
-            {"drawn": "line", "label": "central flow", "symbol": ""},
+            {"drawn": "line", "label": NAMES["central"], "symbol": ""},
         ],
         "places": places,
         "crossings": crossings,
@@ -153,23 +154,16 @@ def _places(
         eta_c = {row["epsilon"]: row["eta_c"] for row in rows if row["eta_c"] is not None}
         for place in places_of(rows):
             phase = tables.phases.get((column["column_id"], place.epsilon), {})
+            drawn = [(row, markers.index(row["exclusion"])) for row in place.gd]
+            drawn += [(row, len(markers)) for row in tables.central_of(place)]
             crossings += [
                 {
                     "place": len(places),
                     "eta": row["eta"],
-                    "marker": markers.index(row["exclusion"]),
+                    "marker": marker,
                     **{measure: row[measure] for measure in _MEASURES},
                 }
-                for row in place.gd
-            ]
-            crossings += [
-                {
-                    "place": len(places),
-                    "eta": row["eta"],
-                    "marker": len(markers),
-                    **{measure: row[measure] for measure in _MEASURES},
-                }
-                for row in tables.central_of(place)
+                for row, marker in drawn
             ]
             places.append(
                 {

@@ -129,8 +129,8 @@ def test_the_truth_is_its_own_edge() -> None:
 
 
 def test_the_regret_is_that_of_the_test_loss_at_the_predicted_rate() -> None:
-    one = column(best=0.4)
-    row = _row(one, Others([one]), "twice_eta_c", (2.0, 4.0))
+    one, seed = column(best=0.4), column(best=0.2, seed=1)
+    row = _row(one, Others([one, seed]), "twice_eta_c")
     assert row["eta_best"] == 0.4
     assert (row["eta_best_low"], row["eta_best_high"]) == (pytest.approx(0.2), pytest.approx(0.4))
     assert row["error"] == pytest.approx(math.log(0.5))
@@ -149,7 +149,7 @@ def test_between_measured_rates_the_test_loss_is_interpolated_in_log_eta() -> No
 
 def test_a_rate_at_which_gd_never_reached_the_threshold_has_no_regret() -> None:
     one = column(eta_0=3.0)
-    row = _row(one, Others([one]), "init_sharpness", None)
+    row = _row(one, Others([one]), "init_sharpness")
     assert (row["reaches"], row["regret"]) == (False, None)
     assert row["undecided"] == "GD reached ε at no rate as large"
     assert row["eta_best_low"] is None
@@ -157,8 +157,11 @@ def test_a_rate_at_which_gd_never_reached_the_threshold_has_no_regret() -> None:
 
 def test_the_summary_counts_what_does_not_predict() -> None:
     columns = [column(best=best, depth=d, eta_c=best / 2) for d, best in enumerate((0.1, 0.2, 0.4))]
-    others = Others(columns)
-    rows = [_row(one, others, "twice_eta_c", (2.0, 2.0)) for one in columns]
+    seeds = [
+        column(best=one.eta_best, eta_c=one.eta_c, **one.problem | {"seed": 1}) for one in columns
+    ]
+    others = Others([*columns, *seeds])
+    rows = [_row(one, others, "twice_eta_c") for one in columns]
     found = _summary("twice_eta_c", [*rows, {"eta": None}])
     assert (found["n"], found["n_without"], found["n_beyond"]) == (3, 1, 0)
     assert found["rank_correlation"] == pytest.approx(1.0)

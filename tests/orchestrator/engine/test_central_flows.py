@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import in_process
+from support.in_process import run_of
+from support.in_process import settled as eos
 
 from jobs import run_trial
 from orchestrator import open_run
@@ -24,18 +25,9 @@ measure: {trajectory_every: 10}
 """
 
 
-def eos(*arguments: str) -> str:
-    status, output, errors = in_process.eos(*arguments)
-    assert status == 0, output + errors
-    return output
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("central")
-    (folder / "central.yaml").write_text(TEXT)
-    eos("run", str(folder / "central.yaml"), "--run-dir", str(folder / "run"))
-    return folder / "run"
+    return run_of(tmp_path_factory.mktemp("central"), TEXT)
 
 
 def rows(run: Path, table: str = "trials", condition: str = "true") -> list[dict[str, Any]]:
@@ -104,15 +96,13 @@ def test_figures_and_page_show_them_beside_gd(run: Path) -> None:
 
 def test_a_central_flow_that_cannot_go_on_says_why(tmp_path: Path) -> None:
     """The Hessian of a linear model is the same everywhere, so that nothing holds it at 2/η."""
-    (tmp_path / "sweep.yaml").write_text(
-        TEXT.replace("width: 8, depth: 1, activation: tanh", "depth: 0").replace(", gd", "")
-    )
-    eos("run", str(tmp_path / "sweep.yaml"), "--run-dir", str(tmp_path / "run"))
-    found = rows(tmp_path / "run", condition="kind = 'central'")
+    linear = TEXT.replace("width: 8, depth: 1, activation: tanh", "depth: 0").replace(", gd", "")
+    run = run_of(tmp_path, linear)
+    found = rows(run, condition="kind = 'central'")
     assert {(row["status"], row["reason"]) for row in found} == {
         ("unsolved", "no oscillation holds 1 eigenvalue at 2/η")
     }
-    said = eos("why", str(tmp_path / "run"))
+    said = eos("why", str(run))
     assert "no trial has failed" in said
     assert "no oscillation holds 1 eigenvalue at 2/η" in said
-    eos("report", str(tmp_path / "run"))
+    eos("report", str(run))

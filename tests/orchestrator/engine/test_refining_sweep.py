@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 
 import pytest
-from support import in_process
+from support.in_process import run_of
+from support.in_process import settled as eos
 
 from orchestrator import open_run
 from orchestrator.ledger import Ledger
@@ -24,18 +25,9 @@ measure: {trajectory_every: 50}
 """
 
 
-def eos(*arguments: str) -> str:
-    status, output, errors = in_process.eos(*arguments)
-    assert status == 0, output + errors
-    return output
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("refined")
-    (folder / "sweep.yaml").write_text(TEXT)
-    eos("run", str(folder / "sweep.yaml"), "--run-dir", str(folder / "run"))
-    return folder / "run"
+    return run_of(tmp_path_factory.mktemp("refined"), TEXT)
 
 
 def rates(run: Path) -> list[float]:
@@ -62,9 +54,7 @@ def test_the_run_goes_on_until_it_is_as_precise_as_was_asked_for(run: Path) -> N
 
 def test_trials_that_are_lost_are_asked_for_again_and_no_others(run: Path, tmp_path: Path) -> None:
     """Without the rows of half of its trials, a run directory comes to the same rates."""
-    (tmp_path / "sweep.yaml").write_text(TEXT)
-    other = tmp_path / "run"
-    eos("run", str(tmp_path / "sweep.yaml"), "--run-dir", str(other))
+    other = run_of(tmp_path, TEXT)
     assert rates(other) == rates(run)
     parts = sorted((other / "trials").glob("*.parquet"))
     for path in parts[::2]:

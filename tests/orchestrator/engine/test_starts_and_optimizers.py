@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 from support import in_process
+from support.in_process import run_of
+from support.in_process import settled as eos
 
 from jobs import StateName, run_trial
 from orchestrator import open_run
@@ -38,18 +40,9 @@ grids:
 """
 
 
-def eos(*arguments: str) -> str:
-    status, output, errors = in_process.eos(*arguments)
-    assert status == 0, output + errors
-    return output
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("starts")
-    (folder / "starts.yaml").write_text(TEXT)
-    eos("run", str(folder / "starts.yaml"), "--run-dir", str(folder / "run"))
-    return folder / "run"
+    return run_of(tmp_path_factory.mktemp("starts"), TEXT)
 
 
 def rows(run: Path, condition: str = "true") -> list[dict[str, Any]]:
