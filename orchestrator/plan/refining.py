@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.records import OFF_THE_EDGE
-from orchestrator.analysis.kink import fitted_kinks
+from orchestrator.plan.column_plan import ColumnPlan
+from orchestrator.plan.states import Codes, Result, State
 from orchestrator.sweep import Refine
 
 Floats = npt.NDArray[np.float64]
@@ -97,6 +98,38 @@ class Refinement:
         return "; ".join(f"{name} {one.said}" for name, one in parts if one.said)
 
 
+def refinement_of(
+    plan: ColumnPlan,
+    states: Codes,
+    results: Codes,
+    reached: Flags,
+    sharpness: Floats,
+    test_loss: Floats,
+) -> Refinement | None:
+    """What the rounds of a column say; None while one is under way, or where it has no rates.
+
+    Args:
+        plan: of a column that refines its rates.
+        states, results, reached, sharpness, test_loss: of its trials, by their places.
+    """
+    asked, known = plan.column.refine, slice(1, 1 + plan.n_rates)
+    if asked is None or plan.flow is None or plan.blocked:
+        return None
+    if not np.isin(states[known], (State.SETTLED, State.SKIPPED)).all():
+        return None
+    settled = results[known] != Result.NONE
+    etas = np.array(list(plan.learning_rates))[settled]
+    found = Found(
+        multiple=etas / plan.scale(plan.unit),
+        eta=etas,
+        diverged=(results[known] == Result.DIVERGED)[settled],
+        reached=reached[known][settled],
+        sharpness=sharpness[known][settled],
+        test_loss=test_loss[known][settled],
+    )
+    return refined(found, asked, len(plan.refined))
+
+
 def refined(found: Found, asked: Refine, used: int) -> Refinement:
     """What the trials of complete rounds say, and which rates they call for next.
 
@@ -128,6 +161,9 @@ def _kink(found: Found, asked: float | None, left: int) -> tuple[Precision, list
     """The 95 % interval of the fitted η_c, and rates on both sides of it."""
     if asked is None:
         return Precision(met=True), []
+    # With all of the analysis, for which a worker would wait at its start.
+    from orchestrator.analysis.kink import fitted_kinks
+
     with np.errstate(invalid="ignore"):
         at_edge = found.sharpness * found.eta / 2
         counts = found.reached & (found.sharpness > 0) & (at_edge <= OFF_THE_EDGE)

@@ -16,7 +16,7 @@ from orchestrator.plan.column_state import ColumnCounts, ColumnState, Counts
 from orchestrator.plan.history import NO_HISTORY, UNKNOWN_COLUMN, Attempt, History
 from orchestrator.plan.layout import Layout
 from orchestrator.plan.placing import placed, with_flows
-from orchestrator.plan.refining import Found, Refinement, refined
+from orchestrator.plan.refining import Refinement, refinement_of
 from orchestrator.plan.settled_trials import NOTHING_SETTLED, SettledTrials, newest
 from orchestrator.plan.states import Codes, Result, State, states_of
 from orchestrator.sweep import Column
@@ -169,33 +169,20 @@ class RunState:
 
     def refinement(self, i: int) -> Refinement | None:
         """What the rounds of a column say; None while one is under way, or where it has none."""
-        plan, its = self.plans[i], self.layout.slot(i)
-        asked = plan.column.refine
-        if asked is None or plan.flow is None or plan.blocked:
+        its, plan = self.layout.slot(i), self.plans[i]
+        if plan.column.refine is None:
             return None
-        known = slice(1, 1 + plan.n_rates)
-        if not np.isin(self.states[its][known], (State.SETTLED, State.SKIPPED)).all():
-            return None
-        settled = self.results[its][known] != Result.NONE
-        etas = np.array(list(plan.learning_rates))[settled]
-        found = Found(
-            multiple=etas / plan.scale(plan.unit),
-            eta=etas,
-            diverged=(self.results[its][known] == Result.DIVERGED)[settled],
-            reached=self.reached[its][known][settled],
-            sharpness=self.sharpness[its][known][settled],
-            test_loss=self.test_loss[its][known][settled],
-        )
-        return refined(found, asked, len(plan.refined))
+        known = (self.reached[its], self.sharpness[its], self.test_loss[its])
+        return refinement_of(plan, self.states[its], self.results[its], *known)
 
     def refined_so_far(self, i: int) -> str | None:
         """What the rounds of a column have found, in words; None where it has none."""
-        plan = self.plans[i]
-        if (asked := plan.column.refine) is None:
+        asked, used = self.plans[i].column.refine, len(self.plans[i].refined)
+        if asked is None:
             return None
-        used = f"{len(plan.refined)} of at most {asked.most} further rates"
         found = self.refinement(i)
-        return f"{used}, a round is under way" if found is None else f"{used}; {found.said}"
+        said = ", a round is under way" if found is None else f"; {found.said}"
+        return f"{used} of at most {asked.most} further rates{said}"
 
     def tried(self, attempts: Iterable[tuple[str, str | None, Attempt]]) -> RunState:
         """Attempts are on record, given with trial_id and column_id: some failed or were lost or
