@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -420,7 +420,7 @@ def _columns(
     first = pc.index_in(places.keys["column_id"], value_set=trials["column_id"].combine_chunks())
     problems = trials.select(COLUMN_FIELDS).take(first).to_pylist()
     eta_0 = 2 / numbers(trials["init_sharpness"].take(first))
-    cost = numbers(trials["gradients"]) + numbers(trials["hvps"])
+    cost = _cost(trials)
     grid = np.bincount(gd.place, np.nan_to_num(cost[gd.row]), len(places))
     flows, averages = _flows(trials, cost), _central_flows(central)
     found = []
@@ -473,14 +473,14 @@ def _flows(trials: pa.Table, cost: Numbers) -> dict[tuple[str, float], tuple[str
 def _central_flows(central: pa.Table) -> dict[tuple[str, float], list[tuple[float, float, float]]]:
     """η, test loss and cost of the central flows of each flow at each ε, in ascending η."""
     found: dict[tuple[str, float], list[tuple[float, float, float]]] = defaultdict(list)
-    for row in sorted(_reached(central), key=lambda row: float(row["eta"])):
-        third = PER_THIRD_DERIVATIVE * (row["third_derivatives"] or 0)
-        cost = float(row["gradients"] + row["hvps"] + third)
+    known = pc.and_(pc.equal(central["status"], "reached"), pc.is_valid(central["test_loss"]))
+    central = central.filter(known).sort_by("eta")
+    for row, cost in zip(central.to_pylist(), _cost(central).tolist(), strict=True):
         found[row["flow_id"], row["epsilon"]].append((row["eta"], row["test_loss"], cost))
     return found
 
 
-def _reached(central: pa.Table) -> Iterator[dict[str, Any]]:
-    for row in central.to_pylist():
-        if row["status"] == "reached" and row["test_loss"] is not None:
-            yield row
+def _cost(trials: pa.Table) -> Numbers:
+    """What each took, in gradients."""
+    third = np.nan_to_num(numbers(trials["third_derivatives"]))
+    return numbers(trials["gradients"]) + numbers(trials["hvps"]) + PER_THIRD_DERIVATIVE * third

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -146,15 +146,12 @@ def refined(found: Found, asked: Refine, used: int) -> Refinement:
     valley, at_best = _valley(found, asked.valley, divergence)
     following = _new([*at_end, *at_best, *at_kink], found.multiple)
     if following and left <= 0:
+        used_up = f"all {asked.most} further rates are used"
         kink, divergence, valley = (
-            one if one.met or one.reason else _with(one, f"all {asked.most} further rates are used")
+            one if one.met or one.reason else replace(one, reason=used_up)
             for one in (kink, divergence, valley)
         )
     return Refinement(kink, divergence, valley, tuple(sorted(following[: max(left, 0)])))
-
-
-def _with(one: Precision, reason: str) -> Precision:
-    return Precision(one.low, one.high, one.met, reason)
 
 
 def _kink(found: Found, asked: float | None, left: int) -> tuple[Precision, list[float]]:
@@ -181,7 +178,7 @@ def _kink(found: Found, asked: float | None, left: int) -> tuple[Precision, list
     more = len(multiple) * ((math.log(high / low) / 2 / asked) ** 2 - 1) if low > 0 else 0.0
     if len(multiple) >= FOR_SCATTER and more > left:
         said = f"S scatters: about {more:.0f} further rates would be needed"
-        return _with(known, said), []
+        return replace(known, reason=said), []
     below = _widest_gaps(multiple, kink * BELOW[0], kink * BELOW[1], A_ROUND // 4)
     top = min(ABOVE[1] * kink, float(found.multiple[found.reached][-1]))
     above = _widest_gaps(multiple, kink * ABOVE[0], max(top, kink * 1.2), A_ROUND - len(below))
@@ -206,7 +203,7 @@ def _divergence(found: Found, asked: float | None) -> tuple[Precision, list[floa
     ends = [(low, float(short[0])), (float(short[-1]), high)]
     wide = [at for end in ends if math.log(end[1] / end[0]) > asked for at in _between(*end, 1)]
     said = f"{len(short)} rates between neither reached ε nor diverged within stop.max_steps"
-    return known if wide else _with(known, said), wide
+    return known if wide else replace(known, reason=said), wide
 
 
 def _valley(

@@ -21,6 +21,7 @@ import torch
 from ray.tune.search import Searcher
 
 from jobs.machine import machine_memory
+from orchestrator import open_run
 from orchestrator.cli import execution, main
 from orchestrator.cluster import Node
 from orchestrator.engine import execute
@@ -72,6 +73,13 @@ def run_of(folder: Path, text: str) -> Path:
     (folder / "sweep.yaml").write_text(text)
     settled("run", str(folder / "sweep.yaml"), "--run-dir", str(folder / "run"))
     return folder / "run"
+
+
+def rows_of(run: Path, table: str = "trials", condition: str = "true") -> list[dict[str, Any]]:
+    """The rows of a table that fit a condition, as a user reads them from Python."""
+    with open_run(run) as tables:
+        found: list[dict[str, Any]] = tables.arrow(table, filter=condition).to_pylist()
+    return found
 
 
 def eos(*arguments: str) -> tuple[int, str, str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.in_process import run_of
+from support.in_process import rows_of, run_of
 from support.in_process import settled as eos
 
 from jobs import run_trial
-from orchestrator import open_run
 from orchestrator.ledger import Ledger
 from orchestrator.run_directory import sweep_of
 
@@ -30,16 +28,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_of(tmp_path_factory.mktemp("central"), TEXT)
 
 
-def rows(run: Path, table: str = "trials", condition: str = "true") -> list[dict[str, Any]]:
-    with open_run(run) as tables:
-        found: list[dict[str, Any]] = tables.arrow(table, filter=condition).to_pylist()
-    return found
-
-
 def test_every_number_is_that_of_the_trial_alone(run: Path) -> None:
     state = Ledger(run).read(sweep_of(run).columns)
     trials = {t.trial_id: t for plan in state.plans for t in plan.trials if t.kind == "central"}
-    settled = rows(run, condition="kind = 'central'")
+    settled = rows_of(run, condition="kind = 'central'")
     assert len(trials) == 2
     assert len(settled) == 4
     for row in settled:
@@ -54,31 +46,31 @@ def test_they_share_the_flow_of_gd_and_nothing_runs_twice(run: Path) -> None:
     state = Ledger(run).read(sweep_of(run).columns)
     assert state.complete.all()
     assert state.total.total == state.total.settled == 1 + 3 + 2
-    assert len({row["trial_id"] for row in rows(run, condition="kind = 'flow'")}) == 1
+    assert len({row["trial_id"] for row in rows_of(run, condition="kind = 'flow'")}) == 1
     before = sorted(path.name for path in (run / "trials").iterdir())
     eos("run", str(run / "sweep.yaml"), "--run-dir", str(run))
     assert sorted(path.name for path in (run / "trials").iterdir()) == before
 
 
 def test_other_trials_have_nothing_in_the_columns_of_central_flows(run: Path) -> None:
-    for row in rows(run, condition="kind <> 'central'"):
+    for row in rows_of(run, condition="kind <> 'central'"):
         of_central = ("oscillation", "at_edge", "third_derivatives", "reason")
         assert [row[name] for name in of_central] == [None] * 4
-    points = rows(run, "trajectories")
-    central = {row["trial_id"] for row in rows(run, condition="kind = 'central'")}
+    points = rows_of(run, "trajectories")
+    central = {row["trial_id"] for row in rows_of(run, condition="kind = 'central'")}
     assert {p["trial_id"] for p in points if p["oscillation"] is not None} == central
 
 
 def test_the_growth_of_the_norm_is_taken_apart(run: Path) -> None:
     eos("analyze", str(run))
-    found = rows(run, "growth")
+    found = rows_of(run, "growth")
     assert [row["eta_over_eta_c"] for row in found if row["epsilon"] == 0.2] == [
         pytest.approx(factor, rel=0.1) for factor in (1.5, 2.0)
     ]
     for row in found:
         assert row["growth"] == pytest.approx(row["growth_central"] + row["growth_oscillation"])
-    assert {row["column_id"] for row in rows(run, "phase")} == {
-        row["column_id"] for row in rows(run, condition="kind = 'gd'")
+    assert {row["column_id"] for row in rows_of(run, "phase")} == {
+        row["column_id"] for row in rows_of(run, condition="kind = 'gd'")
     }
 
 
@@ -98,7 +90,7 @@ def test_a_central_flow_that_cannot_go_on_says_why(tmp_path: Path) -> None:
     """The Hessian of a linear model is the same everywhere, so that nothing holds it at 2/η."""
     linear = TEXT.replace("width: 8, depth: 1, activation: tanh", "depth: 0").replace(", gd", "")
     run = run_of(tmp_path, linear)
-    found = rows(run, condition="kind = 'central'")
+    found = rows_of(run, condition="kind = 'central'")
     assert {(row["status"], row["reason"]) for row in found} == {
         ("unsolved", "no oscillation holds 1 eigenvalue at 2/η")
     }

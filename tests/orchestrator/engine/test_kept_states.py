@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import in_process
+from support.in_process import run_of
 
 from jobs import Problem
 from jobs.problem import pose
@@ -34,13 +34,7 @@ resources: {keep: [thresholds, 5]}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("kept")
-    (folder / "kept.yaml").write_text(TEXT)
-    status, _, errors = in_process.eos(
-        "run", str(folder / "kept.yaml"), "--run-dir", str(folder / "run")
-    )
-    assert status == 0, errors
-    return folder / "run"
+    return run_of(tmp_path_factory.mktemp("kept"), TEXT)
 
 
 def test_every_threshold_and_step_has_a_row_and_a_file(run: Path) -> None:

@@ -7,10 +7,9 @@ import math
 from pathlib import Path
 
 import pytest
-from support.in_process import run_of
+from support.in_process import rows_of, run_of
 from support.in_process import settled as eos
 
-from orchestrator import open_run
 from orchestrator.ledger import Ledger
 from orchestrator.run_directory import sweep_of
 
@@ -31,8 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rates(run: Path) -> list[float]:
-    with open_run(run) as tables:
-        rows = tables.arrow("trials", filter="kind = 'gd'").to_pylist()
+    rows = rows_of(run, condition="kind = 'gd'")
     assert {row["eta_unit"] for row in rows} == {"eta_c"}
     return sorted(row["eta_multiple"] for row in rows)
 

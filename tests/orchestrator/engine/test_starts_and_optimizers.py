@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 from support import in_process
-from support.in_process import run_of
+from support.in_process import rows_of, run_of
 from support.in_process import settled as eos
 
 from jobs import StateName, run_trial
@@ -45,24 +44,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_of(tmp_path_factory.mktemp("starts"), TEXT)
 
 
-def rows(run: Path, condition: str = "true") -> list[dict[str, Any]]:
-    with open_run(run) as tables:
-        found: list[dict[str, Any]] = tables.arrow("trials", filter=condition).to_pylist()
-    return found
-
-
 def test_each_flow_is_computed_once(run: Path) -> None:
-    flows = {row["trial_id"] for row in rows(run, "kind = 'flow'")}
+    flows = {row["trial_id"] for row in rows_of(run, condition="kind = 'flow'")}
     protocols = {column.protocol for column in sweep_of(run).columns}
     assert len(flows) == len(protocols) == 2
-    assert {row["flow_id"] for row in rows(run)} == flows
-    assert {row["attempt"] for row in rows(run)} == {1}
+    assert {row["flow_id"] for row in rows_of(run)} == flows
+    assert {row["attempt"] for row in rows_of(run)} == {1}
 
 
 def test_every_number_is_that_of_the_trial_alone(run: Path) -> None:
     state = Ledger(run).read(sweep_of(run).columns)
     trials = {t.trial_id: t for plan in state.plans for t in plan.trials if t.kind == "gd"}
-    settled = rows(run, "kind = 'gd' AND status <> 'no_start'")
+    settled = rows_of(run, condition="kind = 'gd' AND status <> 'no_start'")
     assert len({row["trial_id"] for row in settled}) == 2 + 2 + 1 + 2 + 4
     for row in settled:
         trial = trials[row["trial_id"]]
@@ -80,7 +73,7 @@ def test_every_number_is_that_of_the_trial_alone(run: Path) -> None:
 
 
 def test_children_of_a_trial_that_diverged_are_skipped_and_say_so(run: Path) -> None:
-    lost = rows(run, "status = 'no_start'")
+    lost = rows_of(run, condition="status = 'no_start'")
     assert {row["start"].partition(",")[0] for row in lost} == {"30 η_c"}
     assert {row["sharpness"] for row in lost} | {row["train_loss"] for row in lost} == {None}
     said = eos("why", str(run))
@@ -117,7 +110,7 @@ def test_a_state_that_is_gone_is_computed_again(run: Path, tmp_path: Path) -> No
     eos("run", str(file), more, "--run-dir", str(run))
     made = [path.name for path in (run / "starts").iterdir()]
     assert len(made) == 1  # of the one parent that was needed
-    new = rows(run, "kind = 'gd' AND eta_multiple = 0.2")
+    new = rows_of(run, condition="kind = 'gd' AND eta_multiple = 0.2")
     assert [row["status"] for row in new] == ["reached", "reached"]
 
 
@@ -167,4 +160,4 @@ def test_a_damaged_state_is_set_aside_and_made_again(run: Path, tmp_path: Path) 
     assert status == 0
     assert f"start {name.name} is damaged; it was set aside as" in errors
     assert load_file(name)["theta"].equal(whole)
-    assert len(rows(run, "eta_multiple = 0.25")) == 2
+    assert len(rows_of(run, condition="eta_multiple = 0.25")) == 2
