@@ -102,8 +102,7 @@ def execute(
     """
     environment = environment or RunEnvironment()
     run = run.resolve()  # workers have working directories of their own
-    remove_orphaned_temporaries(run)
-    remove_left_behind(run)
+    _remove_remains(run)
     set_torn_marks_aside(run, warn)
     origin = Provenance.here(name)
     leases = Leases(run, environment.job)
@@ -153,7 +152,7 @@ def execute(
             if interruption.lost is not None:
                 queue.take_loss(interruption.lost)
             leases.release_all()
-            remove_left_behind(run)
+            _remove_remains(run)
         queue.catch_up()
         snapshot = queue.snapshot()
         observe(snapshot)
@@ -169,6 +168,15 @@ def execute(
             ),
             snapshot=snapshot,
         )
+
+
+def _remove_remains(run: Path) -> None:
+    """Remove what processes that have ended left half written, or shown as under way.
+
+    At the end of a run, too: a worker may outlive its killed driver into the next run's start.
+    """
+    remove_orphaned_temporaries(run)
+    remove_left_behind(run)
 
 
 def set_torn_marks_aside(run: Path, warn: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.sweep import load
+from orchestrator.engine import RunEnvironment, execute, prepare
+from orchestrator.sweep import load, parse
 
 SMALL = """
 name: batch
@@ -82,6 +84,29 @@ def test_a_truncated_part_is_set_aside_and_its_trial_runs_again(
     again = [row for row in run.rows("attempts") if row["attempt"] == 2]
     assert {row["trial_id"] for row in again} == names
     assert str(aside) in run.eos("status", str(run.path))
+
+
+def test_what_a_worker_leaves_half_written_after_the_next_run_began_is_removed(
+    tmp_path: Path,
+) -> None:
+    """Its driver was killed; the worker itself ends a moment later."""
+    run = tmp_path / "run"
+    sweep = prepare(run, parse(SMALL))
+    worker = subprocess.Popen(["sleep", "60"])
+    left = run / "trajectories" / f".a.parquet.{socket.gethostname()}.{worker.pid}.tmp"
+    left.touch()
+
+    def end_the_worker(_: object) -> None:
+        assert left.exists()
+        worker.kill()
+        worker.wait()
+
+    observe = iter([end_the_worker, lambda _: None])
+    execute(
+        run, sweep.name, sweep.columns, observe=lambda snapshot: next(observe)(snapshot),
+        warn=print, environment=RunEnvironment(stop_at=lambda: 0.0),
+    )  # fmt: skip
+    assert not left.exists()
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -186,22 +186,24 @@ def test_a_full_disk_is_one_sentence_and_leaves_whole_parts_only(full) -> None:
 
 
 def test_only_temporaries_of_dead_writers_are_removed(run) -> None:
-    dead = subprocess.Popen(["true"])
+    dead, unreaped = subprocess.Popen(["true"]), subprocess.Popen(["true"])
     dead.wait()
+    os.waitid(os.P_PID, unreaped.pid, os.WEXITED | os.WNOWAIT)
     host = socket.gethostname()
     folder = run.path / "trials"
     orphan = folder / f".a.parquet.{host}.{dead.pid}.tmp"
+    corpse = folder / f".b.parquet.{host}.{unreaped.pid}.tmp"
     alive = folder / f".a.parquet.{host}.{os.getpid()}.tmp"
     foreign = run.path / "checkpoints" / ".a.elsewhere-9.77.tmp"
     old = run.path / "checkpoints" / ".b.elsewhere-9.77.tmp"
     users = run.path / "logs" / "notes.tmp"
-    for path in (orphan, alive, foreign, old, users):
+    for path in (orphan, corpse, alive, foreign, old, users):
         path.touch()
     os.utime(old, (1, 1))
-    assert remove_orphaned_temporaries(run.path) == sorted([orphan, old])
+    assert remove_orphaned_temporaries(run.path) == sorted([orphan, corpse, old])
     assert all(path.exists() for path in (alive, foreign, users))
-    assert not orphan.exists()
-    assert not old.exists()
+    assert not any(path.exists() for path in (orphan, corpse, old))
+    unreaped.wait()
 
 
 def test_setting_aside_deletes_nothing_and_numbers_what_has_the_same_name(run, caplog) -> None:
