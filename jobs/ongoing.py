@@ -214,7 +214,7 @@ class OngoingTrial:
         return Bounds(
             threshold=self.pending[0],
             divergence=self.recorder.divergence,
-            steps=min(to_record, protocol.max_steps - self.step, MOST_STEPS, self._to_keep()),
+            steps=min(to_record, self.trial.most_steps - self.step, MOST_STEPS, self._to_keep()),
         )
 
     def _to_keep(self) -> int:

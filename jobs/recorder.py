@@ -16,11 +16,12 @@ from jobs.curvature.ritz import ExtremalEigenvalues
 from jobs.curvature.sharpness import SharpnessMeter
 from jobs.dynamics.flow_reference import FlowReference, FlowState
 from jobs.dynamics.iterate import Iterate
-from jobs.dynamics.schedule import ROUNDING, is_recorded
+from jobs.dynamics.schedule import is_recorded
 from jobs.objective import Evaluation, Objective
 from jobs.parameters import l1_norm, l2_norm
 from jobs.records import Crossing, Measured, Point, PointSpectrum, Status, finite
 from jobs.spec import Trial
+from jobs.spec.protocol import ROUNDING
 
 MOST_GRADIENTS = 10
 """Of a flow, for each of ``max_steps``: above the four of a step of RK4 and those of measuring."""
@@ -236,16 +237,19 @@ class Recorder:
         return at.ended is not None and self.trajectory[-1].step == at.step
 
     def _is_spent(self, at: Iterate) -> bool:
-        """Whether a trial has taken ``max_steps`` steps, or what corresponds to them.
+        """Whether a trial has taken all its steps, or what corresponds to them.
 
         A central flow takes the time of that many steps of GD, by ten times as many of its own at
         most; a flow no more gradients than so many steps of RK4 would: a stabilised method may need
         a hundred for one of its own steps.
         """
-        most, kind = self._protocol.max_steps, self._trial.kind
+        most, kind = self._trial.most_steps, self._trial.kind
         if kind == "central":
             assert self._trial.learning_rate is not None
             time = most * self._trial.learning_rate
+            if self._protocol.max_time is not None:
+                assert not isinstance(self._protocol.max_time, str)
+                time = min(time, self._protocol.max_time)
             return at.time >= time * (1 - ROUNDING) or at.step >= MOST_GRADIENTS * most
         spent = kind == "flow" and self._train.gradients >= MOST_GRADIENTS * most
         return spent or at.step >= most

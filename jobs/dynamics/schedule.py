@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from jobs.spec.protocol import spacing
+from jobs.spec.protocol import ROUNDING, spacing
 
 PRODUCTS_PER_GRADIENT = 0.4
 """Hessian-vector products of a GD trial, which measures the sharpness about every fifty steps."""
@@ -41,9 +41,6 @@ GROWTH = 1.5
 
 Every = int | str | None
 """How points are spaced: :attr:`jobs.spec.Protocol.trajectory_every`."""
-
-ROUNDING = 1e-9
-"""Of a multiple of time, within which it counts as reached."""
 
 
 def is_recorded(step: int, every: Every, *, time: float = 0.0, last: float | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ FURTHER_MEASURES = (
     "distance_from_flow",
 )
 """What can be measured at every crossing besides the columns of its row."""
+
+ROUNDING = 1e-9
+"""Of a time, within which it counts as reached."""
 
 PROBES, PERTURBATION = 100, 0.1
 """Defaults of the number of probes and of ρ, where they are needed."""
@@ -43,8 +47,10 @@ class Protocol:
 
     ``epsilons`` are the loss thresholds; they are kept distinct and in descending order, the order
     in which a run crosses them. ``max_steps`` bounds the steps of GD and of the flow alike, and the
-    flow's gradients to ten times as many. A trial has diverged when its loss is not finite or above
-    ``divergence_factor`` times the initial loss.
+    flow's gradients to ten times as many; ``max_time`` bounds η·steps of GD, and the time of a
+    central flow: a number, or ``flow K`` for K times the time of the column's flow to its smallest
+    ε, of which a sweep makes a number once that is known. A trial has diverged when its loss is not
+    finite or above ``divergence_factor`` times the initial loss.
     ``trajectory_every`` is the number of steps between two points of a trajectory; or ``time T``,
     for a point at each multiple of T of t = η·steps, or of the flow's time; or ``factor F``, for
     numbers of steps that grow by F. With None the points suit runs of any length
@@ -67,6 +73,7 @@ class Protocol:
 
     epsilons: tuple[float, ...]
     max_steps: int = 100_000
+    max_time: float | str | None = None
     divergence_factor: float = 1e3
     trajectory_every: int | str | None = None
     sharpness_rtol: float = 1e-3
@@ -90,14 +97,17 @@ class Protocol:
         distinct = {positive("epsilon", epsilon) for epsilon in self.epsilons}
         object.__setattr__(self, "epsilons", tuple(sorted(distinct, reverse=True)))
         whole("max_steps", self.max_steps, 1)
+        if isinstance(self.max_time, str):
+            self._set("max_time", f"flow {_spelled(flow_times(self.max_time))}")
+        elif self.max_time is not None:
+            self._set("max_time", positive("max_time", self.max_time))
         factor = positive("divergence_factor", self.divergence_factor)
         if factor <= 1:
             raise SpecError("divergence_factor", self.divergence_factor, "a finite number above 1")
         object.__setattr__(self, "divergence_factor", factor)
         if isinstance(self.trajectory_every, str):
             kind, number = spacing(self.trajectory_every)
-            spelled = int(number) if number.is_integer() else number
-            self._set("trajectory_every", f"{kind} {spelled!r}")
+            self._set("trajectory_every", f"{kind} {_spelled(number)}")
         elif self.trajectory_every is not None:
             whole("trajectory_every", self.trajectory_every, 1)
         self._set("sharpness_rtol", _fraction("sharpness_rtol", self.sharpness_rtol))
@@ -105,6 +115,21 @@ class Protocol:
             self._set("lambda_min_rtol", _fraction("lambda_min_rtol", self.lambda_min_rtol))
         one_of("flow_method", self.flow_method, FLOW_METHODS)
         self._settle_further_measures()
+
+    @property
+    def of_flow(self) -> Protocol:
+        """The protocol of a flow, which ``max_time`` does not bound."""
+        return self if self.max_time is None else dataclasses.replace(self, max_time=None)
+
+    def bounded_by(self, flow_time: float | None) -> Protocol:
+        """The protocol of trials whose flow took this time to the smallest ε.
+
+        Where it never came there, ``max_time`` in units of that time is no bound.
+        """
+        if not isinstance(self.max_time, str):
+            return self
+        bound = None if flow_time is None else flow_times(self.max_time) * flow_time
+        return dataclasses.replace(self, max_time=bound or None)
 
     def _settle_further_measures(self) -> None:
         if not isinstance(self.also, (list, tuple)):
@@ -150,6 +175,28 @@ def spacing(text: str) -> tuple[str, float]:
         expected = "a whole number of steps, 'time T' with T above 0, or 'factor F' with F above 1"
         raise SpecError("trajectory_every", text, expected)
     return kind, number
+
+
+@functools.lru_cache(maxsize=64)
+def flow_times(text: str) -> float:
+    """K, of a text that says ``flow K``.
+
+    Raises:
+        SpecError: it does not.
+    """
+    kind, _, rest = text.strip().partition(" ")
+    try:
+        number = float(rest)
+    except ValueError:
+        number = math.nan
+    if kind != "flow" or not 0 < number < math.inf:
+        expected = "a number above 0, the time, or 'flow K' with K above 0, in units of the flow's"
+        raise SpecError("max_time", text, expected)
+    return number
+
+
+def _spelled(number: float) -> str:
+    return repr(int(number) if number.is_integer() else number)
 
 
 def _fraction(field: str, value: object) -> float:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from jobs.spec.optimizer import GD, Optimizer
 from jobs.spec.problem import Problem
-from jobs.spec.protocol import Protocol, check_reachable
+from jobs.spec.protocol import ROUNDING, Protocol, check_reachable
 from jobs.spec.start import Start
 from jobs.spec.values import SpecError, digest_of, one_of, positive
 
@@ -59,6 +60,11 @@ class Trial:
         else:
             eta = positive("learning_rate", self.learning_rate)
             object.__setattr__(self, "learning_rate", eta)
+        if self.kind == "flow":
+            object.__setattr__(self, "protocol", self.protocol.of_flow)
+        elif isinstance(self.protocol.max_time, str):
+            expected = "a number for a trial; a sweep makes one of 'flow K'"
+            raise SpecError("max_time", self.protocol.max_time, expected)
         if self.kind != "gd":
             absent = f"absent for a {NAMES[self.kind]}"
             if self.optimizer != GD:
@@ -105,6 +111,17 @@ class Trial:
         """The flow's time that a step of GD takes; None where steps have no constant length."""
         eta = self.learning_rate if self.kind == "gd" else None
         return None if eta is None else self.optimizer.time_per_step(eta)
+
+    @property
+    def most_steps(self) -> int:
+        """The steps after which it ends at the latest: of GD, those that ``max_time`` takes, if
+        they are fewer than ``max_steps``.
+        """
+        limit, time = self.protocol.max_steps, self.protocol.max_time
+        if time is None or self.step_time is None:
+            return limit
+        assert not isinstance(time, str)
+        return min(limit, max(1, math.ceil(time / self.step_time * (1 - ROUNDING))))
 
     @property
     def batch_key(self) -> str:
@@ -184,7 +201,7 @@ _PROBLEM, _PROTOCOL = (
 )
 
 
-_LATER = ("weight_decay", "trajectory_eigenvalues")
+_LATER = ("weight_decay", "trajectory_eigenvalues", "max_time")
 """Fields that were not always there: where they are None or 0, names are those of before."""
 
 

@@ -114,7 +114,7 @@ class ColumnPlan:
     def trials(self) -> tuple[Trial, ...]:
         """The trials that are known, by their places."""
         known = self.learning_rates if self.column.start is None or self.parent else ()
-        return (self.column.flow(), *(self.column.at(rate, self.parent) for rate in known))
+        return (self.column.flow(), *map(self._at, known))
 
     @functools.cached_property
     def places(self) -> dict[str, int]:
@@ -139,7 +139,13 @@ class ColumnPlan:
         if self.flow is None or self.blocked or (self.column.start and self.parent is None):
             return None
         eta = rate.multiple * self.scale(rate.unit)
-        return self.column.at(eta, self.parent) if math.isfinite(eta) else None
+        return self._at(eta) if math.isfinite(eta) else None
+
+    def _at(self, eta: float) -> Trial:
+        time = None
+        if self.flow is not None and self.critical_rate is not None:
+            time = self.flow.time
+        return self.column.at(eta, self.parent, time)
 
     def asked_rate(self, trial: Trial) -> AskedRate | None:
         """What the sweep file asks for where the trial stands; None for a flow."""

@@ -51,11 +51,16 @@ def descent_gradients(column: Column, learning_rate: float, flow: FlowSummary | 
     also assumed of an adaptive optimiser, which does not follow the flow. A flow beside GD costs
     what the column's flow took, or is assumed to take.
     """
-    limit, optimizer = column.protocol.max_steps, column.optimizer
+    optimizer, time = column.optimizer, None if flow is None else flow.time
+    limit: float = column.protocol.max_steps
+    bound = column.protocol.bounded_by(time).max_time
+    if bound is not None:
+        assert not isinstance(bound, str)
+        limit = min(limit, bound / optimizer.time_per_step(learning_rate))
     if optimizer.is_adaptive:
         steps = float(min(PRIOR_DESCENT_STEPS, limit))
-    elif flow is not None and flow.time is not None:
-        steps = min(flow.time / optimizer.time_per_step(learning_rate), limit)
+    elif time is not None:
+        steps = min(time / optimizer.time_per_step(learning_rate), limit)
     else:
         scale = optimizer.time_per_step(learning_rate) * optimizer.edge / GD.edge
         steps = min(PRIOR_DESCENT_STEPS / scale, limit)

@@ -171,11 +171,14 @@ class Layout:
         all of them with itself. The first has the flow's number.
         """
         plain = (GD, None, "gd")
-        if all((one.optimizer, one.start, one.kind) == plain for one in self.columns):
+        if all(
+            (one.optimizer, one.start, one.kind) == plain and one.protocol.max_time is None
+            for one in self.columns
+        ):
             return {}
         alike: dict[tuple[Problem, Protocol], list[int]] = defaultdict(list)
         for i, column in enumerate(self.columns):
-            alike[column.problem, column.protocol].append(i)
+            alike[column.problem, column.protocol.of_flow].append(i)
         several = [tuple(group) for group in alike.values() if len(group) > 1]
         return {i: group for group in several for i in group}
 

@@ -117,9 +117,11 @@ class Column:
         """The gradient flow that every trial of the column is compared with."""
         return Trial(problem=self.problem, protocol=self.protocol, kind="flow")
 
-    def at(self, learning_rate: float, parent: Trial | None = None) -> Trial:
+    def at(
+        self, learning_rate: float, parent: Trial | None = None, flow_time: float | None = None
+    ) -> Trial:
         """The trial at one η, which is absolute here; of a column with a start, from its state of
-        the ``parent``.
+        the ``parent``. ``flow_time`` is what the flow took to the smallest ε, where it came there.
         """
         start = None
         if self.start is not None:
@@ -128,7 +130,7 @@ class Column:
             start = Start(parent=parent, state=self.start.state)
         return Trial(
             problem=self.problem,
-            protocol=self.protocol,
+            protocol=self.protocol.bounded_by(flow_time),
             kind=self.kind,
             learning_rate=learning_rate,
             optimizer=self.optimizer,

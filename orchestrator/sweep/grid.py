@@ -27,6 +27,7 @@ Unit = Literal["eta_c", "init_sharpness", "absolute"]
 PROTOCOL_FIELDS = {
     "stop.epsilon": "epsilons",
     "stop.max_steps": "max_steps",
+    "stop.max_time": "max_time",
     "stop.divergence_factor": "divergence_factor",
     "flow.method": "flow_method",
     "measure.trajectory_every": "trajectory_every",

@@ -283,6 +283,7 @@ def _grid(block: Block, path: _Path = ()) -> Grid:
     protocol = Protocol(
         epsilons=block.stop.epsilon,
         max_steps=block.stop.max_steps,
+        max_time=block.stop.max_time,
         divergence_factor=block.stop.divergence_factor,
         flow_method=block.flow.resolved,
         **dict(block.measure),

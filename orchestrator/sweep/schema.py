@@ -72,6 +72,7 @@ class StopKeys(_ProtocolKeys):
 
     epsilon: tuple[float, ...] = Field(description="a loss threshold or a list of them")
     max_steps: int = Protocol.max_steps
+    max_time: float | str | None = Protocol.max_time
     divergence_factor: float = Protocol.divergence_factor
 
 

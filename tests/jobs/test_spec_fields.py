@@ -60,6 +60,39 @@ def test_a_tolerance_must_lie_between_zero_and_one(field, value):
     _refused(lambda: Protocol(epsilons=(0.1,), **{field: value}), field, value)
 
 
+@pytest.mark.parametrize(
+    ("value", "canonical"),
+    [(3, 3.0), (0.5, 0.5), ("flow 2.50", "flow 2.5"), (" flow  3.0", "flow 3")],
+)
+def test_the_time_of_gd_may_be_bounded_by_a_number_or_in_units_of_the_flows(value, canonical):
+    protocol = Protocol(epsilons=(0.1,), max_time=value)
+    assert protocol.max_time == canonical
+    assert protocol.of_flow == Protocol(epsilons=(0.1,))
+
+
+@pytest.mark.parametrize("value", [v for v in NOT_POSITIVE if v is not None])
+def test_a_bound_of_the_time_must_be_positive(value):
+    _refused(lambda: Protocol(epsilons=(0.1,), max_time=value), "max_time", value)
+
+
+@pytest.mark.parametrize("text", ["flow", "flow 0", "flow -1", "flow inf", "flow x", "gd 3", ""])
+def test_other_bounds_of_the_time_are_refused(text):
+    with pytest.raises(SpecError, match="the time, or 'flow K' with K above 0"):
+        Protocol(epsilons=(0.1,), max_time=text)
+
+
+def test_a_trial_needs_the_bound_of_its_time_as_a_number():
+    protocol = Protocol(epsilons=(0.1,), max_time="flow 2")
+    with pytest.raises(SpecError, match="a number for a trial") as caught:
+        dataclasses.replace(GD, protocol=protocol)
+    assert caught.value.field == "max_time"
+    bounded = dataclasses.replace(GD, protocol=protocol.bounded_by(1.5))
+    assert bounded.protocol.max_time == 3.0
+    assert bounded.most_steps == 30  # of η = 0.1
+    assert bounded.flow_id == GD.flow_id
+    assert protocol.bounded_by(None).max_time is None
+
+
 @pytest.mark.parametrize("field", ["max_steps", "trajectory_every"])
 @pytest.mark.parametrize("value", [0, *NOT_COUNTS])
 def test_counts_of_steps_must_be_whole_and_positive(field, value):

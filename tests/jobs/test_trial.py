@@ -267,6 +267,15 @@ def test_a_trajectory_has_every_nth_step_and_the_crossings_once_each(trial, lear
             assert getattr(point, name) == getattr(row, name)
 
 
+@pytest.mark.parametrize(("changes", "steps"), [({}, 34), ({"max_steps": 20}, 20)])
+def test_gd_ends_with_the_step_that_takes_it_to_its_largest_time(trial, changes, steps):
+    spec = trial(0.03, epsilons=(0.45, 1e-9), max_time=1.0, **changes)
+    *_, last = run_trial(spec, threads=1).crossings
+    assert (last.status, last.steps) == ("max_steps", steps)
+    free = run_trial(trial(0.03, epsilons=(0.45, 1e-9), max_steps=steps), threads=1)
+    assert last == free.crossings[-1]
+
+
 def test_the_points_of_a_trajectory_are_the_iterates(trial):
     spec = trial(0.05, trajectory_every=9)
     points = run_trial(spec, threads=1).trajectory

@@ -21,6 +21,16 @@ BELOW = {"n_train": 100, "depth": 2, "init_scale": 0.5, "epsilons": (0.1,)}
 BELOW_ETA_C = 0.2411271101254799  # of BELOW, whose S(θ0) is 0.38 of the flow's largest
 
 
+def test_a_central_flow_ends_at_its_largest_time(trial):
+    eta = 2 * BELOW_ETA_C
+    by_time, by_steps = (
+        run_trial(trial(eta, kind="central", **bound, **{**BELOW, "epsilons": (1e-9,)}), threads=1)
+        for bound in ({"max_time": 5 * eta}, {"max_steps": 5})
+    )
+    assert by_time.crossings == by_steps.crossings
+    assert by_time.crossings[0].status == "max_steps"
+
+
 class Valley(nn.Module):
     """L = LEVEL − c·w + ½ xᵀM(w)x, M(w) = S + Σ w_n B_n: at x = 0 the Hessian in x is M(w), and w
     goes the way of c until an eigenvalue of M is at 2/η.

@@ -89,6 +89,9 @@ BY_OVERRIDE = {
     "problem.seed=9223372036854775808": "problem.seed is 9223372036854775808; "
     "it must be a number below 2**63",
     "stop.max_steps=0": f"stop.max_steps is 0; it must be {WHOLE}",
+    "stop.max_time=flows 3": "stop.max_time is 'flows 3'; it must be a number above 0, the time, "
+    "or 'flow K' with K above 0, in units of the flow's",
+    "stop.max_time=0": f"stop.max_time is 0; it must be {POSITIVE}",
     "stop.max_steps=[1, 2]": f"stop.max_steps is [1, 2]; it must be {WHOLE}",
     "measure.trajectory_every=0.5": f"measure.trajectory_every is 0.5; it must be {WHOLE}",
     "eta.stop_after_divergences=0": "eta.stop_after_divergences is 0; "

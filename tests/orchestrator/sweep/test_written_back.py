@@ -62,6 +62,7 @@ PLAIN_GRIDS = st.builds(
         Protocol,
         epsilons=st.lists(NUMBER, min_size=1, max_size=3).map(tuple),
         max_steps=WHOLE,
+        max_time=st.none() | NUMBER | st.sampled_from(["flow 2", "flow 0.5"]),
         divergence_factor=st.floats(1, 1e300, exclude_min=True),
         trajectory_every=st.none() | WHOLE | st.sampled_from(["time 0.5", "factor 1.2"]),
         trajectory_eigenvalues=st.integers(0, 100),
