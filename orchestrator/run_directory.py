@@ -11,6 +11,9 @@ from orchestrator.sweep import Sweep, SweepError, load_kept
 
 SWEEP = "sweep.yaml"
 
+PROBES = "predict"
+"""The folder of a run directory that is the run directory of the sweep's probes."""
+
 
 def why_no_tables(run: Path) -> str | None:
     """What a path must be that is no run directory; None for one, or a copy of its tables."""

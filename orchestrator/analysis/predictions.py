@@ -8,301 +8,33 @@ at the predicted rate over the best measured one, less 1.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.dynamics.schedule import MEASUREMENT, PER_THIRD_DERIVATIVE
-from jobs.multiplications import multiplications
-from jobs.spec import Problem
+from jobs.dynamics.schedule import PER_THIRD_DERIVATIVE
 from orchestrator.analysis.bounds import LEAST_FOR_VALLEY
 from orchestrator.analysis.by_column import is_plain
+from orchestrator.analysis.candidates import CANDIDATES, Column, NoPredictionError, Others
 from orchestrator.analysis.crossings import GdRows, Places
 from orchestrator.analysis.grouped import Numbers, numbers
-from orchestrator.analysis.groups import aliases
-from orchestrator.store import COLUMN_FIELDS, PREDICTIONS, PREDICTORS, PROBLEM_FIELDS
+from orchestrator.plan.probing import stays
+from orchestrator.store import COLUMN_FIELDS, PREDICTIONS, PREDICTORS
 
 READ = (
     *("trial_id", "column_id", "kind", "status", "epsilon", "eta", "flow_id", "test_loss"),
-    *("init_sharpness", "gradients", "hvps", "third_derivatives", *COLUMN_FIELDS),
+    *("init_sharpness", "steps", "time", "gradients", "hvps", "third_derivatives", *COLUMN_FIELDS),
 )
 """What of ``trials`` this needs besides what the table of phases does."""
 
 LEAST_FOR_RANKS = 3
 """Fewer pairs have no rank correlation worth the name."""
-
-Predicted = tuple[float, float]
-"""A rate, and its cost in gradients and products."""
-
-
-class NoPredictionError(ValueError):
-    """A candidate has nothing to say of a column at ε; says why."""
-
-
-@dataclass(frozen=True, eq=False)
-class Column:
-    """A column of plain GD at one ε, with what candidates may know of it.
-
-    ``problem`` has the fields that tell columns apart. Arrays are of the trials that count, in
-    ascending η, of shape (rates,). ``grid`` is what all GD trials of the column cost until ε.
-    ``central`` has η, test loss and cost of the central flows.
-    """
-
-    column_id: str
-    epsilon: float
-    problem: Mapping[str, Any]
-    eta_c: float
-    eta_0: float
-    truth: float
-    eta: Numbers
-    test_loss: Numbers
-    sharpness: Numbers
-    l1_norm: Numbers
-    flow_sharpness: float
-    flow_l1: float
-    flow_loss: float
-    flow_cost: float
-    grid: float
-    central: Sequence[tuple[float, float, float]] = ()
-
-    @functools.cached_property
-    def best(self) -> int:
-        """The place of the least test loss."""
-        return int(np.argmin(self.test_loss))
-
-    @functools.cached_property
-    def eta_best(self) -> float:
-        """The rate of the least test loss."""
-        return float(self.eta[self.best])
-
-    @property
-    def multiple(self) -> float:
-        """The same in units of η_c."""
-        return self.eta_best / self.eta_c
-
-    @functools.cached_property
-    def family(self) -> tuple[Any, ...]:
-        """What its other seeds share."""
-        return self.fixed("seed")
-
-    def loss_at(self, eta: float) -> float | None:
-        """The test loss of GD at a rate, between those measured in proportion to log η.
-
-        Below the smallest it is the flow's; above the largest that reached ε there is none.
-        """
-        if eta > self.eta[-1] * (1 + 1e-9):
-            return None
-        if eta < self.eta[0] and math.isfinite(self.flow_loss) and eta < self.eta_c:
-            return self.flow_loss
-        return float(np.interp(math.log(eta), np.log(self.eta), self.test_loss))
-
-    def fixed(self, name: str) -> tuple[Any, ...]:
-        """All that tells it apart but a field."""
-        return _fixed(self.problem, name)
-
-
-CHEAPER = ("width", "n_train")
-"""Fields of which a smaller value makes a column cheaper."""
-
-
-class Others:
-    """What a candidate may know of the other columns of a sweep, found without going through all.
-
-    Args:
-        columns: all of them, at each ε.
-    """
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self._smallest: dict[tuple[Any, ...], Column] = {}
-        self._thresholds: dict[str, list[Column]] = defaultdict(list)
-        multiples: dict[float, list[float]] = defaultdict(list)
-        # At the base width, mup has the name of the standard parameterization.
-        for place, other in aliases([one.problem for one in columns], "width"):
-            one = columns[place]
-            self._add("width", one, _fixed(other, "width"))
-        self._families: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-        for one in columns:
-            self._thresholds[one.column_id].append(one)
-            for name in CHEAPER:
-                self._add(name, one, one.fixed(name))
-            self._families[one.family, one.epsilon].append(one.multiple)
-            if math.isfinite(one.multiple):
-                multiples[one.epsilon].append(one.multiple)
-        self._multiples = {epsilon: np.sort(values) for epsilon, values in multiples.items()}
-
-    def _add(self, name: str, one: Column, fixed: tuple[Any, ...]) -> None:
-        """Keep the column with the smallest value of a field among those that agree in all else."""
-        if one.problem[name] is None:
-            return
-        known = self._smallest.setdefault((name, one.epsilon, fixed), one)
-        if (one.problem[name], one.column_id) < (known.problem[name], known.column_id):
-            self._smallest[name, one.epsilon, fixed] = one
-
-    def smallest(self, column: Column, name: str) -> Column | None:
-        """The column at the same ε with the smallest value of a field, if that is below this one's,
-        and all else equal.
-        """
-        own = column.problem[name]
-        one = self._smallest.get((name, column.epsilon, column.fixed(name)))
-        return one if one is not None and own is not None and one.problem[name] < own else None
-
-    def loosest(self, column: Column) -> Column | None:
-        """The same column at its largest ε; None where that is this one."""
-        one = max(self._thresholds[column.column_id], key=lambda other: other.epsilon)
-        return one if one.epsilon > column.epsilon else None
-
-    def interval(self, column: Column) -> tuple[float, float] | None:
-        """The range of best η/η_c over the seeds of the problem at this ε; None of a single seed,
-        and where one has no η_c.
-        """
-        known = self._seeds(column)
-        if len(known) < 2 or not all(map(math.isfinite, known)):
-            return None
-        return min(known), max(known)
-
-    def _seeds(self, column: Column) -> list[float]:
-        return self._families[column.family, column.epsilon]
-
-    def median_multiple(self, column: Column) -> float | None:
-        """The median best η/η_c at the same ε over the columns of other problems."""
-        all_of_them = self._multiples.get(column.epsilon, np.zeros(0))
-        own = np.sort([each for each in self._seeds(column) if math.isfinite(each)])
-        # The places of its own, equal ones counted on; all but these are of others.
-        places = np.searchsorted(all_of_them, own) + np.arange(len(own))
-        places -= np.searchsorted(own, own)
-        left = len(all_of_them) - len(own)
-        if not left:
-            return None
-        middle = [(left - 1) // 2, left // 2]
-        for place in places:
-            middle = [at + int(place <= at) for at in middle]
-        return float(all_of_them[middle].mean())
-
-
-def _eta_c(column: Column, others: Others) -> Predicted:
-    return _times_eta_c(column, 1.0)
-
-
-def _twice_eta_c(column: Column, others: Others) -> Predicted:
-    return _times_eta_c(column, 2.0)
-
-
-def _times_eta_c(column: Column, factor: float) -> Predicted:
-    if not math.isfinite(column.eta_c):
-        raise NoPredictionError("η_c is not known")
-    return factor * column.eta_c, column.flow_cost
-
-
-def _learned_multiple(column: Column, others: Others) -> Predicted:
-    """The median of best η/η_c over the columns of other problems in the sweep."""
-    factor = others.median_multiple(column)
-    if factor is None:
-        raise NoPredictionError("no column of another problem has a best rate at this ε")
-    return _times_eta_c(column, factor)
-
-
-def _init_sharpness(column: Column, others: Others) -> Predicted:
-    if not math.isfinite(column.eta_0):
-        raise NoPredictionError("the sharpness at θ0 is not known")
-    return column.eta_0, MEASUREMENT
-
-
-def _largest_stable(column: Column, others: Others) -> Predicted:
-    return float(column.eta[-1]), column.grid
-
-
-def _knee(column: Column, others: Others) -> Predicted:
-    """Where the growth of ‖θ‖₁ meets the fall of S, each relative to its whole range above η_c."""
-    above = column.eta > column.eta_c
-    if above.sum() < LEAST_FOR_VALLEY:
-        raise NoPredictionError(f"fewer than {LEAST_FOR_VALLEY} rates above η_c reached ε")
-    eta, fall, rise = column.eta[above], column.sharpness[above], column.l1_norm[above]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        fallen = (column.flow_sharpness - fall) / (column.flow_sharpness - fall[-1])
-        risen = (rise - column.flow_l1) / (rise[-1] - column.flow_l1)
-    left = 1 - fallen - risen
-    opposite = fall[-1] < column.flow_sharpness and rise[-1] > column.flow_l1
-    if not (opposite and np.isfinite(left).all() and left[0] >= 0):
-        raise NoPredictionError("‖θ‖₁ and S do not change in opposite directions above η_c")
-    place = int(np.argmax(left < 0)) or len(left) - 1
-    share = left[place - 1] / (left[place - 1] - left[place])
-    at = np.interp(share, [0, 1], np.log(eta[place - 1 : place + 1]))
-    return math.exp(float(at)), column.grid
-
-
-def _narrower(column: Column, others: Others) -> Predicted:
-    """The best rate of the narrowest network: η itself under mup, else in units of η_c."""
-    return _transferred(
-        column, others, "width", absolute=column.problem["parameterization"] == "mup"
-    )
-
-
-def _fewer_samples(column: Column, others: Others) -> Predicted:
-    return _transferred(column, others, "n_train", absolute=False)
-
-
-def _transferred(column: Column, others: Others, name: str, *, absolute: bool) -> Predicted:
-    one = others.smallest(column, name)
-    if one is None:
-        raise NoPredictionError(f"no column differs in a smaller {name} alone")
-    cost = one.grid * _relative_cost(one.problem, column.problem)
-    if absolute:
-        return one.eta_best, cost
-    eta, of_flow = _times_eta_c(column, one.multiple)
-    if not math.isfinite(eta):
-        raise NoPredictionError(f"η_c of the column with the smaller {name} is not known")
-    return eta, cost + of_flow
-
-
-def _looser_epsilon(column: Column, others: Others) -> Predicted:
-    one = others.loosest(column)
-    if one is None:
-        raise NoPredictionError("there is no looser ε")
-    return one.eta_best, one.grid
-
-
-def _central(column: Column, others: Others) -> Predicted:
-    """The least test loss along central flows, from the parabola through the three least."""
-    if len(column.central) < LEAST_FOR_VALLEY - 1:
-        raise NoPredictionError(f"fewer than {LEAST_FOR_VALLEY - 1} central flows reached ε")
-    eta, loss, cost = (np.array(values) for values in zip(*column.central, strict=True))
-    place = int(np.argmin(loss))
-    rate = float(eta[place])
-    if 0 < place < len(eta) - 1:
-        near = slice(place - 1, place + 2)
-        bend, slope, _ = np.polyfit(np.log(eta[near] / rate), loss[near], 2)
-        rate *= math.exp(-slope / (2 * bend)) if bend > 0 else 1.0
-    return rate, float(cost.sum()) + column.flow_cost
-
-
-def _truth(column: Column, others: Others) -> Predicted:
-    if not math.isfinite(column.truth):
-        raise NoPredictionError("the dataset has no known truth")
-    return column.truth, 0.0
-
-
-CANDIDATES: dict[str, tuple[Callable[[Column, Others], Predicted], str]] = {
-    "eta_c": (_eta_c, "η_c, from the flow alone"),
-    "twice_eta_c": (_twice_eta_c, "2 η_c, a plain guess"),
-    "learned_multiple": (_learned_multiple, "the median multiple of η_c of the other problems"),
-    "init_sharpness": (_init_sharpness, "2/S(θ0)"),
-    "narrower": (_narrower, "the best rate of the narrowest width"),
-    "fewer_samples": (_fewer_samples, "the best multiple of η_c with the fewest samples"),
-    "looser_epsilon": (_looser_epsilon, "the best rate at the loosest ε"),
-    "central": (_central, "the least test loss along central flows"),
-    "knee": (_knee, "where ‖θ‖₁ has grown as much as S has yet to fall"),
-    "truth": (_truth, "2/S(β*) of the known truth"),
-    "largest_stable": (_largest_stable, "the largest rate that reached ε, a plain guess"),
-}
-"""Each candidate, and what it is in words; those that need the least first."""
 
 
 def predictions_tables(
@@ -316,7 +48,7 @@ def predictions_tables(
         places, gd: those of ``trials``.
         truth: 2/S(β*) of each place, NaN where there is no known truth.
     """
-    columns = _columns(trials, central, places, gd, truth)
+    columns = columns_of(trials, central, places, gd, truth)
     others = Others(columns)
     rows = [_row(column, others, name) for column in columns for name in CANDIDATES]
     of_each: dict[str, list[dict[str, Any]]] = {name: [] for name in CANDIDATES if rows}
@@ -391,24 +123,7 @@ def _summary(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _fixed(problem: Mapping[str, Any], name: str) -> tuple[Any, ...]:
-    return tuple(problem[field] for field in COLUMN_FIELDS if field != name)
-
-
-def _relative_cost(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """What a gradient of one problem costs in gradients of another."""
-    samples = float(one["n_train"] / other["n_train"])
-    try:
-        of_each = [
-            multiplications(Problem(**{name: p[name] for name in PROBLEM_FIELDS}))
-            for p in (one, other)
-        ]
-    except (ValueError, TypeError):  # a network that is not there any more
-        return samples
-    return samples * of_each[0] / of_each[1]
-
-
-def _columns(
+def columns_of(
     trials: pa.Table, central: pa.Table, places: Places, gd: GdRows, truth: Numbers
 ) -> list[Column]:
     """The columns of plain GD at each ε with enough rates that count and have a test loss."""
@@ -423,15 +138,14 @@ def _columns(
     cost = _cost(trials)
     grid = np.bincount(gd.place, np.nan_to_num(cost[gd.row]), len(places))
     flows, averages = _flows(trials, cost), _central_flows(central)
+    tried = _tried(trials, gd, len(places))
     found = []
     for place, key in enumerate(keys):
         rows = order[starts[place] : starts[place + 1]]
         problem = problems[place]
         if len(rows) < LEAST_FOR_VALLEY or not is_plain(problem):
             continue
-        flow_id, loss, of_flow = flows.get(
-            (key["column_id"], key["epsilon"]), ("", math.nan, math.nan)
-        )
+        flow = flows.get((key["column_id"], key["epsilon"]), _NO_FLOW)
         found.append(
             Column(
                 column_id=key["column_id"],
@@ -446,28 +160,58 @@ def _columns(
                 },
                 flow_sharpness=float(places.flow_sharpness[place]),
                 flow_l1=float(places.flow_l1[place]),
-                flow_loss=loss,
-                flow_cost=of_flow,
+                flow_loss=flow.test_loss,
+                flow_cost=flow.cost,
                 grid=float(grid[place]),
-                central=averages.get((flow_id, key["epsilon"]), ()),
+                central=averages.get((flow.trial_id, key["epsilon"]), ()),
+                flow_time=flow.time,
+                tried=tried[place],
             )
         )
     return found
 
 
-def _flows(trials: pa.Table, cost: Numbers) -> dict[tuple[str, float], tuple[str, float, float]]:
-    """The trial_id, test loss and cost of the flow of each column at each ε that it reached."""
+class _Flow(NamedTuple):
+    """What the flow of a column found at an ε that it reached."""
+
+    trial_id: str
+    test_loss: float
+    time: float
+    cost: float
+
+
+_NO_FLOW = _Flow("", math.nan, math.nan, math.nan)
+
+
+def _flows(trials: pa.Table, cost: Numbers) -> dict[tuple[str, float], _Flow]:
+    """The flow of each column at each ε that it reached."""
     is_flow = pc.and_(pc.equal(trials["kind"], "flow"), pc.equal(trials["status"], "reached"))
     at = np.flatnonzero(is_flow.to_numpy(zero_copy_only=False).astype(bool))
-    rows = trials.select(["column_id", "epsilon", "trial_id", "test_loss"]).take(at).to_pylist()
+    names = trials.select(["column_id", "epsilon", "trial_id"]).take(at).to_pylist()
+    found = (numbers(trials["test_loss"])[at], numbers(trials["time"])[at], cost[at])
     return {
-        (row["column_id"], row["epsilon"]): (
-            row["trial_id"],
-            math.nan if row["test_loss"] is None else row["test_loss"],
-            each,
-        )
-        for row, each in zip(rows, cost[at].tolist(), strict=True)
+        (name["column_id"], name["epsilon"]): _Flow(name["trial_id"], *of_flow)
+        for name, *of_flow in zip(names, *(each.tolist() for each in found), strict=True)
     }
+
+
+def _tried(
+    trials: pa.Table, gd: GdRows, places: int
+) -> list[list[tuple[float, float | None, float]]]:
+    """η, test loss and steps of all GD trials of each place, in ascending η; no test loss of those
+    that did not come to ε and stay.
+    """
+    order = np.lexsort((gd.eta, gd.place))
+    reached = pc.equal(trials["status"], "reached").to_numpy()[gd.row]
+    steps = numbers(trials["steps"])[gd.row]
+    found: list[list[tuple[float, float | None, float]]] = [[] for _ in range(places)]
+    columns = (gd.place, gd.eta, gd.test_loss, steps, gd.sharpness, reached)
+    for place, eta, loss, its_steps, sharpness, here in zip(
+        *(values[order].tolist() for values in columns), strict=True
+    ):
+        stable = here and stays(eta, sharpness)
+        found[place].append((eta, loss if stable else None, its_steps))
+    return found
 
 
 def _central_flows(central: pa.Table) -> dict[tuple[str, float], list[tuple[float, float, float]]]:

@@ -15,6 +15,7 @@ from orchestrator.cli import (
     first_steps,
     launch,
     plan,
+    predict,
     run,
     status,
     tables,
@@ -34,7 +35,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (first_steps, plan, run, launch, status, failures, watch, tables, doctor, verify):
+for module in (
+    first_steps,
+    plan,
+    predict,
+    run,
+    launch,
+    status,
+    failures,
+    watch,
+    tables,
+    doctor,
+    verify,
+):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(data.group, name="data")

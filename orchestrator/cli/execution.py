@@ -26,12 +26,14 @@ from orchestrator.engine import (
     GrowingSweep,
     RunOutcome,
     Sink,
+    check_directory,
     columns_that_fit,
     execute,
     prepare,
     refuse_missing,
     refuse_too_large,
 )
+from orchestrator.engine.probing import Probing
 from orchestrator.run_directory import sweep_of
 from orchestrator.slurm.job import Job
 from orchestrator.slurm.node_check import check_node, gpu_problems
@@ -85,7 +87,7 @@ def carry_out(
         outcome, _ = _lead(run, sweep, None, allocation, log, debug=debug)
         where = " --here" if has_jobs(run) else ""
         print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
-        return _status(outcome)
+        return status_of(outcome)
     job = Job(run, allocation, settings, warn)
     job.begin()
     try:
@@ -99,7 +101,30 @@ def carry_out(
     end = job.end(outcome, left)
     why = "" if outcome.stop is None else f" ({outcome.stop.detail})"
     note(f"job {allocation.job_id} ends: {end}{why}")
-    return SETTLED if end in ("idle", "budget") else _status(outcome)
+    return SETTLED if end in ("idle", "budget") else status_of(outcome)
+
+
+def try_rates(run: Path, sweep: Sweep, probing: Probing, *, debug: bool = False) -> RunOutcome:
+    """Compute what probing asks for, on this machine, beside the run directory of the sweep itself.
+
+    Raises:
+        SweepError: the sweep does not fit the machine or the run directory.
+    """
+    check_directory(run, sweep)
+    refuse_too_large(probing.columns, here())
+    if problems := gpu_problems(probing.columns, None):
+        raise UserError(f"this machine cannot run trials: {'; '.join(problems)}")
+    prepare(probing.run, probing.sweep)
+    with Progress(sweep.name) as progress:
+        return execute(
+            probing.run,
+            sweep.name,
+            probing.grown() or (),
+            grown=probing.grown,
+            observe=progress.show,
+            warn=warn,
+            quiet=not debug,
+        )
 
 
 def work(run: Path, settings: JobSettings) -> None:
@@ -170,7 +195,12 @@ def _problems(
     return check_node(run, str(settings.root or default_root()), settings.interface, versions)
 
 
-def _status(outcome: RunOutcome) -> int:
+def status_of(outcome: RunOutcome) -> int:
+    """The exit status of a run that has ended.
+
+    Raises:
+        RunHaltedError: it cannot go on until something is put right.
+    """
     if outcome.halted:
         raise RunHaltedError(outcome.halted)
     if outcome.interrupted:

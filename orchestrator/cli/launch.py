@@ -24,6 +24,7 @@ from orchestrator.cli.options import (
     PreflightWait,
     RunArgument,
     RunOption,
+    default_run,
     load_checked,
     logging_to,
 )
@@ -90,7 +91,7 @@ def launch(
         )
     sweep = load_checked(config, overrides)
     refuse_too_large(sweep.columns, profile.allocation)
-    run = run_dir or Path("runs") / sweep.name
+    run = run_dir or default_run(sweep)
     check_directory(run, sweep)
     refuse_odd_path(run)
     refuse_shared(run)

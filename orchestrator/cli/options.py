@@ -67,6 +67,11 @@ def logging_to(sinks: Sequence[Sink] | None, settings: JobSettings | None) -> Jo
     return replace(settings or JobSettings(), log=tuple(str(sink) for sink in sinks or ()))
 
 
+def default_run(sweep: Sweep) -> Path:
+    """The run directory of a sweep, unless the user names one."""
+    return Path("runs") / sweep.name
+
+
 def load_checked(config: Path, overrides: Sequence[str] | None) -> Sweep:
     """The sweep of a file with overrides on top, whose datasets and networks are there.
 

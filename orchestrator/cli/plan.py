@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from jobs import datasets
 from orchestrator import sweep as sweeps
-from orchestrator.cli.options import Cluster, Config, Json, Overrides, RunOption, checked
+from orchestrator.cli.options import (
+    Cluster,
+    Config,
+    Json,
+    Overrides,
+    RunOption,
+    checked,
+    default_run,
+)
 from orchestrator.cli.output import command, duration, print_json, print_table, warn
 from orchestrator.cli.status import of_older_version
 from orchestrator.cluster import Allocation, here
@@ -48,7 +56,7 @@ def plan(
     Example: eos plan configs/quickstart.yaml problem.width=[64,128]
     """
     sweep = checked(sweeps.load(config, overrides or ()), unseen=True)
-    run = run_dir or Path("runs") / sweep.name
+    run = run_dir or default_run(sweep)
     check_directory(run, sweep)
     devices, allocation = _devices(None if cluster is None else load_profile(cluster))
     columns = devices.columns(sweep.columns, allocation)

@@ -51,10 +51,7 @@ def print_summary(
     if json:
         content = {
             "run": str(run),
-            "settled": outcome.settled,
-            "interrupted": outcome.interrupted,
-            "failed": list(outcome.failed),
-            "blocked": dict(outcome.blocked),
+            **outcome.content,
             "trials": [row for column in columns for row in by_column[column.column_id]],
         }
         print_json(content)
@@ -65,7 +62,7 @@ def print_summary(
         flow = column.flow().trial_id  # which another column may have computed
         shown_rows = [row for row in rows if row["trial_id"] == flow]
         shown_rows += [row for row in by_column[column.column_id] if row["trial_id"] != flow]
-        _print_column(column, labels[column.column_id], shown_rows)
+        print_column(column, labels[column.column_id], shown_rows)
     its = [phase for phase in phases if phase.column_id in labels]
     if its:
         hidden = {"ℓ1 rises", "GD trials", "left out", *(["column"] if len(labels) == 1 else [])}
@@ -80,7 +77,8 @@ def print_summary(
     _print_end(run, outcome, pictures, where, seeds=further_seeds(sweep))
 
 
-def _print_column(column: Column, label: str, rows: list[dict[str, Any]]) -> None:
+def print_column(column: Column, label: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print its trials at the smallest ε, by η."""
     epsilon = column.protocol.epsilons[-1]
     last = sorted(
         (row for row in rows if row["epsilon"] == epsilon), key=lambda row: row["eta"] or 0.0
@@ -90,7 +88,7 @@ def _print_column(column: Column, label: str, rows: list[dict[str, Any]]) -> Non
     print_table([_line(row, column.optimizer) for row in last], columns, title=title)
 
 
-def _line(row: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+def _line(row: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
     """One trial in the summary's columns."""
     eta, plain = row["eta"], row["eta"] is None or optimizer == GD
     sharpness = row["sharpness" if plain else "preconditioned_sharpness"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +20,7 @@ from orchestrator.cli.options import (
     RunArgument,
     RunOption,
     checked,
+    default_run,
     load_checked,
     logging_to,
 )
@@ -53,7 +53,7 @@ def run(
     """
     settings = logging_to(log, None if cluster is None else load_profile(cluster).job_settings)
     sweep = load_checked(config, overrides)
-    directory = run_dir or Path("runs") / sweep.name
+    directory = run_dir or default_run(sweep)
     raise typer.Exit(carry_out(directory, sweep, settings, json=json, debug=bool(context.obj)))
 
 

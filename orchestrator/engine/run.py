@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.cluster import StartAbandonedError
 from orchestrator.cluster.processes import shielded
@@ -62,6 +63,16 @@ class RunOutcome:
     def interrupted(self) -> bool:
         """Whether the run was told to stop before its work was done."""
         return self.stop is not None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "settled": self.settled,
+            "interrupted": self.interrupted,
+            "failed": list(self.failed),
+            "blocked": dict(self.blocked),
+        }
 
 
 def execute(

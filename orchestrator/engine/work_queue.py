@@ -162,7 +162,7 @@ class WorkQueue:
 
     def next_work(self) -> Work | None:
         """What a worker is to run next, or None when nothing can start now."""
-        self.extend()
+        self.extend(now=self.complete())  # else Tune would have to start once more
         if self.halted is not None or not self.may_begin():
             return None
         ready = self._ready()

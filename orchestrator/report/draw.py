@@ -24,6 +24,7 @@ def draw_figures(
     names: Collection[str] | None = None,
     formats: Collection[str] = FORMATS,
     warn: Warn = warnings.warn,
+    probes: Path | None = None,
 ) -> list[Path]:
     """Draw the figures of a run, each in all formats; say where.
 
@@ -32,19 +33,24 @@ def draw_figures(
     """
     return [
         path
-        for one in figures_of(run, names=names, warn=warn)
+        for one in figures_of(run, names=names, warn=warn, probes=probes)
         for path in save(one, destination or run / "report", formats)
     ]
 
 
 def figures_of(
-    run: Path, *, names: Collection[str] | None = None, warn: Warn = warnings.warn
+    run: Path,
+    *,
+    names: Collection[str] | None = None,
+    warn: Warn = warnings.warn,
+    probes: Path | None = None,
 ) -> Iterator[ReportFigure]:
     """The figures of a run, one after the other, from its tables alone.
 
     ``names`` are of :data:`FIGURES`, None for all. At most :data:`MOST_FIGURES` columns have
     figures of their own, chosen to show as many values of all fields as they can; ``warn`` is told
-    which, and which figures are left out for what reason.
+    which, and which figures are left out for what reason. ``probes`` is the run directory of what
+    ``eos predict`` tried; unless given, that in the run.
 
     Raises:
         FileNotFoundError: there is no such run directory.
@@ -54,7 +60,7 @@ def figures_of(
     for name in names or ():
         if name not in FIGURES:
             raise ValueError(f"figure is {name!r}; it must be one of {', '.join(FIGURES)}")
-    tables = Tables(run, MOST_FIGURES)
+    tables = Tables(run, MOST_FIGURES, probes)
     if not tables.columns:
         warn("no figure is drawn: no trial has settled yet")
         return

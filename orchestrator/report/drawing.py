@@ -29,6 +29,7 @@ from matplotlib.ticker import (
 )
 
 from jobs.spec import GD
+from orchestrator.analysis.recommendation import Recommendation
 from orchestrator.report.places import Row
 
 TEXT, SMALL = 11.0, 9.5
@@ -63,8 +64,11 @@ EDGE: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 2.5)), "linewidth": 1
 CRITICAL: dict[str, Any] = {"color": INK, "linestyle": (0, (6, 2, 1, 2)), "linewidth": 1.2}
 FITTED: dict[str, Any] = {"color": GREY, "linestyle": "solid", "linewidth": 1.0}
 BAND: dict[str, Any] = {"color": GREY, "alpha": 0.15, "linewidth": 0}
+RECOMMENDED: dict[str, Any] = {"color": "#E69F00", "alpha": 0.45, "linewidth": 6.0}
+PREDICTED: dict[str, Any] = {"alpha": 0.25, "linewidth": 6.0, "solid_capstyle": "round"}
 FLOW: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 1.5}
-"""The looks of lines, the same in every figure; that of the flow has the colour of its place."""
+"""The looks of lines, the same in every figure; those of the flow and of what was predicted have
+the colour of their place."""
 
 EDGE_NAME = r"edge of stability $2/\eta$"
 
@@ -103,6 +107,18 @@ def draw_critical(panels: Sequence[Axes], critical: tuple[float, float]) -> None
     """The η_c at which the flow says that the edge begins to matter: (ε, η_c)."""
     for axes in panels:
         axes.axvline(critical[1], zorder=1.2, label=critical_name(critical), **CRITICAL)
+
+
+def draw_recommended(panels: Sequence[Axes], found: Recommendation) -> None:
+    """The rate that probes speak for, behind everything else."""
+    assert found.eta is not None
+    for axes in panels:
+        axes.axvline(found.eta, zorder=1.0, label=recommended_name(found), **RECOMMENDED)
+
+
+def recommended_name(found: Recommendation) -> str:
+    """The recommended rate in a legend."""
+    return rf"recommended $\eta$ = {found.eta:.3g} ({threshold_name(found.epsilon)})"
 
 
 def draw_kink(panels: Sequence[Axes], phase: Row) -> None:

@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 
 from jobs.spec import GD
 from orchestrator.analysis import Analysis, by_column, compute, is_current, is_plain, scale
+from orchestrator.analysis.recommendation import (
+    Recommendation,
+    recommendations,
+    rows_with_flows,
+)
 from orchestrator.report.labels import PROBLEM
 from orchestrator.report.places import READ, Place, Row, with_exclusions
+from orchestrator.run_directory import PROBES, why_no_tables
 from orchestrator.store import COLUMN_FIELDS, query
 
 Array = NDArray[np.float64]
@@ -60,15 +66,16 @@ class Tables:
     """The tables of a run, read when a figure asks, each part once.
 
     At most ``most`` columns, and as many families of columns that differ in the seed alone, have
-    figures of their own; see :func:`orchestrator.report.tables.representative`.
+    figures of their own; see :func:`orchestrator.report.tables.representative`. ``probes`` is the
+    run directory of what ``eos predict`` tried; unless given, that in the run.
 
     Raises:
         FileNotFoundError: there is no such run directory.
     """
 
-    def __init__(self, run: Path, most: int) -> None:
+    def __init__(self, run: Path, most: int, probes: Path | None = None) -> None:
         self.run = run
-        self._most = most
+        self._most, self._probes = most, probes or run / PROBES
         self._trials: dict[str, list[Row]] = {}
 
     @cached_property
@@ -141,6 +148,22 @@ class Tables:
         return self.central.get((flow["trial_id"], place.epsilon), [])
 
     @cached_property
+    def recommended(self) -> dict[tuple[Any, ...], list[Recommendation]]:
+        """What probes say of each column at each ε, in descending order, by its problem."""
+        if why_no_tables(self._probes) is not None:
+            return {}
+        read = dict.fromkeys([*READ, *COLUMN_FIELDS])
+        rows = query(self._probes, f"SELECT {', '.join(read)} FROM trials").to_pylist()
+        return {
+            _problem_of(its[-1]): recommendations([_clean(dict(row)) for row in its])
+            for its in rows_with_flows(rows).values()
+        }
+
+    def recommended_for(self, column: Column) -> list[Recommendation]:
+        """The same of a column; empty where ``eos predict`` tried nothing of it."""
+        return self.recommended.get(_problem_of(column), [])
+
+    @cached_property
     def computed(self) -> Analysis | None:
         """The analysis of the trials of now; None where the run has one that is current."""
         return None if is_current(self.run) else compute(self.run)
@@ -211,6 +234,12 @@ class Tables:
             for trial_id, start, stop in zip(trial_ids, starts[:-1], starts[1:], strict=True)
             if start < stop
         }
+
+
+def _problem_of(column: Column) -> tuple[Any, ...]:
+    return tuple(
+        column[name] if name != "optimizer" else column[name] or GD.name for name in COLUMN_FIELDS
+    )
 
 
 def in_order(columns: Iterable[Column]) -> list[Column]:

@@ -253,6 +253,14 @@ SCRIPTS = {
     "published.py": Script(
         [Table(["0"], {"S": SHARPNESS, "published S": (77.5, 77.5), "loss": (1e-3, 10)})]
     ),
+    "predicting.py": Script(
+        [
+            Table(
+                [name for name in ("η_c", "2 η_c", *"12357", "largest") for _ in range(2)],
+                {"places": (2, 2), "beyond": (0, 1), "cost": (0.0, 2.0)},
+            )
+        ]
+    ),
     "refining.py": Script(
         [
             Table(

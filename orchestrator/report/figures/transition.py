@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 
 from jobs.spec import GD
 from orchestrator.analysis import rows_by_column
+from orchestrator.analysis.recommendation import Recommendation
 from orchestrator.report import drawing, markers
 from orchestrator.report.drawing import GREY, SMALL, TEXT, key
 from orchestrator.report.labels import in_one_line, title
@@ -43,6 +44,8 @@ _CAPTION = (
     "column are shown."
 )
 
+_PREDICTED = " Wide and pale: what eos predict said before, from the flow and a few rates."
+
 
 def transition(tables: Tables) -> Iterator[ReportFigure]:
     """The transition of each column that has figures of its own."""
@@ -53,33 +56,37 @@ def transition(tables: Tables) -> Iterator[ReportFigure]:
 
 def transition_of(tables: Tables, column: Column) -> ReportFigure:
     """The transition of one column."""
-    rows = tables.trials(column)
+    rows, recommended = tables.trials(column), tables.recommended_for(column)
     return ReportFigure(
         f"transition-{column['column_id']}",
         f"The phase transition: {in_one_line(title(column))}",
-        _CAPTION,
+        _CAPTION + (_PREDICTED if recommended else ""),
         _alternative(rows),
-        column_figure(rows, _fitted(tables, rows)),
+        column_figure(rows, _fitted(tables, rows), recommended),
     )
 
 
-def transition_figure(rows: Sequence[Row], phase: Row | None = None) -> Figure:
+def transition_figure(
+    rows: Sequence[Row], phase: Row | None = None, recommended: Sequence[Recommendation] = ()
+) -> Figure:
     """Draw the rows of ``trials`` of one column; they need the columns in ``places.READ``.
 
     Raises:
         ValueError: there are no rows, or they are of several columns.
     """
-    return column_figure(rows_by_column(rows), phase)
+    return column_figure(rows_by_column(rows), phase, recommended)
 
 
-def column_figure(rows: Sequence[Row], phase: Row | None = None) -> Figure:
+def column_figure(
+    rows: Sequence[Row], phase: Row | None = None, recommended: Sequence[Recommendation] = ()
+) -> Figure:
     """Draw the rows of one column as :func:`orchestrator.analysis.by_column` has them.
 
     Panels from the top: final sharpness S with the curve 2/η, ‖θ‖₁, and test loss, all against η
     and, on the upper axis, η/η_c at the smallest ε. Colours and markers tell the thresholds apart;
     :mod:`orchestrator.report.markers` says how trials are drawn that do not count; level lines are
     the gradient flow. A solid line is the fitted η_c of ``phase``, a row of that table, with its
-    bounds.
+    bounds. Wide pale lines are what was ``recommended`` and predicted before, behind all others.
 
     Raises:
         ValueError: there are no rows, or they are of several columns.
@@ -105,9 +112,16 @@ def column_figure(rows: Sequence[Row], phase: Row | None = None) -> Figure:
         drawing.draw_critical(panels, critical)
     if phase is not None:
         drawing.draw_kink(panels, phase)
+    said = {one.epsilon: one for one in recommended}
+    for number, place in enumerate(places):
+        if (one := said.get(place.epsilon)) is not None:
+            _draw_predicted(panels, one, drawing.cycle(number)["color"])
+    last = next((one for one in reversed(recommended) if one.eta is not None), None)
+    if last is not None:
+        drawing.draw_recommended(panels, last)
     panels[-1].set_xlabel(r"learning rate  $\eta$", fontsize=TEXT)
     figure.align_ylabels(panels)
-    drawing.legend_below(figure, _legend(places, critical, phase), 3)
+    drawing.legend_below(figure, _legend(places, critical, phase, last), 3)
     return figure
 
 
@@ -189,6 +203,20 @@ def _values(places: Sequence[Place], measure: str) -> list[float]:
     return found
 
 
+def _draw_predicted(panels: Sequence[Axes], found: Recommendation, color: str) -> None:
+    """The flow's values up to η_c, and from there those of the probes."""
+    if found.flow is None or found.eta_c is None:
+        return
+    for axes, measure in zip(panels, MEASURES, strict=True):
+        level = found.flow[measure]
+        above = [row for row in found.stable if row["eta"] > found.eta_c]
+        etas, values = points(above, measure)
+        if level is not None:
+            etas, values = [axes.get_xlim()[0], found.eta_c, *etas], [level, level, *values]
+        style = {**drawing.PREDICTED, "color": color}
+        axes.plot(etas, values, zorder=1.05, scalex=False, scaley=False, **style)
+
+
 def _fitted(tables: Tables, rows: Sequence[Row]) -> Row | None:
     """The row of ``phase`` at the ε of a column's η_c, or at its smallest ε, with a fitted η_c."""
     critical = critical_rate(rows)
@@ -202,7 +230,10 @@ def _name(place: Place) -> str:
 
 
 def _legend(
-    places: Sequence[Place], critical: tuple[float, float] | None, phase: Row | None
+    places: Sequence[Place],
+    critical: tuple[float, float] | None,
+    phase: Row | None,
+    recommended: Recommendation | None,
 ) -> list[Artist]:
     """An entry for everything that the figure shows, and for nothing else."""
     entries: list[Artist] = [key(_name(one), **_points(n)) for n, one in enumerate(places)]
@@ -217,6 +248,9 @@ def _legend(
         entries.append(key(drawing.kink_name(phase), **drawing.FITTED))
     if phase is not None and drawing.fitted_interval(phase) is not None:
         entries.append(Patch(label="95 % interval of the fit", **drawing.BAND))
+    if recommended is not None:
+        entries.append(key("predicted before", **{**drawing.PREDICTED, "color": GREY}))
+        entries.append(key(drawing.recommended_name(recommended), **drawing.RECOMMENDED))
     return entries + markers.legend(row for place in places for row in place.gd)
 
 

@@ -6,14 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestrator.analysis.predictions import (
-    CANDIDATES,
-    Column,
-    NoPredictionError,
-    Others,
-    _row,
-    _summary,
-)
+from orchestrator.analysis.candidates import CANDIDATES, Column, NoPredictionError, Others
+from orchestrator.analysis.predictions import _row, _summary
 from orchestrator.analysis.run import READ_TRIALS, judged
 from orchestrator.store import MEASURES, TRIALS
 from tests.orchestrator.analysis.conftest import DEFAULTS
@@ -59,6 +53,32 @@ def predicted(name, one, *others):
 )
 def test_a_column_alone_has_rates_of_its_flow_and_of_its_own_grid(name, eta, cost) -> None:
     assert predicted(name, column()) == (pytest.approx(eta), cost)
+
+
+def tried(largest=0.4, wanders=()):
+    """GD of :func:`column`: its steps are the flow's time, 10, over η, or more where it wanders."""
+    loss = 0.5 + np.log(ETA / 0.2) ** 2
+    return [
+        (eta, its if eta <= largest else None, 10 / eta * (4 if eta in wanders else 1))
+        for eta, its in zip(ETA.tolist(), loss.tolist(), strict=True)
+    ]
+
+
+def test_the_best_of_a_few_rates_is_found_for_a_fifth_of_the_cost() -> None:
+    # 0.2 = 2 η_c first, then 0.8, which fails in at most 3 · 10 steps over η; both measure.
+    grid = {"grid": 2000.0, "flow_time": 10.0}
+    eta, cost = predicted("probes", column(**grid, tried=tried()))
+    assert (eta, cost) == (0.2, 50 + (50 + 80) + (12.5 + 80))
+    # As much again pays for one more, which is next to the best one.
+    eta, cost = predicted("probes", column(**grid | {"grid": 2500.0}, tried=tried()))
+    assert (eta, cost) == (0.2, 50 + (50 + 80) + (12.5 + 80) + (25 + 80))
+    # GD that takes more than three times the flow's time has failed.
+    wandering = column(**grid | {"grid": 6000.0}, tried=tried(wanders=(0.2,)))
+    assert predicted("probes", wandering)[0] == 0.1
+    with pytest.raises(NoPredictionError, match="pays for no rate that reaches ε"):
+        predicted("probes", column(grid=500.0, flow_time=10.0, tried=tried()))
+    with pytest.raises(NoPredictionError, match="the flow did not come to ε"):
+        predicted("probes", column(tried=tried()))
 
 
 def test_the_multiple_is_learned_from_other_problems_only() -> None:

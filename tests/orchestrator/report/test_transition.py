@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from orchestrator.analysis.recommendation import recommendations
 from orchestrator.report import transition_figure
 from orchestrator.report.drawing import cycle
 from orchestrator.report.labels import title
@@ -54,6 +55,29 @@ def test_every_panel_holds_its_measure_of_gd_against_eta(column) -> None:
             gd = [row for row in rows if row["epsilon"] == epsilon and row["kind"] == "gd"]
             (line,) = lines(axes, rf"$\varepsilon$ = {epsilon:g}")
             assert data(line) == ([r["eta"] for r in gd], [r[measure] for r in gd])
+
+
+def test_what_was_recommended_lies_behind_the_points_and_is_in_the_legend(column) -> None:
+    rows = column()
+    probes = [{**row, "flow_id": "f", "trial_id": "p"} for row in column(etas=(0.05, 0.2))]
+    figure = transition_figure(rows, recommended=recommendations(probes))
+    named = r"recommended $\eta$ = 0.2 ($\varepsilon$ = 0.02)"
+    assert {"predicted before", named} <= set(entries(figure))
+    for axes, measure in zip(figure.axes[:3], ("sharpness", "l1_norm", "test_loss"), strict=True):
+        (line,) = lines(axes, "recommended")
+        assert line.get_xdata() == [0.2, 0.2]
+        wide = [one for one in axes.get_lines() if one.get_linewidth() == 6 and one is not line]
+        for one, epsilon in zip(wide, (0.1, 0.02), strict=True):
+            here = [row for row in probes if row["epsilon"] == epsilon]
+            (flow,) = (row for row in here if row["kind"] == "flow")
+            above = [row for row in here if row["kind"] == "gd" and row["eta"] > epsilon]
+            etas, values = data(one)
+            assert etas[1:] == [epsilon, *(row["eta"] for row in above)]
+            assert values == [*2 * [flow[measure]], *(row[measure] for row in above)]
+            drawn = lines(axes, rf"$\varepsilon$ = {epsilon:g}")
+            assert all(one.get_zorder() < other.get_zorder() for other in drawn)
+    plain = transition_figure(rows)
+    assert not any("predicted before" in text for text in entries(plain))
 
 
 def test_the_flow_is_a_level_line_of_the_colour_of_its_threshold(column) -> None:
