@@ -14,6 +14,10 @@ MEASUREMENT = 20
 """Gradients that one measurement of the sharpness is worth: the products that Lanczos typically
 needs at a relative residual of 1e-3."""
 
+NEXT_MEASUREMENT = 10
+"""The same of a point of a trajectory whose points are dense: from the eigenvectors of the point
+before, 8 products in the flat regime and up to 13 at the edge, and a gradient for the loss."""
+
 PER_THIRD_DERIVATIVE = 3
 """Gradients that a third derivative is worth."""
 
@@ -96,6 +100,14 @@ def points(steps: float, every: Every, step_time: float = 1.0) -> float:
     if every is not None:
         return steps / every
     return steps if steps <= DENSE else DENSE + PER_DOUBLING * math.log2(steps / DENSE)
+
+
+def cost_of_point(every: Every) -> int:
+    """Gradients that a recorded point is worth: fewer where points are dense, as they are unless
+    they grow by a factor.
+    """
+    grows = isinstance(every, str) and spacing(every)[0] == "factor"
+    return MEASUREMENT if grows else NEXT_MEASUREMENT
 
 
 def _multiples(time: float, of: float) -> int:

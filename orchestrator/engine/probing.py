@@ -96,8 +96,7 @@ class Probing:
         probes = _probes(plan, found)
         rates = [probe.eta for probe in probes]
         if not (state.states == State.FAILED).any():
-            dense, spent = self.dense[state.column_id], self._spending(plan, found).spent
-            following = next_affordable(dense, plan, probes, spent, self.share)
+            following = next_affordable(plan, probes, self._spending(plan, found), self.share)
             rates += [] if following is None else [following]
         return with_rates(state.column, plan, rates)
 
@@ -109,6 +108,7 @@ class _Found:
     cost: float = 0.0
     reached: bool = False
     test_loss: float = math.nan
+    diverged: bool = False
 
 
 _NOTHING = _Found()
@@ -123,6 +123,7 @@ def _found(run: Path) -> dict[str, _Found]:
             cost=float(row["gradients"] + row["hvps"]),
             reached=row["status"] == "reached" and stays(row["eta"] or 0.0, row["sharpness"]),
             test_loss=math.nan if row["test_loss"] is None else row["test_loss"],
+            diverged=row["status"] == "diverged",
         )
         for row in rows.to_pylist()
     }
@@ -131,7 +132,7 @@ def _found(run: Path) -> dict[str, _Found]:
 def _probes(plan: ColumnPlan, found: Mapping[str, _Found]) -> list[Probe]:
     """The rates of a column that were tried."""
     return [
-        Probe(eta, its.reached, its.test_loss)
+        Probe(eta, its.reached, its.test_loss, its.diverged)
         for eta, trial in zip(plan.learning_rates, plan.trials[1:], strict=True)
         if (its := found.get(trial.trial_id)) is not None
     ]

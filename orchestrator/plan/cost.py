@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from jobs.batch_bounds import MOST_TRIALS
 from jobs.device_speed import DeviceSpeed
-from jobs.dynamics.schedule import MEASUREMENT, points
+from jobs.dynamics.schedule import MEASUREMENT, cost_of_point, points
 from jobs.multiplications import FLOPS_PER_MULTIPLICATION, layer_sizes, multiplications
 from jobs.spec import GD
 from orchestrator.plan.settled_trials import FlowSummary
@@ -64,7 +64,8 @@ def descent_gradients(column: Column, learning_rate: float, flow: FlowSummary | 
     else:
         scale = optimizer.time_per_step(learning_rate) * optimizer.edge / GD.edge
         steps = min(PRIOR_DESCENT_STEPS / scale, limit)
-    each = MEASUREMENT + PRODUCTS_PER_EIGENVALUE * column.protocol.trajectory_eigenvalues
+    each = cost_of_point(column.protocol.trajectory_every)
+    each += PRODUCTS_PER_EIGENVALUE * column.protocol.trajectory_eigenvalues
     each += MEASUREMENT if optimizer.is_adaptive else 0
     step_time = optimizer.time_per_step(learning_rate)
     gradients = steps + each * points(steps, column.protocol.trajectory_every, step_time)

@@ -81,12 +81,13 @@ def dense_columns(columns: Sequence[Column]) -> dict[tuple[Problem, Protocol], C
 @dataclass(frozen=True)
 class Probe:
     """A rate that was tried: whether GD came to the smallest ε in time, and not by chance, and its
-    test loss there, NaN where it is not known.
+    test loss there, NaN where it is not known; or whether it diverged.
     """
 
     eta: float
     reached: bool
     test_loss: float = math.nan
+    diverged: bool = False
 
 
 def stays(eta: float, sharpness: float | None) -> bool:
@@ -114,7 +115,7 @@ def next_probe(rates: Sequence[float], eta_c: float, probes: Sequence[Probe]) ->
     rates = sorted(rates)
     if not probes:
         return min(rates, key=lambda rate: abs(math.log(rate / (FIRST * eta_c))), default=None)
-    beyond = smallest_beyond(probes)
+    beyond = min((probe.eta for probe in probes if not probe.reached), default=math.inf)
     stable = [probe for probe in probes if probe.reached]
     tried = {probe.eta for probe in probes}
     left = [rate for rate in rates if rate not in tried and rate < beyond]
@@ -160,25 +161,22 @@ class Spending:
 
 
 def next_affordable(
-    dense: Column, plan: ColumnPlan, probes: Sequence[Probe], spent: float, share: float
+    plan: ColumnPlan, probes: Sequence[Probe], spending: Spending, share: float
 ) -> float | None:
     """The rate to try next; None where more than the ``share`` might be spent with it.
 
     Args:
-        dense: the column that the sweep asks for.
         plan: of the sparse column, with its flow and all its rates.
         probes: what was tried.
-        spent: gradients and products that the flow and the probes took.
-        share: of :func:`grid_cost`, which is less where GD fails at the rate.
+        spending: what that took.
+        share: of the grid's cost, the most that may be spent.
     """
     if plan.critical_rate is None:
         return None
     eta = next_probe(list(plan.learning_rates), plan.critical_rate, probes)
     if eta is None:
         return None
-    fails = not any(probe.reached and probe.eta > eta for probe in probes)
-    grid = grid_cost(dense, plan, [*probes, Probe(eta, reached=False)] if fails else probes)
-    return eta if spent + dearest(plan, eta) <= share * grid else None
+    return eta if spending.spent + dearest(plan, eta) <= share * spending.grid else None
 
 
 def dearest(plan: ColumnPlan, eta: float) -> float:
@@ -197,18 +195,12 @@ def measuring(thresholds: int) -> float:
 def grid_cost(column: Column, plan: ColumnPlan, probes: Sequence[Probe]) -> float:
     """What the GD trials of a column are predicted to take, by the flow of the same problem.
 
-    From the smallest rate on that did not come to ε nothing is counted: GD may diverge there within
-    a few steps.
+    From the smallest rate on at which GD diverges nothing is counted: that takes a few steps.
     """
     whole = ColumnPlan(column, flow=plan.flow)
-    beyond = smallest_beyond(probes)
+    smallest = min((probe.eta for probe in probes if probe.diverged), default=math.inf)
     costs = zip(whole.learning_rates, whole.costs[1:].tolist(), strict=True)
-    return float(sum(cost for eta, cost in costs if eta < beyond))
-
-
-def smallest_beyond(probes: Sequence[Probe]) -> float:
-    """The smallest rate at which GD did not come to ε; infinite where it did at all."""
-    return min((probe.eta for probe in probes if not probe.reached), default=math.inf)
+    return float(sum(cost for eta, cost in costs if eta < smallest))
 
 
 def with_rates(column: Column, plan: ColumnPlan, rates: Collection[float]) -> Column:

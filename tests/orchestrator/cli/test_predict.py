@@ -15,8 +15,8 @@ from orchestrator.report import figures_of
 TEXT = """
 name: small
 problem: {dataset: digits, n_train: 60, width: 8, depth: 1, activation: tanh, loss: [mse, ce]}
-eta: {values: {geometric: [0.5, 8, 9]}}
-stop: {epsilon: [0.4, 0.2], max_steps: 3000}
+eta: {values: {geometric: [0.125, 8, 13]}}
+stop: {epsilon: [0.4, 0.1], max_steps: 3000}
 """
 
 
@@ -63,7 +63,7 @@ def test_the_rate_is_the_best_of_those_that_were_tried(found: dict[str, Any], fo
         reached = [row for row in rows if row["status"] == "reached"]
         stable = [row for row in reached if row["eta"] * row["sharpness"] / 2 <= 1.5]
         assert one["eta"] == min(stable, key=lambda row: row["test_loss"])["eta"]
-        assert len(one["tried"]) + len(one["beyond"]) == len(rows) < 10
+        assert len(one["tried"]) + len(one["beyond"]) == len(rows) < 14
         assert one["evidence"]["n"] > 20
 
 
@@ -77,7 +77,7 @@ def test_it_asks_for_the_same_rates_again_and_goes_on_with_a_larger_share(
     assert len(rows_of(folder / "run" / "predict", "attempts")) > len(before)
     assert all(one["share"] <= 0.9 for one in more["spent"].values())
     one = more["recommended"][1]  # at the smaller ε, of which the rates are multiples
-    rates = np.geomspace(0.5, 8, 9) * one["eta_c"]
+    rates = np.geomspace(0.125, 8, 13) * one["eta_c"]
     stable = rates[rates < 0.999 * min(one["beyond"])]
     assert [row["eta"] for row in one["tried"]] == pytest.approx(stable, rel=1e-9)
 
