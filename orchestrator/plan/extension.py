@@ -30,7 +30,11 @@ def extended(state: RunState, columns: Sequence[Column]) -> RunState:
     known = [state.unplaced]
     for i, column in enumerate(state.columns):
         j = fresh.layout.index.get(column.column_id)
-        if j is None or fresh.columns[j].etas != column.etas:
+        if (
+            j is None
+            or fresh.columns[j].etas != column.etas
+            or _has_other_seeds(state, i, fresh, j)
+        ):
             known.append(_settled_of(state, i))
             continue
         plans[j] = dataclasses.replace(state.plans[i], column=fresh.columns[j])
@@ -43,6 +47,15 @@ def extended(state: RunState, columns: Sequence[Column]) -> RunState:
     moved = dataclasses.replace(fresh, plans=tuple(plans), finished=finished, **arrays)
     moved = moved.settled(newest(known)).restated(range(len(plans)))
     return with_work_of(moved, state)
+
+
+def _has_other_seeds(state: RunState, i: int, fresh: RunState, j: int) -> bool:
+    """Whether a column refines its rates with other seeds than before."""
+    before, now = (
+        {one.columns[k].column_id for k in one.layout.seeds.get(place, ())}
+        for one, place in ((state, i), (fresh, j))
+    )
+    return before != now
 
 
 def _share_flow(

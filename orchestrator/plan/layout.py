@@ -183,6 +183,19 @@ class Layout:
         return {i: group for group in several for i in group}
 
     @functools.cached_property
+    def seeds(self) -> dict[int, tuple[int, ...]]:
+        """Columns that refine their rates, from θ0, and differ in the seed alone; of each that has
+        such, all of them with itself.
+        """
+        alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for i, one in enumerate(self.columns):
+            if one.refine is not None and one.start is None:
+                problem = dataclasses.replace(one.problem, seed=0)
+                alike[problem, one.optimizer, one.protocol, one.etas, one.kind].append(i)
+        several = [tuple(group) for group in alike.values() if len(group) > 1]
+        return {i: group for group in several for i in group}
+
+    @functools.cached_property
     def flowless(self) -> npt.NDArray[np.bool_]:
         """Of each column, whether its flow has the number of another column's."""
         found = np.zeros(len(self.columns), dtype=bool)

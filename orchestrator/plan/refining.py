@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,6 +55,12 @@ class Found:
     sharpness: Floats
     test_loss: Floats
 
+    @property
+    def ascending(self) -> Found:
+        """The same in ascending η."""
+        order = np.argsort(self.multiple, kind="stable")
+        return Found(*(values[order] for values in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -98,36 +105,36 @@ class Refinement:
         return "; ".join(f"{name} {one.said}" for name, one in parts if one.said)
 
 
-def refinement_of(
+def found_of(
     plan: ColumnPlan,
     states: Codes,
     results: Codes,
     reached: Flags,
     sharpness: Floats,
     test_loss: Floats,
-) -> Refinement | None:
-    """What the rounds of a column say; None while one is under way, or where it has no rates.
+) -> Found | None:
+    """What a column that refines its rates has found; None while a round is under way, or where it
+    has no rates.
 
     Args:
-        plan: of a column that refines its rates.
+        plan: of the column.
         states, results, reached, sharpness, test_loss: of its trials, by their places.
     """
-    asked, known = plan.column.refine, slice(1, 1 + plan.n_rates)
-    if asked is None or plan.flow is None or plan.blocked:
+    known = slice(1, 1 + plan.n_rates)
+    if plan.column.refine is None or plan.flow is None or plan.blocked:
         return None
     if not np.isin(states[known], (State.SETTLED, State.SKIPPED)).all():
         return None
-    settled = results[known] != Result.NONE
-    etas = np.array(list(plan.learning_rates))[settled]
-    found = Found(
-        multiple=etas / plan.scale(plan.unit),
-        eta=etas,
-        diverged=(results[known] == Result.DIVERGED)[settled],
-        reached=reached[known][settled],
-        sharpness=sharpness[known][settled],
-        test_loss=test_loss[known][settled],
+    at = np.flatnonzero(results[known] != Result.NONE)
+    etas = np.array(list(plan.learning_rates))
+    return Found(
+        multiple=etas[at] / plan.scale(plan.unit),
+        eta=etas[at],
+        diverged=(results[known] == Result.DIVERGED)[at],
+        reached=reached[known][at],
+        sharpness=sharpness[known][at],
+        test_loss=test_loss[known][at],
     )
-    return refined(found, asked, len(plan.refined))
 
 
 def refined(found: Found, asked: Refine, used: int) -> Refinement:
@@ -138,13 +145,11 @@ def refined(found: Found, asked: Refine, used: int) -> Refinement:
         asked: to what precision.
         used: the rates of earlier rounds.
     """
-    order = np.argsort(found.multiple, kind="stable")
-    found = Found(*(values[order] for values in vars(found).values()))
-    left = asked.most - used
+    found, left = found.ascending, asked.most - used
     kink, at_kink = _kink(found, asked.kink, left)
     divergence, at_end = _divergence(found, asked.divergence)
     valley, at_best = _valley(found, asked.valley, divergence)
-    following = _new([*at_end, *at_best, *at_kink], found.multiple)
+    following = new_multiples([*at_end, *at_best, *at_kink], found)
     if following and left <= 0:
         used_up = f"all {asked.most} further rates are used"
         kink, divergence, valley = (
@@ -251,13 +256,13 @@ def _widest_gaps(multiple: Floats, low: float, high: float, count: int) -> list[
     return found
 
 
-def _new(wanted: list[float], known: Floats) -> list[float]:
+def new_multiples(wanted: Sequence[float], found: Found) -> list[float]:
     """Multiples to their digits, those that are none of the known ones nor of each other."""
-    logs = np.log(known).tolist()
-    found = []
+    logs = np.log(found.multiple).tolist()
+    new = []
     for multiple in wanted:
         rounded = float(f"{multiple:.{DIGITS}g}")
         if all(abs(math.log(rounded) - one) > SAME for one in logs):
             logs.append(math.log(rounded))
-            found.append(rounded)
-    return found
+            new.append(rounded)
+    return new

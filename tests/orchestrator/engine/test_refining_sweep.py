@@ -72,3 +72,24 @@ def test_the_plan_says_how_many_rates_may_follow(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(TEXT)
     said = eos("plan", str(tmp_path / "sweep.yaml"))
     assert "6 trials: 0 settled, 6 to do, and at most 12 that may follow by eta.refine" in said
+
+
+def test_the_seeds_of_a_problem_look_for_their_common_valley(tmp_path: Path) -> None:
+    text = TEXT.replace("activation: tanh}", "activation: tanh, seed: [0, 1]}")
+    run = run_of(tmp_path, text.replace("divergence: 0.1", "divergence: null"))
+    state = Ledger(run).read(sweep_of(run).columns)
+    together = state.over_seeds(0)
+    assert together is not None
+    assert together.following == ()
+    assert together.valley.met or together.valley.reason
+    each = [set(plan.refined) for plan in state.plans]
+    assert each[0] & each[1]
+    rows = rows_of(run, condition="kind = 'gd'")
+    asked = {(row["seed"], row["eta_multiple"]) for row in rows}
+    assert {(seed, rate) for seed, rates in enumerate(each) for rate in rates} <= asked
+    assert eos("status", str(run)).count("; over 2 seeds ") == 2
+    victim = next(iter(sorted((run / "trials").glob("*.parquet"))[-1:]))
+    victim.unlink()
+    eos("resume", str(run))
+    again = Ledger(run).read(sweep_of(run).columns)
+    assert [set(plan.refined) for plan in again.plans] == each

@@ -11,6 +11,7 @@ from support.outcomes import outcome
 
 from orchestrator.plan import RunState, State, extended, newest
 from orchestrator.plan.refining import Found, Refinement, refined
+from orchestrator.plan.seeds import over_seeds
 from orchestrator.sweep import Refine, Sweep, parse
 
 ETA_C, LARGEST, BEST = 0.1, 3.3, 1.7  # the last two in units of η_c
@@ -128,7 +129,7 @@ stop: {epsilon: [0.1], max_steps: 1000}
 """
 
 
-def settled(trial, column_id):
+def settled(trial, column_id, best=BEST):
     """What the trial finds, by its rate alone."""
     if trial.kind == "flow":
         return outcome(trial, sharpness=2 / ETA_C, column_id=column_id)
@@ -138,7 +139,7 @@ def settled(trial, column_id):
         trial,
         status,
         sharpness=2 / (max(at, 1.0) * ETA_C) if status == "reached" else None,
-        test_loss=0.5 + math.log(at / BEST) ** 2 if status == "reached" else math.nan,
+        test_loss=0.5 + math.log(at / best) ** 2 if status == "reached" else math.nan,
         column_id=column_id,
     )
 
@@ -218,3 +219,97 @@ def test_without_a_refinement_nothing_follows() -> None:
     assert len(rows) == 7
     assert state.refinement(0) is None
     assert state.refined_so_far(0) is None
+
+
+TWO_SEEDS = ["problem.seed=[0,1]", "eta.refine={kink: null, divergence: 0.05, valley: 0.1}"]
+THREE_SEEDS = ["problem.seed=[0,1,2]", TWO_SEEDS[1]]
+BESTS = {0: 1.5, 1: 2.1}
+"""The rate with the least test loss of each seed, in units of η_c."""
+
+
+def of_seeds(bests=BESTS, order=lambda ready: ready[0]):
+    """The state of two seeds when nothing is left, with all that was settled."""
+    state, rows = RunState.of(parse(FILE, TWO_SEEDS).columns), []
+    seeds = {column.column_id: column.problem.seed for column in state.columns}
+    while ready := [(c.column_id, trial) for c in state for trial in c.ready]:
+        name, trial = order(ready)
+        rows.append(settled(trial, name, best=bests[seeds[name]]))
+        state = state.settled(rows[-1])
+    return state, rows
+
+
+def test_the_seeds_of_a_problem_bracket_their_common_valley_at_common_rates() -> None:
+    state, _ = of_seeds()
+    together = state.over_seeds(0)
+    assert together is not None
+    assert together.valley.met
+    # The median of two is their mean: log² is least between the two, in log η.
+    middle = math.sqrt(BESTS[0] * BESTS[1])
+    assert together.valley.low <= middle * 1.05
+    assert together.valley.high >= middle / 1.05
+    assert math.log(together.valley.high / together.valley.low) <= 0.2
+    one, other = (set(plan.refined) for plan in state.plans)
+    assert one & other
+    assert one - other  # each has its own, too
+    for i, plan in enumerate(state.plans):
+        assert len(plan.refined) <= 40
+        own = state.refinement(i)
+        assert own is not None
+        assert own.valley.low < BESTS[i] < own.valley.high
+        assert "; over 2 seeds from 1.6" in state.refined_so_far(i)
+
+
+def test_what_seeds_ask_for_together_does_not_depend_on_the_order_of_events() -> None:
+    state, rows = of_seeds()
+    last, _ = of_seeds(order=lambda ready: ready[-1])
+    at_once = RunState.of(state.columns).settled(newest(rows))
+    half = RunState.of(state.columns).settled(newest(rows[::2])).settled(newest(rows[1::2]))
+    for other in (last, at_once, half):
+        assert [set(plan.refined) for plan in other.plans] == [
+            set(plan.refined) for plan in state.plans
+        ]
+        assert other.complete.all()
+
+
+def test_a_seed_that_joins_brings_rates_of_its_own_and_keeps_those_of_the_others() -> None:
+    alone, rows = carried_out(parse(FILE, TWO_SEEDS[1:]))
+    grown = extended(alone, parse(FILE, TWO_SEEDS).columns)
+    assert grown.plans[0].refined == alone.plans[0].refined
+    both, _ = of_seeds({0: BEST, 1: 2.1})
+    assert both.plans[0].refined[: len(alone.plans[0].refined)] == alone.plans[0].refined
+    three = parse(FILE, THREE_SEEDS)
+    wider = extended(both, three.columns)
+    fresh = RunState.of(three.columns).settled(newest(rows))
+    assert wider.plans[0].refined == fresh.plans[0].refined
+
+
+def test_a_flow_that_blocks_a_seed_leaves_the_others_to_themselves() -> None:
+    state = RunState.of(parse(FILE, THREE_SEEDS).columns)
+    state = state.settled(outcome(state.columns[2].flow(), "max_steps", sharpness=None))
+    seeds = {column.column_id: column.problem.seed for column in state.columns}
+    while ready := [(c.column_id, trial) for c in state for trial in c.ready]:
+        name, trial = ready[0]
+        state = state.settled(settled(trial, name, best=BESTS[seeds[name]]))
+    together = state.over_seeds(0)
+    assert together is not None
+    assert (together.seeds, together.valley.met) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("laws", "left", "said"),
+    [
+        (
+            [{"best": 0.3}, {"best": 0.2}],
+            9,
+            "over 2 seeds to 0.5 (the median test loss is least at",
+        ),
+        ([{"best": 9.0, "largest": 9.0}] * 2, 9, "(the median test loss is least at the largest"),
+        ([{"largest": 0.1}, {}], 9, "over 2 seeds (some seed reached ε at no rate)"),
+        ([{"best": 1.2}, {"best": 2.6}], 0, "(a seed has used all further rates)"),
+    ],
+)
+def test_what_seeds_cannot_tell_together_says_why(laws, left, said) -> None:
+    each = [found((0.5, 1.3, 2.0, 3.0, 5.0), **law) for law in laws]
+    together = over_seeds(each, 0.02, left)
+    assert together.following == ()
+    assert said in together.said
