@@ -19,6 +19,7 @@ from orchestrator.ledger.marks import Mark, read_marks
 from orchestrator.ledger.process import ProcessIdentity
 from orchestrator.live import read_live
 from orchestrator.plan import ColumnState, Counts, RunningAttempt, RunState, seconds_to_go
+from orchestrator.plan.rounds import refined_so_far
 from orchestrator.run_directory import sweep_of
 from orchestrator.store import Store
 from orchestrator.sweep.labels import column_labels
@@ -79,7 +80,7 @@ class ColumnStatuses(Sequence[ColumnStatus]):
             label=self._labels[column.column_id],
             trials=counts,
             blocked=column.blocked if counts.blocked else None,
-            refined=self._state.refined_so_far(i),
+            refined=refined_so_far(self._state, i),
             last_result_s=max(self._now - finished / 1e6, 0.0) if finished else None,
             **_holder(self._state.leases.get(i)),
         )

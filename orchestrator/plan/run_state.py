@@ -16,8 +16,7 @@ from orchestrator.plan.column_state import ColumnCounts, ColumnState, Counts
 from orchestrator.plan.history import NO_HISTORY, UNKNOWN_COLUMN, Attempt, History
 from orchestrator.plan.layout import Layout
 from orchestrator.plan.placing import placed, with_flows
-from orchestrator.plan.refining import Found, Refinement, found_of, new_multiples, refined
-from orchestrator.plan.seeds import OverSeeds, over_seeds
+from orchestrator.plan.rounds import with_next_rates
 from orchestrator.plan.settled_trials import NOTHING_SETTLED, SettledTrials, newest
 from orchestrator.plan.states import Codes, Result, State, states_of
 from orchestrator.sweep import Column
@@ -148,80 +147,7 @@ class RunState:
             handed_out=_without(self.handed_out, targets.tolist()),
             unplaced_running=_without(self.unplaced_running, begun),
         )
-        return moved.restated(changed)._refined(changed)
-
-    def _refined(self, columns: Sequence[int]) -> RunState:
-        """With the rates of the next round in those of some columns that have completed one.
-
-        What settled before its rate was known, as what is read from the tables at once, is placed.
-        """
-        following = {
-            i: found.following
-            for i in columns
-            if (found := self.refinement(i)) is not None and found.following
-        }
-        for seeds in dict.fromkeys(self.layout.seeds[i] for i in columns if i in self.layout.seeds):
-            following |= self._of_seeds(seeds)
-        if not following:
-            return self
-        plans = list(self.plans)
-        for i, more in following.items():
-            plans[i] = dataclasses.replace(plans[i], refined=(*plans[i].refined, *more))
-        moved = dataclasses.replace(self, plans=tuple(plans), unplaced=NOTHING_SETTLED)
-        return moved.restated(list(following)).settled(self.unplaced)
-
-    def _of_seeds(self, seeds: Sequence[int]) -> dict[int, tuple[float, ...]]:
-        """The rates that the seeds of a problem need to tell their valley; none before each knows
-        what it can by itself.
-        """
-        if (together := self.over_seeds(seeds[0])) is None:
-            return {}
-        new = {i: new_multiples(together.following, found) for i, found in self._found(seeds)}
-        return {i: tuple(sorted(its)) for i, its in new.items() if its}
-
-    def _found(self, columns: Sequence[int]) -> list[tuple[int, Found]]:
-        """What those of some columns have found whose rounds are complete."""
-        each = []
-        for i in columns:
-            its = self.layout.slot(i)
-            found = found_of(
-                self.plans[i], self.states[its], self.results[its], self.reached[its],
-                self.sharpness[its], self.test_loss[its],
-            )  # fmt: skip
-            if found is not None:
-                each.append((i, found))
-        return each
-
-    def refinement(self, i: int) -> Refinement | None:
-        """What the rounds of a column say; None while one is under way, or where it has none."""
-        plan, known = self.plans[i], self._found([i])
-        if plan.column.refine is None or not known:
-            return None
-        return refined(known[0][1], plan.column.refine, len(plan.refined))
-
-    def over_seeds(self, i: int) -> OverSeeds | None:
-        """What the seeds of a column's problem say together; None where there is but one, nothing
-        is asked, or one of them does not know yet what it can by itself.
-        """
-        seeds, asked = self.layout.seeds.get(i, ()), self.columns[i].refine
-        if not seeds or asked is None or asked.valley is None:
-            return None
-        able = [one for one in seeds if not self.plans[one].blocked]
-        own = [self.refinement(one) for one in able]
-        if len(able) < 2 or any(each is None or each.following for each in own):
-            return None
-        left = asked.most - max(len(self.plans[one].refined) for one in able)
-        return over_seeds([found for _, found in self._found(able)], asked.valley, left)
-
-    def refined_so_far(self, i: int) -> str | None:
-        """What the rounds of a column have found, in words; None where it has none."""
-        asked, used = self.plans[i].column.refine, len(self.plans[i].refined)
-        if asked is None:
-            return None
-        found, together = self.refinement(i), self.over_seeds(i)
-        said = ", a round is under way" if found is None else f"; {found.said}"
-        said += "" if together is None else f"; {together.said}"
-        return f"{used} of at most {asked.most} further rates{said}"
+        return with_next_rates(moved.restated(changed), changed)
 
     def tried(self, attempts: Iterable[tuple[str, str | None, Attempt]]) -> RunState:
         """Attempts are on record, given with trial_id and column_id: some failed or were lost or

@@ -11,6 +11,7 @@ from support.in_process import rows_of, run_of
 from support.in_process import settled as eos
 
 from orchestrator.ledger import Ledger
+from orchestrator.plan.rounds import refinement, valley_over_seeds
 from orchestrator.run_directory import sweep_of
 
 TEXT = """
@@ -38,7 +39,7 @@ def rates(run: Path) -> list[float]:
 def test_the_run_goes_on_until_it_is_as_precise_as_was_asked_for(run: Path) -> None:
     state = Ledger(run).read(sweep_of(run).columns)
     assert state.complete.all()
-    found = state.refinement(0)
+    found = refinement(state, 0)
     assert found is not None
     assert found.divergence.met
     assert math.log(found.divergence.high / found.divergence.low) <= 0.1
@@ -78,7 +79,7 @@ def test_the_seeds_of_a_problem_look_for_their_common_valley(tmp_path: Path) -> 
     text = TEXT.replace("activation: tanh}", "activation: tanh, seed: [0, 1]}")
     run = run_of(tmp_path, text.replace("divergence: 0.1", "divergence: null"))
     state = Ledger(run).read(sweep_of(run).columns)
-    together = state.over_seeds(0)
+    together = valley_over_seeds(state, 0)
     assert together is not None
     assert together.following == ()
     assert together.valley.met or together.valley.reason

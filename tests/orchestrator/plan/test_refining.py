@@ -11,6 +11,7 @@ from support.outcomes import outcome
 
 from orchestrator.plan import RunState, State, extended, newest
 from orchestrator.plan.refining import Found, Refinement, refined
+from orchestrator.plan.rounds import refined_so_far, refinement, valley_over_seeds
 from orchestrator.plan.seeds import over_seeds
 from orchestrator.sweep import Refine, Sweep, parse
 
@@ -166,11 +167,11 @@ def test_a_column_goes_on_by_rounds_until_it_is_known() -> None:
     assert state.complete.all()
     plan = state.plans[0]
     assert len(rows) == 1 + 7 + len(plan.refined) - int(state.total.skipped)
-    last = state.refinement(0)
+    last = refinement(state, 0)
     assert last is not None
     assert last.divergence.met
     assert last.valley.met
-    assert "further rates; divergence from 3." in state.refined_so_far(0)
+    assert "further rates; divergence from 3." in refined_so_far(state, 0)
     assert [rate.unit for rate in plan.learning_rates.values()] == ["eta_c"] * plan.n_rates
 
 
@@ -192,7 +193,7 @@ def test_all_tables_at_once_say_what_one_trial_after_another_did() -> None:
 def test_before_its_flow_is_known_a_column_asks_for_the_rates_of_its_file() -> None:
     state = RunState.of(parse(FILE).columns)
     assert (state.total.total, state.total.to_do) == (8, 8)
-    assert state.refined_so_far(0) == "0 of at most 30 further rates, a round is under way"
+    assert refined_so_far(state, 0) == "0 of at most 30 further rates, a round is under way"
 
 
 def test_rates_that_follow_are_not_skipped_after_divergences() -> None:
@@ -217,8 +218,8 @@ def test_a_sweep_that_grows_keeps_the_rates_that_followed() -> None:
 def test_without_a_refinement_nothing_follows() -> None:
     state, rows = carried_out(parse(FILE, ["eta.refine=null"]))
     assert len(rows) == 7
-    assert state.refinement(0) is None
-    assert state.refined_so_far(0) is None
+    assert refinement(state, 0) is None
+    assert refined_so_far(state, 0) is None
 
 
 TWO_SEEDS = ["problem.seed=[0,1]", "eta.refine={kink: null, divergence: 0.05, valley: 0.1}"]
@@ -240,7 +241,7 @@ def of_seeds(bests=BESTS, order=lambda ready: ready[0]):
 
 def test_the_seeds_of_a_problem_bracket_their_common_valley_at_common_rates() -> None:
     state, _ = of_seeds()
-    together = state.over_seeds(0)
+    together = valley_over_seeds(state, 0)
     assert together is not None
     assert together.valley.met
     # The median of two is their mean: log² is least between the two, in log η.
@@ -253,10 +254,10 @@ def test_the_seeds_of_a_problem_bracket_their_common_valley_at_common_rates() ->
     assert one - other  # each has its own, too
     for i, plan in enumerate(state.plans):
         assert len(plan.refined) <= 40
-        own = state.refinement(i)
+        own = refinement(state, i)
         assert own is not None
         assert own.valley.low < BESTS[i] < own.valley.high
-        assert "; over 2 seeds from 1.6" in state.refined_so_far(i)
+        assert "; over 2 seeds from 1.6" in refined_so_far(state, i)
 
 
 def test_what_seeds_ask_for_together_does_not_depend_on_the_order_of_events() -> None:
@@ -290,7 +291,7 @@ def test_a_flow_that_blocks_a_seed_leaves_the_others_to_themselves() -> None:
     while ready := [(c.column_id, trial) for c in state for trial in c.ready]:
         name, trial = ready[0]
         state = state.settled(settled(trial, name, best=BESTS[seeds[name]]))
-    together = state.over_seeds(0)
+    together = valley_over_seeds(state, 0)
     assert together is not None
     assert (together.seeds, together.valley.met) == (2, True)
 
