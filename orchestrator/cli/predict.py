@@ -95,7 +95,9 @@ class _Found:
     @classmethod
     def of(cls, probing: Probing) -> _Found:
         """What the tables say."""
-        rows = rows_with_flows(Store(probing.run).rows("trials"))
+        every = rows_with_flows(Store(probing.run).rows("trials"))
+        names = [c.column_id for c in probing.columns if c.column_id in every]
+        rows = {name: every[name] for name in names}
         return cls(
             rows=rows,
             recommended={name: recommendations(its) for name, its in rows.items()},
@@ -148,7 +150,9 @@ def _print(run: Path, config: Path, probing: Probing, outcome: RunOutcome, found
         drawn = draw_figures(probing.run, names=["transition"], formats=["png"], probes=probing.run)
         print("\n".join(f"picture  {path}" for path in drawn))
     print(f"tables   {shlex.quote(f'{probing.run}/trials')}")
-    if outcome.interrupted or outcome.halted or outcome.failed:
+    if outcome.interrupted or outcome.halted:
+        print("stopped before its end; the same command goes on")
+    elif outcome.failed:
         print(f"see what failed with\n  {command('why', probing.run)}")
     options = () if run == default_run(probing.sweep) else ("--run-dir", run)
     print("next\n  " + command("run", config, *options))
@@ -181,7 +185,7 @@ def _reliability(one: Recommendation) -> str:
         return f"{which}: how good such rates are was not measured"
     beyond = f"; at {its.beyond} GD did not come to ε" if its.beyond else ""
     return (
-        f"{which}: at {its.n} rates of small networks (docs/predicting.md), the test loss was "
+        f"{which}: at {its.n} places with small networks (docs/predicting.md), the test loss was "
         f"{_percent(its.regret_median)} above the best one in the median, and at most "
         f"{_percent(its.regret_high)} in nine of ten{beyond}"
     )

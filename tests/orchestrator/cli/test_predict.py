@@ -106,7 +106,7 @@ def test_what_is_printed_says_what_the_rate_follows_from_and_what_that_was_worth
     assert "Recommended learning rates" in said
     assert "least test loss of" in said
     assert "the best rate that was tried" in said
-    assert "loss mse: at 32 rates of small networks (docs/predicting.md)" in said
+    assert "loss mse: at 64 places with small networks (docs/predicting.md)" in said
     assert f"eos run {folder / 'sweep.yaml'} --run-dir {folder / 'run'}" in said
 
 
