@@ -66,7 +66,10 @@ def refined_so_far(state: RunState, i: int) -> str | None:
         return None
     found, together = refinement(state, i), valley_over_seeds(state, i)
     said = ", a round is under way" if found is None else f"; {found.said}"
-    said += "" if together is None else f"; {together.said}"
+    if together is not None:
+        said += f"; {together.said}"
+    elif found is not None and asked.valley is not None and i not in state.layout.seeds:
+        said += " (one seed)"
     return f"{used} of at most {asked.most} further rates{said}"
 
 

@@ -172,6 +172,7 @@ def test_a_column_goes_on_by_rounds_until_it_is_known() -> None:
     assert last.divergence.met
     assert last.valley.met
     assert "further rates; divergence from 3." in refined_so_far(state, 0)
+    assert refined_so_far(state, 0).endswith(" (one seed)")  # whose valley may not be another's
     assert [rate.unit for rate in plan.learning_rates.values()] == ["eta_c"] * plan.n_rates
 
 
