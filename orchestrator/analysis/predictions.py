@@ -48,7 +48,7 @@ def predictions_tables(
         places, gd: those of ``trials``.
         truth: 2/S(β*) of each place, NaN where there is no known truth.
     """
-    columns = columns_of(trials, central, places, gd, truth)
+    columns = _columns(trials, central, places, gd, truth)
     others = Others(columns)
     rows = [_row(column, others, name) for column in columns for name in CANDIDATES]
     of_each: dict[str, list[dict[str, Any]]] = {name: [] for name in CANDIDATES if rows}
@@ -123,7 +123,7 @@ def _summary(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def columns_of(
+def _columns(
     trials: pa.Table, central: pa.Table, places: Places, gd: GdRows, truth: Numbers
 ) -> list[Column]:
     """The columns of plain GD at each ε with enough rates that count and have a test loss."""
