@@ -167,8 +167,12 @@ def test_a_worker_that_keeps_dying_fails_its_trial_and_no_other(
         os.kill(victim[1], signal.SIGKILL)
         wait_for(functools.partial(_tried, run, victim[0], kills), seconds=60)
     assert process.wait(240) == 3
-    reasons = [row["failure_class"] for row in run.rows("attempts") if row["outcome"] == "lost"]
-    assert reasons == ["node_failure"] * 3
+    # The first kill may take the other trial, too, which is then in the same worker.
+    lost = [row for row in run.rows("attempts") if row["outcome"] == "lost"]
+    assert {row["failure_class"] for row in lost} == {"node_failure"}
+    of_victim = [row["attempt"] for row in lost if row["trial_id"] == victim[0]]
+    assert sorted(of_victim) == [1, 2, 3]
+    assert len(lost) <= 4
     settled = {row["eta"] for row in run.rows("trials")}
     assert settled == {None, 0.3}
     assert victim[0] in run.eos("why", str(run.path))
