@@ -44,7 +44,7 @@ _CAPTION = (
     "column are shown."
 )
 
-_PREDICTED = " Wide and pale: what eos predict said before, from the flow and a few rates."
+_PREDICTED = " Wide and pale: what eos predict says, from the flow and a few rates."
 
 
 def transition(tables: Tables) -> Iterator[ReportFigure]:
@@ -86,7 +86,7 @@ def column_figure(
     and, on the upper axis, η/η_c at the smallest ε. Colours and markers tell the thresholds apart;
     :mod:`orchestrator.report.markers` says how trials are drawn that do not count; level lines are
     the gradient flow. A solid line is the fitted η_c of ``phase``, a row of that table, with its
-    bounds. Wide pale lines are what was ``recommended`` and predicted before, behind all others.
+    bounds. Wide pale lines are what was ``recommended`` and predicted, behind all others.
 
     Raises:
         ValueError: there are no rows, or they are of several columns.
@@ -249,7 +249,7 @@ def _legend(
     if phase is not None and drawing.fitted_interval(phase) is not None:
         entries.append(Patch(label="95 % interval of the fit", **drawing.BAND))
     if recommended is not None:
-        entries.append(key("predicted before", **{**drawing.PREDICTED, "color": GREY}))
+        entries.append(key("from eos predict", **{**drawing.PREDICTED, "color": GREY}))
         entries.append(key(drawing.recommended_name(recommended), **drawing.RECOMMENDED))
     return entries + markers.legend(row for place in places for row in place.gd)
 

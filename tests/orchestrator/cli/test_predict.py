@@ -96,7 +96,7 @@ def test_the_sweep_itself_is_untouched_and_its_figure_shows_what_was_predicted(
     (legend,) = figure.figure.legends
     said = [text.get_text() for text in legend.get_texts()]
     assert [text for text in said if text.startswith("recommended")] != []
-    assert "what eos predict said before" in figure.caption
+    assert "what eos predict says" in figure.caption
 
 
 def test_what_is_printed_says_what_the_rate_follows_from_and_what_that_was_worth(

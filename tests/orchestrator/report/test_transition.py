@@ -62,7 +62,7 @@ def test_what_was_recommended_lies_behind_the_points_and_is_in_the_legend(column
     probes = [{**row, "flow_id": "f", "trial_id": "p"} for row in column(etas=(0.05, 0.2))]
     figure = transition_figure(rows, recommended=recommendations(probes))
     named = r"recommended $\eta$ = 0.2 ($\varepsilon$ = 0.02)"
-    assert {"predicted before", named} <= set(entries(figure))
+    assert {"from eos predict", named} <= set(entries(figure))
     for axes, measure in zip(figure.axes[:3], ("sharpness", "l1_norm", "test_loss"), strict=True):
         (line,) = lines(axes, "recommended")
         assert line.get_xdata() == [0.2, 0.2]
@@ -77,7 +77,7 @@ def test_what_was_recommended_lies_behind_the_points_and_is_in_the_legend(column
             drawn = lines(axes, rf"$\varepsilon$ = {epsilon:g}")
             assert all(one.get_zorder() < other.get_zorder() for other in drawn)
     plain = transition_figure(rows)
-    assert not any("predicted before" in text for text in entries(plain))
+    assert not any("from eos predict" in text for text in entries(plain))
 
 
 def test_the_flow_is_a_level_line_of_the_colour_of_its_threshold(column) -> None:
