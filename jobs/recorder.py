@@ -247,9 +247,8 @@ class Recorder:
         if kind == "central":
             assert self._trial.learning_rate is not None
             time = most * self._trial.learning_rate
-            if self._protocol.max_time is not None:
-                assert not isinstance(self._protocol.max_time, str)
-                time = min(time, self._protocol.max_time)
+            if (bound := self._protocol.time_bound()) is not None:
+                time = min(time, bound)
             return at.time >= time * (1 - ROUNDING) or at.step >= MOST_GRADIENTS * most
         spent = kind == "flow" and self._train.gradients >= MOST_GRADIENTS * most
         return spent or at.step >= most

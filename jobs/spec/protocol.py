@@ -128,8 +128,13 @@ class Protocol:
         """
         if not isinstance(self.max_time, str):
             return self
-        bound = None if flow_time is None else flow_times(self.max_time) * flow_time
-        return dataclasses.replace(self, max_time=bound or None)
+        return dataclasses.replace(self, max_time=self.time_bound(flow_time))
+
+    def time_bound(self, flow_time: float | None = None) -> float | None:
+        """``max_time`` as a number; None where there is none, or the flow's time is not known."""
+        if not isinstance(self.max_time, str):
+            return self.max_time
+        return None if not flow_time else flow_times(self.max_time) * flow_time
 
     def _settle_further_measures(self) -> None:
         if not isinstance(self.also, (list, tuple)):
@@ -165,11 +170,7 @@ def spacing(text: str) -> tuple[str, float]:
     Raises:
         SpecError: it says neither.
     """
-    kind, _, rest = text.strip().partition(" ")
-    try:
-        number = float(rest)
-    except ValueError:
-        number = math.nan
+    kind, number = _kind_and_number(text)
     least = {"time": 0.0, "factor": 1.0}.get(kind, math.inf)
     if not least < number < math.inf:
         expected = "a whole number of steps, 'time T' with T above 0, or 'factor F' with F above 1"
@@ -184,15 +185,20 @@ def flow_times(text: str) -> float:
     Raises:
         SpecError: it does not.
     """
-    kind, _, rest = text.strip().partition(" ")
-    try:
-        number = float(rest)
-    except ValueError:
-        number = math.nan
+    kind, number = _kind_and_number(text)
     if kind != "flow" or not 0 < number < math.inf:
         expected = "a number above 0, the time, or 'flow K' with K above 0, in units of the flow's"
         raise SpecError("max_time", text, expected)
     return number
+
+
+def _kind_and_number(text: str) -> tuple[str, float]:
+    """A word and the number behind it; NaN where there is none."""
+    kind, _, rest = text.strip().partition(" ")
+    try:
+        return kind, float(rest)
+    except ValueError:
+        return kind, math.nan
 
 
 def _spelled(number: float) -> str:

@@ -112,15 +112,14 @@ class Trial:
         eta = self.learning_rate if self.kind == "gd" else None
         return None if eta is None else self.optimizer.time_per_step(eta)
 
-    @property
+    @functools.cached_property
     def most_steps(self) -> int:
         """The steps after which it ends at the latest: of GD, those that ``max_time`` takes, if
         they are fewer than ``max_steps``.
         """
-        limit, time = self.protocol.max_steps, self.protocol.max_time
+        limit, time = self.protocol.max_steps, self.protocol.time_bound()
         if time is None or self.step_time is None:
             return limit
-        assert not isinstance(time, str)
         return min(limit, max(1, math.ceil(time / self.step_time * (1 - ROUNDING))))
 
     @property

@@ -99,6 +99,11 @@ class Recommendation:
         return len(self.stable) + len(self.beyond)
 
     @property
+    def rates(self) -> str:
+        """That number in words."""
+        return "1 rate" if self.tried == 1 else f"{self.tried} rates"
+
+    @property
     def best(self) -> Mapping[str, Any] | None:
         """The row of the probe that is recommended; None where the rate was not tried."""
         return next((row for row in self.stable if row["eta"] == self.eta), None)
@@ -106,12 +111,11 @@ class Recommendation:
     @property
     def reason(self) -> str:
         """In words, what speaks for the rate."""
-        rates = "1 rate" if self.tried == 1 else f"{self.tried} rates"
         if self.basis == "probes":
-            return f"least test loss of {rates}"
+            return f"least test loss of {self.rates}"
         if self.basis == "largest_stable":
-            return f"largest of {rates} that came to ε, without test data"
-        why = f"none of {rates} came to ε" if self.tried else "no rate was tried"
+            return f"largest of {self.rates} that came to ε, without test data"
+        why = f"none of {self.rates} came to ε" if self.tried else "no rate was tried"
         if self.eta is None:
             return why if self.eta_c else "the flow did not come to ε"
         return f"{'2 η_c' if self.basis == 'twice_eta_c' else 'η_c'}: {why}"

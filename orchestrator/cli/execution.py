@@ -40,7 +40,7 @@ from orchestrator.slurm.node_check import check_node, gpu_problems
 from orchestrator.slurm.profile import JobSettings
 from orchestrator.slurm.records import has_jobs
 from orchestrator.store import create
-from orchestrator.sweep import Sweep
+from orchestrator.sweep import Column, Sweep
 
 
 def carry_out(
@@ -82,8 +82,7 @@ def carry_out(
         prepare(run, sweep)
     if allocation.job_id is None:
         columns = (sweep or sweep_of(run)).columns
-        if problems := gpu_problems(columns, None):
-            raise UserError(f"this machine cannot run trials: {'; '.join(problems)}")
+        _refuse_unfit_gpus(columns)
         outcome, _ = _lead(run, sweep, None, allocation, log, debug=debug)
         where = " --here" if has_jobs(run) else ""
         print_summary(run, sweep or sweep_of(run), outcome, json=json, where=where)
@@ -112,8 +111,7 @@ def try_rates(run: Path, sweep: Sweep, probing: Probing, *, debug: bool = False)
     """
     check_directory(run, sweep)
     refuse_too_large(probing.columns, here())
-    if problems := gpu_problems(probing.columns, None):
-        raise UserError(f"this machine cannot run trials: {'; '.join(problems)}")
+    _refuse_unfit_gpus(probing.columns)
     prepare(probing.run, probing.sweep)
     with Progress(sweep.name) as progress:
         return execute(
@@ -147,6 +145,16 @@ def _refuse_all_unfit(sweep: Sweep, allocation: Allocation) -> None:
     """
     if allocation.job_id is None or not columns_that_fit(sweep.columns, allocation)[0]:
         refuse_too_large(sweep.columns, allocation)
+
+
+def _refuse_unfit_gpus(columns: Sequence[Column]) -> None:
+    """Make sure that the GPUs of this machine can run trials of columns.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if problems := gpu_problems(columns, None):
+        raise UserError(f"this machine cannot run trials: {'; '.join(problems)}")
 
 
 def _lead(

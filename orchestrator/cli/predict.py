@@ -91,6 +91,7 @@ class _Found:
     rows: Mapping[str, Sequence[Row]]
     recommended: Mapping[str, Sequence[Recommendation]]
     spent: Mapping[str, Spending]
+    blocked: Mapping[str, str]
 
     @classmethod
     def of(cls, probing: Probing) -> _Found:
@@ -98,10 +99,12 @@ class _Found:
         every = rows_with_flows(Store(probing.run).rows("trials"))
         names = [c.column_id for c in probing.columns if c.column_id in every]
         rows = {name: every[name] for name in names}
+        spent, blocked = probing.until_now()
         return cls(
             rows=rows,
             recommended={name: recommendations(its) for name, its in rows.items()},
-            spent=probing.spending(),
+            spent=spent,
+            blocked=blocked,
         )
 
     @property
@@ -139,7 +142,7 @@ def _print(run: Path, config: Path, probing: Probing, outcome: RunOutcome, found
     print_table(lines, names, title="Recommended learning rates")
     for text in dict.fromkeys(map(_reliability, places)):
         print(text)
-    for column_id, reason in probing.blocked().items():
+    for column_id, reason in found.blocked.items():
         print(f"column {column_id}: {reason}")
     if left := len(probing.sweep.columns) - len(probing.columns):
         print(f"{left} columns are not of plain GD that begins at θ0: nothing is predicted of them")
@@ -178,8 +181,7 @@ def _reliability(one: Recommendation) -> str:
     """What rates of one basis were worth elsewhere."""
     if one.eta is None:
         return "without an η_c that is below all rates at which GD fails, nothing is recommended"
-    rates = "1 rate" if one.tried == 1 else f"{one.tried} rates"
-    tried = f" ({rates} tried)" if one.basis in ("probes", "largest_stable") else ""
+    tried = f" ({one.rates} tried)" if one.basis in ("probes", "largest_stable") else ""
     which = f"{NAMES[one.basis]}{tried}, loss {one.loss}"
     if (its := one.evidence) is None:
         return f"{which}: how good such rates are was not measured"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.ledger import Ledger
-from orchestrator.plan import ColumnPlan, ColumnState, State
+from orchestrator.plan import ColumnPlan, ColumnState, RunState, State
 from orchestrator.plan.probing import (
     Probe,
     Spending,
@@ -62,31 +62,33 @@ class Probing:
     def grown(self) -> Sequence[Column] | None:
         """The columns with the rates to try by now; None where they are those of the last call."""
         found = _found(self.run)
-        states = Ledger(self.run).read(self.columns)
-        asked = tuple(self._with_next(state, found) for state in states)
+        asked = tuple(self._with_next(state, found) for state in self._states())
         if asked == self._asked:
             return None
         self._asked = asked
         return asked
 
-    def spending(self) -> dict[str, Spending]:
-        """What each column took until now, by its column_id; of those whose flow has settled."""
-        found = _found(self.run)
-        states = Ledger(self.run).read(self.columns)
-        return {
-            state.column_id: self._spending(state.plan, found)
-            for state in states
-            if state.plan.flow is not None
-        }
+    def until_now(self) -> tuple[dict[str, Spending], dict[str, str]]:
+        """By column_id, what each column took whose flow has settled, and why no rate can be tried
+        of some.
+        """
+        found, spent, blocked = _found(self.run), dict[str, Spending](), dict[str, str]()
+        for state in self._states():
+            if state.plan.flow is not None:
+                probes = _probes(state.plan, found)
+                spent[state.column_id] = self._spending(state.plan, found, probes)
+            if state.blocked:
+                blocked[state.column_id] = state.blocked
+        return spent, blocked
 
-    def blocked(self) -> dict[str, str]:
-        """Why no rate can be tried of some columns, by their column_id."""
-        states = Ledger(self.run).read(self.columns)
-        return {state.column_id: state.blocked for state in states if state.blocked}
+    def _states(self) -> RunState:
+        return Ledger(self.run).read(self.columns)
 
-    def _spending(self, plan: ColumnPlan, found: Mapping[str, _Found]) -> Spending:
+    def _spending(
+        self, plan: ColumnPlan, found: Mapping[str, _Found], probes: Sequence[Probe]
+    ) -> Spending:
         flow, *others = (found.get(trial.trial_id, _NOTHING).cost for trial in plan.trials)
-        grid = grid_cost(self.dense[plan.column.column_id], plan, _probes(plan, found))
+        grid = grid_cost(self.dense[plan.column.column_id], plan, probes)
         return Spending(grid=grid, flow=flow, probes=sum(others))
 
     def _with_next(self, state: ColumnState, found: Mapping[str, _Found]) -> Column:
@@ -96,7 +98,8 @@ class Probing:
         probes = _probes(plan, found)
         rates = [probe.eta for probe in probes]
         if not (state.states == State.FAILED).any():
-            following = next_affordable(plan, probes, self._spending(plan, found), self.share)
+            spending = self._spending(plan, found, probes)
+            following = next_affordable(plan, probes, spending, self.share)
             rates += [] if following is None else [following]
         return with_rates(state.column, plan, rates)
 

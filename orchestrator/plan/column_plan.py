@@ -142,10 +142,13 @@ class ColumnPlan:
         return self._at(eta) if math.isfinite(eta) else None
 
     def _at(self, eta: float) -> Trial:
-        time = None
-        if self.flow is not None and self.critical_rate is not None:
-            time = self.flow.time
-        return self.column.at(eta, self.parent, time)
+        return self.column.at(eta, self.parent, self._flow_time)
+
+    @functools.cached_property
+    def _flow_time(self) -> float | None:
+        """The flow's time to the smallest ε; None where it has not come there."""
+        reached = self.critical_rate is not None
+        return self.flow.time if self.flow is not None and reached else None
 
     def asked_rate(self, trial: Trial) -> AskedRate | None:
         """What the sweep file asks for where the trial stands; None for a flow."""

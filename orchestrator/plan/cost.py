@@ -52,22 +52,19 @@ def descent_gradients(column: Column, learning_rate: float, flow: FlowSummary | 
     what the column's flow took, or is assumed to take.
     """
     optimizer, time = column.optimizer, None if flow is None else flow.time
-    limit: float = column.protocol.max_steps
-    bound = column.protocol.bounded_by(time).max_time
-    if bound is not None:
-        assert not isinstance(bound, str)
-        limit = min(limit, bound / optimizer.time_per_step(learning_rate))
+    limit, step_time = float(column.protocol.max_steps), optimizer.time_per_step(learning_rate)
+    if (bound := column.protocol.time_bound(time)) is not None:
+        limit = min(limit, bound / step_time)
     if optimizer.is_adaptive:
-        steps = float(min(PRIOR_DESCENT_STEPS, limit))
+        steps = min(PRIOR_DESCENT_STEPS, limit)
     elif time is not None:
-        steps = min(time / optimizer.time_per_step(learning_rate), limit)
+        steps = min(time / step_time, limit)
     else:
-        scale = optimizer.time_per_step(learning_rate) * optimizer.edge / GD.edge
+        scale = step_time * optimizer.edge / GD.edge
         steps = min(PRIOR_DESCENT_STEPS / scale, limit)
     each = cost_of_point(column.protocol.trajectory_every)
     each += PRODUCTS_PER_EIGENVALUE * column.protocol.trajectory_eigenvalues
     each += MEASUREMENT if optimizer.is_adaptive else 0
-    step_time = optimizer.time_per_step(learning_rate)
     gradients = steps + each * points(steps, column.protocol.trajectory_every, step_time)
     gradients += further_gradients(column, places=2 if column.protocol.midpoint else 1)
     if "distance_from_flow" in column.protocol.also:

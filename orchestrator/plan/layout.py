@@ -162,8 +162,7 @@ class Layout:
             if "distance_from_flow" not in column.protocol.also:
                 protocol = dataclasses.replace(column.protocol, flow_method="rkc2")
                 alike[column.problem, column.optimizer, protocol, column.kind].append(i)
-        several = [tuple(group) for group in alike.values() if len(group) > 1]
-        return {i: group for group in several for i in group}
+        return _by_member(alike.values())
 
     @functools.cached_property
     def flow_sharers(self) -> dict[int, tuple[int, ...]]:
@@ -179,8 +178,7 @@ class Layout:
         alike: dict[tuple[Problem, Protocol], list[int]] = defaultdict(list)
         for i, column in enumerate(self.columns):
             alike[column.problem, column.protocol.of_flow].append(i)
-        several = [tuple(group) for group in alike.values() if len(group) > 1]
-        return {i: group for group in several for i in group}
+        return _by_member(alike.values())
 
     @functools.cached_property
     def seeds(self) -> dict[int, tuple[int, ...]]:
@@ -192,8 +190,7 @@ class Layout:
             if one.refine is not None and one.start is None:
                 problem = dataclasses.replace(one.problem, seed=0)
                 alike[problem, one.optimizer, one.protocol, one.etas, one.kind].append(i)
-        several = [tuple(group) for group in alike.values() if len(group) > 1]
-        return {i: group for group in several for i in group}
+        return _by_member(alike.values())
 
     @functools.cached_property
     def flowless(self) -> npt.NDArray[np.bool_]:
@@ -289,3 +286,9 @@ class Layout:
             [distinct.setdefault(column.resources, len(distinct)) for column in self.columns],
             dtype=np.int64,
         )
+
+
+def _by_member(groups: Iterable[Sequence[int]]) -> dict[int, tuple[int, ...]]:
+    """Of each column in a group of several, all of them with itself."""
+    several = [tuple(group) for group in groups if len(group) > 1]
+    return {i: group for group in several for i in group}

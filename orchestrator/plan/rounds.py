@@ -26,7 +26,8 @@ def with_next_rates(state: RunState, columns: Sequence[int]) -> RunState:
     }
     its_seeds = state.layout.seeds
     for seeds in dict.fromkeys(its_seeds[i] for i in columns if i in its_seeds):
-        following |= _of_seeds(state, seeds)
+        if following.keys().isdisjoint(seeds):
+            following |= _of_seeds(state, seeds)
     if not following:
         return state
     plans = list(state.plans)
@@ -52,11 +53,13 @@ def valley_over_seeds(state: RunState, i: int) -> OverSeeds | None:
     if not seeds or asked is None or asked.valley is None:
         return None
     able = [one for one in seeds if not state.plans[one].blocked]
-    own = [refinement(state, one) for one in able]
-    if len(able) < 2 or any(each is None or each.following for each in own):
+    known = _found(state, able)
+    if len(able) < 2 or len(known) < len(able):
         return None
-    left = asked.most - max(len(state.plans[one].refined) for one in able)
-    return over_seeds([found for _, found in _found(state, able)], asked.valley, left)
+    used = {one: len(state.plans[one].refined) for one in able}
+    if any(refined(found, asked, used[one]).following for one, found in known):
+        return None
+    return over_seeds([found for _, found in known], asked.valley, asked.most - max(used.values()))
 
 
 def refined_so_far(state: RunState, i: int) -> str | None:

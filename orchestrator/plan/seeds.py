@@ -64,8 +64,8 @@ def over_seeds(found: Sequence[Found], asked: float, left: int) -> OverSeeds:
         reason = "the median test loss is least at the smallest rate"
         return OverSeeds(seeds, Precision(high=math.exp(best), reason=reason))
     tried = [np.log(one.multiple) for one in found]
-    below = min(_next(each[each < best - SAME], last=True) for each in tried)
-    above = max(_next(each[each > best + SAME], last=False) for each in tried)
+    below = min(max(each[each < best - SAME].tolist(), default=-math.inf) for each in tried)
+    above = max(min(each[each > best + SAME].tolist(), default=math.inf) for each in tried)
     bracket = Precision(math.exp(below), math.exp(above) if above < math.inf else math.nan)
     at_best = all((abs(each - best) <= SAME).any() for each in tried)
     if above == math.inf:
@@ -78,10 +78,3 @@ def over_seeds(found: Sequence[Found], asked: float, left: int) -> OverSeeds:
         return OverSeeds(seeds, Precision(bracket.low, bracket.high, reason=reason))
     wanted = [best, best - NEAR * asked, best + NEAR * asked][:left]
     return OverSeeds(seeds, bracket, tuple(math.exp(each) for each in wanted))
-
-
-def _next(logs: np.ndarray, *, last: bool) -> float:
-    """The nearest of those on one side; infinite where there is none."""
-    if not len(logs):
-        return -math.inf if last else math.inf
-    return float(logs[-1] if last else logs[0])
